@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/json.h"
+
+#include "base/error.h"
+#include "base/i18n.h"
+
+/* json-glib parses recursively, so the nesting is bounded before it starts. */
+static bool depth_ok(const char *text, size_t length)
+{
+	int depth = 0;
+	bool quoted = false;
+	for (size_t i = 0; i < length; i++) {
+		char c = text[i];
+		if (quoted) {
+			if (c == '\\')
+				i++;
+			else if (c == '"')
+				quoted = false;
+		} else if (c == '"') {
+			quoted = true;
+		} else if (c == '{' || c == '[') {
+			if (++depth > JSON_DEPTH_MAX)
+				return false;
+		} else if (c == '}' || c == ']') {
+			depth--;
+		}
+	}
+	return true;
+}
+
+JsonObject *json_parse_object(const char *text, size_t length, GError **error)
+{
+	if (length > JSON_LINE_MAX || !depth_ok(text, length) || memchr(text, 0, length) ||
+	    !g_utf8_validate(text, (gssize) length, NULL)) {
+		error_set(error, WATARI_ERROR_INTERNAL, NULL,
+			  _("a message that is too long, too deep or not text"));
+		return NULL;
+	}
+	g_autoptr(JsonParser) parser = json_parser_new_immutable();
+	if (!json_parser_load_from_data(parser, text, (gssize) length, error))
+		return NULL;
+	JsonNode *root = json_parser_get_root(parser);
+	if (!root || !JSON_NODE_HOLDS_OBJECT(root)) {
+		error_set(error, WATARI_ERROR_INTERNAL, NULL,
+			  _("a message that is not a JSON object"));
+		return NULL;
+	}
+	return json_object_ref(json_node_get_object(root));
+}
+
+char *json_print_object(JsonObject *object)
+{
+	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+	json_node_set_object(node, object);
+	return json_to_string(node, FALSE);
+}
+
+static JsonNode *value_of(JsonObject *object, const char *name, GType type)
+{
+	JsonNode *node = json_object_get_member(object, name);
+	if (!node || !JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != type)
+		return NULL;
+	return node;
+}
+
+const char *json_get_string(JsonObject *object, const char *name, const char *fallback)
+{
+	JsonNode *node = value_of(object, name, G_TYPE_STRING);
+	return node ? json_node_get_string(node) : fallback;
+}
+
+int64_t json_get_int(JsonObject *object, const char *name, int64_t fallback)
+{
+	JsonNode *node = value_of(object, name, G_TYPE_INT64);
+	return node ? json_node_get_int(node) : fallback;
+}
+
+bool json_get_bool(JsonObject *object, const char *name, bool fallback)
+{
+	JsonNode *node = value_of(object, name, G_TYPE_BOOLEAN);
+	return node ? json_node_get_boolean(node) : fallback;
+}
+
+JsonObject *json_get_object(JsonObject *object, const char *name)
+{
+	JsonNode *node = json_object_get_member(object, name);
+	return node && JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
+}
+
+JsonArray *json_get_array(JsonObject *object, const char *name)
+{
+	JsonNode *node = json_object_get_member(object, name);
+	return node && JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
+}

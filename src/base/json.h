@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* JSON from outside: capped in length and nesting before the library sees it. */
+#pragma once
+#include <glib.h>
+#include <json-glib/json-glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define JSON_LINE_MAX 65536 /* bytes of one message, newline not counted */
+#define JSON_DEPTH_MAX 16
+
+/* One object from LENGTH bytes of text. Unref the result with json_object_unref. */
+JsonObject *json_parse_object(const char *text, size_t length, GError **error);
+/* One line, no newline. Caller frees. */
+char *json_print_object(JsonObject *object);
+
+/* Members by name; the fallback where absent or of another type. Strings stay owned by OBJECT. */
+const char *json_get_string(JsonObject *object, const char *name, const char *fallback);
+int64_t json_get_int(JsonObject *object, const char *name, int64_t fallback);
+bool json_get_bool(JsonObject *object, const char *name, bool fallback);
+JsonObject *json_get_object(JsonObject *object, const char *name); /* NULL if absent */
+JsonArray *json_get_array(JsonObject *object, const char *name);   /* NULL if absent */

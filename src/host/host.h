@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One libvirt host: its connection and what we know about it. */
+#pragma once
+#include "host/address.h"
+
+#include "base/error.h"
+
+#include <libvirt/libvirt.h>
+#include <stdint.h>
+
+struct host {
+	struct host_address *address;
+	virConnectPtr connection;
+	char *name;	       /* its own host name */
+	char *uuid;	       /* its host UUID, from the capabilities */
+	unsigned long libvirt_version, qemu_version;
+	int qemu_uid, qemu_gid; /* who QEMU runs as (dac base label); -1: unknown */
+	char *security_model;  /* "apparmor", "selinux" or NULL */
+	char *capabilities;    /* XML */
+};
+
+/* Open URI (from guard_attach) and read the facts. */
+struct host *host_open(const struct host_address *address, const char *uri, GError **error);
+void host_free(struct host *host);
+
+/* libvirt's last error as ours, with PREFIX. Always returns false. */
+bool host_error(GError **error, enum watari_error code, const char *next, const char *prefix);
+
+/* Where a VM is now, asked from the host. */
+enum host_vm_state { HOST_VM_ABSENT, HOST_VM_OFF, HOST_VM_RUNNING, HOST_VM_PAUSED, HOST_VM_INCOMING };
+struct host_vm {
+	enum host_vm_state state;
+	int reason;	/* libvirt's reason for the state */
+	bool persistent;
+};
+bool host_vm_ask(struct host *host, const char *uuid, struct host_vm *vm, GError **error);
+const char *host_vm_state_name(enum host_vm_state state); /* stable word for JSON */
