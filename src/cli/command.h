@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every command file uses. */
+#pragma once
+#include "cli/options.h"
+
+#include "base/error.h"
+
+/* The one place where errors become text: message and next step on stderr. Frees nothing.
+ * Returns the exit code. */
+int command_complain(const GError *error);
+
+extern const struct command migrate_command, resolve_command, doctor_command, mover_command;

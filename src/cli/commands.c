@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All commands of the program. */
+#include "cli/command.h"
+
+#include "base/i18n.h"
+
+#include <string.h>
+
+const struct command *const commands[] = {
+	&migrate_command, &resolve_command, &doctor_command, &mover_command, NULL,
+};
+
+const struct command *command_find(const char *name)
+{
+	for (const struct command *const *command = commands; *command; command++)
+		if (g_str_equal((*command)->name, name))
+			return *command;
+	return NULL;
+}
+
+int command_complain(const GError *error)
+{
+	g_autofree char *what = error_what(error);
+	g_autofree char *next = error_next(error);
+	fprintf(stderr, "watari: %s\n", what);
+	if (next)
+		fprintf(stderr, "        %s\n", next);
+	return (int) error_exit_code(error);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program: finds the command and runs it. */
+#include "cli/command.h"
+
+#include "base/i18n.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void set_up_locale(void)
+{
+	setlocale(LC_ALL, "");
+	/* An uninstalled program finds its catalogues where the build put them. */
+	const char *directory = g_getenv("WATARI_LOCALEDIR");
+	bindtextdomain(GETTEXT_PACKAGE, directory ? directory : LOCALEDIR);
+	bind_textdomain_codeset(GETTEXT_PACKAGE, "UTF-8");
+	textdomain(GETTEXT_PACKAGE);
+}
+
+static int complete(const char *shell)
+{
+	if (!shell || !g_str_equal(shell, "bash")) {
+		g_autoptr(GError) error = NULL;
+		error_set(&error, WATARI_ERROR_USAGE, _("Use “watari --complete bash”."),
+			  _("there is completion for bash only"));
+		return command_complain(error);
+	}
+	options_print_bash_completion(stdout);
+	return WATARI_EXIT_OK;
+}
+
+static int without_command(int argc, char **argv)
+{
+	const char *word = argc > 1 ? argv[1] : NULL;
+	if (!word) {
+		options_print_overview(stderr);
+		return WATARI_EXIT_USAGE;
+	}
+	if (g_str_equal(word, "--help") || g_str_equal(word, "-h") || g_str_equal(word, "help"))
+		options_print_overview(stdout);
+	else if (g_str_equal(word, "--version") || g_str_equal(word, "-V"))
+		printf("watari %s\n", WATARI_VERSION);
+	else if (g_str_equal(word, "--complete"))
+		return complete(argc > 2 ? argv[2] : NULL);
+	else {
+		g_autoptr(GError) error = NULL;
+		error_set(&error, WATARI_ERROR_USAGE, _("See “watari --help”."),
+			  _("there is no command “%s”"), word);
+		return command_complain(error);
+	}
+	return WATARI_EXIT_OK;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+	if (command->run_raw)
+		return command->run_raw(argc, argv);
+	g_autofree void *values = g_malloc0(command->values_size);
+	g_autoptr(GError) error = NULL;
+	char **arguments = NULL;
+	bool help;
+	if (command->defaults)
+		command->defaults(values);
+	if (!options_parse(command, argc, argv, values, &arguments, &help, &error))
+		return command_complain(error);
+	if (help) {
+		options_print_help(command, stdout);
+		return WATARI_EXIT_OK;
+	}
+	return command->run(command, values, arguments);
+}
+
+/* Output that was lost (a full disk, a closed pipe) is not a success. */
+static int finish_output(int code)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	fprintf(stderr, "watari: %s\n", g_strerror(errno));
+	return code == WATARI_EXIT_OK ? WATARI_EXIT_ATTENTION : code;
+}
+
+int main(int argc, char **argv)
+{
+	set_up_locale();
+	signal(SIGPIPE, SIG_IGN);
+	const struct command *command = argc > 1 ? command_find(argv[1]) : NULL;
+	if (!command)
+		return finish_output(without_command(argc, argv));
+	return finish_output(run(command, argc - 1, argv + 1));
+}

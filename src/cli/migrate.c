@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `watari migrate`: moves a running VM to another host. */
+#include "cli/command.h"
+
+#include "base/i18n.h"
+#include "journey/request.h"
+
+struct values {
+	struct journey_request request;
+	bool json, quiet, verbose;
+};
+
+#define AT(member) offsetof(struct values, member)
+
+static const char *const link_words[] = { "auto", "tcp", "ssh", NULL };
+static const char *const from_words[] = { "either", "source", "destination", NULL };
+static const char *const verify_words[] = { "none", "sample", "full", NULL };
+
+static const struct option_row rows[] = {
+	{ "connect", 'c', OPTION_TEXT, AT(request.connect), N_("URI"),
+	  .help = N_("The libvirt URI of the source host.") },
+	{ "bandwidth", 0, OPTION_BYTES, AT(request.bandwidth), N_("RATE"), .least = 16384,
+	  .help = N_("At most so many bytes a second on the wire, as in 100M. "
+		     "Without it there is no cap.") },
+	{ "max-downtime", 0, OPTION_DURATION, AT(request.max_downtime_ms), N_("TIME"), .least = 10,
+	  .most = 3600000, .unit = 1,
+	  .help = N_("The longest time the VM may stand still, as in 300ms or 2s. "
+		     "It is never exceeded silently: what does not fit fails, and the VM runs on "
+		     "at the source. The default is 2s.") },
+	{ "connections", 0, OPTION_NUMBER, AT(request.connections), N_("NUMBER"), .least = 1,
+	  .most = 16, .help = N_("How many connections the link has. The default is 2.") },
+	{ "ports", 0, OPTION_PORTS, AT(request.ports), N_("FIRST-LAST"),
+	  .help = N_("The ports the listening side may use. The default is any free port.") },
+	{ "link-address", 0, OPTION_TEXT, AT(request.link_address), N_("ADDRESS"),
+	  .offer = OFFER_HOST,
+	  .help = N_("The address of the listening side as the other host reaches it. "
+		     "The default is found from the connection to that host.") },
+	{ "connect-from", 0, OPTION_WORD, AT(request.connect_from), N_("SIDE"), .words = from_words,
+	  .help = N_("Which host opens the connections of the link: source, destination or "
+		     "either (the default: first the source, then the other way round).") },
+	{ "link", 0, OPTION_WORD, AT(request.link), N_("KIND"), .words = link_words,
+	  .help = N_("How the link goes: tcp, ssh (through the connections that this program has "
+		     "to both hosts) or auto (the default: tcp, and ssh if that fails).") },
+	{ "link-timeout", 0, OPTION_DURATION, AT(request.link_timeout_ms), N_("TIME"),
+	  .least = 1000, .most = 86400000, .unit = 1000,
+	  .help = N_("How long the link may be broken before the move is given up. "
+		     "The default is 60s.") },
+	{ "verify-memory", 0, OPTION_WORD, AT(request.verify), N_("HOW"), .words = verify_words,
+	  .help = N_("Read the memory of both stopped QEMUs before the hand-over and compare it: "
+		     "none (the default), sample or full. This lengthens the downtime.") },
+	{ "persistent", 0, OPTION_FLAG, AT(request.persistent),
+	  .help = N_("Define the VM at the destination. "
+		     "Without this option and the next one, a persistent VM is defined at the "
+		     "destination and no longer at the source.") },
+	{ "undefine-source", 0, OPTION_FLAG, AT(request.undefine_source),
+	  .help = N_("Remove the VM's definition from the source.") },
+	{ "rsh", 0, OPTION_TEXT, AT(request.rsh), N_("COMMAND"), .offer = OFFER_COMMAND,
+	  .help = N_("The remote shell to use instead of ssh. "
+		     "It gets the host and a command line, as with rsync and git.") },
+	{ "remote-watari", 0, OPTION_TEXT, AT(request.remote_watari), N_("PATH"),
+	  .offer = OFFER_FILE,
+	  .help = N_("Where watari is at the hosts. The default is found by their PATH.") },
+	{ "json", 0, OPTION_FLAG, AT(json),
+	  .help = N_("Print the closing report as one JSON document.") },
+	{ "verbose", 'v', OPTION_FLAG, AT(verbose),
+	  .help = N_("Say more about what is being done.") },
+	{ "quiet", 'q', OPTION_FLAG, AT(quiet), .help = N_("Show no progress.") },
+};
+
+static void defaults(void *data)
+{
+	struct values *values = data;
+	values->request.connections = 2;
+	values->request.max_downtime_ms = 2000;
+	values->request.link_timeout_ms = 60000;
+}
+
+static int run(const struct command *command, void *data, char **arguments)
+{
+	struct values *values = data;
+	values->request.vm = arguments[0];
+	values->request.destination = arguments[1];
+	return WATARI_EXIT_REFUSED;
+}
+
+const struct command migrate_command = {
+	.name = "migrate",
+	.summary = N_("Move a running VM to another host."),
+	.arguments = "[HOST:]VM DEST",
+	.arguments_least = 2,
+	.arguments_most = 2,
+	.offers = { OFFER_VM, OFFER_HOST },
+	.rows = rows,
+	.row_count = G_N_ELEMENTS(rows),
+	.values_size = sizeof(struct values),
+	.defaults = defaults,
+	.run = run,
+};

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Parses a command line by the command's table. */
+#include "cli/options.h"
+
+#include "base/error.h"
+#include "base/i18n.h"
+#include "base/unit.h"
+
+#include <getopt.h>
+#include <string.h>
+
+/* Codes for getopt_long: a row's code is FIRST_ROW + its index, whether it has a letter or not. */
+enum { HELP = 256, FIRST_ROW };
+
+static bool parse_flag(const struct option_row *row, const char *text, void *value, GError **error)
+{
+	*(bool *) value = true;
+	return true;
+}
+
+static bool parse_text(const struct option_row *row, const char *text, void *value, GError **error)
+{
+	if (!*text)
+		return error_set(error, WATARI_ERROR_USAGE, NULL, _("the value is empty"));
+	*(const char **) value = text;
+	return true;
+}
+
+static bool in_range(const struct option_row *row, int64_t number, GError **error)
+{
+	if (number >= row->least && (row->most == 0 || number <= row->most))
+		return true;
+	if (row->most == 0)
+		return error_set(error, WATARI_ERROR_USAGE, NULL, _("at least %lld is needed"),
+				 (long long) row->least);
+	return error_set(error, WATARI_ERROR_USAGE, NULL, _("it must be between %lld and %lld"),
+			 (long long) row->least, (long long) row->most);
+}
+
+static bool parse_bytes(const struct option_row *row, const char *text, void *value, GError **error)
+{
+	uint64_t *bytes = value;
+	return unit_parse_bytes(text, bytes, error) && in_range(row, (int64_t) *bytes, error);
+}
+
+static bool parse_duration(const struct option_row *row, const char *text, void *value,
+			   GError **error)
+{
+	int64_t *ms = value;
+	if (!unit_parse_duration_ms(text, row->unit, ms, error))
+		return false;
+	if (*ms >= row->least && (row->most == 0 || *ms <= row->most))
+		return true;
+	g_autofree char *least = unit_format_duration_ms(row->least);
+	g_autofree char *most = unit_format_duration_ms(row->most);
+	return error_set(error, WATARI_ERROR_USAGE, NULL, _("it must be between %s and %s"), least,
+			 most);
+}
+
+static bool read_number(const char **at, int64_t *number)
+{
+	char *end = NULL;
+	if (!g_ascii_isdigit(**at))
+		return false;
+	*number = g_ascii_strtoll(*at, &end, 10);
+	*at = end;
+	return true;
+}
+
+static bool parse_number(const struct option_row *row, const char *text, void *value,
+			 GError **error)
+{
+	int64_t number;
+	const char *at = text;
+	if (!read_number(&at, &number) || *at)
+		return error_set(error, WATARI_ERROR_USAGE, NULL, _("“%s” is not a number"), text);
+	if (!in_range(row, number, error))
+		return false;
+	*(int *) value = (int) number;
+	return true;
+}
+
+static bool parse_ports(const struct option_row *row, const char *text, void *value, GError **error)
+{
+	uint16_t *ports = value;
+	int64_t first, last;
+	const char *at = text;
+	bool good = read_number(&at, &first);
+	last = first;
+	if (good && *at == '-') {
+		at++;
+		good = read_number(&at, &last);
+	}
+	if (!good || *at || first < 1 || last > 65535 || first > last)
+		return error_set(error, WATARI_ERROR_USAGE,
+				 _("Write it like 49152-49215 or 49152."),
+				 _("“%s” is not a range of ports"), text);
+	ports[0] = (uint16_t) first;
+	ports[1] = (uint16_t) last;
+	return true;
+}
+
+static bool parse_word(const struct option_row *row, const char *text, void *value, GError **error)
+{
+	for (int i = 0; row->words[i]; i++) {
+		if (g_str_equal(row->words[i], text)) {
+			*(int *) value = i;
+			return true;
+		}
+	}
+	/* g_strjoinv does not change the strings */
+	g_autofree char *words = g_strjoinv(", ", (char **) (uintptr_t) row->words);
+	return error_set(error, WATARI_ERROR_USAGE, NULL, _("“%s” is none of: %s"), text, words);
+}
+
+static bool (*const parsers[])(const struct option_row *row, const char *text, void *value,
+			       GError **error) = {
+	[OPTION_FLAG] = parse_flag,     [OPTION_TEXT] = parse_text,
+	[OPTION_BYTES] = parse_bytes,   [OPTION_DURATION] = parse_duration,
+	[OPTION_NUMBER] = parse_number, [OPTION_PORTS] = parse_ports,
+	[OPTION_WORD] = parse_word,
+};
+_Static_assert(G_N_ELEMENTS(parsers) == OPTION_KIND_LAST, "every kind has a parser");
+
+/* What getopt_long needs, made from the table. */
+static struct option *long_options(const struct command *command)
+{
+	struct option *options = g_new0(struct option, command->row_count + 2);
+	for (size_t i = 0; i < command->row_count; i++)
+		options[i] = (struct option){
+			.name = command->rows[i].name,
+			.has_arg = command->rows[i].kind == OPTION_FLAG ? no_argument
+									: required_argument,
+			.val = FIRST_ROW + (int) i,
+		};
+	options[command->row_count] = (struct option){ .name = "help", .val = HELP };
+	return options;
+}
+
+static char *short_options(const struct command *command)
+{
+	GString *letters = g_string_new(":h");
+	for (size_t i = 0; i < command->row_count; i++) {
+		if (!command->rows[i].letter)
+			continue;
+		g_string_append_c(letters, command->rows[i].letter);
+		if (command->rows[i].kind != OPTION_FLAG)
+			g_string_append_c(letters, ':');
+	}
+	return g_string_free(letters, FALSE);
+}
+
+static const struct option_row *row_of(const struct command *command, int code)
+{
+	if (code >= FIRST_ROW)
+		return &command->rows[code - FIRST_ROW];
+	for (size_t i = 0; i < command->row_count; i++)
+		if (command->rows[i].letter && command->rows[i].letter == code)
+			return &command->rows[i];
+	return NULL;
+}
+
+static bool refuse(const struct command *command, int code, const char *word, GError **error)
+{
+	g_autofree char *next = g_strdup_printf(_("See “watari %s --help”."), command->name);
+	const struct option_row *row = row_of(command, optopt);
+	if (code == ':' && row)
+		return error_set(error, WATARI_ERROR_USAGE, next, _("--%s needs a value (%s)"),
+				 row->name, row->value);
+	if (row && row->kind == OPTION_FLAG && optopt >= FIRST_ROW)
+		return error_set(error, WATARI_ERROR_USAGE, next, _("--%s takes no value"),
+				 row->name);
+	if (optopt && optopt < HELP)
+		return error_set(error, WATARI_ERROR_USAGE, next, _("there is no option -%c"),
+				 optopt);
+	return error_set(error, WATARI_ERROR_USAGE, next, _("there is no option %s"), word);
+}
+
+static bool parse_one(const struct command *command, int code, void *values, GError **error)
+{
+	const struct option_row *row = row_of(command, code);
+	if (parsers[row->kind](row, optarg, (char *) values + row->offset, error))
+		return true;
+	error_prefix(error, "--%s", row->name);
+	return false;
+}
+
+static bool count_arguments(const struct command *command, int count, GError **error)
+{
+	if (count >= command->arguments_least &&
+	    (command->arguments_most < 0 || count <= command->arguments_most))
+		return true;
+	g_autofree char *next = g_strdup_printf(_("Usage: watari %s [OPTION…] %s"), command->name,
+						command->arguments);
+	if (count < command->arguments_least)
+		return error_set(error, WATARI_ERROR_USAGE, next, _("an argument is missing"));
+	return error_set(error, WATARI_ERROR_USAGE, next, _("too many arguments"));
+}
+
+bool options_parse(const struct command *command, int argc, char **argv, void *values,
+		   char ***arguments, bool *help, GError **error)
+{
+	g_autofree struct option *longs = long_options(command);
+	g_autofree char *shorts = short_options(command);
+	int code;
+	*help = false;
+	optind = 0; /* glibc: start afresh */
+	opterr = 0;
+	while ((code = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		if (code == 'h' || code == HELP)
+			return *help = true;
+		if (code == '?' || code == ':')
+			return refuse(command, code, argv[optind - 1], error);
+		if (!parse_one(command, code, values, error))
+			return false;
+	}
+	*arguments = argv + optind;
+	return count_arguments(command, argc - optind, error);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the user wants of one migration. Filled by src/cli from the command line; strings belong to
+ * the caller and outlive the journey. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+enum journey_link_kind { JOURNEY_LINK_AUTO, JOURNEY_LINK_TCP, JOURNEY_LINK_SSH };
+enum journey_connect_from { JOURNEY_FROM_EITHER, JOURNEY_FROM_SOURCE, JOURNEY_FROM_DESTINATION };
+enum journey_verify { JOURNEY_VERIFY_NONE, JOURNEY_VERIFY_SAMPLE, JOURNEY_VERIFY_FULL };
+
+struct journey_request {
+	const char *connect;     /* libvirt URI of the source; NULL: from VM or libvirt's default */
+	const char *vm;          /* name, UUID or id; "HOST:VM" unless `connect` is given */
+	const char *destination; /* host name, ssh alias, user@host or libvirt URI */
+	uint64_t bandwidth;      /* bytes a second on the wire; 0: no cap */
+	int64_t max_downtime_ms; /* hard ceiling from the stop to the hand-over */
+	int64_t link_timeout_ms; /* how long the link may be dark */
+	int connections;
+	uint16_t ports[2]; /* 0,0: any */
+	const char *link_address;
+	int connect_from;                 /* enum journey_connect_from */
+	int link;                         /* enum journey_link_kind */
+	int verify;                       /* enum journey_verify */
+	bool persistent, undefine_source; /* neither: the VM keeps what it has and moves whole */
+	const char *rsh;                  /* a command line; NULL: ssh */
+	const char *remote_watari;        /* path at both hosts; NULL: found */
+	const char *faults;               /* tests: words for both movers */
+};
