@@ -20,10 +20,13 @@ enum return_kind {
 };
 
 struct return_message {
-	uint16_t type;	      /* enum return_kind or a number not known here */
-	uint32_t value;	      /* SHUT, PONG, RESUME_ACK */
-	const uint8_t *bytes; /* whole message, or a fragment of a bitmap; valid until next feed */
+	uint16_t type;        /* enum return_kind or a number not known here */
+	uint32_t value;       /* SHUT (0: loaded fine), PONG, RESUME_ACK. A SHUT or RESUME_ACK of
+			       * the wrong length, which QEMU refuses, reads as UINT32_MAX */
+	const uint8_t *bytes; /* whole message, or a fragment of a bitmap; valid until the next feed
+			       * or next */
 	size_t length;
+	bool first; /* false: a further fragment of the bitmap after a RECV_BITMAP */
 };
 
 struct return_reader;
@@ -31,3 +34,6 @@ struct return_reader *return_reader_new(void);
 void return_reader_free(struct return_reader *reader);
 void return_reader_feed(struct return_reader *reader, const uint8_t *data, size_t length);
 bool return_reader_next(struct return_reader *reader, struct return_message *message);
+/* At the end of input: the bytes of an unfinished message; valid until the next call. What is fed
+ * after that is read as the beginning of a message. */
+size_t return_reader_flush(struct return_reader *reader, const uint8_t **bytes);
