@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+# A thin front for the two commands of the README; the work is done by tools/setup, meson and
+# tests/run. "make" alone builds into build/.
+
+BUILD = build
+PREFIX = /usr/local
+# For tests/run, as in: make check-lab ARGS="--only there_and_back"
+ARGS =
+
+build: setup $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+# The main job: two hosts, a guest under load, moved there and back, seen from outside.
+demo: build
+	lab/demo
+
+# Everything but the long tests; under 25 minutes on two cores.
+check: setup
+	tests/run $(ARGS)
+
+# Unit tests and static checks; under a minute.
+check-unit: setup
+	tests/run --part static --part unit $(ARGS)
+
+check-lab: setup
+	tests/run --part lab $(ARGS)
+
+# All of check, and the tests that need more time or a second Debian.
+check-long: setup
+	tests/run --long $(ARGS)
+
+bench: build
+	bench/run $(ARGS)
+
+setup:
+	@tools/setup
+
+$(BUILD)/build.ninja:
+	meson setup --prefix=$(PREFIX) $(BUILD)
+
+format:
+	git ls-files '*.c' '*.h' | xargs clang-format -i
+
+install: build
+	meson install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf build build-asan build-tsan build-fuzz build-clang
+
+.DEFAULT_GOAL = build
+.PHONY: build demo check check-unit check-lab check-long bench setup format install clean

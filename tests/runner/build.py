@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The build trees that the tests use."""
+import os
+import subprocess
+import time
+
+from .tally import TOP
+
+SANITIZE = ['-Db_lundef=false', '--buildtype=debugoptimized']
+# Directory: (compiler, meson's options)
+TREES = {
+    'build-asan': ('gcc', ['-Db_sanitize=address,undefined', *SANITIZE]),
+    'build-tsan': ('gcc', ['-Db_sanitize=thread', *SANITIZE]),
+    'build-fuzz': ('clang', ['-Dfuzz=true', '-Db_sanitize=address,undefined', *SANITIZE]),
+    'build': ('gcc', []),
+    'build-clang': ('clang', []),
+}
+
+
+class BuildFailed(Exception):
+    pass
+
+
+def run_command(command, **more):
+    """Runs COMMAND; returns (status, output)."""
+    done = subprocess.run(command, cwd=TOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors='replace', check=False, **more)
+    return done.returncode, done.stdout
+
+
+def build(tally, name, targets=()):
+    """Configures (once) and builds the tree NAME; returns its path."""
+    compiler, arguments = TREES[name]
+    tree = TOP / name
+    started = time.monotonic()
+    status, output = 0, ''
+    if not (tree / 'build.ninja').exists():
+        status, output = run_command(['meson', 'setup', *arguments, str(tree)],
+                                     env={**os.environ, 'CC': compiler})
+    if status == 0:
+        status, output = run_command(['ninja', '-C', str(tree), *targets])
+    if status:
+        tally.fail('build', f'{name} builds', '\n'.join(output.splitlines()[-40:]))
+        raise BuildFailed(name)
+    tally.single('build', f'{name} builds ({time.monotonic() - started:.0f} s)', True)
+    return tree
+
+
+def run_compilers(tally, options):
+    """Everything compiles with both compilers, without a warning."""
+    if options.only:
+        return
+    tally.head('both compilers')
+    build(tally, 'build')
+    build(tally, 'build-clang')

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of the tree itself: each function named check_* is one case and returns its complaints."""
+import pathlib
+import re
+import shutil
+import subprocess
+
+from . import messages
+from .tally import TOP
+
+SOURCE = ('.c', '.h', '.py', '.sh', '.build')
+NO_LICENCE_LINE = re.compile(r'(^|/)(LICENSE|\.gitignore|packages|POTFILES|LINGUAS)$|\.(md|txt|svg|png|xml|json|in)$'
+                             r'|^tests/fuzz/corpus/|^tests/data/')
+# Where a machine's or a person's own paths would show.
+HOME_PATH = re.compile(r'(?<![\w.$}/-])/(?:home|Users|work|root/[a-z])/?[\w.-]*')
+LINK = re.compile(r'\]\((?!https?://|mailto:|#)([^)#\s]+)(?:#[^)]*)?\)')
+MAKE_TARGET = re.compile(r'\bmake ((?:[a-z][a-z-]*))\b')
+
+
+def tracked():
+    """Files of the tree: known to git, or new and not ignored."""
+    done = subprocess.run(['git', '-c', f'safe.directory={TOP}', 'ls-files', '-z', '--cached', '--others',
+                           '--exclude-standard'], cwd=TOP, stdout=subprocess.PIPE, check=False)
+    if done.returncode == 0:
+        names = [name for name in done.stdout.decode().split('\0') if name]
+    else:  # an unpacked archive
+        names = [str(path.relative_to(TOP)) for path in TOP.rglob('*')
+                 if path.is_file() and not path.relative_to(TOP).parts[0].startswith(('build', '.git'))]
+    return [name for name in sorted(names) if (TOP / name).is_file() and not (TOP / name).is_symlink()]
+
+
+def text_of(name):
+    """A file's text, or None for a binary one."""
+    data = (TOP / name).read_bytes()
+    if b'\0' in data:
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def is_script(name, text, interpreter):
+    return bool(re.match(rf'#!\s*/\S*\b(env )?{interpreter}\b', text))
+
+
+def check_licence_lines(names):
+    """every source file names its licence in its first lines"""
+    for name in names:
+        if NO_LICENCE_LINE.search(name):
+            continue
+        text = text_of(name)
+        if text is not None and text.strip() and 'SPDX-License-Identifier: Apache-2.0' not in '\n'.join(text.split('\n')[:4]):
+            yield f'{name}: no SPDX-License-Identifier line'
+
+
+def check_format(names):
+    """C files are as clang-format leaves them"""
+    sources = [name for name in names if name.endswith(('.c', '.h'))]
+    if not sources:
+        return
+    done = subprocess.run(['clang-format', '--dry-run', '-Werror', *sources], cwd=TOP, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        places = sorted({line.split(':')[0] for line in done.stdout.splitlines() if ': error:' in line})
+        yield from (f'{name}: run "make format"' for name in places or [done.stdout[:500]])
+
+
+def check_shell(names):
+    """shell scripts parse"""
+    for name in names:
+        text = text_of(name) or ''
+        for shell in ('sh', 'bash'):
+            if is_script(name, text, shell) and shutil.which(shell):
+                done = subprocess.run([shell, '-n', str(TOP / name)], capture_output=True, text=True, check=False)
+                if done.returncode:
+                    yield done.stderr.strip()
+
+
+def check_python(names):
+    """Python files compile"""
+    for name in names:
+        text = text_of(name) or ''
+        if name.endswith('.py') or is_script(name, text, r'python3?'):
+            try:
+                compile(text, name, 'exec')
+            except SyntaxError as wrong:
+                yield f'{name}: {wrong}'
+
+
+def check_scripts_run(names):
+    """scripts are executable and Python ones use Debian's interpreter"""
+    for name in names:
+        text = text_of(name) or ''
+        if not text.startswith('#!'):
+            continue
+        if not (TOP / name).stat().st_mode & 0o111:
+            yield f'{name}: begins with #! but is not executable'
+        if 'python' in text.split('\n', 1)[0] and not text.startswith('#!/usr/bin/python3\n'):
+            yield f'{name}: should begin with #!/usr/bin/python3'
+
+
+def check_manual(names):
+    """manual pages are clean for mandoc"""
+    for name in names:
+        if re.search(r'^man/.*\.[1-8](\.in)?$', name):
+            done = subprocess.run(['mandoc', '-T', 'lint', '-W', 'warning', str(TOP / name)],
+                                  capture_output=True, text=True, check=False)
+            if done.returncode >= 2:
+                yield (done.stdout + done.stderr).strip().replace(str(TOP) + '/', '')
+
+
+def check_no_private_paths(names):
+    """no path of a developer's machine"""
+    own = str(TOP)
+    for name in names:
+        text = text_of(name)
+        if text is None or name == 'tests/runner/static.py':
+            continue
+        for number, line in enumerate(text.split('\n'), 1):
+            if HOME_PATH.search(line) or own in line:
+                yield f'{name}:{number}: {line.strip()[:120]}'
+
+
+def check_readme_commands(names):
+    """what the documents tell people to run exists"""
+    targets = set(re.findall(r'^([a-z][a-z-]*):', (TOP / 'Makefile').read_text(), re.M))
+    for name in names:
+        if not name.endswith('.md'):
+            continue
+        text = text_of(name) or ''
+        code = '\n'.join(re.findall(r'```.*?```', text, re.S)) + '\n'.join(re.findall(r'`[^`\n]+`', text))
+        for target in MAKE_TARGET.findall(code):
+            if target not in targets:
+                yield f'{name}: "make {target}": no such target'
+        for path in re.findall(r'(?<![\w/.-])((?:tools|lab|bench|tests)/[a-z_-]+)(?=[\s`])', code):
+            if not (TOP / path).exists():
+                yield f'{name}: {path}: no such file'
+        for target in LINK.findall(text):
+            if not ((TOP / name).parent / target).exists():
+                yield f'{name}: link to {target}: no such file'
+
+
+def check_both_readmes(names):
+    """README.md and README.ja.md show the same commands and sections"""
+    english, japanese = (text_of(name) or '' for name in ('README.md', 'README.ja.md'))
+
+    def commands(text):
+        blocks = re.findall(r'```(?:sh|console)\n(.*?)```', text, re.S)
+        return [re.sub(r'\s*#.*', '', line).strip() for block in blocks for line in block.splitlines()
+                if re.sub(r'\s*#.*', '', line).strip()]
+
+    if commands(english) != commands(japanese):
+        yield from (f'only in one of them: {line}' for line in sorted(set(commands(english)) ^ set(commands(japanese))))
+        yield 'the command blocks differ'
+    heads = [len(re.findall(r'^## ', text, re.M)) for text in (english, japanese)]
+    if heads[0] != heads[1]:
+        yield f'{heads[0]} sections in English, {heads[1]} in Japanese'
+    if len(re.findall(r'[぀-ヿ一-鿿]', japanese)) < 500:
+        yield 'README.ja.md is hardly Japanese'
+
+
+CHECKS = [check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
+          check_no_private_paths, check_readme_commands, check_both_readmes, *messages.CHECKS]
+
+
+def run(tally, options):
+    tally.head('static checks')
+    names = tracked()
+    for check in CHECKS:
+        what = check.__doc__.splitlines()[0]
+        if options.only and options.only not in what and options.only not in check.__name__:
+            continue
+        try:
+            complaints = list(check(names))
+        except OSError as wrong:  # a tool that is not there
+            complaints = [str(wrong)]
+        tally.single('static', what, not complaints, '\n'.join(complaints))
