@@ -24,7 +24,9 @@ class TapResult(unittest.TestResult):
 
     def line(self, word, test, directive=''):
         self.number += 1
-        name = test if isinstance(test, str) else test.id().split('.', 1)[-1]
+        name = test.id()
+        if '(' not in name.split('.')[0]:  # not "setUpClass (file.Class)"
+            name = name.split('.', 1)[-1]
         name = name.replace('#', '').replace('\n', ' ')
         print(f'{word} {self.number} - {name}{directive}', flush=True)
 
