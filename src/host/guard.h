@@ -3,13 +3,28 @@
  * make libvirt resume the source beside a running destination.
  *
  * libvirt's client library, when the reply to Finish is lost, tells the source to resume (Confirm
- * with "cancelled"), although the destination may already run. So when the destination's connection
- * breaks once the guard is armed, the guard cuts the *source's* first, before the library can see
- * anything, and only then lets the destination's end show. The source then stays paused, and
- * journey/resolve asks the destination before anything runs.
+ * with "cancelled"), although the destination may already run. Two rules, once the guard is armed:
  *
- * One thread owns all descriptors of both relays. Each relay is a unix socket in a private directory
- * (0700) that the library connects to, and on the other side libvirtd's socket or an ssh child.
+ *  1. The order of cuts. From the moment the Finish call (not cancelled) is passed on until its
+ * whole reply has come, the destination's end counts as lost when its connection ends, fails or is
+ *     closed by the library. Then the *source's* connection is cut first, nothing more is passed to
+ *     it, and only after that the library sees the destination's end. The source stays paused, and
+ *     journey/resolve asks the destination before anything runs.
+ *  2. The gate before Confirm. Whatever the library believes: a Confirm call is passed to the
+ * source only when it agrees with what the destination said to Finish (ok: kill the source; error:
+ *     resume it; no answer: neither). Otherwise the source is cut as above.
+ *
+ * Before Finish is passed a lost destination is shown as it is: the copy there cannot run, and the
+ * library leaves the VM running at the source. A lost source is always shown as it is.
+ * docs/guard.md has the reasoning, and the table of what each corner leaves behind.
+ *
+ * One thread owns all descriptors of both relays. Each relay is a unix socket in a private
+ * directory (0700) that the library connects to, once, and on the other side libvirtd's socket or
+ * an ssh child. All functions may be called from any thread.
+ *
+ * Never call virConnectSetKeepAlive on a guarded connection: the library would then end it by
+ * itself (rule 2 would still hold, but needlessly at the price of a paused VM). ssh's own keepalive
+ * ends a dead connection after 15 to 20 s.
  */
 #pragma once
 #include "host/remote.h"
@@ -20,19 +35,33 @@ enum guard_side { GUARD_SOURCE, GUARD_DESTINATION };
 
 struct guard;
 struct guard *guard_new(GError **error);
-/* Make the relay to HOST. Returns the libvirt URI to open ("qemu+unix:///system?socket=..."). */
+/* Make the relay to HOST, once for each side. Returns the libvirt URI to open, once
+ * ("qemu+unix:///system?socket=..."); caller frees. */
 char *guard_attach(struct guard *guard, enum guard_side side, const struct remote_shell *shell,
 		   const struct host_address *host, GError **error);
-/* From now on the order of cutting holds. Before, each side breaks by itself. */
+/* From now on the rules hold, for one migration. Before, each side breaks by itself. */
 void guard_arm(struct guard *guard);
 void guard_disarm(struct guard *guard);
-/* Cut the source's connection now (the destination must not be believed any more). */
+/* Cut the source's connection now, then the destination's (it must not be believed any more): the
+ * migration call returns at once with an error. For a destination that is silent but not gone. */
 void guard_cut(struct guard *guard);
-/* True once a side's connection broke; *reason (may be NULL) gets ssh's words, caller frees. */
+/* True once a side's connection broke or was cut; *reason (may be NULL) gets why ("" if nobody
+ * said), caller frees. */
 bool guard_is_broken(struct guard *guard, enum guard_side side, char **reason);
-/* True once the Finish call has been passed on to the destination: from here on there is no cancel. */
+/* True once the Finish call (not cancelled) has been passed on to the destination: from here on
+ * there is no cancel. */
 bool guard_finish_sent(struct guard *guard);
+/* What the destination said to Finish. UNKNOWN: its connection does not speak plain RPC. */
+enum guard_answer {
+	GUARD_NOT_ASKED,  /* Finish was not passed on, or only with "cancelled" */
+	GUARD_UNANSWERED, /* passed on, no reply (yet) */
+	GUARD_RUNS,       /* the VM runs there */
+	GUARD_FAILED,     /* the destination gave up */
+	GUARD_UNKNOWN
+};
+enum guard_answer guard_answer(struct guard *guard);
 void guard_free(struct guard *guard);
 
-/* Tests: hold the reply to Finish back (arrived, not passed on) and run HOOK in the guard's thread. */
+/* Tests: hold the reply to Finish back (arrived, not passed on) and run HOOK in the guard's thread,
+ * once. The reply counts as not arrived, and never will be. */
 void guard_test_hold_finish(struct guard *guard, void (*hook)(void *data), void *data);

@@ -2,6 +2,7 @@
 /* One libvirt host: its connection and what we know about it. */
 #pragma once
 #include "host/address.h"
+#include "host/guard.h"
 
 #include "base/error.h"
 
@@ -9,29 +10,46 @@
 #include <stdint.h>
 
 struct host {
-	struct host_address *address;
+	const struct host_address *address; /* not owned; outlives the host */
 	virConnectPtr connection;
-	char *name;	       /* its own host name */
-	char *uuid;	       /* its host UUID, from the capabilities */
-	unsigned long libvirt_version, qemu_version;
+	char *name;                                  /* its own host name */
+	char *uuid;                                  /* its host UUID, from the capabilities */
+	unsigned long libvirt_version, qemu_version; /* 1000000 * major + 1000 * minor + release */
 	int qemu_uid, qemu_gid; /* who QEMU runs as (dac base label); -1: unknown */
-	char *security_model;  /* "apparmor", "selinux" or NULL */
-	char *capabilities;    /* XML */
+	char *security_model;   /* "apparmor", "selinux" or NULL */
+	char *capabilities;     /* XML */
 };
 
-/* Open URI (from guard_attach) and read the facts. */
+/* Open URI (from guard_attach) and read the facts. WATARI_ERROR_REFUSED. */
 struct host *host_open(const struct host_address *address, const char *uri, GError **error);
+/* guard_attach and host_open in one; when it fails, the error has ssh's words too. */
+struct host *host_open_guarded(struct guard *guard, enum guard_side side,
+			       const struct remote_shell *shell, const struct host_address *address,
+			       GError **error);
 void host_free(struct host *host);
 
 /* libvirt's last error as ours, with PREFIX. Always returns false. */
 bool host_error(GError **error, enum watari_error code, const char *next, const char *prefix);
+/* "9.0.0". Caller frees. */
+char *host_format_version(unsigned long version);
 
 /* Where a VM is now, asked from the host. */
-enum host_vm_state { HOST_VM_ABSENT, HOST_VM_OFF, HOST_VM_RUNNING, HOST_VM_PAUSED, HOST_VM_INCOMING };
+enum host_vm_state {
+	HOST_VM_ABSENT,
+	HOST_VM_OFF,
+	HOST_VM_RUNNING,
+	HOST_VM_PAUSED,
+	HOST_VM_INCOMING
+};
 struct host_vm {
 	enum host_vm_state state;
-	int reason;	/* libvirt's reason for the state */
+	int reason; /* libvirt's reason for the state (enum virDomain*Reason) */
 	bool persistent;
+	bool busy; /* a job of libvirt's is at work on it (a migration, a save, ...) */
 };
+/* False only when the host did not answer. */
 bool host_vm_ask(struct host *host, const char *uuid, struct host_vm *vm, GError **error);
 const char *host_vm_state_name(enum host_vm_state state); /* stable word for JSON */
+/* libvirt's reason as a stable word ("migration", "post-copy", "user", ...), "unknown" otherwise.
+ */
+const char *host_vm_reason_name(const struct host_vm *vm);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Run a command at a host: locally, over ssh, or by the user's remote shell (--rsh, as rsync and
  * git allow). The child's stdin and stdout are ours; its stderr is collected for error messages
- * (bounded). The child is in its own process group, so that ^C reaches us and not it.
+ * (bounded). The child is in its own session, so that ^C and a hang-up reach us and not it. When we
+ * die it sees the end of its stdin.
  */
 #pragma once
 #include "host/address.h"
@@ -12,17 +13,35 @@ struct remote_shell {
 	char **rsh; /* NULL: ssh with our options (BatchMode, keepalive 5 s x 3, no tty) */
 };
 
+#define REMOTE_COMPLAINT_MAX 4096
+
 struct remote_child {
 	pid_t pid;
-	int to;	    /* its stdin */
-	int from;   /* its stdout */
-	int errors; /* its stderr, non-blocking */
+	int to;                               /* its stdin */
+	int from;                             /* its stdout */
+	int errors;                           /* its stderr, non-blocking */
+	char complaint[REMOTE_COMPLAINT_MAX]; /* the last of its stderr so far */
+	size_t complaint_length;
 };
 
 /* ARGV is run without a shell locally and quoted for the remote shell otherwise. */
 bool remote_spawn(const struct remote_shell *shell, const struct host_address *host,
 		  const char *const *argv, struct remote_child *child, GError **error);
-/* What it said on stderr so far (last 4 KiB, made printable). Caller frees. */
+/* Take in what it said on stderr, so that it never waits for us. Never blocks. */
+void remote_collect(struct remote_child *child);
+/* What it said on stderr so far (last 4 KiB, made printable). Never blocks. Caller frees. */
 char *remote_complaint(struct remote_child *child);
 /* Close, wait up to GRACE_MS, then kill. Returns the wait status or -1. */
 int remote_end(struct remote_child *child, int grace_ms);
+
+/* Run ARGV to its end, at most TIMEOUT_MS: *output gets its stdout (at most 1 MiB, caller frees),
+ * *status its exit status (128 + signal when killed; NULL: anything but 0 is an error). */
+bool remote_run(const struct remote_shell *shell, const struct host_address *host,
+		const char *const *argv, int timeout_ms, char **output, int *status,
+		GError **error);
+
+/* One string for a POSIX shell: each word quoted. Caller frees. */
+char *remote_quote(const char *const *argv);
+/* The argument vector that remote_spawn runs (for tests and messages). Free with g_strfreev. */
+char **remote_command(const struct remote_shell *shell, const struct host_address *host,
+		      const char *const *argv);
