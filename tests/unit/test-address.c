@@ -31,7 +31,8 @@ static const struct row rows[] = {
 	{ "qemu+ssh://root@hosta:2222/system", "root@hosta", 2222 },
 	{ "qemu+ssh://root@[::1]:22/system", "root@::1", 22 },
 	{ "qemu+ssh:///system", "localhost" },
-	{ "qemu+ssh://h/system?keyfile=/root/.ssh/k%201&socket=/s;no_verify=1", "h", 0, "/root/.ssh/k 1", "/s" },
+	{ "qemu+ssh://h/system?keyfile=/root/.ssh/k%201&socket=/s;no_verify=1", "h", 0,
+	  "/root/.ssh/k 1", "/s" },
 	{ "qemu+ssh://h/system?keyfile=/k&foo=bar", "h", 0, "/k" },
 	{ "", NULL, 0, NULL, NULL, "is empty" },
 	{ "-oProxyCommand=id", NULL, 0, NULL, NULL, "begins with" },
@@ -101,10 +102,12 @@ static void test_split(void)
 		{ "-x:vm", NULL, NULL },
 		{ "qemu+ssh://h/system", NULL, NULL },
 	};
+	g_setenv("LIBVIRT_DEFAULT_URI", "qemu:///system", TRUE);
 	for (unsigned i = 0; i < G_N_ELEMENTS(table); i++) {
 		g_autoptr(GError) error = NULL;
 		const char *domain = NULL;
-		struct host_address *address = host_address_split_vm(table[i].text, &domain, &error);
+		struct host_address *address =
+			host_address_split_vm(table[i].text, &domain, &error);
 		g_assert_true((address != NULL) == (table[i].domain != NULL));
 		if (address) {
 			g_assert_cmpstr(address->shell, ==, table[i].shell);
@@ -114,6 +117,7 @@ static void test_split(void)
 		}
 		host_address_free(address);
 	}
+	g_unsetenv("LIBVIRT_DEFAULT_URI");
 }
 
 static const char conf_text[] =
@@ -134,7 +138,8 @@ static const char conf_text[] =
 static void test_conf(void)
 {
 	struct conf *conf = conf_parse(conf_text);
-	g_assert_cmpuint(g_strv_length((char **) (uintptr_t) conf_get_list(conf, "uri_aliases")), ==, 3);
+	g_assert_cmpuint(g_strv_length((char **) (uintptr_t) conf_get_list(conf, "uri_aliases")),
+			 ==, 3);
 	g_assert_cmpint(conf_get_int(conf, "number", 0), ==, 5);
 	g_assert_cmpint(conf_get_int(conf, "negative", 0), ==, -1);
 	g_assert_cmpint(conf_get_int(conf, "text", 7), ==, 7);
@@ -216,7 +221,8 @@ static void test_command(void)
 static void test_run(void)
 {
 	struct host_address *here = host_address_parse("qemu:///system", NULL);
-	const char *const fail[] = { "sh", "-c", "echo out; printf 'why\\033[1m\\n' >&2; exit 3", NULL };
+	const char *const fail[] = { "sh", "-c", "echo out; printf 'why\\033[1m\\n' >&2; exit 3",
+				     NULL };
 	g_autofree char *output = NULL;
 	g_autoptr(GError) error = NULL;
 	int status = 0;

@@ -69,8 +69,9 @@ static void chop(const GByteArray *stream, struct seen *seen, GByteArray *out, b
 	fd_set_nonblocking(onward[0], true);
 	fd_set_nonblocking(onward[1], true);
 	for (size_t at = 0; at < stream->len;) {
-		size_t size = MIN((size_t) g_test_rand_int_range(1, g_test_rand_bit() ? 9 : 20000),
-				  stream->len - at);
+		size_t most = g_test_rand_bit() ? 9 : 20000;
+		size_t size = (size_t) g_test_rand_int_range(1, (gint32) most);
+		size = MIN(size, stream->len - at);
 		g_assert_cmpint(write(in[1], stream->data + at, size), ==, (ssize_t) size);
 		at += size;
 		for (size_t left = size; left > 0;) {
@@ -97,7 +98,8 @@ static void chop(const GByteArray *stream, struct seen *seen, GByteArray *out, b
 
 static void test_chunks(void)
 {
-	static const uint32_t procedures[] = { 1, RPC_MIGRATE_FINISH3, 318, RPC_MIGRATE_FINISH3_PARAMS, 2 };
+	static const uint32_t procedures[] = { 1, RPC_MIGRATE_FINISH3, 318,
+					       RPC_MIGRATE_FINISH3_PARAMS, 2 };
 	for (unsigned round = 0; round < 60; round++) {
 		bool garbage = round % 3 == 2, plain = false;
 		g_autoptr(GByteArray) stream = g_byte_array_new();
@@ -125,7 +127,7 @@ static void test_chunks(void)
 
 struct end {
 	int listener, host; /* what libvirtd would hold */
-	int library;	    /* what the client library would hold */
+	int library;        /* what the client library would hold */
 	struct host_address *address;
 	char *path;
 };
@@ -294,7 +296,8 @@ static void test_lost_in_reply(void)
 	g_autoptr(GByteArray) bytes = g_byte_array_new();
 	ask_finish(scene, false);
 	put_packet(bytes, FINISH, RPC_REPLY, 77, 0, 64, 0);
-	g_assert_true(fd_write_all(scene->end[GUARD_DESTINATION].host, bytes->data, bytes->len - 1));
+	g_assert_true(
+		fd_write_all(scene->end[GUARD_DESTINATION].host, bytes->data, bytes->len - 1));
 	g_assert_true(is_quiet(scene->end[GUARD_DESTINATION].library));
 	fd_clear(&scene->end[GUARD_DESTINATION].host);
 	expect_cut(scene);
@@ -368,7 +371,8 @@ static void test_not_rpc(void)
 	struct scene *scene = scene_new();
 	struct end *destination = &scene->end[GUARD_DESTINATION];
 	char heard[32];
-	g_assert_true(fd_write_all(destination->library, "\377\377this is something else at all...", 32));
+	g_assert_true(
+		fd_write_all(destination->library, "\377\377this is something else at all...", 32));
 	g_assert_true(fd_read_all(destination->host, heard, 32));
 	g_assert_cmpint(guard_answer(scene->guard), ==, GUARD_UNKNOWN);
 	fd_clear(&destination->host);
@@ -435,7 +439,8 @@ static void test_back_pressure(void)
 	size_t sent = 0, got = 0;
 	fd_set_nonblocking(destination->host, true);
 	for (unsigned idle = 0; idle < 50;) {
-		ssize_t n = send(destination->host, bytes->data + sent, bytes->len - sent, MSG_NOSIGNAL);
+		ssize_t n = send(destination->host, bytes->data + sent, bytes->len - sent,
+				 MSG_NOSIGNAL);
 		if (n > 0)
 			sent += (size_t) n;
 		else
@@ -445,7 +450,8 @@ static void test_back_pressure(void)
 	g_assert_cmpuint(sent, <, 2 * 1024 * 1024);
 	g_autofree guint8 *heard = g_malloc(bytes->len);
 	while (got < bytes->len) {
-		ssize_t n = send(destination->host, bytes->data + sent, bytes->len - sent, MSG_NOSIGNAL);
+		ssize_t n = send(destination->host, bytes->data + sent, bytes->len - sent,
+				 MSG_NOSIGNAL);
 		sent += n > 0 ? (size_t) n : 0;
 		n = recv(destination->library, heard + got, bytes->len - got, MSG_DONTWAIT);
 		got += n > 0 ? (size_t) n : 0;
