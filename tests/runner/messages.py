@@ -124,14 +124,15 @@ def check_catalogues_valid(names):
 
 def check_messages_marked(names):
     """messages of errors go through gettext"""
-    bare = re.compile(r'\b(?:error_set|error_prefix)\((?:[^"();]|\([^()]*\))*?(?<!_\()"(?!%s"|%s: %s")', re.S)
+    bare = re.compile(r'\b(?:error_set|error_prefix)\((?:[^"();]|\((?:[^()"]|"(?:[^"\\]|\\.)*")*\))*?'
+                      r'(?<!_\()("[^"]*")', re.S)
     for name in names:
         if not (name.startswith('src/') and name.endswith('.c')) or name == 'src/base/error.c':
             continue
         text = (TOP / name).read_text()
         for match in bare.finditer(text):
-            number = text.count('\n', 0, match.end()) + 1
-            yield f'{name}:{number}: a message without _()'
+            if re.search(r'[A-Za-z]{2}', FORMAT.sub('', match[1])):
+                yield f'{name}:{text.count(chr(10), 0, match.end()) + 1}: a message without _(): {match[1]}'
 
 
 CHECKS = [check_potfiles, check_catalogues_complete, check_catalogues_valid, check_messages_marked]

@@ -7,6 +7,7 @@ import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 LOGS = TOP / 'build' / 'test-logs'
+SHOWN = 40  # lines of a failure
 
 
 class Case:
@@ -42,7 +43,11 @@ class Tally:
         self.add(Case(name, 'passed' if ok else 'failed', '' if ok else why.splitlines()[0] if why else ''), group)
         print(f'  {"ok  " if ok else "FAIL"}  {name}', flush=True)
         if not ok and why:
-            print(indent(why), flush=True)
+            lines = why.splitlines()
+            log = self.keep(group, name, why)
+            print(indent('\n'.join(lines[:SHOWN])), flush=True)
+            if len(lines) > SHOWN:
+                print(f'        | ... and {len(lines) - SHOWN} more lines, all in {log}', flush=True)
 
     def fail(self, group, name, why):
         self.single(group, name, False, why)
@@ -64,12 +69,17 @@ class Tally:
             print(f'        skipped: {case.name}: {case.why}', flush=True)
         for case in bad:
             print(f'        failed: {case.name}{": " + case.why if case.why else ""}', flush=True)
-        log = LOGS / group / (re.sub(r'[^\w.-]+', '_', name) + '.log')
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(output)
+        log = self.keep(group, name, output)
         if bad:
-            print(indent('\n'.join(output.splitlines()[-120:])), flush=True)
-            print(f'        all of its output: {log.relative_to(TOP)}', flush=True)
+            print(indent('\n'.join(output.splitlines()[-3 * SHOWN:])), flush=True)
+            print(f'        all of its output: {log}', flush=True)
+
+    def keep(self, group, name, output):
+        """Writes OUTPUT to its log; returns the log's name for people."""
+        log = LOGS / group / (re.sub(r'[^\w.-]+', '_', name)[:80] + '.log')
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(output + '\n')
+        return log.relative_to(TOP)
 
     def finish(self):
         """Prints the end and returns the exit status."""

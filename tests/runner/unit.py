@@ -5,7 +5,7 @@ import json
 import os
 import re
 
-from . import tap
+from . import program, tap
 from .build import build, run_command
 
 # Data races are looked for where threads share data without GLib's locks, which ThreadSanitizer
@@ -48,7 +48,9 @@ def run_tests(tally, options, group, tree, wanted):
 
 def run_asan(tally, options):
     tally.head('unit tests (AddressSanitizer, UndefinedBehaviorSanitizer)')
-    run_tests(tally, options, 'unit', build(tally, 'build-asan'), lambda name: True)
+    tree = build(tally, 'build-asan')
+    run_tests(tally, options, 'unit', tree, lambda name: True)
+    program.run(tally, options, tree)
 
 
 def run_tsan(tally, options):

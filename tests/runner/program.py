@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The built program as a user meets it: it speaks Japanese, and what the documents show exists."""
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+
+from .messages import JAPANESE
+from .tally import TOP
+
+DOCUMENTS = ('README.md', 'README.ja.md')
+
+
+def run_watari(tree, arguments, environment=None):
+    """Runs the program; returns (status, all it said)."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(('LC_', 'LANG'))}
+    done = subprocess.run([str(tree / 'src' / 'cli' / 'watari'), *arguments], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace',
+                          env={**clean, **(environment or {})}, timeout=60, check=False)
+    return done.returncode, done.stdout
+
+
+def japanese_environment(tree, folder):
+    """A Japanese locale made for this run: gettext translates nothing in the C locale."""
+    subprocess.run(['localedef', '-i', 'ja_JP', '-f', 'UTF-8', str(pathlib.Path(folder) / 'ja_JP.UTF-8')],
+                   check=True, capture_output=True)
+    return {'LOCPATH': folder, 'LANG': 'ja_JP.UTF-8', 'WATARI_LOCALEDIR': str(tree / 'po')}
+
+
+def check_japanese(tree):
+    """uninstalled, the program speaks Japanese in a Japanese locale"""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = japanese_environment(tree, folder)
+        for arguments in (['--help'], ['migrate', '--help'], ['no-such-command'], ['migrate', '--no-such-option']):
+            _, english = run_watari(tree, arguments, {'LC_ALL': 'C.UTF-8'})
+            if JAPANESE.search(english):
+                yield f'watari {" ".join(arguments)}: Japanese in the C locale'
+            _, text = run_watari(tree, arguments, environment)
+            if not JAPANESE.search(text):
+                yield f'watari {" ".join(arguments)}: no Japanese in\n{text[:400]}'
+
+
+def shown_commands():
+    for name in DOCUMENTS:
+        for block in re.findall(r'```sh\n(.*?)```', (TOP / name).read_text(), re.S):
+            for line in block.splitlines():
+                words = re.sub(r'\s*#.*', '', line).split()
+                if words[:1] == ['watari']:
+                    yield name, words[1], [word for word in words[2:] if word.startswith('-')]
+
+
+def check_shown_commands(tree):
+    """the program has the commands and options that the READMEs show"""
+    for name, command, options in shown_commands():
+        status, text = run_watari(tree, [command, '--help'])
+        if status:
+            yield f'{name}: watari {command}: {text[:200]}'
+        yield from (f'{name}: watari {command} has no {option}' for option in options if option not in text)
+
+
+def run(tally, options, tree):
+    for check in (check_japanese, check_shown_commands):
+        what = check.__doc__
+        if options.only and options.only not in what:
+            continue
+        complaints = list(check(tree))
+        tally.single('program', what, not complaints, '\n'.join(complaints))
