@@ -2,11 +2,10 @@
 /* What is written from the option tables: --help, the overview, the man pages' option lists, and
  * the completion for bash. */
 #include "base/i18n.h"
+#include "cli/columns.h"
 #include "cli/options.h"
 
 #include <string.h>
-
-enum { HELP_COLUMN = 30, HELP_WIDTH = 80 };
 
 /* "-c, --connect URI", as help and man page show it. */
 static char *row_head(const struct option_row *row)
@@ -20,42 +19,15 @@ static char *row_head(const struct option_row *row)
 	return g_string_free(head, FALSE);
 }
 
-/* The first column, then TEXT wrapped at words in the second. */
-static void print_columns(FILE *out, const char *head, const char *text)
-{
-	g_auto(GStrv) words = g_strsplit(text, " ", -1);
-	long column = g_utf8_strlen(head, -1) + 2;
-	fprintf(out, "  %s", head);
-	if (column >= HELP_COLUMN - 1) {
-		fputc('\n', out);
-		column = 0;
-	}
-	fprintf(out, "%*s", (int) (HELP_COLUMN - column), "");
-	column = HELP_COLUMN;
-	for (char **word = words; *word; word++) {
-		long length = g_utf8_strlen(*word, -1);
-		if (column > HELP_COLUMN && column + 1 + length > HELP_WIDTH) {
-			fprintf(out, "\n%*s", HELP_COLUMN, "");
-			column = HELP_COLUMN;
-		} else if (column > HELP_COLUMN) {
-			fputc(' ', out);
-			column++;
-		}
-		fputs(*word, out);
-		column += length;
-	}
-	fputc('\n', out);
-}
-
 void options_print_help(const struct command *command, FILE *out)
 {
 	fprintf(out, _("Usage: watari %s [OPTION…] %s"), command->name, command->arguments);
 	fprintf(out, "\n%s\n\n", _(command->summary));
 	for (size_t i = 0; i < command->row_count; i++) {
 		g_autofree char *head = row_head(&command->rows[i]);
-		print_columns(out, head, _(command->rows[i].help));
+		columns_print(out, head, _(command->rows[i].help));
 	}
-	print_columns(out, "-h, --help", _("Show this help and end."));
+	columns_print(out, "-h, --help", _("Show this help and end."));
 	fputc('\n', out);
 	fprintf(out, _("The manual: man watari-%s"), command->name);
 	fputc('\n', out);
@@ -66,10 +38,10 @@ void options_print_overview(FILE *out)
 	fprintf(out, "%s\n%s\n\n", _("Usage: watari COMMAND [OPTION…] [ARGUMENT…]"),
 		_("Moves running virtual machines between hosts."));
 	for (const struct command *const *command = commands; *command; command++)
-		print_columns(out, (*command)->name, _((*command)->summary));
+		columns_print(out, (*command)->name, _((*command)->summary));
 	fputc('\n', out);
-	print_columns(out, "-h, --help", _("Show this help and end."));
-	print_columns(out, "-V, --version", _("Show the version and end."));
+	columns_print(out, "-h, --help", _("Show this help and end."));
+	columns_print(out, "-V, --version", _("Show the version and end."));
 	fprintf(out, "\n%s\n", _("“watari COMMAND --help” tells about a command."));
 }
 
