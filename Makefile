@@ -8,7 +8,7 @@ PREFIX = /usr/local
 ARGS =
 
 build: setup $(BUILD)/build.ninja
-	ninja -C $(BUILD)
+	@ninja --quiet -C $(BUILD)
 
 # The main job: two hosts, a guest under load, moved there and back, seen from outside.
 demo: build
@@ -36,7 +36,9 @@ setup:
 	@tools/setup
 
 $(BUILD)/build.ninja:
-	meson setup --prefix=$(PREFIX) $(BUILD)
+	@echo "meson setup $(BUILD)"
+	@meson setup --prefix=$(PREFIX) $(BUILD) >meson-setup.log 2>&1 || { cat meson-setup.log; rm -f meson-setup.log; false; }
+	@rm -f meson-setup.log
 
 format:
 	git ls-files '*.c' '*.h' | xargs clang-format -i

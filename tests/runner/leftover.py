@@ -2,6 +2,7 @@
 """Afterwards nothing of a lab may be left: no process, namespace, mount or interface."""
 import os
 import pathlib
+import socket
 import time
 
 NAMES = ('qemu-system', 'libvirtd', 'virtlogd', 'virtlockd', 'sshd', 'watari', 'virsh', 'dnsmasq', 'swtpm')
@@ -47,7 +48,7 @@ def mounts():
 
 
 def interfaces():
-    return {name: f'network interface {name}' for name in os.listdir('/sys/class/net')}
+    return {name: f'network interface {name}' for _, name in socket.if_nameindex()}
 
 
 def snapshot():

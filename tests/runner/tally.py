@@ -40,7 +40,7 @@ class Tally:
 
     def single(self, group, name, ok, why=''):
         """A check that is one case; prints its own line."""
-        self.add(Case(name, 'passed' if ok else 'failed', '' if ok else why.splitlines()[0] if why else ''), group)
+        self.add(Case(name, 'passed' if ok else 'failed', '' if ok else why.strip().splitlines()[-1 if why.startswith('Traceback') else 0] if why else ''), group)
         print(f'  {"ok  " if ok else "FAIL"}  {name}', flush=True)
         if not ok and why:
             lines = why.splitlines()
