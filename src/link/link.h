@@ -11,7 +11,8 @@
  *    and are put right by the receiver.
  *  - A frame is kept until the receiving mover says it has *consumed* it (link_frame_done there).
  *    Unconsumed bytes of a direction are bounded by the window, so memory and bytes in flight are.
- *    window = max(2 x rate x round trip, 30 ms of drain), measured, inside [window_min, window_max].
+ *    window = max(2 x rate x round trip, 30 ms of drain), measured, inside [window_min,
+ * window_max].
  *  - A broken lane reconnects with back-off; its unacknowledged frames go out again on any lane;
  *    the receiver drops what it has already. While no lane is up the link is "dark": after
  *    timeout_ms of that it fails for good.
@@ -32,28 +33,29 @@
 enum link_stream {
 	LINK_MEMORY, /* source to destination: the migration stream */
 	LINK_RETURN, /* destination to source: the return path */
-	LINK_TALK,   /* both ways: what the two movers agree on (JSON objects); never waits behind data */
+	LINK_TALK,   /* both ways: what the two movers agree on (JSON objects); never waits behind
+			data */
 	LINK_STREAM_LAST
 };
 
 struct link_config {
-	bool source;		 /* role: TLS client; otherwise TLS server */
-	unsigned connections;	 /* K, 1..LINK_CONNECTIONS_MAX */
+	bool source;                 /* role: TLS client; otherwise TLS server */
+	unsigned connections;        /* K, 1..LINK_CONNECTIONS_MAX */
 	uint8_t key[LINK_KEY_BYTES]; /* pre-shared, fresh for each migration */
-	char id[33];		 /* names the migration; the PSK identity */
-	uint64_t window_max;	 /* bytes; 0: 64 MiB */
-	uint64_t bandwidth;	 /* bytes a second on the wire, headers included; 0: no cap */
-	int timeout_ms;		 /* how long the link may be dark; 60000 */
-	bool plain;		 /* no TLS: bench only, refused by the mover */
+	char id[33];                 /* names the migration; the PSK identity */
+	uint64_t window_max;         /* bytes; 0: 64 MiB */
+	uint64_t bandwidth;          /* bytes a second on the wire, headers included; 0: no cap */
+	int timeout_ms;              /* how long the link may be dark; 60000 */
+	bool plain;                  /* no TLS: bench only, refused by the mover */
 };
 
 /* One frame. Written by its owner between begin and commit, read between receive and done. */
 struct link_frame {
-	uint8_t *data;	 /* capacity LINK_PAYLOAD_MAX */
+	uint8_t *data; /* capacity LINK_PAYLOAD_MAX */
 	size_t length;
 	uint8_t tag[LINK_TAG_BYTES]; /* of the decoded bytes; set and checked by the mover */
-	uint32_t flags;	 /* carried as they are; the mover's */
-	uint64_t sequence; /* set by the link */
+	uint32_t flags;              /* carried as they are; the mover's */
+	uint64_t sequence;           /* set by the link */
 };
 
 struct link;
@@ -61,10 +63,11 @@ struct link;
 struct link *link_new(const struct link_config *config, GError **error);
 
 /* Where the sockets come from: exactly one of these before link_start, on either side. */
-bool link_listen_tcp(struct link *link, const char *address, uint16_t first_port, uint16_t last_port,
-		     uint16_t *port, GError **error); /* 0,0: any port */
+bool link_listen_tcp(struct link *link, const char *address, uint16_t first_port,
+		     uint16_t last_port, uint16_t *port, GError **error); /* 0,0: any port */
 bool link_listen_unix(struct link *link, const char *path, GError **error);
-bool link_connect_tcp(struct link *link, const char *const *addresses, uint16_t port, GError **error);
+bool link_connect_tcp(struct link *link, const char *const *addresses, uint16_t port,
+		      GError **error);
 
 /* Start the threads; link_wait_up() returns when all K lanes are up once. */
 bool link_start(struct link *link, GError **error);
@@ -95,18 +98,18 @@ void link_close(struct link *link, const char *reason);
 void link_free(struct link *link);
 
 struct link_stats {
-	unsigned up;		  /* lanes that are up now */
+	unsigned up; /* lanes that are up now */
 	uint64_t reconnects;
-	uint64_t wire_sent, wire_received; /* bytes given to and taken from the sockets */
+	uint64_t wire_sent, wire_received;        /* bytes given to and taken from the sockets */
 	uint64_t lane_sent[LINK_CONNECTIONS_MAX]; /* each lane's share of wire_sent */
 	uint64_t lane_received[LINK_CONNECTIONS_MAX];
-	uint64_t in_flight;	  /* bytes sent, not yet consumed at the peer */
+	uint64_t in_flight; /* bytes sent, not yet consumed at the peer */
 	uint64_t window;
-	double drain_rate;	  /* bytes a second consumed by the peer, smoothed */
-	int64_t round_trip_us;	  /* smallest seen lately, 0: unknown */
-	int64_t dark_ms;	  /* since when no lane is up; 0: not dark */
+	double drain_rate;     /* bytes a second consumed by the peer, smoothed */
+	int64_t round_trip_us; /* smallest seen lately, 0: unknown */
+	int64_t dark_ms;       /* since when no lane is up; 0: not dark */
 	uint64_t resent_frames;
-	uint64_t refused_peers;	  /* connections that failed the handshake */
+	uint64_t refused_peers; /* connections that failed the handshake */
 };
 void link_get_stats(struct link *link, struct link_stats *stats);
 
