@@ -160,7 +160,18 @@ def check_both_readmes(names):
         yield 'README.ja.md is hardly Japanese'
 
 
-CHECKS = [check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
+def check_setup_knows(names):
+    """tools/setup looks for every library that the build asks for"""
+    setup = (TOP / 'tools' / 'setup').read_text()
+    known = set(re.findall(r'[\w.+-]+', re.search(r'^modules="(.*?)"', setup, re.M | re.S)[1]))
+    for name in names:
+        if name.endswith('meson.build'):
+            for module in re.findall(r"dependency\('([^']+)'(?![^)]*required: false)", text_of(name) or ''):
+                if module not in known | {'threads'}:
+                    yield f'{name}: {module} is not in the modules of tools/setup'
+
+
+CHECKS = [check_setup_knows, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
           check_no_private_paths, check_readme_commands, check_both_readmes, *messages.CHECKS]
 
 
