@@ -56,7 +56,7 @@ def describe(output, seeds):
 
 def run(tally, options):
     tally.head(f'fuzz targets, {options.fuzz_seconds} s each')
-    tree = build(tally, 'build-fuzz')
+    tree = build(tally, 'build-fuzz', ['fuzz'])
     programs = [path for path in sorted((tree / 'tests' / 'fuzz').glob('fuzz-*'))
                 if path.is_file() and os.access(path, os.X_OK) and (not options.only or options.only in path.name)]
     with concurrent.futures.ThreadPoolExecutor(options.jobs or os.cpu_count()) as pool:

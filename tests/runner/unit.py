@@ -55,4 +55,4 @@ def run_asan(tally, options):
 
 def run_tsan(tally, options):
     tally.head('link and pipelines (ThreadSanitizer)')
-    run_tests(tally, options, 'tsan', build(tally, 'build-tsan'), THREADED.search)
+    run_tests(tally, options, 'tsan', build(tally, 'build-tsan', ['meson-test-prereq']), THREADED.search)
