@@ -71,6 +71,7 @@ struct blob {
 	uint64_t left_bytes;
 	enum stream_kind kind;
 	enum state next; /* state after it */
+	bool begun;      /* false: its first fragment begins a record */
 };
 
 /* The table of RAM blocks, with a hash of the names (open addressing, index + 1, 0: free). */
@@ -189,13 +190,14 @@ static inline enum step step_record(struct stream_reader *reader, struct stream_
 	return STEP_RECORD;
 }
 
-/* The state in which LEFT_BYTES of KIND pass before NEXT. */
+/* The state in which LEFT_BYTES of KIND pass before NEXT. They go on the record that announced
+ * them, except for a package, whose command is a record of its own. */
 static inline enum state blob_begin(struct stream_reader *reader, uint64_t left_bytes,
 				    enum stream_kind kind, enum state next)
 {
 	if (!left_bytes)
 		return next;
-	reader->blob = (struct blob){ left_bytes, kind, next };
+	reader->blob = (struct blob){ left_bytes, kind, next, kind != STREAM_DEVICE_STATE };
 	return STATE_BLOB;
 }
 

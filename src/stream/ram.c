@@ -8,10 +8,11 @@
  *   - QEMU looks for newly dirtied pages (dirty-sync-count) wherever it is and goes on from there.
  *     A look that finds pages only further on, or none, adds no pass here: the count is a lower
  *     bound of dirty-sync-count, and equal to it while every pass sends something behind.
- *   - compression threads (the old `compress`) give pages back in loose order: once a compressed
- *     page was seen, steps back by less than RAM_LOOSE_PAGES pages within a block do not count.
- *   - with multifd most pages travel elsewhere: there a flush mark (QEMU >= 8.1, one a round)
- *     begins a pass.
+ *   - compression threads (the old `compress`) give pages back in loose order: from the first
+ *     compressed page on, which is in the first pass unless all memory is zero, a step back by less
+ *     than RAM_LOOSE_PAGES pages within a block does not count, so passes over fewer are missed.
+ *   - with multifd most or all pages travel on other connections: what is counted is what comes
+ *     here (zero pages before QEMU 9.0, then nothing).
  *   - after the switch of postcopy pages come in the order of the faults: nothing is counted.
  */
 #include "stream/internal.h"
@@ -137,6 +138,9 @@ static enum step compressed_read(struct stream_reader *reader, const uint8_t *by
 		return step_opaque(reader, "a compressed page of impossible length");
 	if (length < head + 4 + body)
 		return step_more(reader, head + 4 + body);
+	if (!reader->ram.compressed)
+		reader->stats.iterations = 0; /* what was counted was loose order */
+	reader->ram.new_pass |= !reader->ram.compressed;
 	reader->ram.compressed = true;
 	return page_done(reader, record, STREAM_COMPRESSED_PAGE, head + 4 + body);
 }
@@ -157,7 +161,6 @@ static enum step eos_read(struct stream_reader *reader, const uint8_t *bytes, si
 static enum step mark_read(struct stream_reader *reader, const uint8_t *bytes, size_t length,
 			   struct stream_record *record)
 {
-	reader->ram.new_pass = true;
 	return step_record(reader, record, STREAM_RAM_MARK, 8, STATE_RAM);
 }
 

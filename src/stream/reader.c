@@ -15,7 +15,8 @@ static enum step blob_step(struct stream_reader *reader, const uint8_t *bytes, s
 	struct blob *blob = &reader->blob;
 	size_t part = length < blob->left_bytes ? length : (size_t) blob->left_bytes;
 	blob->left_bytes -= part;
-	record->first = false;
+	record->first = !blob->begun;
+	blob->begun = true;
 	return step_record(reader, record, blob->kind, part,
 			   blob->left_bytes ? STATE_BLOB : blob->next);
 }
