@@ -40,6 +40,11 @@ $(BUILD)/build.ninja:
 	@meson setup --prefix=$(PREFIX) $(BUILD) >meson-setup.log 2>&1 || { cat meson-setup.log; rm -f meson-setup.log; false; }
 	@rm -f meson-setup.log
 
+# After a change of messages: lists the files that have some, updates the catalogues in po/.
+messages: $(BUILD)/build.ninja
+	git grep -lE '(^|[^A-Za-z0-9_"])N?_\("|ngettext\(' -- 'src/*.c' | sort >po/POTFILES
+	ninja --quiet -C $(BUILD) watari-pot watari-update-po
+
 format:
 	git ls-files '*.c' '*.h' | xargs clang-format -i
 
@@ -50,4 +55,4 @@ clean:
 	rm -rf build build-asan build-tsan build-fuzz build-clang
 
 .DEFAULT_GOAL = build
-.PHONY: build demo check check-unit check-lab check-long bench setup format install clean
+.PHONY: build demo check check-unit check-lab check-long bench setup messages format install clean

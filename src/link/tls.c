@@ -149,8 +149,8 @@ static bool set_up_context(SSL_CTX *context, bool client)
 	return SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) &&
 	       SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) &&
 	       SSL_CTX_set_ciphersuites(context, SUITE) &&
-	       SSL_CTX_set1_groups_list(context, GROUP) && SSL_CTX_set_num_tickets(context, 0) &&
-	       SSL_CTX_set_max_early_data(context, 0);
+	       SSL_CTX_set1_groups_list(context, (char *) (uintptr_t) GROUP) &&
+	       SSL_CTX_set_num_tickets(context, 0) && SSL_CTX_set_max_early_data(context, 0);
 }
 
 struct tls *tls_new(const struct link_config *config, GError **error)
