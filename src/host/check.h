@@ -1,23 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is asked of both hosts before anything moves. Each check is one row of a table: a name, a
- * question, an answer (pass, warning, refusal) with the thing, the reason and the next step. */
+ * question, an answer (pass, warning, refusal) with the thing, the reason and the next step.
+ */
 #pragma once
 #include "host/host.h"
+#include "host/remote.h"
 
 enum check_result { CHECK_PASS, CHECK_WARN, CHECK_REFUSE };
 
 struct check_finding {
-	const char *check; /* stable word: "cpu", "memory", "disk:vda", ... */
+	const char *check; /* stable word: "cpu", "memory", "disk:vda", ... (interned) */
 	enum check_result result;
-	char *what; /* for a person; NULL for a plain pass */
+	char *what; /* for a person; NULL for a plain pass, a remark otherwise */
 	char *next; /* next step or NULL */
 };
 
 struct check_options {
-	const char *destination_name; /* the VM's name there, NULL: same */
+	const char *destination_name;     /* the VM's name there, NULL: same */
+	const struct remote_shell *shell; /* how to look at files and interfaces there; NULL: ssh */
+	unsigned long flags; /* the flags of the migration to come, for the dry run; 0: live */
 };
 
-/* Run all checks. Returns a GPtrArray of struct check_finding. Does not stop at the first refusal.
- */
+/* Run all checks. Returns a GPtrArray of struct check_finding (it frees them). Does not stop at the
+ * first refusal. NULL with *error only when a host does not answer any more. */
 GPtrArray *check_run(struct host *source, virDomainPtr domain, struct host *destination,
 		     const struct check_options *options, GError **error);
+/* The findings that refuse, as one error of the class WATARI_ERROR_REFUSED; true when there is
+ * none. */
+bool check_verdict(const GPtrArray *findings, GError **error);
+
+/* Find the VM by name, UUID or id. WATARI_ERROR_REFUSED with what to do when there is none. */
+virDomainPtr check_find_domain(struct host *host, const char *name, GError **error);
+
+/* The host files that the running VM has open or would need, and that both hosts must see as one
+ * and the same (WRITABLE) or as equal (read-only: CD images, kernels, backing files). Which of them
+ * are really shared, the movers prove. */
+enum check_path_kind { CHECK_PATH_FILE, CHECK_PATH_BLOCK };
+struct check_shared_path {
+	char *target; /* "vda", "kernel", ... */
+	char *path;
+	enum check_path_kind kind;
+	bool writable;
+};
+GPtrArray *check_list_shared_paths(virDomainPtr domain, GError **error);
+
+/* One finding of any origin, for doctor and the journey. NEXT and FORMAT (both may be NULL) as
+ * in error_set. Appends to FINDINGS. */
+GPtrArray *check_new_findings(void);
+void check_add(GPtrArray *findings, const char *check, enum check_result result, const char *next,
+	       const char *format, ...) G_GNUC_PRINTF(5, 6);
+const char *check_result_name(enum check_result result); /* "pass", "warn", "refuse" */

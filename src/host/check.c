@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The checks before a migration: the table and what all of them share. See check.h. */
+#include "host/check.h"
+
+#include "base/i18n.h"
+#include "host/checks.h"
+
+#include <libvirt/virterror.h>
+#include <string.h>
+
+static void free_finding(gpointer data)
+{
+	struct check_finding *finding = data;
+	g_free(finding->what);
+	g_free(finding->next);
+	g_free(finding);
+}
+
+GPtrArray *check_new_findings(void)
+{
+	return g_ptr_array_new_with_free_func(free_finding);
+}
+
+static const char *const result_names[] = { "pass", "warn", "refuse" };
+_Static_assert(G_N_ELEMENTS(result_names) == CHECK_REFUSE + 1, "one name for each result");
+
+const char *check_result_name(enum check_result result)
+{
+	return result_names[result];
+}
+
+void check_add(GPtrArray *findings, const char *check, enum check_result result, const char *next,
+	       const char *format, ...)
+{
+	struct check_finding *finding = g_new0(struct check_finding, 1);
+	finding->check = g_intern_string(check);
+	finding->result = result;
+	finding->next = g_strdup(next);
+	if (format) {
+		va_list arguments;
+		va_start(arguments, format);
+		finding->what = g_strdup_vprintf(format, arguments);
+		va_end(arguments);
+	}
+	g_ptr_array_add(findings, finding);
+}
+
+void check_add_virt(struct check_context *context, const char *check, enum check_result result,
+		    const char *next, const char *prefix)
+{
+	virErrorPtr last = virGetLastError();
+	check_add(context->findings, check, result, next, "%s: %s", prefix,
+		  last && last->message ? last->message : _("libvirt gave no reason"));
+}
+
+char **check_missing_there(struct check_context *context, const char *kind, const char *prefix,
+			   const GPtrArray *words)
+{
+	g_autoptr(GPtrArray) argv = g_ptr_array_new();
+	g_autofree char *output = NULL;
+	static const char script[] = "t=$1 p=$2; shift 2; for w; do "
+				     "test \"$t\" \"$p$w\" || printf '%s\\n' \"$w\"; done";
+	const char *const head[] = { "sh", "-c", script, "sh", kind, prefix };
+	for (unsigned i = 0; i < G_N_ELEMENTS(head); i++)
+		g_ptr_array_add(argv, (gpointer) (uintptr_t) head[i]);
+	for (unsigned i = 0; i < words->len; i++)
+		g_ptr_array_add(argv, words->pdata[i]);
+	g_ptr_array_add(argv, NULL);
+	if (!remote_run(context->options->shell, context->destination->address,
+			(const char *const *) argv->pdata, 20000, &output, NULL, NULL))
+		return NULL;
+	return g_strsplit(g_strstrip(output), "\n", -1);
+}
+
+/* The order is that of the message a person reads: who, where, then what. The dry run is last: it
+ * asks libvirt and QEMU themselves, in their words, for whatever we did not think of. */
+static void (*const checks[])(struct check_context *) = {
+	check_vm_state,     check_same_host,   check_name_taken,    check_jobs,      check_machine,
+	check_cpu,          check_tsc,         check_memory,        check_placement, check_disks,
+	check_host_devices, check_filesystems, check_other_devices, check_networks,  check_labels,
+	check_snapshots,    check_persistence, check_dry_run,
+};
+
+static bool prepare(struct check_context *context, GError **error)
+{
+	char *text = virDomainGetXMLDesc(context->domain, 0);
+	if (!text)
+		return host_error(error, WATARI_ERROR_REFUSED, NULL, context->name);
+	context->vm = xml_read(text, error);
+	free(text);
+	if (!context->vm)
+		return false;
+	context->source_capabilities = xml_read(context->source->capabilities, error);
+	if (!context->source_capabilities)
+		return false;
+	context->destination_capabilities = xml_read(context->destination->capabilities, error);
+	if (!context->destination_capabilities)
+		return false;
+	context->arch = xml_string(context->vm, NULL, "os/type/@arch");
+	context->machine = xml_string(context->vm, NULL, "os/type/@machine");
+	context->virt_type = xml_string(context->vm, NULL, "@type");
+	context->emulator = xml_string(context->vm, NULL, "devices/emulator");
+	return true;
+}
+
+static void clear(struct check_context *context)
+{
+	xml_free(context->vm);
+	xml_free(context->source_capabilities);
+	xml_free(context->destination_capabilities);
+	xml_free(context->destination_domain);
+	g_free(context->arch);
+	g_free(context->machine);
+	g_free(context->virt_type);
+	g_free(context->emulator);
+}
+
+static bool is_alive(struct host *host, GError **error)
+{
+	if (virConnectIsAlive(host->connection) == 1)
+		return true;
+	return error_set(error, WATARI_ERROR_REFUSED, _("Try again."),
+			 _("the connection to libvirt at %s broke"), host->address->text);
+}
+
+GPtrArray *check_run(struct host *source, virDomainPtr domain, struct host *destination,
+		     const struct check_options *options, GError **error)
+{
+	static const struct check_options nothing;
+	struct check_context context = {
+		.source = source,
+		.destination = destination,
+		.domain = domain,
+		.options = options ? options : &nothing,
+		.name = virDomainGetName(domain),
+		.findings = check_new_findings(),
+	};
+	bool done = prepare(&context, error);
+	for (unsigned i = 0; done && i < G_N_ELEMENTS(checks); i++)
+		checks[i](&context);
+	clear(&context);
+	if (done && is_alive(source, error) && is_alive(destination, error))
+		return context.findings;
+	g_ptr_array_unref(context.findings);
+	return NULL;
+}
+
+bool check_verdict(const GPtrArray *findings, GError **error)
+{
+	g_autoptr(GString) what = g_string_new(NULL);
+	const char *next = NULL;
+	for (unsigned i = 0; i < findings->len; i++) {
+		const struct check_finding *finding = findings->pdata[i];
+		if (finding->result != CHECK_REFUSE)
+			continue;
+		g_string_append_printf(what, "%s%s", what->len ? "; " : "", finding->what);
+		next = next ? next : finding->next;
+	}
+	return what->len == 0 || error_set(error, WATARI_ERROR_REFUSED, next, "%s", what->str);
+}
+
+static virDomainPtr look_up(virConnectPtr connection, const char *name)
+{
+	guint64 id = 0;
+	virDomainPtr domain = virDomainLookupByName(connection, name);
+	if (!domain && g_uuid_string_is_valid(name))
+		domain = virDomainLookupByUUIDString(connection, name);
+	if (!domain && g_ascii_string_to_unsigned(name, 10, 1, G_MAXINT, &id, NULL))
+		domain = virDomainLookupByID(connection, (int) id);
+	return domain;
+}
+
+virDomainPtr check_find_domain(struct host *host, const char *name, GError **error)
+{
+	virDomainPtr domain = look_up(host->connection, name);
+	if (domain)
+		return domain;
+	virErrorPtr last = virGetLastError();
+	if (last && last->code != VIR_ERR_NO_DOMAIN) {
+		host_error(error, WATARI_ERROR_REFUSED, NULL, host->address->text);
+		return NULL;
+	}
+	g_autofree char *next =
+		host->address->shell
+			? g_strdup_printf(_("See “virsh -c qemu+ssh://%s/system list --all”."),
+					  host->address->shell)
+			: g_strdup(_("See “virsh list --all”; a VM of another host is named "
+				     "HOST:VM."));
+	error_set(error, WATARI_ERROR_REFUSED, next, _("there is no VM “%s” at %s"), name,
+		  host->name);
+	return NULL;
+}

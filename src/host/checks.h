@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the checks: what each of them gets. Not for other rooms (they use check.h). */
+#pragma once
+#include "host/check.h"
+#include "host/xml.h"
+
+struct check_context {
+	struct host *source, *destination;
+	virDomainPtr domain;
+	const struct check_options *options;
+	const char *name; /* the VM's, for messages */
+	struct xml *vm;   /* the running VM's description */
+	struct xml *source_capabilities, *destination_capabilities;
+	struct xml *destination_domain; /* domain capabilities for this VM's machine; NULL: none */
+	char *arch, *machine, *virt_type, *emulator;
+	GPtrArray *findings;
+};
+
+void check_vm_state(struct check_context *context);
+void check_same_host(struct check_context *context);
+void check_name_taken(struct check_context *context);
+void check_jobs(struct check_context *context);
+void check_snapshots(struct check_context *context);
+void check_persistence(struct check_context *context);
+void check_dry_run(struct check_context *context);
+
+void check_machine(struct check_context *context);
+void check_cpu(struct check_context *context);
+void check_tsc(struct check_context *context);
+
+void check_memory(struct check_context *context);
+void check_placement(struct check_context *context);
+
+void check_disks(struct check_context *context);
+
+void check_host_devices(struct check_context *context);
+void check_filesystems(struct check_context *context);
+void check_other_devices(struct check_context *context);
+void check_networks(struct check_context *context);
+void check_labels(struct check_context *context);
+
+/* At the destination: which of the given things are missing. KIND is a test of test(1) ("-e", "-b")
+ * with PREFIX before each word. NULL: the host could not be asked. Free with g_strfreev. */
+char **check_missing_there(struct check_context *context, const char *kind, const char *prefix,
+			   const GPtrArray *words);
+/* The source's last libvirt error as a finding. */
+void check_add_virt(struct check_context *context, const char *check, enum check_result result,
+		    const char *next, const char *prefix);
