@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Raising a lab, finding one that is up, and putting it down."""
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+
+from . import packetdelay, plan, release, wire
+from .errors import LabError
+from .node import Node
+from .plan import HostSpec, NodePlan
+
+_TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_UNSHARE = ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
+_RAISE_TIMEOUT = 180
+_DOWN_TIMEOUT = 30
+
+list_labs = wire.lab_names
+
+
+def default_hosts() -> list[HostSpec]:
+    return [HostSpec("hosta"), HostSpec("hostb", unprivileged=True)]
+
+
+class Lab:
+    """A lab. As a context manager it lives as long as the block, and never longer than the calling
+    process, however that one ends.
+
+    watari, watari_env: put onto every host that names none of its own, and onto admin.
+    binds: directories every node sees read-only at the same path (the source tree is always one).
+    size: limit of the lab's tmpfs, in tmpfs's own words ("8g", "50%").
+    """
+
+    def __init__(
+        self,
+        name: str = "lab",
+        hosts: list[HostSpec] | None = None,
+        *,
+        watari: str | None = None,
+        watari_env: dict[str, str] | None = None,
+        binds: list[str] | None = None,
+        size: str = "75%",
+    ) -> None:
+        plan.check_name("lab", name)
+        self.name = name
+        self.specs = default_hosts() if hosts is None else hosts
+        self.watari = watari
+        self.watari_env = watari_env or {}
+        self.binds = [_TOP, *(binds or [])]
+        self.size = size
+        self.nodes: dict[str, Node] = {}
+        self.pid = 0  # the supervisor, in this machine's numbering
+        self._process: subprocess.Popen | None = None
+
+    # ---- up and down ----
+
+    def up(self, stay: bool = False) -> "Lab":
+        """Raise the lab; with `stay` it outlives the caller until somebody puts it down."""
+        if os.geteuid() != 0:
+            raise LabError("the lab makes namespaces and interfaces, so it must run as root (sudo)")
+        job = self._job(stay)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            try:
+                listener.bind(wire.socket_name(self.name))
+            except OSError:
+                raise LabError(
+                    f"lab {self.name!r} is up already: use it, or put it down first"
+                ) from None
+            self._start(job, listener, stay)
+        try:
+            self._load()
+            self._install_watari()
+        except BaseException:
+            self.down()
+            raise
+        return self
+
+    def _job(self, stay: bool) -> dict:
+        nodes = plan.plan_nodes(self.specs)
+        lowers = {}
+        for node in nodes:
+            if node.release is not None:
+                lowers[node.name] = release.ensure_root(node.release)
+        return {
+            "name": self.name,
+            "nodes": [vars(node) for node in nodes],
+            "lowers": lowers,
+            "cache": release.cache_dir(),
+            "binds": self.binds,
+            "size": self.size,
+            "packet_delay": [packetdelay.find()],
+            "raiser": None if stay else os.getpid(),
+        }
+
+    def _start(self, job: dict, listener: socket.socket, stay: bool) -> None:
+        hear, ready = os.pipe()
+        fds = [listener.fileno(), ready]
+        if not stay:
+            fds.append(os.pidfd_open(os.getpid()))
+        try:
+            self._process = subprocess.Popen(
+                [*_UNSHARE, sys.executable, "-m", "watari_lab.supervisor", *map(str, fds)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                pass_fds=fds,
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(__file__))},
+            )
+        finally:
+            for fd in fds[1:]:
+                os.close(fd)
+        try:
+            with self._process.stdin as stdin:
+                stdin.write(json.dumps(job).encode())
+            answer = self._wait_ready(hear)
+        finally:
+            os.close(hear)
+        if answer != "ready":
+            self._process.kill()
+            self._process.wait()
+            raise LabError(f"lab {self.name!r} could not be raised: {answer.removeprefix('error ')}")
+
+    @staticmethod
+    def _wait_ready(pipe: int) -> str:
+        """What the supervisor says; one read, for `unshare` keeps the pipe's other end open."""
+        if not select.select([pipe], [], [], _RAISE_TIMEOUT)[0]:
+            return f"nothing heard for {_RAISE_TIMEOUT} s"
+        return os.read(pipe, 65536).decode() or "its first process died"
+
+    def _load(self) -> dict:
+        answer, pids = wire.ask(self.name, {"op": "describe"})
+        self.pid = pids["lab"]
+        for fields in answer["nodes"]:
+            node = NodePlan(**fields)
+            self.nodes[node.name] = Node(self.name, node, pids[node.name])
+        return answer
+
+    def _install_watari(self) -> None:
+        specs = {spec.name: spec for spec in self.specs}
+        for node in self.nodes.values():
+            spec = specs.get(node.name)
+            binary = spec.watari if spec and spec.watari else self.watari
+            env = spec.watari_env if spec and spec.watari_env else self.watari_env
+            if node.plan.kind != "client" and binary is not None:
+                node.set_watari(binary, env)
+
+    @classmethod
+    def attach(cls, name: str = "lab") -> "Lab":
+        """A lab that is up already."""
+        lab = cls(name, [])
+        lab._load()
+        return lab
+
+    def down(self) -> None:
+        """Put the lab down and wait until its processes are gone. Never fails on a dead lab."""
+        try:
+            supervisor = os.pidfd_open(self.pid) if self.pid else None
+        except ProcessLookupError:
+            supervisor = None
+        try:
+            wire.ask(self.name, {"op": "down"})
+        except LabError:
+            if self._process is not None:
+                self._process.kill()
+        if supervisor is not None:
+            select.select([supervisor], [], [], _DOWN_TIMEOUT)
+            os.close(supervisor)
+        if self._process is not None:
+            self._process.wait(_DOWN_TIMEOUT)
+            self._process = None
+        deadline = time.monotonic() + _DOWN_TIMEOUT
+        while self.name in wire.lab_names() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.nodes = {}
+        self.pid = 0
+
+    def __enter__(self) -> "Lab":
+        return self if self.pid else self.up()
+
+    def __exit__(self, *_) -> None:
+        self.down()
+
+    # ---- who is there ----
+
+    def describe(self) -> dict:
+        """What the supervisor knows: nodes, notes, link."""
+        return wire.ask(self.name, {"op": "describe"})[0]
+
+    def node(self, name: str) -> Node:
+        if name not in self.nodes:
+            raise LabError(f"no {name!r} in lab {self.name!r}: there are {', '.join(self.nodes)}")
+        return self.nodes[name]
+
+    def host(self, name: str) -> Node:
+        return self.node(name)
+
+    @property
+    def hosts(self) -> list[Node]:
+        return [node for node in self.nodes.values() if node.plan.is_host]
+
+    @property
+    def client(self) -> Node:
+        return self.nodes["client"]
+
+    @property
+    def admin(self) -> Node:
+        return self.nodes["admin"]
+
+    # ---- the wires ----
+
+    def link(self, **changes) -> dict:
+        """Shape the migration network: rate="1gbit" or None, delay_ms= (one way), loss= (0..1).
+        What is not named stays as it is."""
+        unknown = set(changes) - {"rate", "delay_ms", "loss"}
+        if unknown:
+            raise TypeError(f"link() knows rate, delay_ms and loss, not {', '.join(unknown)}")
+        return wire.ask(self.name, {"op": "shape", "changes": changes})[0]["link"]
+
+    def cut(self, network: str = "migration", host: str = "") -> dict:
+        """Drop every frame of a network ("service", "management", "migration", "all"), of one host
+        or of all. Nobody is told: no link goes down, no error comes back."""
+        request = {"op": "cut", "network": network, "host": host}
+        return wire.ask(self.name, request)[0]["link"]
+
+    def restore(self, network: str = "all", host: str = "") -> dict:
+        request = {"op": "restore", "network": network, "host": host}
+        return wire.ask(self.name, request)[0]["link"]
