@@ -3,7 +3,8 @@
 #include "cli/command.h"
 
 #include "base/i18n.h"
-#include "journey/request.h"
+#include "cli/progress.h"
+#include "cli/report.h"
 
 struct values {
 	struct journey_request request;
@@ -75,12 +76,32 @@ static void defaults(void *data)
 	values->request.link_timeout_ms = 60000;
 }
 
+static void print_json(const struct journey_report *report, const GError *error)
+{
+	g_autofree char *text = journey_report_print(report, error);
+	puts(text);
+}
+
 static int run(const struct command *command, void *data, char **arguments)
 {
 	struct values *values = data;
+	struct progress progress;
+	struct journey_report report;
+	g_autoptr(GError) error = NULL;
 	values->request.vm = arguments[0];
 	values->request.destination = arguments[1];
-	return WATARI_EXIT_REFUSED;
+	values->request.faults = g_getenv("WATARI_TEST_FAULTS");
+	progress_init(&progress, values->quiet, values->verbose);
+	const struct journey_observer observer = { progress_show, progress_note, &progress };
+	journey_run(&values->request, &observer, &report, &error);
+	progress_clear(&progress);
+	if (values->json)
+		print_json(&report, error);
+	else
+		report_print(&report, stdout);
+	int code = error ? command_complain(error) : WATARI_EXIT_OK;
+	journey_report_clear(&report);
+	return code;
 }
 
 const struct command migrate_command = {

@@ -3,35 +3,88 @@
 #include "cli/command.h"
 
 #include "base/i18n.h"
+#include "base/json.h"
+#include "cli/progress.h"
+#include "journey/resolve.h"
 
 struct values {
-	const char *connect, *rsh;
-	bool dry_run, json;
+	struct resolve_request request;
+	bool json, quiet, verbose;
 };
 
 #define AT(member) offsetof(struct values, member)
 
 static const struct option_row rows[] = {
-	{ "connect", 'c', OPTION_TEXT, AT(connect), N_("URI"),
-	  .help = N_("The libvirt URI of one of the hosts, beside those named.") },
-	{ "dry-run", 'n', OPTION_FLAG, AT(dry_run),
+	{ "dry-run", 'n', OPTION_FLAG, AT(request.dry_run),
 	  .help = N_("Say what would be done, and do nothing.") },
-	{ "rsh", 0, OPTION_TEXT, AT(rsh), N_("COMMAND"), .offer = OFFER_COMMAND,
+	{ "rsh", 0, OPTION_TEXT, AT(request.rsh), N_("COMMAND"), .offer = OFFER_COMMAND,
 	  .help = N_("The remote shell to use instead of ssh.") },
 	{ "json", 0, OPTION_FLAG, AT(json), .help = N_("Print one JSON document.") },
+	{ "verbose", 'v', OPTION_FLAG, AT(verbose),
+	  .help = N_("Say more about what is being done.") },
+	{ "quiet", 'q', OPTION_FLAG, AT(quiet), .help = N_("Show no progress.") },
 };
+
+static void print_json(const struct journey_report *report, const struct resolve_result *result,
+		       bool dry_run, const GError *error)
+{
+	g_autofree char *text = journey_report_print(report, error);
+	g_autoptr(JsonParser) parser = json_parser_new();
+	if (!json_parser_load_from_data(parser, text, -1, NULL))
+		return;
+	JsonNode *root = json_parser_get_root(parser);
+	JsonObject *object = json_node_get_object(root);
+	if (result->situation)
+		json_object_set_string_member(object, "situation", result->situation);
+	else
+		json_object_set_null_member(object, "situation");
+	json_object_set_boolean_member(object, "acted", result->acted);
+	json_object_set_boolean_member(object, "dry_run", dry_run);
+	g_autofree char *whole = json_to_string(root, TRUE);
+	puts(whole);
+}
+
+static void print_text(const struct journey_report *report, const struct resolve_result *result,
+		       bool dry_run)
+{
+	if (!result->situation)
+		return;
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		printf("%s: %s\n", report->sides[side].address, report->sides[side].vm_state);
+	if (dry_run && result->what)
+		printf(_("would be done or said: %s\n"), result->what);
+	else if (!result->acted && report->outcome != JOURNEY_ATTENTION)
+		puts(_("There is nothing to do."));
+}
 
 static int run(const struct command *command, void *data, char **arguments)
 {
-	return WATARI_EXIT_REFUSED;
+	struct values *values = data;
+	struct progress progress;
+	struct journey_report report;
+	struct resolve_result result;
+	g_autoptr(GError) error = NULL;
+	values->request.vm = arguments[0];
+	values->request.hosts = arguments + 1;
+	progress_init(&progress, values->quiet, values->verbose);
+	const struct journey_observer observer = { progress_show, progress_note, &progress };
+	resolve_run(&values->request, &observer, &report, &result, &error);
+	progress_clear(&progress);
+	if (values->json)
+		print_json(&report, &result, values->request.dry_run, error);
+	else
+		print_text(&report, &result, values->request.dry_run);
+	int code = error ? command_complain(error) : WATARI_EXIT_OK;
+	journey_report_clear(&report);
+	return code;
 }
 
 const struct command resolve_command = {
 	.name = "resolve",
 	.summary = N_("End a broken-off move: find the VM, keep exactly one copy running."),
-	.arguments = "VM [HOST…]",
+	.arguments = "VM [SOURCE DEST]",
 	.arguments_least = 1,
-	.arguments_most = 9,
+	.arguments_most = 3,
 	.offers = { OFFER_VM, OFFER_HOST },
 	.rows = rows,
 	.row_count = G_N_ELEMENTS(rows),

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Prints the closing report: where the VM runs now, times, bytes, proof. */
+#include "cli/report.h"
+
+#include "base/i18n.h"
+#include "base/unit.h"
+
+static const char *host_of(const struct journey_report_side *side)
+{
+	return side->host ? side->host : side->address ? side->address : "?";
+}
+
+/* What host_vm_state_name() says, for people. */
+static const char *state_words(const char *state)
+{
+	static const struct {
+		const char *state, *words;
+	} table[] = {
+		{ "running", N_("runs") },         { "absent", N_("is not there") },
+		{ "off", N_("is off") },           { "paused", N_("is paused") },
+		{ "incoming", N_("is arriving") }, { "unknown", N_("is not known") },
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(table); i++)
+		if (g_strcmp0(state, table[i].state) == 0)
+			return _(table[i].words);
+	return state;
+}
+
+static void print_places(const struct journey_report *report, FILE *out)
+{
+	const struct journey_report_side *source = &report->sides[JOURNEY_SOURCE];
+	const struct journey_report_side *destination = &report->sides[JOURNEY_DESTINATION];
+	/* TRANSLATORS: VM name; at the destination HOST it STATE, at the source HOST it STATE */
+	fprintf(out, _("%s: at %s it %s; at %s it %s"), report->vm_name, host_of(destination),
+		state_words(destination->vm_state), host_of(source), state_words(source->vm_state));
+	fputc('\n', out);
+}
+
+static void print_times(const struct journey_report *report, FILE *out)
+{
+	g_autofree char *total = unit_format_duration_ms(report->total_ms);
+	fprintf(out, _("  time      %s in all"), total);
+	if (report->downtime_ms >= 0) {
+		g_autofree char *down = unit_format_duration_ms(report->downtime_ms);
+		fprintf(out, _(", stopped for %s"), down);
+	}
+	if (report->stop_to_release_ms >= 0) {
+		g_autofree char *held = unit_format_duration_ms(report->stop_to_release_ms);
+		fprintf(out, _(" (%s from the stop to the hand-over)"), held);
+	}
+	fputc('\n', out);
+}
+
+static void print_bytes(const struct journey_report *report, FILE *out)
+{
+	g_autofree char *stream = unit_format_bytes(report->stream_bytes);
+	g_autofree char *wire = unit_format_bytes(report->wire_sent);
+	fprintf(out, _("  bytes     %s of migration, %s on the wire"), stream, wire);
+	fprintf(out, _(", %d passes"), report->iterations);
+	fputc('\n', out);
+	fprintf(out, _("  link      %s, %d connections"), report->link, report->connections);
+	if (report->reconnects > 0)
+		fprintf(out, _(", connected again %d times"), (int) report->reconnects);
+	fputc('\n', out);
+	if (report->opaque) {
+		fprintf(out, _("  note      carried as plain bytes: %s"), report->opaque);
+		fputc('\n', out);
+	}
+}
+
+static void print_proof(const struct journey_report *report, FILE *out)
+{
+	if (!report->stream_agreed)
+		return;
+	fputs(_("  proof     both movers saw the same bytes, in the same order"), out);
+	if (report->memory_pages > 0) {
+		g_autofree char *bytes = unit_format_bytes(report->memory_bytes);
+		fprintf(out, _("; memory compared (%s): %s"), report->memory_proof, bytes);
+	}
+	if (report->shared_disks > 0)
+		fprintf(out, _("; %d disks proven to be shared"), report->shared_disks);
+	fputc('\n', out);
+}
+
+void report_print(const struct journey_report *report, FILE *out)
+{
+	if (!report->vm_name || report->outcome == JOURNEY_REFUSED || report->migration_ms == 0)
+		return;
+	print_places(report, out);
+	print_times(report, out);
+	if (report->stream_bytes > 0)
+		print_bytes(report, out);
+	print_proof(report, out);
+	if (report->snapshots > 0) {
+		fprintf(out, _("  snapshots %d carried"), report->snapshots);
+		fputc('\n', out);
+	}
+}

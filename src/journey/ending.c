@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The situations that a move can leave, and their ends. */
+#include "journey/ending.h"
+
+#include "base/i18n.h"
+
+#include <libvirt/virterror.h>
+
+/* ---- the table ---- */
+
+/* What a rule asks of one side. Paused is told apart by who paused it: a copy that a migration
+ * stopped may be ended or continued by us, one that a person or an error stopped may not. */
+enum seen { ANY, UNKNOWN, GONE, OFF, RUNS, RUNS_BUSY, STOPPED, COMING, HELD };
+
+static const struct {
+	enum seen source, destination;
+	struct ending_rule rule;
+} rules[] = {
+	{ RUNS,
+	  RUNS,
+	  { "both-run", ENDING_NOTHING, JOURNEY_ATTENTION, false,
+	    N_("the VM runs at BOTH hosts: its disks are in danger"),
+	    N_("Find out which copy the users reach, and end the other one at once (virsh "
+	       "destroy). Nothing was done.") } },
+	{ RUNS_BUSY,
+	  RUNS,
+	  { "both-run", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM runs at BOTH hosts: its disks are in danger"),
+	    N_("Find out which copy the users reach, and end the other one at once (virsh "
+	       "destroy). Nothing was done.") } },
+	{ UNKNOWN,
+	  ANY,
+	  { "source-unknown", ENDING_NOTHING, JOURNEY_ATTENTION, false,
+	    N_("the source host does not answer, so nothing was done"),
+	    N_("When it can be reached again, run “watari resolve”.") } },
+	{ ANY,
+	  UNKNOWN,
+	  { "destination-unknown", ENDING_NOTHING, JOURNEY_ATTENTION, false,
+	    N_("the destination host does not answer, so nothing was done"),
+	    N_("When it can be reached again, run “watari resolve”.") } },
+	{ GONE, RUNS, { "migrated", ENDING_NOTHING, JOURNEY_MIGRATED, false, NULL, NULL } },
+	{ OFF, RUNS, { "migrated", ENDING_NOTHING, JOURNEY_MIGRATED, false, NULL, NULL } },
+	{ STOPPED,
+	  RUNS,
+	  { "handed-over", ENDING_END_SOURCE, JOURNEY_MIGRATED, true,
+	    N_("the VM runs at the destination; the stopped copy at the source is ended"), NULL } },
+	{ HELD,
+	  RUNS,
+	  { "source-held", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM runs at the destination, and a copy at the source is paused, but not by a "
+	       "migration"),
+	    N_("If the copy at the source is not needed, end it there (virsh destroy). Never "
+	       "continue it.") } },
+	{ RUNS,
+	  COMING,
+	  { "destination-left", ENDING_END_DESTINATION, JOURNEY_FAILED, true,
+	    N_("the VM runs at the source; what was left at the destination is removed"), NULL } },
+	{ RUNS,
+	  STOPPED,
+	  { "destination-left", ENDING_END_DESTINATION, JOURNEY_FAILED, true,
+	    N_("the VM runs at the source; what was left at the destination is removed"), NULL } },
+	{ RUNS,
+	  HELD,
+	  { "destination-held", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM runs at the source, and a copy at the destination is paused, but not by a "
+	       "migration"),
+	    N_("Find out what that copy is. Never continue it while the other one runs.") } },
+	{ RUNS_BUSY,
+	  COMING,
+	  { "moving", ENDING_NOTHING, JOURNEY_ATTENTION, true, N_("a migration is under way"),
+	    N_("Wait for its end, or cancel it (virsh domjobabort at the source).") } },
+	{ RUNS_BUSY,
+	  STOPPED,
+	  { "moving", ENDING_NOTHING, JOURNEY_ATTENTION, true, N_("a migration is under way"),
+	    N_("Wait for its end, or cancel it (virsh domjobabort at the source).") } },
+	{ RUNS_BUSY, GONE, { "at-source", ENDING_NOTHING, JOURNEY_FAILED, true, NULL, NULL } },
+	{ RUNS_BUSY, OFF, { "at-source", ENDING_NOTHING, JOURNEY_FAILED, true, NULL, NULL } },
+	{ RUNS, GONE, { "at-source", ENDING_NOTHING, JOURNEY_FAILED, false, NULL, NULL } },
+	{ RUNS, OFF, { "at-source", ENDING_NOTHING, JOURNEY_FAILED, false, NULL, NULL } },
+	{ STOPPED,
+	  GONE,
+	  { "source-stopped", ENDING_RESUME_SOURCE, JOURNEY_FAILED, true,
+	    N_("nothing runs at the destination; the VM goes on at the source"), NULL } },
+	{ STOPPED,
+	  OFF,
+	  { "source-stopped", ENDING_RESUME_SOURCE, JOURNEY_FAILED, true,
+	    N_("nothing runs at the destination; the VM goes on at the source"), NULL } },
+	{ STOPPED,
+	  COMING,
+	  { "both-stopped", ENDING_END_DESTINATION_RESUME, JOURNEY_FAILED, true,
+	    N_("both copies are stopped and the destination's never ran: it is removed, and the VM "
+	       "goes on at the source"),
+	    NULL } },
+	{ STOPPED,
+	  STOPPED,
+	  { "both-stopped", ENDING_END_DESTINATION_RESUME, JOURNEY_FAILED, true,
+	    N_("both copies are stopped and the destination's never ran: it is removed, and the VM "
+	       "goes on at the source"),
+	    NULL } },
+	{ HELD,
+	  GONE,
+	  { "source-held", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM is paused at the source, but not by a migration"),
+	    N_("Find out who paused it (virsh domstate --reason), then continue it (virsh "
+	       "resume).") } },
+	{ HELD,
+	  OFF,
+	  { "source-held", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM is paused at the source, but not by a migration"),
+	    N_("Find out who paused it (virsh domstate --reason), then continue it (virsh "
+	       "resume).") } },
+	{ GONE,
+	  STOPPED,
+	  { "destination-stopped", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the source's copy is gone, and the destination's is stopped"),
+	    N_("It holds the only memory of the VM: continue it there (virsh resume).") } },
+	{ OFF,
+	  STOPPED,
+	  { "destination-stopped", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the source's copy is gone, and the destination's is stopped"),
+	    N_("It holds the only memory of the VM: continue it there (virsh resume).") } },
+	{ GONE,
+	  HELD,
+	  { "migrated-paused", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM is at the destination, and paused there"),
+	    N_("Find out who paused it (virsh domstate --reason), then continue it (virsh "
+	       "resume).") } },
+	{ OFF,
+	  HELD,
+	  { "migrated-paused", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM is at the destination, and paused there"),
+	    N_("Find out who paused it (virsh domstate --reason), then continue it (virsh "
+	       "resume).") } },
+	{ ANY,
+	  ANY,
+	  { "nowhere", ENDING_NOTHING, JOURNEY_ATTENTION, true, N_("the VM runs at neither host"),
+	    N_("It may have ended by itself during the move: see the guest's own log and "
+	       "/var/log/libvirt/qemu at both hosts.") } },
+};
+
+static enum seen see(const struct ending_sight *sight, enum journey_side side)
+{
+	static const enum seen of_state[] = {
+		[HOST_VM_ABSENT] = GONE, [HOST_VM_OFF] = OFF,         [HOST_VM_RUNNING] = RUNS,
+		[HOST_VM_PAUSED] = HELD, [HOST_VM_INCOMING] = COMING,
+	};
+	const struct host_vm *vm = &sight->vms[side];
+	if (!sight->known[side])
+		return UNKNOWN;
+	if (vm->state == HOST_VM_PAUSED && (vm->reason == VIR_DOMAIN_PAUSED_MIGRATION ||
+					    vm->reason == VIR_DOMAIN_PAUSED_STARTING_UP))
+		return STOPPED;
+	if (vm->state == HOST_VM_RUNNING && vm->busy && side == JOURNEY_SOURCE)
+		return RUNS_BUSY;
+	return of_state[vm->state];
+}
+
+const struct ending_rule *ending_judge(const struct ending_sight *sight)
+{
+	enum seen source = see(sight, JOURNEY_SOURCE);
+	enum seen destination = see(sight, JOURNEY_DESTINATION);
+	for (size_t i = 0; i + 1 < G_N_ELEMENTS(rules); i++)
+		if ((rules[i].source == ANY || rules[i].source == source) &&
+		    (rules[i].destination == ANY || rules[i].destination == destination))
+			return &rules[i].rule;
+	return &rules[G_N_ELEMENTS(rules) - 1].rule;
+}
+
+const char *ending_state_name(const struct ending_sight *sight, enum journey_side side)
+{
+	return sight->known[side] ? host_vm_state_name(sight->vms[side].state) : "unknown";
+}
+
+void ending_sight_clear(struct ending_sight *sight)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		g_clear_error(&sight->errors[side]);
+}
+
+/* ---- looking ---- */
+
+static void close_side(struct ending *ending, enum journey_side side)
+{
+	g_clear_pointer(&ending->hosts[side], host_free);
+	g_clear_pointer(&ending->guards[side], guard_free);
+}
+
+void ending_close(struct ending *ending)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		close_side(ending, side);
+}
+
+static bool open_side(struct ending *ending, enum journey_side side, GError **error)
+{
+	if (ending->hosts[side])
+		return true;
+	/* A relay serves one connection. This guard is never armed: nothing is decided here by the
+	 * library. */
+	ending->guards[side] = guard_new(error);
+	if (!ending->guards[side])
+		return false;
+	ending->hosts[side] = host_open_guarded(ending->guards[side], GUARD_SOURCE, ending->shell,
+						ending->addresses[side], error);
+	if (!ending->hosts[side])
+		close_side(ending, side);
+	return ending->hosts[side] != NULL;
+}
+
+static bool look_at(struct ending *ending, enum journey_side side, struct host_vm *vm,
+		    GError **error)
+{
+	if (!open_side(ending, side, error))
+		return false;
+	if (host_vm_ask(ending->hosts[side], ending->uuid, vm, error))
+		return true;
+	/* The connection may have died since the last look. */
+	close_side(ending, side);
+	return false;
+}
+
+void ending_look(struct ending *ending, struct ending_sight *sight)
+{
+	*sight = (struct ending_sight){ 0 };
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		sight->known[side] = look_at(ending, side, &sight->vms[side], &sight->errors[side]);
+}
+
+/* ---- acting ---- */
+
+static bool complain(struct ending *ending, enum journey_side side, GError **error)
+{
+	g_autofree char *prefix =
+		g_strdup_printf(_("%s at %s"), ending->name, ending->addresses[side]->text);
+	return host_error(error, WATARI_ERROR_ATTENTION,
+			  _("Look at both hosts (virsh list --all), then run “watari resolve”."),
+			  prefix);
+}
+
+static virDomainPtr find(struct ending *ending, enum journey_side side)
+{
+	if (!ending->hosts[side])
+		return NULL;
+	return virDomainLookupByUUIDString(ending->hosts[side]->connection, ending->uuid);
+}
+
+static bool destroy(struct ending *ending, enum journey_side side, bool undefine, GError **error)
+{
+	virDomainPtr domain = find(ending, side);
+	if (!domain)
+		return complain(ending, side, error);
+	bool good = virDomainDestroy(domain) == 0;
+	/* A transient copy is gone now. */
+	if (good && undefine && virDomainIsPersistent(domain) == 1)
+		good = virDomainUndefineFlags(domain, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
+							      VIR_DOMAIN_UNDEFINE_KEEP_TPM) == 0;
+	if (!good)
+		complain(ending, side, error);
+	virDomainFree(domain);
+	return good;
+}
+
+static bool resume_source(struct ending *ending, GError **error)
+{
+	virDomainPtr domain = find(ending, JOURNEY_SOURCE);
+	if (!domain)
+		return complain(ending, JOURNEY_SOURCE, error);
+	bool good = virDomainResume(domain) == 0;
+	if (!good)
+		complain(ending, JOURNEY_SOURCE, error);
+	virDomainFree(domain);
+	return good;
+}
+
+/* What was true when we looked must still be true at the moment of acting: the other copy, whose
+ * state makes this safe, is asked once more. */
+static bool still(struct ending *ending, enum journey_side side, bool running, GError **error)
+{
+	struct host_vm vm;
+	if (!host_vm_ask(ending->hosts[side], ending->uuid, &vm, error)) {
+		error_classify(error, WATARI_ERROR_ATTENTION, NULL);
+		return false;
+	}
+	if ((vm.state == HOST_VM_RUNNING) == running)
+		return true;
+	return error_set(error, WATARI_ERROR_ATTENTION, _("Run “watari resolve” again."),
+			 _("%s at %s has changed its state meanwhile; nothing was done"),
+			 ending->name, ending->addresses[side]->text);
+}
+
+bool ending_act(struct ending *ending, enum ending_action action, GError **error)
+{
+	switch (action) {
+	case ENDING_NOTHING:
+		return true;
+	case ENDING_RESUME_SOURCE:
+		return still(ending, JOURNEY_DESTINATION, false, error) &&
+		       resume_source(ending, error);
+	case ENDING_END_SOURCE:
+		return still(ending, JOURNEY_DESTINATION, true, error) &&
+		       still(ending, JOURNEY_SOURCE, false, error) &&
+		       destroy(ending, JOURNEY_SOURCE, ending->undefine_source, error);
+	case ENDING_END_DESTINATION:
+		return still(ending, JOURNEY_DESTINATION, false, error) &&
+		       destroy(ending, JOURNEY_DESTINATION, false, error);
+	case ENDING_END_DESTINATION_RESUME:
+		return still(ending, JOURNEY_DESTINATION, false, error) &&
+		       destroy(ending, JOURNEY_DESTINATION, false, error) &&
+		       resume_source(ending, error);
+	}
+	g_assert_not_reached();
+}

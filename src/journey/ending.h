@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the VM is after a move, and what is left to do: shared by the journey's end and by
+ * `watari resolve`. The state is asked from both hosts afresh, over plain connections of its own,
+ * and never assumed. A table of situations says what follows.
+ */
+#pragma once
+#include "host/host.h"
+#include "journey/journey.h"
+
+/* One look at both hosts. */
+struct ending_sight {
+	bool known[JOURNEY_SIDES];
+	struct host_vm vms[JOURNEY_SIDES];
+	GError *errors[JOURNEY_SIDES]; /* why it is not known */
+};
+
+enum ending_action {
+	ENDING_NOTHING,
+	ENDING_RESUME_SOURCE,
+	ENDING_END_SOURCE,             /* the destination has taken over */
+	ENDING_END_DESTINATION,        /* what is left there never ran */
+	ENDING_END_DESTINATION_RESUME, /* and then the source goes on */
+};
+
+struct ending_rule {
+	const char *name; /* stable word of the situation */
+	enum ending_action action;
+	enum journey_outcome outcome; /* after the action worked */
+	bool unstable;    /* libvirt may still be at work: look again for a while before acting */
+	const char *what; /* for a person, marked with N_() */
+	const char *next; /* marked with N_(), or NULL */
+};
+
+/* The rule for SIGHT. Never NULL. */
+const struct ending_rule *ending_judge(const struct ending_sight *sight);
+
+/* Two hosts, connected afresh whenever they must be asked. */
+struct ending {
+	const struct remote_shell *shell;
+	const struct host_address *addresses[JOURNEY_SIDES];
+	const char *uuid, *name;
+	bool undefine_source; /* once the VM runs at the destination */
+	/* its own */
+	struct guard *guards[JOURNEY_SIDES];
+	struct host *hosts[JOURNEY_SIDES];
+};
+
+/* Ask both hosts once. Blocks; may be called from any one thread at a time. */
+void ending_look(struct ending *ending, struct ending_sight *sight);
+/* Carry out the rule's action. Blocks. False with WATARI_ERROR_ATTENTION. */
+bool ending_act(struct ending *ending, enum ending_action action, GError **error);
+/* Close what is open; ENDING itself stays the caller's. */
+void ending_close(struct ending *ending);
+void ending_sight_clear(struct ending_sight *sight);
+/* "running", "absent", ..., or "unknown". */
+const char *ending_state_name(const struct ending_sight *sight, enum journey_side side);

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The conductor: one migration as a table of phases. */
+#include "journey/journey.h"
+
+#include "journey/movers.h"
+#include "journey/settle.h"
+#include "journey/splice.h"
+#include "journey/state.h"
+
+#include "base/clock.h"
+#include "base/i18n.h"
+
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+static bool phase_record(struct journey *journey, GError **error);
+
+/* Until "perform" nothing has moved, so what goes wrong is a refusal. */
+static const struct journey_phase phases[] = {
+	{ "connect", N_("connecting to both hosts"), phase_connect },
+	{ "check", N_("checking both hosts"), phase_check },
+	{ "record", N_("opening the journal"), phase_record },
+	{ "link", N_("starting the movers"), phase_link },
+	{ "share", N_("proving that both hosts see the same disks"), phase_share },
+	{ "snapshots", N_("reading the snapshots"), phase_snapshots },
+	{ "perform", N_("copying memory"), phase_perform },
+};
+
+/* ---- the journal ---- */
+
+static char *describe_options(struct journey *journey)
+{
+	const struct journey_request *request = journey->request;
+	g_autoptr(JsonObject) options = json_object_new();
+	journey->undefine_source =
+		request->undefine_source || (!request->persistent && journey->persistent);
+	json_object_set_boolean_member(options, "undefine_source", journey->undefine_source);
+	if (request->rsh)
+		json_object_set_string_member(options, "rsh", request->rsh);
+	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+	json_node_set_object(node, options);
+	return json_to_string(node, FALSE);
+}
+
+static void note_journal(struct journey *journey, const GError *failure)
+{
+	g_autofree char *what = error_what(failure);
+	journey_note(journey, true, _("Without a journal this move cannot be picked up again: %s"),
+		     what);
+}
+
+/* A journal that cannot be written is said, but does not stop the move. */
+static bool phase_record(struct journey *journey, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+	g_autofree char *options = describe_options(journey);
+	struct journey_report *report = journey->report;
+	journey->journal = journal_open(NULL, &failure);
+	struct journal_move move = {
+		.id = report->id,
+		.vm_name = report->vm_name,
+		.vm_uuid = report->vm_uuid,
+		.source = report->sides[JOURNEY_SOURCE].address,
+		.destination = report->sides[JOURNEY_DESTINATION].address,
+		.options = options,
+		.phase = g_strdup(journey->phase->name),
+		.pid = getpid(),
+		.started_s = report->started_s,
+	};
+	if (!journey->journal || !journal_begin(journey->journal, &move, &failure))
+		note_journal(journey, failure);
+	g_free(move.phase);
+	return true;
+}
+
+/* ---- the walk ---- */
+
+static bool make_secrets(struct journey *journey, GError **error)
+{
+	uint8_t bytes[48];
+	if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+		return error_set(error, WATARI_ERROR_REFUSED, NULL,
+				 _("the kernel gives no random numbers"));
+	for (size_t i = 0; i < 32; i++)
+		g_snprintf(journey->key + 2 * i, 3, "%02x", bytes[i]);
+	for (size_t i = 0; i < 16; i++)
+		g_snprintf(journey->report->id + 2 * i, 3, "%02x", bytes[32 + i]);
+	explicit_bzero(bytes, sizeof bytes);
+	return true;
+}
+
+static bool enter(struct journey *journey, const struct journey_phase *phase, GError **error)
+{
+	journey->phase = phase;
+	journey->progress.phase = phase->name;
+	journey_say(journey, _(phase->doing));
+	journal_set_phase(journey->journal, journey->report->id, phase->name, NULL);
+	return journey_check_cancel(journey, error) && phase->run(journey, error);
+}
+
+static bool walk(struct journey *journey, GError **error)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(phases); i++) {
+		if (enter(journey, &phases[i], error))
+			continue;
+		journey->report->failed_phase = g_strdup(phases[i].name);
+		return false;
+	}
+	return true;
+}
+
+static enum journey_outcome outcome_of(const GError *error)
+{
+	switch (error->code) {
+	case WATARI_ERROR_CANCELLED:
+		return JOURNEY_CANCELLED;
+	case WATARI_ERROR_USAGE:
+	case WATARI_ERROR_REFUSED:
+		return JOURNEY_REFUSED;
+	case WATARI_ERROR_FAILED:
+		return JOURNEY_FAILED;
+	default:
+		return JOURNEY_ATTENTION;
+	}
+}
+
+/* The movers have nothing left to do when libvirt's call is over, and their sockets must be closed
+ * before the hosts are asked: a source that is held by an open socket cannot go on. */
+static bool end_well(struct journey *journey, bool good, GError **error)
+{
+	struct journey_report *report = journey->report;
+	movers_end(journey);
+	g_clear_pointer(&journey->splice, splice_free);
+	if (journey->performed)
+		return journey_settle(journey, good, error);
+	journey_restore_source(journey);
+	error_classify(error, WATARI_ERROR_REFUSED, NULL);
+	report->outcome = outcome_of(*error);
+	return false;
+}
+
+static void choose_downtime(struct journey_report *report)
+{
+	report->downtime_ms = MAX(report->libvirt_downtime_ms, report->stop_to_release_ms);
+}
+
+/* ---- the struct ---- */
+
+static void close_hosts(void *data)
+{
+	struct journey *journey = data;
+	if (journey->domain)
+		virDomainFree(journey->domain);
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		g_clear_pointer(&journey->hosts[side], host_free);
+	g_clear_pointer(&journey->guard, guard_free);
+}
+
+void journey_clear(struct journey *journey)
+{
+	journey_call(journey, close_hosts, journey);
+	journey_release_signals(journey);
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		g_clear_pointer(&journey->hellos[side], json_object_unref);
+		if (journey->addresses[side])
+			host_address_free(journey->addresses[side]);
+	}
+	domain_facts_free(journey->facts);
+	g_clear_pointer(&journey->snapshots, json_array_unref);
+	journal_close(journey->journal);
+	g_strfreev(journey->shell.rsh);
+	free(journey->live_xml); /* libvirt's */
+	g_free(journey->socket);
+	g_free(journey->mover_reason);
+	explicit_bzero(journey->key, sizeof journey->key);
+}
+
+static void prepare_report(struct journey_report *report)
+{
+	*report = (struct journey_report){
+		.started_s = time(NULL),
+		.downtime_ms = -1,
+		.stop_to_release_ms = -1,
+		.libvirt_downtime_ms = -1,
+	};
+	report->notes = g_ptr_array_new_with_free_func(g_free);
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		report->sides[side].vm_state = g_strdup("unknown");
+}
+
+static void end_journal(struct journey *journey)
+{
+	struct journey_report *report = journey->report;
+	g_autofree char *numbers = journey_report_print(report, NULL);
+	journal_end(journey->journal, report->id, journey_outcome_name(report->outcome), numbers,
+		    NULL);
+}
+
+void journey_prepare(struct journey *journey)
+{
+	prepare_report(journey->report);
+	journey->started_us = clock_now_us();
+	journey->progress.left_ms = -1;
+	journey_catch_signals(journey);
+}
+
+bool journey_run(const struct journey_request *request, const struct journey_observer *observer,
+		 struct journey_report *report, GError **error)
+{
+	struct journey journey = { .request = request, .observer = observer, .report = report };
+	GError *own = NULL;
+	journey_prepare(&journey);
+	bool good = make_secrets(&journey, &own) && walk(&journey, &own);
+	good = end_well(&journey, good, &own);
+	choose_downtime(report);
+	report->total_ms = (clock_now_us() - journey.started_us) / 1000;
+	end_journal(&journey);
+	journey_clear(&journey);
+	if (own)
+		g_propagate_error(error, own);
+	return good;
+}

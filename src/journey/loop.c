@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The loop under the phases: waiting, calls that block, signals, and words for the person. */
+#include "journey/state.h"
+
+#include "base/clock.h"
+#include "base/i18n.h"
+
+#include <glib-unix.h>
+#include <signal.h>
+
+bool journey_check_cancel(struct journey *journey, GError **error)
+{
+	if (!journey->cancelled)
+		return true;
+	return error_set(error, WATARI_ERROR_CANCELLED, NULL, _("cancelled by the user"));
+}
+
+static gboolean wake(gpointer data)
+{
+	*(bool *) data = true;
+	return G_SOURCE_REMOVE;
+}
+
+bool journey_wait(struct journey *journey, bool (*done)(void *data), void *data, int timeout_ms,
+		  GError **error)
+{
+	bool over = false;
+	guint timer = timeout_ms >= 0 ? g_timeout_add((guint) timeout_ms, wake, &over) : 0;
+	bool good;
+	while (!(good = done(data)) && !over && !journey->cancelled)
+		g_main_context_iteration(NULL, TRUE);
+	if (timer && !over)
+		g_source_remove(timer);
+	if (good)
+		return true;
+	if (journey->cancelled)
+		return journey_check_cancel(journey, error);
+	return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("no answer in time"));
+}
+
+struct call {
+	void (*call)(void *data);
+	void *data;
+	gint done; /* atomic */
+};
+
+static gpointer run_call(gpointer data)
+{
+	struct call *call = data;
+	call->call(call->data);
+	g_atomic_int_set(&call->done, 1);
+	g_main_context_wakeup(NULL);
+	return NULL;
+}
+
+void journey_call(struct journey *journey, void (*function)(void *data), void *data)
+{
+	struct call call = { function, data, 0 };
+	GThread *thread = g_thread_new("call", run_call, &call);
+	while (!g_atomic_int_get(&call.done))
+		g_main_context_iteration(NULL, TRUE);
+	g_thread_join(thread);
+}
+
+void journey_show_progress(struct journey *journey)
+{
+	struct journey_progress *progress = &journey->progress;
+	progress->elapsed_ms = (clock_now_us() - journey->started_us) / 1000;
+	if (journey->observer->progress)
+		journey->observer->progress(progress, journey->observer->data);
+}
+
+void journey_say(struct journey *journey, const char *doing)
+{
+	journey->progress.doing = doing;
+	journey_show_progress(journey);
+}
+
+void journey_note(struct journey *journey, bool important, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	char *text = g_strdup_vprintf(format, args);
+	va_end(args);
+	if (journey->observer->note)
+		journey->observer->note(text, important, journey->observer->data);
+	if (important)
+		g_ptr_array_add(journey->report->notes, text);
+	else
+		g_free(text);
+}
+
+static gboolean on_signal(gpointer data)
+{
+	struct journey *journey = data;
+	if (journey->guard && journey->performed && guard_finish_sent(journey->guard)) {
+		journey_note(journey, false, "%s",
+			     _("The hand-over has begun and cannot be cancelled any more."));
+	} else if (journey->cancelled) {
+		journey_note(journey, false, "%s", _("Already cancelling; please wait."));
+	} else {
+		journey->cancelled = true;
+		journey_note(journey, false, "%s", _("Cancelling; the VM stays at the source."));
+	}
+	return G_SOURCE_CONTINUE;
+}
+
+void journey_catch_signals(struct journey *journey)
+{
+	static const int numbers[] = { SIGINT, SIGTERM };
+	signal(SIGHUP, SIG_IGN);
+	for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
+		journey->signals[i] = g_unix_signal_add(numbers[i], on_signal, journey);
+}
+
+void journey_release_signals(struct journey *journey)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(journey->signals); i++)
+		if (journey->signals[i])
+			g_source_remove(journey->signals[i]);
+}

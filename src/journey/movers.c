@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pair of movers: started, greeted, set up, asked, ended; and what they report all the time. */
+#include "journey/movers.h"
+
+#include "base/clock.h"
+#include "base/i18n.h"
+#include "base/json.h"
+
+#include <string.h>
+
+enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000 };
+
+static enum journey_side side_of(struct journey *journey, struct dialogue *dialogue)
+{
+	return dialogue == journey->movers[JOURNEY_SOURCE] ? JOURNEY_SOURCE : JOURNEY_DESTINATION;
+}
+
+/* ---- what they report ---- */
+
+static void copy_lanes(struct journey_report *report, JsonArray *lanes)
+{
+	report->connections = (int) json_array_get_length(lanes);
+	g_free(report->lane_bytes);
+	report->lane_bytes = g_new0(uint64_t, (gsize) report->connections + 1);
+	for (int i = 0; i < report->connections; i++)
+		report->lane_bytes[i] = (uint64_t) json_array_get_int_element(lanes, (guint) i);
+}
+
+static void copy_source_stats(struct journey *journey, JsonObject *stats)
+{
+	struct journey_report *report = journey->report;
+	struct journey_progress *progress = &journey->progress;
+	JsonObject *pages = json_get_object(stats, "pages");
+	JsonArray *lanes = json_get_array(stats, "lanes");
+	const char *opaque = json_get_string(stats, "opaque", NULL);
+	report->stream_bytes = (uint64_t) json_get_int(stats, "bytes", 0);
+	report->wire_sent = (uint64_t) json_get_int(stats, "wire_sent", 0);
+	report->wire_received = (uint64_t) json_get_int(stats, "wire_received", 0);
+	report->iterations = (int) json_get_int(stats, "iterations", 0);
+	report->round_trip_us = json_get_int(stats, "round_trip_us", 0);
+	report->reconnects = json_get_int(stats, "reconnects", 0);
+	if (pages) {
+		report->pages_normal = (uint64_t) json_get_int(pages, "normal", 0);
+		report->pages_zero = (uint64_t) json_get_int(pages, "zero", 0);
+	}
+	if (lanes)
+		copy_lanes(report, lanes);
+	if (opaque && !report->opaque)
+		report->opaque = g_strdup(opaque);
+	progress->bytes = report->stream_bytes;
+	progress->wire_bytes = report->wire_sent + report->wire_received;
+	progress->rate = (double) json_get_int(stats, "rate", 0);
+	progress->iteration = report->iterations;
+	if (journey->released && json_object_has_member(stats, "stopped_ms"))
+		report->stop_to_release_ms = json_get_int(stats, "stopped_ms", -1);
+}
+
+static void copy_stats(struct journey *journey, enum journey_side side, JsonObject *stats)
+{
+	struct journey_report_side *report = &journey->report->sides[side];
+	report->mover_rss_kib = json_get_int(stats, "rss_kib", report->mover_rss_kib);
+	report->mover_cpu_ms = json_get_int(stats, "cpu_ms", report->mover_cpu_ms);
+	if (side != JOURNEY_SOURCE)
+		return;
+	copy_source_stats(journey, stats);
+	journey_show_progress(journey);
+}
+
+static void on_stopped(struct journey *journey, JsonObject *event)
+{
+	journey->stopped = true;
+	journey->stopped_us = clock_now_us();
+	journey_say(journey, _("the VM is stopped; sending the rest"));
+}
+
+static void on_loaded(struct journey *journey, JsonObject *event)
+{
+	journey->loaded = true;
+	journey_say(journey, _("everything is there; proving that it is the same"));
+}
+
+static void on_agreed(struct journey *journey, JsonObject *event)
+{
+	journey->report->stream_agreed = true;
+	g_free(journey->report->stream_tag);
+	journey->report->stream_tag = g_strdup(json_get_string(event, "tag", NULL));
+}
+
+static void on_verified(struct journey *journey, JsonObject *event)
+{
+	struct journey_report *report = journey->report;
+	JsonArray *skipped = json_get_array(event, "skipped");
+	g_autoptr(GStrvBuilder) names = g_strv_builder_new();
+	for (guint i = 0; skipped && i < json_array_get_length(skipped); i++) {
+		JsonNode *node = json_array_get_element(skipped, i);
+		if (JSON_NODE_HOLDS_VALUE(node) && json_node_get_string(node))
+			g_strv_builder_add(names, json_node_get_string(node));
+	}
+	g_free(report->memory_proof);
+	g_strfreev(report->memory_skipped);
+	report->memory_proof = g_strdup(json_get_string(event, "mode", "none"));
+	report->memory_skipped = g_strv_builder_end(names);
+	report->memory_pages = (uint64_t) json_get_int(event, "pages", 0);
+	report->memory_bytes = (uint64_t) json_get_int(event, "bytes", 0);
+}
+
+static void on_released(struct journey *journey, JsonObject *event)
+{
+	journey->released = true;
+	journey->released_us = clock_now_us();
+	if (journey->report->stop_to_release_ms < 0 && journey->stopped)
+		journey->report->stop_to_release_ms =
+			(journey->released_us - journey->stopped_us) / 1000;
+	journey_say(journey, _("handing over"));
+}
+
+static void on_refused(struct journey *journey, JsonObject *event)
+{
+	if (!journey->mover_reason)
+		journey->mover_reason = g_strdup(json_get_string(event, "reason", NULL));
+}
+
+static void on_link_lost(struct journey *journey, JsonObject *event)
+{
+	journey_say(journey, _("the link is broken; connecting again"));
+	journey_note(journey, false, "%s", _("The link is broken; connecting again."));
+}
+
+static void on_link_back(struct journey *journey, JsonObject *event)
+{
+	journey_say(journey, _("copying memory"));
+	journey_note(journey, false, "%s", _("The link is back."));
+}
+
+static const struct {
+	const char *what;
+	bool source_only;
+	void (*handle)(struct journey *journey, JsonObject *event);
+} events[] = {
+	{ "stopped", true, on_stopped },     { "loaded", true, on_loaded },
+	{ "agreed", true, on_agreed },       { "verified", true, on_verified },
+	{ "released", true, on_released },   { "refused", false, on_refused },
+	{ "link-lost", true, on_link_lost }, { "link-back", true, on_link_back },
+};
+
+static void handle_event(struct journey *journey, enum journey_side side, JsonObject *event)
+{
+	const char *what = json_get_string(event, "what", "");
+	journal_add_event(journey->journal, journey->report->id, what,
+			  side == JOURNEY_SOURCE ? "source" : "destination", NULL);
+	for (size_t i = 0; i < G_N_ELEMENTS(events); i++)
+		if (g_str_equal(what, events[i].what) &&
+		    (!events[i].source_only || side == JOURNEY_SOURCE))
+			events[i].handle(journey, event);
+}
+
+static void on_heard(struct dialogue *dialogue, const char *type, JsonObject *message, void *data)
+{
+	struct journey *journey = data;
+	enum journey_side side = side_of(journey, dialogue);
+	bool ending = g_str_equal(type, "done");
+	if (ending || g_str_equal(type, "stats"))
+		copy_stats(journey, side, message);
+	if (g_str_equal(type, "event"))
+		handle_event(journey, side, message);
+	if ((ending || g_str_equal(type, "error")) &&
+	    !g_str_equal(json_get_string(message, "outcome", ""), "handed-over"))
+		on_refused(journey, message);
+}
+
+/* ---- start ---- */
+
+char **movers_command(struct journey *journey, enum journey_side side, const char *const *words)
+{
+	g_autoptr(GStrvBuilder) command = g_strv_builder_new();
+	g_autofree char *self = NULL;
+	const char *program = journey->request->remote_watari;
+	/* Here it is this very program, installed or not. */
+	if (!program && !journey->addresses[side]->shell)
+		program = self = g_file_read_link("/proc/self/exe", NULL);
+	g_strv_builder_add(command, program ? program : "watari");
+	for (; *words; words++)
+		g_strv_builder_add(command, *words);
+	return g_strv_builder_end(command);
+}
+
+/* The hosts' own names are not known when a broken move is picked up. */
+static const char *host_name(struct journey *journey, enum journey_side side)
+{
+	return journey->hosts[side] ? journey->hosts[side]->name : journey->addresses[side]->text;
+}
+
+static bool spawn_mover(struct journey *journey, enum journey_side side, GError **error)
+{
+	static const char *const words[] = { "mover", NULL };
+	g_auto(GStrv) command = movers_command(journey, side, words);
+	g_autofree char *name = g_strdup_printf(_("the mover at %s"), host_name(journey, side));
+	journey->movers[side] =
+		dialogue_open(&journey->shell, journey->addresses[side],
+			      (const char *const *) command, name, on_heard, journey, error);
+	return journey->movers[side] != NULL;
+}
+
+struct expecting {
+	struct dialogue *dialogue;
+	const char *type;
+	JsonObject *got;
+};
+
+static bool has_come(void *data)
+{
+	struct expecting *expecting = data;
+	expecting->got = dialogue_take(expecting->dialogue, expecting->type);
+	return expecting->got || dialogue_failure(expecting->dialogue);
+}
+
+static JsonObject *wait_answer(struct journey *journey, enum journey_side side, const char *type,
+			       int timeout_ms, GError **error)
+{
+	struct expecting expecting = { journey->movers[side], type, NULL };
+	if (!journey_wait(journey, has_come, &expecting, timeout_ms, error)) {
+		error_prefix(error, "%s", dialogue_name(expecting.dialogue));
+		return NULL;
+	}
+	if (!expecting.got && error)
+		*error = g_error_copy(dialogue_failure(expecting.dialogue));
+	return expecting.got;
+}
+
+static bool greet(struct journey *journey, enum journey_side side, GError **error)
+{
+	const char *host = host_name(journey, side);
+	g_autofree char *next = g_strdup_printf(
+		_("Install watari %s at %s, or say where it is with --remote-watari."),
+		WATARI_VERSION, host);
+	JsonObject *hello = wait_answer(journey, side, "hello", HELLO_MS, error);
+	if (!hello) {
+		error_classify(error, WATARI_ERROR_REFUSED, next);
+		return false;
+	}
+	const char *version = json_get_string(hello, "version", "?");
+	json_object_set_string_member(hello, "t", "hello");
+	g_clear_pointer(&journey->hellos[side], json_object_unref);
+	journey->hellos[side] = hello;
+	if (json_get_int(hello, "proto", 0) == PROTOCOL && g_str_equal(version, WATARI_VERSION))
+		return true;
+	return error_set(error, WATARI_ERROR_REFUSED, next,
+			 _("the watari at %s is version %s, this one is %s"), host, version,
+			 WATARI_VERSION);
+}
+
+JsonObject *movers_hello(struct journey *journey, enum journey_side side)
+{
+	return journey->hellos[side];
+}
+
+bool movers_start(struct journey *journey, GError **error)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		if (!spawn_mover(journey, side, error))
+			return false;
+	return greet(journey, JOURNEY_SOURCE, error) && greet(journey, JOURNEY_DESTINATION, error);
+}
+
+bool movers_restart(struct journey *journey, enum journey_side side, GError **error)
+{
+	movers_tell(journey, side, dialogue_message("bye"));
+	g_clear_pointer(&journey->movers[side], dialogue_free);
+	return spawn_mover(journey, side, error) && greet(journey, side, error);
+}
+
+/* ---- set up ---- */
+
+static JsonObject *describe_vm(struct journey *journey)
+{
+	JsonObject *vm = json_object_new();
+	json_object_set_string_member(vm, "name", journey->report->vm_name);
+	json_object_set_string_member(vm, "uuid", journey->report->vm_uuid);
+	return vm;
+}
+
+static JsonArray *split_words(const char *text)
+{
+	JsonArray *array = json_array_new();
+	g_auto(GStrv) words = g_strsplit(text, ",", -1);
+	for (char **word = words; *word; word++)
+		json_array_add_string_element(array, *word);
+	return array;
+}
+
+static JsonObject *describe_setup(struct journey *journey, enum journey_side side)
+{
+	static const char *const roles[] = { "source", "destination" };
+	static const char *const modes[] = { "none", "sample", "full" };
+	const struct journey_request *request = journey->request;
+	JsonObject *setup = dialogue_message("setup");
+	g_autofree char *directory =
+		g_strdup_printf("/run/libvirt/watari/%.8s", journey->report->id);
+	json_object_set_string_member(setup, "role", roles[side]);
+	json_object_set_string_member(setup, "id", journey->report->id);
+	json_object_set_string_member(setup, "key", journey->key);
+	json_object_set_int_member(setup, "connections", request->connections);
+	json_object_set_object_member(setup, "vm", describe_vm(journey));
+	json_object_set_string_member(setup, "socket_dir", directory);
+	if (journey->hosts[side]->qemu_gid >= 0)
+		json_object_set_int_member(setup, "socket_group", journey->hosts[side]->qemu_gid);
+	if (journey->hosts[side]->qemu_uid >= 0)
+		json_object_set_int_member(setup, "socket_user", journey->hosts[side]->qemu_uid);
+	json_object_set_int_member(setup, "bandwidth", (gint64) request->bandwidth);
+	json_object_set_int_member(setup, "link_timeout_ms", request->link_timeout_ms);
+	json_object_set_int_member(setup, "stop_limit_ms", request->max_downtime_ms);
+	json_object_set_string_member(setup, "verify", modes[request->verify]);
+	if (request->faults && side == JOURNEY_SOURCE)
+		json_object_set_array_member(setup, "faults", split_words(request->faults));
+	return setup;
+}
+
+JsonObject *movers_ask(struct journey *journey, enum journey_side side, JsonObject *message,
+		       const char *type, int timeout_ms, GError **error)
+{
+	if (!dialogue_send(journey->movers[side], message, error))
+		return NULL;
+	return wait_answer(journey, side, type, timeout_ms, error);
+}
+
+bool movers_set_up(struct journey *journey, GError **error)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		g_autoptr(JsonObject) ready = movers_ask(
+			journey, side, describe_setup(journey, side), "ready", SETUP_MS, error);
+		if (!ready) {
+			error_classify(error, WATARI_ERROR_REFUSED, NULL);
+			return false;
+		}
+		const char *socket = json_get_string(ready, "socket", "");
+		if (side == JOURNEY_SOURCE) {
+			g_free(journey->socket);
+			journey->socket = g_strdup(socket);
+		} else if (!g_str_equal(journey->socket, socket)) {
+			return error_set(error, WATARI_ERROR_REFUSED, NULL,
+					 _("the movers chose different sockets: %s and %s"),
+					 journey->socket, socket);
+		}
+	}
+	return true;
+}
+
+/* ---- end ---- */
+
+void movers_tell(struct journey *journey, enum journey_side side, JsonObject *message)
+{
+	if (journey->movers[side])
+		dialogue_send(journey->movers[side], message, NULL);
+	else
+		json_object_unref(message);
+}
+
+const GError *movers_failure(struct journey *journey)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		if (journey->movers[side] && dialogue_failure(journey->movers[side]))
+			return dialogue_failure(journey->movers[side]);
+	return NULL;
+}
+
+void movers_end(struct journey *journey)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		movers_tell(journey, side, dialogue_message("bye"));
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		g_clear_pointer(&journey->movers[side], dialogue_free);
+}

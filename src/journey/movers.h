@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting, setting up and ending the pair of movers. Only inside src/journey. */
+#pragma once
+#include "journey/state.h"
+
+/* Start a mover at both hosts and check who says hello. Refuses with the reason and next step. */
+bool movers_start(struct journey *journey, GError **error);
+/* A fresh mover at SIDE in place of the old one, which is ended. */
+bool movers_restart(struct journey *journey, enum journey_side side, GError **error);
+/* Tell both what to do; they make their sockets. */
+bool movers_set_up(struct journey *journey, GError **error);
+/* Send MESSAGE to SIDE and wait for the answer of type TYPE; takes MESSAGE. Unref the result. */
+JsonObject *movers_ask(struct journey *journey, enum journey_side side, JsonObject *message,
+		       const char *type, int timeout_ms, GError **error);
+/* Tell SIDE something; a mover that is gone is no error. Takes MESSAGE. */
+void movers_tell(struct journey *journey, enum journey_side side, JsonObject *message);
+/* Say good-bye and wait for both to end. */
+void movers_end(struct journey *journey);
+/* The first failure of either, or NULL. */
+const GError *movers_failure(struct journey *journey);
+/* The words that start watari at a host: an argument vector to be freed with g_strfreev. */
+char **movers_command(struct journey *journey, enum journey_side side, const char *const *words);
+/* What SIDE's mover said in its hello, or NULL. */
+JsonObject *movers_hello(struct journey *journey, enum journey_side side);

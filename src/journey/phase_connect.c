@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Both hosts are found and their libvirts opened, through the guard's relays. */
+#include "journey/state.h"
+
+#include "base/i18n.h"
+
+static bool read_shell(struct journey *journey, GError **error)
+{
+	if (!journey->request->rsh)
+		return true;
+	if (g_shell_parse_argv(journey->request->rsh, NULL, &journey->shell.rsh, error))
+		return true;
+	error_classify(error, WATARI_ERROR_USAGE, NULL);
+	error_prefix(error, "--rsh");
+	return false;
+}
+
+static bool read_addresses(struct journey *journey, GError **error)
+{
+	const struct journey_request *request = journey->request;
+	struct host_address **addresses = journey->addresses;
+	journey->vm = request->vm;
+	addresses[JOURNEY_SOURCE] =
+		request->connect ? host_address_parse(request->connect, error)
+				 : host_address_split_vm(request->vm, &journey->vm, error);
+	if (!addresses[JOURNEY_SOURCE])
+		return false;
+	addresses[JOURNEY_DESTINATION] = host_address_parse(request->destination, error);
+	if (!addresses[JOURNEY_DESTINATION])
+		return false;
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		journey->report->sides[side].address = g_strdup(addresses[side]->text);
+	return true;
+}
+
+struct opening {
+	struct journey *journey;
+	enum journey_side side;
+	GError *error;
+};
+
+static void open_host(void *data)
+{
+	static const enum guard_side sides[] = {
+		[JOURNEY_SOURCE] = GUARD_SOURCE, [JOURNEY_DESTINATION] = GUARD_DESTINATION
+	};
+	struct opening *opening = data;
+	struct journey *journey = opening->journey;
+	struct host_address *address = journey->addresses[opening->side];
+	journey->hosts[opening->side] = host_open_guarded(
+		journey->guard, sides[opening->side], &journey->shell, address, &opening->error);
+}
+
+static bool connect_host(struct journey *journey, enum journey_side side, GError **error)
+{
+	struct opening opening = { journey, side, NULL };
+	journey_call(journey, open_host, &opening);
+	if (!journey_check_cancel(journey, error)) {
+		g_clear_error(&opening.error);
+		return false;
+	}
+	if (opening.error) {
+		error_classify(&opening.error, WATARI_ERROR_REFUSED,
+			       _("“watari doctor HOST” says what is missing."));
+		g_propagate_error(error, opening.error);
+		return false;
+	}
+	journey->report->sides[side].host = g_strdup(journey->hosts[side]->name);
+	return true;
+}
+
+bool phase_connect(struct journey *journey, GError **error)
+{
+	if (!read_shell(journey, error) || !read_addresses(journey, error))
+		return false;
+	journey->guard = guard_new(error);
+	return journey->guard && connect_host(journey, JOURNEY_SOURCE, error) &&
+	       connect_host(journey, JOURNEY_DESTINATION, error);
+}

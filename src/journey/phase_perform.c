@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libvirt's own migration, driven from here, with the movers' socket as its way. The call blocks,
+ * so it has a thread; this thread looks after it: cancels, movers that give up, a ceiling that is
+ * reached, a destination that falls silent. */
+#include "journey/movers.h"
+#include "journey/watch.h"
+
+#include "base/clock.h"
+#include "base/i18n.h"
+
+#include <libvirt/virterror.h>
+
+enum {
+	TICK_MS = 200,
+	ABORT_AGAIN_MS = 2000, /* libvirt may not know of its job yet when it is first asked */
+	SILENCE_MS = 60000,    /* from the hand-over to libvirt's answer */
+	STUCK_MS = 45000,      /* from a cancel or a lost mover to libvirt's answer */
+};
+
+/* libvirt: in MiB/s; this is the most it takes, and QEMU's own default would be 128 MiB/s. The cap
+ * of the user is kept by the mover, on the wire. */
+static const unsigned long long unlimited_mib = INT64_MAX / (1024 * 1024);
+
+struct performing {
+	struct journey *journey;
+	/* set once */
+	virTypedParameterPtr params;
+	int param_count;
+	unsigned flags;
+	/* the call's thread, read after `done` */
+	virDomainPtr result;
+	GError *error;
+	gint done; /* atomic */
+	/* this thread */
+	struct watch *watch;
+	GThread *aborter;
+	gint aborter_done; /* atomic */
+	int64_t ending_ms; /* since when it is being ended from here; 0: not */
+	int64_t abort_at_ms;
+	bool told_source;
+};
+
+static unsigned choose_flags(struct journey *journey)
+{
+	const struct journey_request *request = journey->request;
+	unsigned flags = VIR_MIGRATE_LIVE;
+	bool as_it_is = !request->persistent && !request->undefine_source;
+	if (request->persistent || (as_it_is && journey->persistent))
+		flags |= VIR_MIGRATE_PERSIST_DEST;
+	if ((request->undefine_source || as_it_is) && journey->persistent)
+		flags |= VIR_MIGRATE_UNDEFINE_SOURCE;
+	/* libvirt only guesses what is shared; here it was proven for every file. */
+	if (journey->report->shared_disks > 0)
+		flags |= VIR_MIGRATE_UNSAFE;
+	return flags;
+}
+
+static bool fill_params(struct performing *performing, GError **error)
+{
+	struct journey *journey = performing->journey;
+	int max = 0;
+	g_autofree char *uri = g_strdup_printf("unix://%s", journey->socket);
+	if (virTypedParamsAddString(&performing->params, &performing->param_count, &max,
+				    VIR_MIGRATE_PARAM_URI, uri) < 0 ||
+	    virTypedParamsAddULLong(&performing->params, &performing->param_count, &max,
+				    VIR_MIGRATE_PARAM_BANDWIDTH, unlimited_mib) < 0)
+		return host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
+	performing->flags = choose_flags(journey);
+	return true;
+}
+
+static void read_downtime(struct performing *performing)
+{
+	virTypedParameterPtr params = NULL;
+	int count = 0, type = 0;
+	unsigned long long downtime = 0;
+	if (virDomainGetJobStats(performing->result, &type, &params, &count,
+				 VIR_DOMAIN_JOB_STATS_COMPLETED) < 0)
+		return;
+	if (virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DOWNTIME, &downtime) > 0)
+		performing->journey->report->libvirt_downtime_ms = (int64_t) downtime;
+	virTypedParamsFree(params, count);
+}
+
+static gpointer migrate(gpointer data)
+{
+	struct performing *performing = data;
+	struct journey *journey = performing->journey;
+	performing->result = virDomainMigrate3(
+		journey->domain, journey->hosts[JOURNEY_DESTINATION]->connection,
+		performing->params, (unsigned) performing->param_count, performing->flags);
+	if (performing->result)
+		read_downtime(performing);
+	else
+		host_error(&performing->error, WATARI_ERROR_INTERNAL, NULL, _("libvirt"));
+	g_atomic_int_set(&performing->done, 1);
+	g_main_context_wakeup(NULL);
+	return NULL;
+}
+
+/* ---- ending it from here ---- */
+
+static gpointer abort_job(gpointer data)
+{
+	struct performing *performing = data;
+	virDomainAbortJob(performing->journey->domain);
+	g_atomic_int_set(&performing->aborter_done, 1);
+	return NULL;
+}
+
+static void join_aborter(struct performing *performing)
+{
+	if (performing->aborter)
+		g_thread_join(g_steal_pointer(&performing->aborter));
+}
+
+/* Until the stop libvirt cancels within milliseconds. After it QEMU writes with its big lock held
+ * and may answer nobody, but when the source's mover closes the socket the VM runs on at once. */
+static void end_it(struct performing *performing, const char *reason)
+{
+	struct journey *journey = performing->journey;
+	int64_t now = clock_now_ms();
+	if (!performing->ending_ms)
+		performing->ending_ms = now;
+	bool late = now - performing->ending_ms >= ABORT_AGAIN_MS;
+	if ((journey->stopped || late) && !performing->told_source) {
+		JsonObject *message = dialogue_message("abort");
+		json_object_set_string_member(message, "reason", reason);
+		movers_tell(journey, JOURNEY_SOURCE, message);
+		performing->told_source = true;
+	}
+	if (now < performing->abort_at_ms ||
+	    (performing->aborter && !g_atomic_int_get(&performing->aborter_done)))
+		return;
+	join_aborter(performing);
+	performing->abort_at_ms = now + ABORT_AGAIN_MS;
+	g_atomic_int_set(&performing->aborter_done, 0);
+	performing->aborter = g_thread_new("abort", abort_job, performing);
+}
+
+/* ---- looking after it ---- */
+
+static void show_numbers(struct performing *performing)
+{
+	struct journey *journey = performing->journey;
+	struct journey_progress *progress = &journey->progress;
+	struct watch_numbers numbers;
+	watch_get(performing->watch, &numbers);
+	if (!numbers.total)
+		return;
+	progress->remaining = numbers.remaining;
+	progress->total = numbers.total;
+	progress->dirty_rate = numbers.dirty_rate;
+	if (numbers.iteration > progress->iteration)
+		progress->iteration = numbers.iteration;
+	double gain = progress->rate - numbers.dirty_rate;
+	progress->left_ms = !journey->stopped && gain > 0
+				    ? (int64_t) ((double) numbers.remaining / gain * 1000)
+				    : -1;
+}
+
+static const char *reason_to_end(struct performing *performing)
+{
+	struct journey *journey = performing->journey;
+	struct watch_numbers numbers;
+	watch_get(performing->watch, &numbers);
+	if (journey->cancelled)
+		return _("cancelled by the user");
+	if (journey->released)
+		return NULL;
+	if (!journey->mover_reason && movers_failure(journey))
+		journey->mover_reason = error_what(movers_failure(journey));
+	if (!journey->mover_reason && numbers.hopeless && !journey->stopped)
+		journey->mover_reason =
+			g_strdup(_("the VM changes its memory faster than the link carries it; "
+				   "allow a longer downtime (--max-downtime) or a faster link"));
+	return journey->mover_reason;
+}
+
+/* A destination that is there but silent must not hold us for ever. */
+static bool is_silent(struct performing *performing)
+{
+	struct journey *journey = performing->journey;
+	int64_t now = clock_now_us();
+	if (journey->released && now - journey->released_us > (int64_t) SILENCE_MS * 1000)
+		return true;
+	return performing->ending_ms && !journey->released &&
+	       now / 1000 - performing->ending_ms > STUCK_MS;
+}
+
+static gboolean tick(gpointer data)
+{
+	struct performing *performing = data;
+	struct journey *journey = performing->journey;
+	show_numbers(performing);
+	const char *reason = reason_to_end(performing);
+	if (reason && !(journey->released && guard_finish_sent(journey->guard)))
+		end_it(performing, reason);
+	if (is_silent(performing))
+		guard_cut(journey->guard);
+	return G_SOURCE_CONTINUE;
+}
+
+/* ---- the whole ---- */
+
+static void run_migration(struct performing *performing)
+{
+	struct journey *journey = performing->journey;
+	int64_t start_ms = clock_now_ms();
+	journey->performed = true;
+	performing->watch = watch_new(journey->domain, journey->request->max_downtime_ms);
+	GThread *thread = g_thread_new("migrate", migrate, performing);
+	guint timer = g_timeout_add(TICK_MS, tick, performing);
+	while (!g_atomic_int_get(&performing->done))
+		g_main_context_iteration(NULL, TRUE);
+	g_source_remove(timer);
+	g_thread_join(thread);
+	journey->report->migration_ms = clock_now_ms() - start_ms;
+	watch_free(performing->watch);
+	join_aborter(performing);
+}
+
+/* What libvirt says when a mover closed the socket is less than what the mover says. */
+static void explain(struct performing *performing, GError **error)
+{
+	struct journey *journey = performing->journey;
+	g_autofree char *libvirt_says = error_what(performing->error);
+	if (journey->cancelled && !journey->released)
+		journey_check_cancel(journey, error);
+	else if (journey->mover_reason)
+		error_set(error, WATARI_ERROR_FAILED, NULL, "%s (%s)", journey->mover_reason,
+			  libvirt_says);
+	else
+		error_set(error, WATARI_ERROR_FAILED, NULL, "%s", libvirt_says);
+}
+
+bool phase_perform(struct journey *journey, GError **error)
+{
+	struct performing performing = { .journey = journey };
+	if (!fill_params(&performing, error))
+		return false;
+	if (virDomainMigrateGetMaxDowntime(journey->domain, &journey->old_downtime_ms, 0) < 0)
+		journey->old_downtime_ms = 0;
+	for (int side = JOURNEY_SIDES - 1; side >= 0; side--)
+		movers_tell(journey, side, dialogue_message("start"));
+	guard_arm(journey->guard);
+	run_migration(&performing);
+	virTypedParamsFree(performing.params, performing.param_count);
+	bool good = performing.result != NULL;
+	if (good)
+		virDomainFree(performing.result);
+	else
+		explain(&performing, error);
+	g_clear_error(&performing.error);
+	return good;
+}

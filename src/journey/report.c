@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The closing report as a value, and as JSON. */
+#include "journey/journey.h"
+
+static const char *const outcome_names[] = {
+	[JOURNEY_REFUSED] = "refused",     [JOURNEY_MIGRATED] = "migrated",
+	[JOURNEY_FAILED] = "failed",       [JOURNEY_CANCELLED] = "cancelled",
+	[JOURNEY_ATTENTION] = "attention",
+};
+_Static_assert(G_N_ELEMENTS(outcome_names) == JOURNEY_OUTCOME_LAST, "every outcome has a name");
+
+const char *journey_outcome_name(enum journey_outcome outcome)
+{
+	return outcome_names[outcome];
+}
+
+void journey_report_clear(struct journey_report *report)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		g_free(report->sides[side].address);
+		g_free(report->sides[side].host);
+		g_free(report->sides[side].vm_state);
+	}
+	char *const texts[] = { report->vm_name,     report->vm_uuid, report->failed_phase,
+				report->opaque,      report->link,    report->stream_tag,
+				report->memory_proof };
+	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
+		g_free(texts[i]);
+	g_free(report->lane_bytes);
+	g_strfreev(report->memory_skipped);
+	g_clear_pointer(&report->findings, g_ptr_array_unref);
+	g_clear_pointer(&report->notes, g_ptr_array_unref);
+	*report = (struct journey_report){ 0 };
+}
+
+/* ---- as JSON ---- */
+
+enum { FORMAT = 1 };
+
+static void set_text(JsonObject *object, const char *name, const char *text)
+{
+	if (text)
+		json_object_set_string_member(object, name, text);
+	else
+		json_object_set_null_member(object, name);
+}
+
+/* Negative: not known. */
+static void set_number(JsonObject *object, const char *name, int64_t number)
+{
+	if (number >= 0)
+		json_object_set_int_member(object, name, number);
+	else
+		json_object_set_null_member(object, name);
+}
+
+static JsonObject *describe_side(const struct journey_report_side *side)
+{
+	JsonObject *object = json_object_new(), *mover = json_object_new();
+	set_text(object, "address", side->address);
+	set_text(object, "host", side->host);
+	set_text(object, "vm_state", side->vm_state);
+	set_number(mover, "rss_kib", side->mover_rss_kib);
+	set_number(mover, "cpu_ms", side->mover_cpu_ms);
+	json_object_set_object_member(object, "mover", mover);
+	return object;
+}
+
+static JsonObject *describe_times(const struct journey_report *report)
+{
+	JsonObject *object = json_object_new();
+	g_autoptr(GDateTime) started = g_date_time_new_from_unix_utc(report->started_s);
+	g_autofree char *text = g_date_time_format_iso8601(started);
+	set_text(object, "started", text);
+	set_number(object, "total_ms", report->total_ms);
+	set_number(object, "migration_ms", report->migration_ms);
+	set_number(object, "downtime_ms", report->downtime_ms);
+	set_number(object, "stop_to_release_ms", report->stop_to_release_ms);
+	set_number(object, "libvirt_downtime_ms", report->libvirt_downtime_ms);
+	return object;
+}
+
+static JsonObject *describe_bytes(const struct journey_report *report)
+{
+	JsonObject *object = json_object_new();
+	set_number(object, "stream", (int64_t) report->stream_bytes);
+	set_number(object, "wire_sent", (int64_t) report->wire_sent);
+	set_number(object, "wire_received", (int64_t) report->wire_received);
+	set_number(object, "pages_normal", (int64_t) report->pages_normal);
+	set_number(object, "pages_zero", (int64_t) report->pages_zero);
+	set_number(object, "iterations", report->iterations);
+	set_text(object, "opaque", report->opaque);
+	return object;
+}
+
+static JsonObject *describe_link(const struct journey_report *report)
+{
+	JsonObject *object = json_object_new();
+	JsonArray *lanes = json_array_new();
+	for (int i = 0; report->lane_bytes && i < report->connections; i++)
+		json_array_add_int_element(lanes, (gint64) report->lane_bytes[i]);
+	set_text(object, "kind", report->link);
+	set_number(object, "connections", report->connections);
+	json_object_set_array_member(object, "connection_bytes", lanes);
+	set_number(object, "round_trip_us", report->round_trip_us);
+	set_number(object, "reconnects", report->reconnects);
+	return object;
+}
+
+static JsonObject *describe_proof(const struct journey_report *report)
+{
+	JsonObject *object = json_object_new();
+	JsonArray *skipped = json_array_new();
+	for (char **name = report->memory_skipped; name && *name; name++)
+		json_array_add_string_element(skipped, *name);
+	json_object_set_boolean_member(object, "stream", report->stream_agreed);
+	set_text(object, "stream_tag", report->stream_tag);
+	set_text(object, "memory", report->memory_proof ? report->memory_proof : "none");
+	set_number(object, "memory_pages", (int64_t) report->memory_pages);
+	set_number(object, "memory_bytes", (int64_t) report->memory_bytes);
+	json_object_set_array_member(object, "memory_skipped", skipped);
+	set_number(object, "shared_disks", report->shared_disks);
+	return object;
+}
+
+static JsonArray *describe_findings(const struct journey_report *report)
+{
+	static const char *const results[] = {
+		[CHECK_PASS] = "pass", [CHECK_WARN] = "warning", [CHECK_REFUSE] = "refusal"
+	};
+	JsonArray *array = json_array_new();
+	for (guint i = 0; report->findings && i < report->findings->len; i++) {
+		const struct check_finding *finding = report->findings->pdata[i];
+		JsonObject *object = json_object_new();
+		set_text(object, "check", finding->check);
+		set_text(object, "result", results[finding->result]);
+		set_text(object, "what", finding->what);
+		set_text(object, "next", finding->next);
+		json_array_add_object_element(array, object);
+	}
+	return array;
+}
+
+static JsonObject *describe_error(const GError *error)
+{
+	JsonObject *object = json_object_new();
+	g_autofree char *what = error_what(error), *next = error_next(error);
+	set_text(object, "class", error_class_name(error));
+	set_text(object, "what", what);
+	set_text(object, "next", next);
+	return object;
+}
+
+static void describe_head(JsonObject *object, const struct journey_report *report,
+			  const GError *error)
+{
+	JsonObject *vm = json_object_new();
+	json_object_set_int_member(object, "format", FORMAT);
+	set_text(object, "watari", WATARI_VERSION);
+	set_text(object, "id", report->id[0] ? report->id : NULL);
+	set_text(object, "outcome", journey_outcome_name(report->outcome));
+	set_number(object, "exit_code", error ? (int64_t) error_exit_code(error) : 0);
+	set_text(vm, "name", report->vm_name);
+	set_text(vm, "uuid", report->vm_uuid);
+	json_object_set_object_member(object, "vm", vm);
+}
+
+char *journey_report_print(const struct journey_report *report, const GError *error)
+{
+	JsonObject *object = json_object_new();
+	JsonArray *notes = json_array_new();
+	describe_head(object, report, error);
+	json_object_set_object_member(object, "source",
+				      describe_side(&report->sides[JOURNEY_SOURCE]));
+	json_object_set_object_member(object, "destination",
+				      describe_side(&report->sides[JOURNEY_DESTINATION]));
+	set_text(object, "failed_phase", report->failed_phase);
+	json_object_set_object_member(object, "times", describe_times(report));
+	json_object_set_object_member(object, "bytes", describe_bytes(report));
+	json_object_set_object_member(object, "link", describe_link(report));
+	json_object_set_object_member(object, "proof", describe_proof(report));
+	set_number(object, "snapshots", report->snapshots);
+	json_object_set_array_member(object, "checks", describe_findings(report));
+	for (guint i = 0; report->notes && i < report->notes->len; i++)
+		json_array_add_string_element(notes, report->notes->pdata[i]);
+	json_object_set_array_member(object, "notes", notes);
+	if (error)
+		json_object_set_object_member(object, "error", describe_error(error));
+	else
+		json_object_set_null_member(object, "error");
+	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+	json_node_take_object(node, object);
+	return json_to_string(node, TRUE);
+}

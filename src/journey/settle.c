@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* After libvirt's call: where is the VM, and what is left to do? */
+#include "journey/settle.h"
+
+#include "journey/ending.h"
+#include "journey/movers.h"
+#include "journey/snapshots.h"
+
+#include "base/clock.h"
+#include "base/i18n.h"
+#include "base/json.h"
+
+enum {
+	UNKNOWN_MS = 120000, /* hosts that do not answer are asked again for so long */
+	UNSTABLE_MS = 15000, /* libvirt is given so long to end by itself */
+	PAUSE_MS = 500,
+	ANNOUNCE_MS = 10000,
+	REPEATS_MS = 1000,
+};
+
+struct settling {
+	struct journey *journey;
+	struct ending ending;
+	struct ending_sight sight;
+	const struct ending_rule *rule;
+	GError *error;
+	bool good;
+};
+
+/* ---- in threads ---- */
+
+static void call_look(void *data)
+{
+	struct settling *settling = data;
+	ending_sight_clear(&settling->sight);
+	ending_look(&settling->ending, &settling->sight);
+	settling->rule = ending_judge(&settling->sight);
+}
+
+static void call_act(void *data)
+{
+	struct settling *settling = data;
+	settling->good = ending_act(&settling->ending, settling->rule->action, &settling->error);
+}
+
+static void call_close(void *data)
+{
+	ending_close(&((struct settling *) data)->ending);
+}
+
+static virDomainPtr find(struct settling *settling, enum journey_side side)
+{
+	struct host *host = settling->ending.hosts[side];
+	return host ? virDomainLookupByUUIDString(host->connection, settling->ending.uuid) : NULL;
+}
+
+static void call_restore_limit(void *data)
+{
+	struct settling *settling = data;
+	virDomainPtr domain = find(settling, JOURNEY_SOURCE);
+	if (!domain)
+		return;
+	virDomainMigrateSetMaxDowntime(domain, settling->journey->old_downtime_ms, 0);
+	virDomainFree(domain);
+}
+
+static void call_read_facts(void *data)
+{
+	struct settling *settling = data;
+	virDomainPtr domain = find(settling, JOURNEY_SOURCE);
+	char *xml = domain ? virDomainGetXMLDesc(domain, 0) : NULL;
+	if (xml)
+		settling->journey->facts = domain_facts_read(xml, NULL);
+	if (domain)
+		virDomainFree(domain);
+	free(xml); /* libvirt's */
+}
+
+static enum journey_side side_of_vm(struct settling *settling)
+{
+	return settling->rule->outcome == JOURNEY_MIGRATED ? JOURNEY_DESTINATION : JOURNEY_SOURCE;
+}
+
+static void call_restore_snapshots(void *data)
+{
+	struct settling *settling = data;
+	virDomainPtr domain = find(settling, side_of_vm(settling));
+	settling->good =
+		domain && snapshots_restore(domain, settling->journey->snapshots, &settling->error);
+	if (domain)
+		virDomainFree(domain);
+}
+
+/* ---- looking until it is clear ---- */
+
+static bool never(void *data)
+{
+	return false;
+}
+
+/* A second SIGINT cannot hurry this, but a first one may end the waiting for a host. */
+static bool pause_a_moment(struct journey *journey)
+{
+	bool before = journey->cancelled;
+	journey->cancelled = false;
+	journey_wait(journey, never, NULL, PAUSE_MS, NULL);
+	bool now = journey->cancelled;
+	journey->cancelled = before || now;
+	return !now;
+}
+
+static void look_until_clear(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	int64_t start_ms = clock_now_ms();
+	journey_say(journey, _("asking both hosts where the VM is"));
+	for (;;) {
+		journey_call(journey, call_look, settling);
+		bool known = settling->sight.known[0] && settling->sight.known[1];
+		int64_t limit_ms = !known ? UNKNOWN_MS : settling->rule->unstable ? UNSTABLE_MS : 0;
+		if (clock_now_ms() - start_ms >= limit_ms)
+			return;
+		if (!known)
+			journey_say(journey, _("waiting for a host that does not answer"));
+		if (!pause_a_moment(journey) && !known)
+			return;
+	}
+}
+
+/* ---- what follows ---- */
+
+static void restore_snapshots(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	if (!journey->snapshots || !json_array_get_length(journey->snapshots))
+		return;
+	settling->good = false;
+	journey_call(journey, call_restore_snapshots, settling);
+	if (settling->good) {
+		journey->report->snapshots = (int) json_array_get_length(journey->snapshots);
+		journal_add_event(journey->journal, journey->report->id, "snapshots-restored", NULL,
+				  NULL);
+		return;
+	}
+	g_autofree char *what =
+		settling->error ? error_what(settling->error) : g_strdup(_("the VM is not found"));
+	journey_note(journey, true,
+		     _("The VM's snapshots are not defined again (%s); “watari resolve %s” tries "
+		       "it once more."),
+		     what, journey->report->vm_name);
+	g_clear_error(&settling->error);
+}
+
+static JsonArray *describe_interfaces(struct journey *journey)
+{
+	JsonArray *interfaces = json_array_new();
+	for (guint i = 0; i < journey->facts->nics->len; i++) {
+		const struct domain_nic *nic = journey->facts->nics->pdata[i];
+		if (!nic->tap || !nic->mac)
+			continue;
+		JsonObject *interface = json_object_new();
+		json_object_set_string_member(interface, "device", nic->tap);
+		json_object_set_string_member(interface, "mac", nic->mac);
+		json_array_add_object_element(interfaces, interface);
+	}
+	return interfaces;
+}
+
+/* The destination's QEMU may have told the network that the guest is there, as soon as it had
+ * loaded it. The mover that refused is at its end, so a fresh one does it. */
+static void announce(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	g_autoptr(GError) error = NULL;
+	if (!journey->facts)
+		journey_call(journey, call_read_facts, settling);
+	if (!journey->facts)
+		return;
+	JsonArray *interfaces = describe_interfaces(journey);
+	if (json_array_get_length(interfaces) == 0) {
+		json_array_unref(interfaces);
+		return;
+	}
+	journey_say(journey, _("telling the network that the VM is at the source"));
+	JsonObject *message = dialogue_message("announce");
+	json_object_set_array_member(message, "interfaces", interfaces);
+	bool cancelled = journey->cancelled;
+	journey->cancelled = false;
+	bool started = movers_restart(journey, JOURNEY_SOURCE, &error);
+	g_autoptr(JsonObject) answer =
+		started ? movers_ask(journey, JOURNEY_SOURCE, json_object_ref(message), "announced",
+				     ANNOUNCE_MS, &error)
+			: NULL;
+	json_object_unref(message);
+	/* The mover says it five times; then it may go. */
+	if (answer)
+		journey_wait(journey, never, NULL, REPEATS_MS, NULL);
+	journey->cancelled = cancelled || journey->cancelled;
+	if (answer)
+		return;
+	g_autofree char *what = error_what(error);
+	journey_note(journey, true,
+		     _("The network was not told that the VM is back at the source (%s); it learns "
+		       "it from the guest's next packet."),
+		     what);
+}
+
+static void after_return(struct settling *settling)
+{
+	if (settling->journey->old_downtime_ms)
+		journey_call(settling->journey, call_restore_limit, settling);
+	if (settling->journey->stopped || settling->journey->loaded ||
+	    settling->rule->action == ENDING_RESUME_SOURCE ||
+	    settling->rule->action == ENDING_END_DESTINATION_RESUME)
+		announce(settling);
+}
+
+static void act(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	journey->situation = settling->rule->name;
+	journey->situation_what = settling->rule->what ? _(settling->rule->what) : NULL;
+	if (settling->rule->what && !journey->dry_run)
+		journey_note(journey, settling->rule->outcome != JOURNEY_ATTENTION, "%s",
+			     _(settling->rule->what));
+	if (settling->rule->action == ENDING_NOTHING || journey->dry_run) {
+		settling->good = true;
+		return;
+	}
+	journey->acted = true;
+	journal_add_event(journey->journal, journey->report->id, "ending", settling->rule->name,
+			  NULL);
+	journey_call(journey, call_act, settling);
+}
+
+/* ---- the outcome ---- */
+
+static void copy_states(struct settling *settling)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		struct journey_report_side *report = &settling->journey->report->sides[side];
+		g_free(report->vm_state);
+		report->vm_state = g_strdup(ending_state_name(&settling->sight, side));
+	}
+}
+
+/* The host that does not answer, or whatever else the rule's words leave open. */
+static void set_attention(struct settling *settling, GError **error)
+{
+	g_autofree char *before = *error ? error_what(*error) : NULL;
+	const char *what = settling->rule->what ? _(settling->rule->what) : "";
+	g_autofree char *why = NULL;
+	for (int side = 0; side < JOURNEY_SIDES && !why; side++)
+		if (settling->sight.errors[side])
+			why = error_what(settling->sight.errors[side]);
+	g_clear_error(error);
+	error_set(error, WATARI_ERROR_ATTENTION,
+		  settling->rule->next ? _(settling->rule->next) : NULL, "%s%s%s%s%s%s", what,
+		  why ? " (" : "", why ? why : "", why ? ")" : "", before ? "; " : "",
+		  before ? before : "");
+}
+
+static bool conclude(struct settling *settling, bool said_migrated, GError **error)
+{
+	struct journey_report *report = settling->journey->report;
+	if (settling->error) {
+		g_clear_error(error);
+		g_propagate_error(error, g_steal_pointer(&settling->error));
+		report->outcome = JOURNEY_ATTENTION;
+		return false;
+	}
+	report->outcome = settling->rule->outcome;
+	if (report->outcome == JOURNEY_MIGRATED) {
+		g_clear_error(error);
+		return true;
+	}
+	if (report->outcome == JOURNEY_ATTENTION) {
+		set_attention(settling, error);
+		return false;
+	}
+	if (!*error)
+		error_set(error, WATARI_ERROR_FAILED, NULL, "%s",
+			  _("libvirt said that the VM had moved, but it runs at the source"));
+	error_classify(error, WATARI_ERROR_FAILED, NULL);
+	if ((*error)->code == WATARI_ERROR_CANCELLED)
+		report->outcome = JOURNEY_CANCELLED;
+	return false;
+}
+
+static void fill_ending(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	settling->ending.shell = &journey->shell;
+	settling->ending.uuid = journey->report->vm_uuid;
+	settling->ending.name = journey->report->vm_name;
+	settling->ending.undefine_source = journey->undefine_source;
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		settling->ending.addresses[side] = journey->addresses[side];
+}
+
+bool journey_settle(struct journey *journey, bool said_migrated, GError **error)
+{
+	struct settling settling = { .journey = journey };
+	GError *own = error && *error ? g_steal_pointer(error) : NULL;
+	fill_ending(&settling);
+	look_until_clear(&settling);
+	act(&settling);
+	if (journey->acted) {
+		g_autoptr(GError) kept = g_steal_pointer(&settling.error);
+		const struct ending_rule *rule = settling.rule;
+		journey_call(journey, call_look, &settling);
+		settling.rule = rule;
+		settling.error = g_steal_pointer(&kept);
+	}
+	copy_states(&settling);
+	if (!settling.error && !journey->dry_run && settling.rule->outcome != JOURNEY_ATTENTION) {
+		restore_snapshots(&settling);
+		if (settling.rule->outcome != JOURNEY_MIGRATED)
+			after_return(&settling);
+	}
+	bool good = conclude(&settling, said_migrated, &own);
+	journey_call(journey, call_close, &settling);
+	ending_sight_clear(&settling.sight);
+	if (own)
+		g_propagate_error(error, own);
+	return good;
+}
+
+struct restoring {
+	struct journey *journey;
+	GError *error;
+};
+
+static void call_restore_source(void *data)
+{
+	struct restoring *restoring = data;
+	snapshots_restore(restoring->journey->domain, restoring->journey->snapshots,
+			  &restoring->error);
+}
+
+void journey_restore_source(struct journey *journey)
+{
+	struct restoring restoring = { .journey = journey };
+	if (!journey->snapshots || !json_array_get_length(journey->snapshots))
+		return;
+	journey_call(journey, call_restore_source, &restoring);
+	if (!restoring.error) {
+		journal_add_event(journey->journal, journey->report->id, "snapshots-restored", NULL,
+				  NULL);
+		return;
+	}
+	g_autofree char *what = error_what(restoring.error);
+	journey_note(journey, true,
+		     _("The VM's snapshots are not defined again (%s); “watari resolve %s” tries "
+		       "it once more."),
+		     what, journey->report->vm_name);
+	g_error_free(restoring.error);
+}

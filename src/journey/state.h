@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state of one journey, shared by the phases. Only inside src/journey.
+ *
+ * Thread rules: everything belongs to the main thread, which runs the loop, except what journey.c's
+ * callers hand to journey_call() and the two structs that say so themselves.
+ */
+#pragma once
+#include "host/guard.h"
+#include "host/host.h"
+#include "journey/dialogue.h"
+#include "journey/domain.h"
+#include "journey/journey.h"
+#include "record/journal.h"
+
+struct journey;
+struct journey_phase {
+	const char *name;  /* stable word */
+	const char *doing; /* marked with N_() */
+	bool (*run)(struct journey *journey, GError **error);
+};
+
+struct journey {
+	const struct journey_request *request;
+	const struct journey_observer *observer;
+	struct journey_report *report;
+
+	const struct journey_phase *phase;
+	int64_t started_us;
+	bool cancelled; /* SIGINT or SIGTERM came */
+	guint signals[2];
+
+	/* hosts */
+	struct remote_shell shell;
+	struct host_address *addresses[JOURNEY_SIDES];
+	const char *vm; /* name, UUID or id, without the host */
+	struct guard *guard;
+	struct host *hosts[JOURNEY_SIDES];
+	virDomainPtr domain; /* at the source */
+	char *live_xml;
+	struct domain_facts *facts;
+	bool persistent;      /* at the source, before */
+	bool undefine_source; /* once the VM runs at the destination */
+
+	/* the end (settle.c) */
+	bool dry_run;               /* look and say, change nothing */
+	const char *situation;      /* stable word */
+	const char *situation_what; /* translated, or NULL */
+	bool acted;
+
+	/* movers and link */
+	char key[65]; /* hex; wiped at the end */
+	struct dialogue *movers[JOURNEY_SIDES];
+	JsonObject *hellos[JOURNEY_SIDES];
+	char *socket; /* the same path at both hosts */
+	struct splice *splice;
+	bool disks_proven;
+
+	/* the migration itself */
+	struct journal *journal;
+	JsonArray *snapshots;               /* see snapshots.h; NULL: not read */
+	unsigned long long old_downtime_ms; /* QEMU's limit before; 0: not read */
+	bool performing;                    /* virDomainMigrate3 is running */
+	bool performed;                     /* it was called at all */
+	bool stopped, loaded, released;     /* what the source mover saw */
+	int64_t stopped_us, released_us;
+	char *mover_reason; /* why a mover gave up, in its own words */
+	struct journey_progress progress;
+};
+
+/* Loop and threads (loop.c). */
+/* Turn the loop until DONE(data), for at most TIMEOUT_MS (-1: for ever). False: cancelled (unless
+ * UNCANCELLABLE), or the time is over, with *error. */
+bool journey_wait(struct journey *journey, bool (*done)(void *data), void *data, int timeout_ms,
+		  GError **error);
+/* Run CALL in a thread and turn the loop until it returns. The thread is never left behind. */
+void journey_call(struct journey *journey, void (*call)(void *data), void *data);
+/* Say what is being done now. */
+void journey_say(struct journey *journey, const char *doing);
+void journey_note(struct journey *journey, bool important, const char *format, ...)
+	G_GNUC_PRINTF(3, 4);
+void journey_show_progress(struct journey *journey);
+void journey_catch_signals(struct journey *journey);
+void journey_release_signals(struct journey *journey);
+/* False with WATARI_ERROR_CANCELLED once the user cancelled. */
+bool journey_check_cancel(struct journey *journey, GError **error);
+
+/* The frame around a journey: report, clock, signals; and everything given back. */
+void journey_prepare(struct journey *journey);
+void journey_clear(struct journey *journey);
+
+/* The phases, one file each. */
+bool phase_connect(struct journey *journey, GError **error);
+bool phase_check(struct journey *journey, GError **error);
+bool phase_link(struct journey *journey, GError **error);
+bool phase_share(struct journey *journey, GError **error);
+bool phase_snapshots(struct journey *journey, GError **error);
+bool phase_perform(struct journey *journey, GError **error);

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The journal on SQLite. */
+#include "record/journal.h"
+
+#include "base/error.h"
+#include "base/i18n.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SCHEMA_VERSION = 1, BUSY_MS = 5000, KEPT_MOVES = 1000 };
+
+struct journal {
+	sqlite3 *database;
+	char *path;
+};
+
+static const char schema[] =
+	"CREATE TABLE moves(id TEXT PRIMARY KEY, vm_name TEXT NOT NULL, vm_uuid TEXT NOT NULL,"
+	" source TEXT NOT NULL, destination TEXT NOT NULL, options TEXT, phase TEXT NOT NULL,"
+	" outcome TEXT, numbers TEXT, pid INTEGER NOT NULL, started INTEGER NOT NULL,"
+	" ended INTEGER NOT NULL DEFAULT 0);"
+	"CREATE INDEX moves_uuid ON moves(vm_uuid);"
+	"CREATE TABLE events(id INTEGER PRIMARY KEY,"
+	" move TEXT NOT NULL REFERENCES moves(id) ON DELETE CASCADE,"
+	" time INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT);"
+	"CREATE INDEX events_move ON events(move);"
+	"PRAGMA user_version = 1;";
+_Static_assert(SCHEMA_VERSION == 1, "the last line of the schema says the same");
+
+static bool fail(struct journal *journal, GError **error)
+{
+	return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("the journal %s: %s"), journal->path,
+			 sqlite3_errmsg(journal->database));
+}
+
+static char *default_directory(void)
+{
+	const char *set = g_getenv("WATARI_STATE_DIR");
+	if (set && *set)
+		return g_strdup(set);
+	if (geteuid() == 0)
+		return g_strdup("/var/lib/watari");
+	return g_build_filename(g_get_user_state_dir(), "watari", NULL);
+}
+
+static int64_t query_int(struct journal *journal, const char *sql)
+{
+	sqlite3_stmt *statement = NULL;
+	int64_t value = -1;
+	if (sqlite3_prepare_v2(journal->database, sql, -1, &statement, NULL) == SQLITE_OK &&
+	    sqlite3_step(statement) == SQLITE_ROW)
+		value = sqlite3_column_int64(statement, 0);
+	sqlite3_finalize(statement);
+	return value;
+}
+
+static bool execute(struct journal *journal, const char *sql, GError **error)
+{
+	if (sqlite3_exec(journal->database, sql, NULL, NULL, NULL) == SQLITE_OK)
+		return true;
+	return fail(journal, error);
+}
+
+/* Two programs may come at once: the version is looked at again inside the transaction. */
+static bool ensure_schema(struct journal *journal, GError **error)
+{
+	if (!execute(journal, "BEGIN IMMEDIATE", error))
+		return false;
+	int64_t version = query_int(journal, "PRAGMA user_version");
+	if (version == SCHEMA_VERSION)
+		return execute(journal, "COMMIT", error);
+	if (version == 0 && execute(journal, schema, error))
+		return execute(journal, "COMMIT", error);
+	if (version != 0)
+		error_set(error, WATARI_ERROR_INTERNAL,
+			  _("Use the watari that wrote it, or move the file away."),
+			  _("the journal %s has format %d, this program knows %d"), journal->path,
+			  (int) version, SCHEMA_VERSION);
+	execute(journal, "ROLLBACK", NULL);
+	return false;
+}
+
+static bool open_database(struct journal *journal, GError **error)
+{
+	if (sqlite3_open_v2(journal->path, &journal->database,
+			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) != SQLITE_OK)
+		return fail(journal, error);
+	sqlite3_busy_timeout(journal->database, BUSY_MS);
+	return execute(journal,
+		       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+		       "PRAGMA foreign_keys = ON",
+		       error) &&
+	       ensure_schema(journal, error);
+}
+
+struct journal *journal_open(const char *directory, GError **error)
+{
+	g_autofree char *folder = directory ? g_strdup(directory) : default_directory();
+	if (g_mkdir_with_parents(folder, 0700) != 0) {
+		error_set(error, WATARI_ERROR_INTERNAL,
+			  _("Set WATARI_STATE_DIR to a directory that can be written."),
+			  _("the journal's directory %s cannot be made: %s"), folder,
+			  g_strerror(errno));
+		return NULL;
+	}
+	struct journal *journal = g_new0(struct journal, 1);
+	journal->path = g_build_filename(folder, "journal.sqlite", NULL);
+	mode_t mask = umask(0077);
+	bool good = open_database(journal, error);
+	umask(mask);
+	if (good)
+		return journal;
+	journal_close(journal);
+	return NULL;
+}
+
+void journal_close(struct journal *journal)
+{
+	if (!journal)
+		return;
+	sqlite3_close(journal->database);
+	g_free(journal->path);
+	g_free(journal);
+}
+
+/* Run SQL with its parameters from FORMAT: "s" for a string or NULL, "i" for an int64_t. */
+static bool run(struct journal *journal, GError **error, const char *sql, const char *format, ...)
+{
+	if (!journal)
+		return true;
+	sqlite3_stmt *statement = NULL;
+	if (sqlite3_prepare_v2(journal->database, sql, -1, &statement, NULL) != SQLITE_OK)
+		return fail(journal, error);
+	va_list args;
+	va_start(args, format);
+	for (int i = 1; format[i - 1]; i++) {
+		if (format[i - 1] == 'i')
+			sqlite3_bind_int64(statement, i, va_arg(args, int64_t));
+		else
+			sqlite3_bind_text(statement, i, va_arg(args, const char *), -1,
+					  SQLITE_TRANSIENT);
+	}
+	va_end(args);
+	bool good = sqlite3_step(statement) == SQLITE_DONE;
+	if (!good)
+		fail(journal, error);
+	sqlite3_finalize(statement);
+	return good;
+}
+
+bool journal_begin(struct journal *journal, const struct journal_move *move, GError **error)
+{
+	/* It is kept small: the oldest moves go, with their events. */
+	run(journal, NULL,
+	    "DELETE FROM moves WHERE id NOT IN (SELECT id FROM moves ORDER BY started DESC LIMIT "
+	    "?)",
+	    "i", (int64_t) KEPT_MOVES);
+	return run(journal, error,
+		   "INSERT INTO moves(id, vm_name, vm_uuid, source, destination, options, phase,"
+		   " pid, started) VALUES(?,?,?,?,?,?,?,?,?)",
+		   "sssssssii", move->id, move->vm_name, move->vm_uuid, move->source,
+		   move->destination, move->options, move->phase, move->pid, move->started_s);
+}
+
+bool journal_set_phase(struct journal *journal, const char *id, const char *phase, GError **error)
+{
+	return run(journal, error, "UPDATE moves SET phase = ? WHERE id = ?", "ss", phase, id);
+}
+
+bool journal_add_event(struct journal *journal, const char *id, const char *kind, const char *text,
+		       GError **error)
+{
+	return run(journal, error, "INSERT INTO events(move, time, kind, text) VALUES(?,?,?,?)",
+		   "siss", id, (int64_t) time(NULL), kind, text);
+}
+
+bool journal_end(struct journal *journal, const char *id, const char *outcome, const char *numbers,
+		 GError **error)
+{
+	return run(journal, error,
+		   "UPDATE moves SET outcome = ?, numbers = ?, ended = ? WHERE id = ?", "ssis",
+		   outcome, numbers, (int64_t) time(NULL), id);
+}
+
+static char *column_text(sqlite3_stmt *statement, int column)
+{
+	return g_strdup((const char *) sqlite3_column_text(statement, column));
+}
+
+static struct journal_move *read_move(sqlite3_stmt *statement)
+{
+	struct journal_move *move = g_new0(struct journal_move, 1);
+	char **const texts[] = { &move->id,     &move->vm_name,     &move->vm_uuid,
+				 &move->source, &move->destination, &move->options,
+				 &move->phase,  &move->outcome,     &move->numbers };
+	int column = 0;
+	for (; column < (int) G_N_ELEMENTS(texts); column++)
+		*texts[column] = column_text(statement, column);
+	move->pid = sqlite3_column_int64(statement, column++);
+	move->started_s = sqlite3_column_int64(statement, column++);
+	move->ended_s = sqlite3_column_int64(statement, column++);
+	return move;
+}
+
+struct journal_move *journal_find(struct journal *journal, const char *vm, GError **error)
+{
+	static const char sql[] =
+		"SELECT id, vm_name, vm_uuid, source, destination, options, phase, outcome,"
+		" numbers, pid, started, ended FROM moves WHERE vm_name = ?1 OR vm_uuid = ?1"
+		" ORDER BY started DESC, rowid DESC LIMIT 1";
+	if (!journal)
+		return NULL;
+	sqlite3_stmt *statement = NULL;
+	struct journal_move *move = NULL;
+	if (sqlite3_prepare_v2(journal->database, sql, -1, &statement, NULL) != SQLITE_OK) {
+		fail(journal, error);
+		return NULL;
+	}
+	sqlite3_bind_text(statement, 1, vm, -1, SQLITE_TRANSIENT);
+	int step = sqlite3_step(statement);
+	if (step == SQLITE_ROW)
+		move = read_move(statement);
+	else if (step != SQLITE_DONE)
+		fail(journal, error);
+	sqlite3_finalize(statement);
+	return move;
+}
+
+/* The newest event of KIND; *text may be NULL where there is one. */
+static bool find_event(struct journal *journal, const char *id, const char *kind, char **text)
+{
+	sqlite3_stmt *statement = NULL;
+	bool found = false;
+	*text = NULL;
+	if (!journal || sqlite3_prepare_v2(journal->database,
+					   "SELECT text FROM events WHERE move = ? AND kind = ?"
+					   " ORDER BY id DESC LIMIT 1",
+					   -1, &statement, NULL) != SQLITE_OK)
+		return false;
+	sqlite3_bind_text(statement, 1, id, -1, SQLITE_TRANSIENT);
+	sqlite3_bind_text(statement, 2, kind, -1, SQLITE_TRANSIENT);
+	if (sqlite3_step(statement) == SQLITE_ROW) {
+		*text = column_text(statement, 0);
+		found = true;
+	}
+	sqlite3_finalize(statement);
+	return found;
+}
+
+char *journal_find_event(struct journal *journal, const char *id, const char *kind)
+{
+	char *text = NULL;
+	find_event(journal, id, kind, &text);
+	return text;
+}
+
+bool journal_has_event(struct journal *journal, const char *id, const char *kind)
+{
+	g_autofree char *text = NULL;
+	return find_event(journal, id, kind, &text);
+}
+
+void journal_move_free(struct journal_move *move)
+{
+	if (!move)
+		return;
+	char *const texts[] = { move->id,     move->vm_name,     move->vm_uuid,
+				move->source, move->destination, move->options,
+				move->phase,  move->outcome,     move->numbers };
+	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
+		g_free(texts[i]);
+	g_free(move);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The journal of moves: what `watari resolve` needs when a conductor died, and the history.
+ *
+ * A SQLite file in $WATARI_STATE_DIR, or /var/lib/watari for root, or ~/.local/state/watari. Every
+ * call writes through before it returns (WAL, synchronous FULL), so a killed conductor leaves what
+ * it last said. A journal that cannot be written must not stop a migration: callers warn and go on
+ * with NULL, which every function here accepts.
+ *
+ * Thread rules: one thread at a time. Errors: WATARI_ERROR_INTERNAL.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct journal;
+
+/* One move. Strings are owned by the struct; NULL where unknown. */
+struct journal_move {
+	char *id; /* 32 hex digits */
+	char *vm_name, *vm_uuid;
+	char *source, *destination; /* addresses as the user gave them; "" is this machine */
+	char *options;              /* JSON: what resolve must know of the request */
+	char *phase;                /* stable word of the last phase entered */
+	char *outcome;              /* stable word; NULL while it runs or when it was killed */
+	char *numbers;              /* JSON of the closing report */
+	int64_t pid;                /* of the conductor */
+	int64_t started_s, ended_s; /* since the epoch; 0: not ended */
+};
+
+/* DIRECTORY NULL: the default one. Creates what is missing, 0700. */
+struct journal *journal_open(const char *directory, GError **error);
+void journal_close(struct journal *journal);
+
+/* A new move; `id`, VM, hosts, options, phase, pid and started_s are taken from MOVE. */
+bool journal_begin(struct journal *journal, const struct journal_move *move, GError **error);
+bool journal_set_phase(struct journal *journal, const char *id, const char *phase, GError **error);
+/* TEXT (JSON or words) beside the time, under KIND. */
+bool journal_add_event(struct journal *journal, const char *id, const char *kind, const char *text,
+		       GError **error);
+bool journal_end(struct journal *journal, const char *id, const char *outcome, const char *numbers,
+		 GError **error);
+
+/* The newest move of VM (name or UUID), or NULL: none (no error) or failed. */
+struct journal_move *journal_find(struct journal *journal, const char *vm, GError **error);
+/* The newest text under KIND of move ID, or NULL. Caller frees. */
+char *journal_find_event(struct journal *journal, const char *id, const char *kind);
+bool journal_has_event(struct journal *journal, const char *id, const char *kind);
+void journal_move_free(struct journal_move *move);
