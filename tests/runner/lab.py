@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lab scenarios: tests/lab/test_*.py (and long_*.py), each file in a process of its own."""
+import concurrent.futures
 import os
 import re
 
-from . import tap
+from . import leftover, tap
 from .build import build
-from .tally import TOP
+from .tally import TOP, Case
 
 LIMIT = re.compile(r'^TIME_LIMIT_S\s*=\s*(\d+)', re.M)
+ALONE = re.compile(r'^ALONE\s*=\s*True', re.M)  # measures time: nothing may run beside it
 LIMIT_S = 300  # for a file that does not say TIME_LIMIT_S = ...
 
 
@@ -31,14 +33,34 @@ def run(tally, options):
         'ASAN_OPTIONS': 'detect_leaks=1:abort_on_error=1',
         'UBSAN_OPTIONS': 'halt_on_error=1:abort_on_error=1:print_stacktrace=1',
     }
-    for path in files(options):
-        text = path.read_text()
-        if options.only and options.only not in path.name and options.only not in text:
-            continue
-        limit = LIMIT.search(text)
-        command = ['/usr/bin/python3', str(TOP / 'tests' / 'runner' / 'unittest_tap.py'), str(path)]
-        if options.only and options.only not in path.name:
-            command.append(options.only)
-        cases, seconds, output = tap.run(command, int(limit[1]) if limit else LIMIT_S, environment)
-        if not (options.only and [case.name for case in cases] == ['all of it']):
-            tally.file('lab', path.name, cases, seconds, output)
+    chosen = [path for path in files(options)
+              if not options.only or options.only in path.name or options.only in path.read_text()]
+    alone = [path for path in chosen if ALONE.search(path.read_text())]
+    beside = [path for path in chosen if path not in alone]
+    jobs = options.jobs or 1
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for path, result in pool.map(lambda path: (path, run_file(path, options, environment)), beside):
+            show(tally, options, path, *result)
+    for path in alone:
+        show(tally, options, path, *run_file(path, options, environment))
+
+
+def run_file(path, options, environment):
+    """Runs one file in a process of its own; returns what tap.run returns."""
+    limit = LIMIT.search(path.read_text())
+    command = ['/usr/bin/python3', str(TOP / 'tests' / 'runner' / 'unittest_tap.py'), str(path)]
+    if options.only and options.only not in path.name:
+        command.append(options.only)
+    before = leftover.snapshot()
+    cases, seconds, output = tap.run(command, int(limit[1]) if limit else LIMIT_S, environment)
+    if (options.jobs or 1) == 1 and not options.shared:
+        left = leftover.wait_clean(before)
+        if left:
+            cases.append(Case('leaves nothing behind', 'failed', f'{left[0]}'))
+            output += '\nleft behind:\n' + '\n'.join(left)
+    return cases, seconds, output
+
+
+def show(tally, options, path, cases, seconds, output):
+    if not (options.only and [case.name for case in cases] == ['all of it']):  # no test of that name in it
+        tally.file('lab', path.name, cases, seconds, output)

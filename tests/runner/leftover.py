@@ -60,11 +60,20 @@ def new_since(before):
     return {kind: [text for key, text in now[kind].items() if key not in before[kind]] for kind in now}
 
 
-def check(tally, before):
-    """Counts one case for each kind of thing; gives what is ending a little time."""
-    tally.head('nothing is left behind')
+def wait_clean(before):
+    """What is new since BEFORE; gives what is ending a little time."""
     end = time.monotonic() + PATIENCE_S
     while any(new_since(before).values()) and time.monotonic() < end:
         time.sleep(0.2)
-    for kind, things in new_since(before).items():
-        tally.single('leftover', f'no {kind} left', not things, '\n'.join(things))
+    return [thing for things in new_since(before).values() for thing in things]
+
+
+def check(tally, before, shared):
+    """The end of a run: counts as one case."""
+    tally.head('nothing is left behind')
+    name = 'no process, namespace, mount or interface of a lab is left'
+    if shared:
+        tally.skip('leftover', name, 'others use this machine (--shared)')
+        return
+    left = wait_clean(before)
+    tally.single('leftover', name, not left, '\n'.join(left))

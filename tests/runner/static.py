@@ -9,7 +9,7 @@ from . import messages
 from .tally import TOP
 
 SOURCE = ('.c', '.h', '.py', '.sh', '.build')
-NO_LICENCE_LINE = re.compile(r'(^|/)(LICENSE|\.gitignore|packages|POTFILES|LINGUAS)$|\.(md|txt|svg|png|xml|json|in)$'
+NO_LICENCE_LINE = re.compile(r'(^|/)(LICENSE|\.gitignore|packages|POTFILES|LINGUAS)$|\.(md|txt|svg|png|xml|json|ini|in)$'
                              r'|^tests/fuzz/corpus/|^tests/data/')
 # Where a machine's or a person's own paths would show.
 HOME_PATH = re.compile(r'(?<![\w.$}/-])/(?:home|Users|work|root/[a-z])/?[\w.-]*')
