@@ -101,7 +101,7 @@ static void test_blocks(void)
 	gsize length;
 	const uint8_t *bytes = g_bytes_get_data(stream, &length);
 	struct stream_reader *reader = stream_reader_new();
-	g_autoptr(GArray) records = kit_read(reader, bytes, length, &whole);
+	g_array_unref(kit_read(reader, bytes, length, &whole));
 	const struct stream_block *block = stream_reader_block(reader, 0);
 	g_assert_cmpstr(block->name, ==, "m");
 	g_assert_cmpuint(block->used_bytes, ==, 8 << 20);
