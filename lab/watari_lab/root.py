@@ -79,7 +79,10 @@ def _make_lab_dirs(root: str, cache: str, binds: list[str]) -> None:
     kernel.mount_tmpfs(f"{root}/lab/images", "0755")
     kernel.bind(SHARED_DIR, f"{root}/lab/shared")
     if os.path.isdir(cache):
+        # At its own path too: a file of the cache has one name everywhere, and libvirt cannot
+        # change its owner (which would copy it into the upper layer).
         kernel.bind(cache, f"{root}/lab/cache", read_only=True)
+        kernel.bind(cache, root + cache, read_only=True)
     for path in binds:
         kernel.bind(path, root + path, read_only=True)
 
