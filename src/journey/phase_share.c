@@ -73,7 +73,7 @@ static bool prove_writable(struct journey *journey, const char *path, const char
 				 _("no token can be written beside %s: %s"), path,
 				 json_get_string(made, "reason", "?"));
 	bool good = look_for_token(journey, path, token, error);
-	g_autoptr(JsonObject) gone =
+	G_GNUC_UNUSED g_autoptr(JsonObject) gone =
 		ask_token(journey, JOURNEY_SOURCE, "remove", path, token, NULL);
 	return good;
 }

@@ -131,7 +131,7 @@ def check_messages_marked(names):
             continue
         text = (TOP / name).read_text()
         for match in bare.finditer(text):
-            words = re.sub(r'^"\w+: ', '', FORMAT.sub('', match[1]))  # "eventfd: %s" needs no translation
+            words = re.sub(r'^"(\w+: |--[\w-]+"$)', '', FORMAT.sub('', match[1]))  # as in "eventfd: %s", "--rsh"
             if re.search(r'[A-Za-z]{2}', words):
                 yield f'{name}:{text.count(chr(10), 0, match.end()) + 1}: a message without _(): {match[1]}'
 
