@@ -14,6 +14,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from .errors import LabError
+
 TOP = Path(__file__).resolve().parents[2]
 GUEST_DIR = TOP / "lab" / "guest"
 CACHE = Path(os.environ.get("WATARI_LAB_CACHE", "/var/cache/watari-lab"))
@@ -23,7 +25,7 @@ SMALL_MODULES = ["virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_l
                  "net_failover", "virtio_net", "virtio_blk"]
 
 
-class ImageError(RuntimeError):
+class ImageError(LabError):
     """An image could not be made; the message says what to do."""
 
 
