@@ -166,7 +166,8 @@ void journey_clear(struct journey *journey)
 		if (journey->addresses[side])
 			host_address_free(journey->addresses[side]);
 	}
-	domain_facts_free(journey->facts);
+	g_clear_pointer(&journey->nics, g_ptr_array_unref);
+	g_clear_pointer(&journey->paths, g_ptr_array_unref);
 	g_clear_pointer(&journey->snapshots, json_array_unref);
 	journal_close(journey->journal);
 	g_strfreev(journey->shell.rsh);

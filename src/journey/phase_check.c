@@ -6,27 +6,11 @@
 
 #include <string.h>
 
-/* As virsh: an id of a running VM, then a UUID, then a name. */
-static virDomainPtr look_up(virConnectPtr connection, const char *vm)
-{
-	char *end = NULL;
-	guint64 id = g_ascii_strtoull(vm, &end, 10);
-	virDomainPtr domain = NULL;
-	if (g_ascii_isdigit(*vm) && !*end && id <= G_MAXINT)
-		domain = virDomainLookupByID(connection, (int) id);
-	if (!domain && g_uuid_string_is_valid(vm))
-		domain = virDomainLookupByUUIDString(connection, vm);
-	return domain ? domain : virDomainLookupByName(connection, vm);
-}
-
 static bool find_domain(struct journey *journey, GError **error)
 {
-	struct host *source = journey->hosts[JOURNEY_SOURCE];
-	journey->domain = look_up(source->connection, journey->vm);
+	journey->domain = check_find_domain(journey->hosts[JOURNEY_SOURCE], journey->vm, error);
 	if (!journey->domain)
-		return error_set(error, WATARI_ERROR_REFUSED,
-				 _("“virsh list --all” at that host shows its VMs."),
-				 _("there is no VM “%s” at %s"), journey->vm, source->name);
+		return false;
 	char uuid[VIR_UUID_STRING_BUFLEN];
 	virDomainGetUUIDString(journey->domain, uuid);
 	journey->report->vm_name = g_strdup(virDomainGetName(journey->domain));
@@ -37,46 +21,45 @@ static bool find_domain(struct journey *journey, GError **error)
 static bool read_domain(struct journey *journey, GError **error)
 {
 	const char *name = journey->report->vm_name;
-	int state = 0, persistent = virDomainIsPersistent(journey->domain);
-	if (virDomainGetState(journey->domain, &state, NULL, 0) < 0 || persistent < 0)
-		return host_error(error, WATARI_ERROR_REFUSED, NULL, name);
-	if (state != VIR_DOMAIN_RUNNING) {
-		g_autofree char *next = g_strdup_printf(
-			state == VIR_DOMAIN_PAUSED
-				? _("Continue it (virsh resume %s), or find out who paused it.")
-				: _("Start it there (virsh start %s), or move the definition."),
-			name);
-		return error_set(error, WATARI_ERROR_REFUSED, next,
-				 state == VIR_DOMAIN_PAUSED
-					 ? _("the VM %s at %s is paused, not running")
-					 : _("the VM %s at %s is not running"),
-				 name, journey->hosts[JOURNEY_SOURCE]->name);
-	}
-	journey->persistent = persistent == 1;
+	int persistent = virDomainIsPersistent(journey->domain);
 	journey->live_xml = virDomainGetXMLDesc(journey->domain, 0);
-	if (!journey->live_xml)
+	if (persistent < 0 || !journey->live_xml)
 		return host_error(error, WATARI_ERROR_REFUSED, NULL, name);
-	journey->facts = domain_facts_read(journey->live_xml, error);
-	return journey->facts != NULL;
+	journey->persistent = persistent == 1;
+	journey->nics = domain_read_nics(journey->live_xml, error);
+	if (!journey->nics)
+		return false;
+	journey->paths = check_list_shared_paths(journey->domain, error);
+	return journey->paths != NULL;
 }
 
-/* The first refusal is the error; the others and the warnings are told, too. */
+unsigned journey_migrate_flags(struct journey *journey)
+{
+	const struct journey_request *request = journey->request;
+	bool as_it_is = !request->persistent && !request->undefine_source;
+	unsigned flags = VIR_MIGRATE_LIVE;
+	if (request->persistent || (as_it_is && journey->persistent))
+		flags |= VIR_MIGRATE_PERSIST_DEST;
+	if ((request->undefine_source || as_it_is) && journey->persistent)
+		flags |= VIR_MIGRATE_UNDEFINE_SOURCE;
+	/* libvirt guesses from the kind of file system what is shared. Here every file is proven to
+	 * be the same (phase_share.c) before anything moves. */
+	if (journey->paths->len > 0)
+		flags |= VIR_MIGRATE_UNSAFE;
+	return flags;
+}
+
+/* The refusals are the error; the warnings are told. */
 static bool judge(struct journey *journey, GError **error)
 {
 	GPtrArray *findings = journey->report->findings;
-	bool good = true;
 	for (guint i = 0; i < findings->len; i++) {
 		struct check_finding *finding = findings->pdata[i];
-		if (finding->result == CHECK_PASS)
-			continue;
-		if (finding->result == CHECK_REFUSE && good)
-			good = error_set(error, WATARI_ERROR_REFUSED, finding->next, "%s",
-					 finding->what);
-		else
+		if (finding->result == CHECK_WARN)
 			journey_note(journey, true, "%s%s%s", finding->what,
 				     finding->next ? " " : "", finding->next ? finding->next : "");
 	}
-	return good;
+	return check_verdict(findings, error);
 }
 
 struct asking {
@@ -93,7 +76,8 @@ static void ask(void *data)
 		return;
 	if (!read_domain(journey, &asking->error))
 		return;
-	struct check_options options = { 0 };
+	struct check_options options = { .shell = &journey->shell,
+					 .flags = journey_migrate_flags(journey) };
 	journey->report->findings =
 		check_run(journey->hosts[JOURNEY_SOURCE], journey->domain,
 			  journey->hosts[JOURNEY_DESTINATION], &options, &asking->error);

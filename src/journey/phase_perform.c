@@ -40,21 +40,6 @@ struct performing {
 	bool told_source;
 };
 
-static unsigned choose_flags(struct journey *journey)
-{
-	const struct journey_request *request = journey->request;
-	unsigned flags = VIR_MIGRATE_LIVE;
-	bool as_it_is = !request->persistent && !request->undefine_source;
-	if (request->persistent || (as_it_is && journey->persistent))
-		flags |= VIR_MIGRATE_PERSIST_DEST;
-	if ((request->undefine_source || as_it_is) && journey->persistent)
-		flags |= VIR_MIGRATE_UNDEFINE_SOURCE;
-	/* libvirt only guesses what is shared; here it was proven for every file. */
-	if (journey->report->shared_disks > 0)
-		flags |= VIR_MIGRATE_UNSAFE;
-	return flags;
-}
-
 static bool fill_params(struct performing *performing, GError **error)
 {
 	struct journey *journey = performing->journey;
@@ -65,7 +50,7 @@ static bool fill_params(struct performing *performing, GError **error)
 	    virTypedParamsAddULLong(&performing->params, &performing->param_count, &max,
 				    VIR_MIGRATE_PARAM_BANDWIDTH, unlimited_mib) < 0)
 		return host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
-	performing->flags = choose_flags(journey);
+	performing->flags = journey_migrate_flags(journey);
 	return true;
 }
 

@@ -41,6 +41,15 @@ static bool unseen(struct journey *journey, const char *path, GError **error)
 			 journey->hosts[JOURNEY_DESTINATION]->name, path);
 }
 
+static bool is_another(struct journey *journey, const char *path, GError **error)
+{
+	return error_set(error, WATARI_ERROR_REFUSED,
+			 _("Move it to storage that both hosts share. Moving disks without shared "
+			   "storage is not there yet."),
+			 _("the file %s at %s is another one than at the source"), path,
+			 journey->hosts[JOURNEY_DESTINATION]->name);
+}
+
 static bool look_for_token(struct journey *journey, const char *path, const char *token,
 			   GError **error)
 {
@@ -50,13 +59,7 @@ static bool look_for_token(struct journey *journey, const char *path, const char
 		return false;
 	if (json_get_int(there, "size", -1) < 0)
 		return unseen(journey, path, error);
-	if (json_get_bool(there, "same", false))
-		return true;
-	return error_set(error, WATARI_ERROR_REFUSED,
-			 _("Move it to storage that both hosts share. Moving disks without shared "
-			   "storage is not there yet."),
-			 _("the file %s at %s is another one than at the source"), path,
-			 journey->hosts[JOURNEY_DESTINATION]->name);
+	return json_get_bool(there, "same", false) || is_another(journey, path, error);
 }
 
 static bool prove_writable(struct journey *journey, const char *path, const char *token,
@@ -78,29 +81,34 @@ static bool prove_writable(struct journey *journey, const char *path, const char
 	return good;
 }
 
+/* What is only read may be a copy; a block device has no directory to write in. */
 static bool find_readable(struct journey *journey, const char *path, const char *token,
 			  GError **error)
 {
-	g_autoptr(JsonObject) there =
-		ask_token(journey, JOURNEY_DESTINATION, "read", path, token, error);
-	if (!there)
-		return false;
-	return json_get_int(there, "size", -1) >= 0 || unseen(journey, path, error);
+	int64_t sizes[JOURNEY_SIDES];
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		g_autoptr(JsonObject) seen = ask_token(journey, side, "read", path, token, error);
+		if (!seen)
+			return false;
+		sizes[side] = json_get_int(seen, "size", -1);
+	}
+	if (sizes[JOURNEY_DESTINATION] < 0)
+		return unseen(journey, path, error);
+	return sizes[0] == sizes[1] || is_another(journey, path, error);
 }
 
 bool phase_share(struct journey *journey, GError **error)
 {
 	char token[33];
 	bool good = make_token(token, error);
-	GPtrArray *writable = journey->facts->writable, *readable = journey->facts->readable;
-	for (guint i = 0; good && i < writable->len; i++)
-		good = prove_writable(journey, writable->pdata[i], token, error);
-	for (guint i = 0; good && i < readable->len; i++)
-		good = find_readable(journey, readable->pdata[i], token, error);
-	if (!good) {
-		error_classify(error, WATARI_ERROR_REFUSED, NULL);
-		return false;
+	for (guint i = 0; good && i < journey->paths->len; i++) {
+		const struct check_shared_path *path = journey->paths->pdata[i];
+		bool provable = path->writable && path->kind == CHECK_PATH_FILE;
+		good = provable ? prove_writable(journey, path->path, token, error)
+				: find_readable(journey, path->path, token, error);
+		journey->report->shared_disks += good && provable;
 	}
-	journey->report->shared_disks = (int) writable->len;
-	return true;
+	if (!good)
+		error_classify(error, WATARI_ERROR_REFUSED, NULL);
+	return good;
 }

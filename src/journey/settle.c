@@ -64,13 +64,13 @@ static void call_restore_limit(void *data)
 	virDomainFree(domain);
 }
 
-static void call_read_facts(void *data)
+static void call_read_nics(void *data)
 {
 	struct settling *settling = data;
 	virDomainPtr domain = find(settling, JOURNEY_SOURCE);
 	char *xml = domain ? virDomainGetXMLDesc(domain, 0) : NULL;
 	if (xml)
-		settling->journey->facts = domain_facts_read(xml, NULL);
+		settling->journey->nics = domain_read_nics(xml, NULL);
 	if (domain)
 		virDomainFree(domain);
 	free(xml); /* libvirt's */
@@ -154,8 +154,8 @@ static void restore_snapshots(struct settling *settling)
 static JsonArray *describe_interfaces(struct journey *journey)
 {
 	JsonArray *interfaces = json_array_new();
-	for (guint i = 0; i < journey->facts->nics->len; i++) {
-		const struct domain_nic *nic = journey->facts->nics->pdata[i];
+	for (guint i = 0; i < journey->nics->len; i++) {
+		const struct domain_nic *nic = journey->nics->pdata[i];
 		if (!nic->tap || !nic->mac)
 			continue;
 		JsonObject *interface = json_object_new();
@@ -172,9 +172,9 @@ static void announce(struct settling *settling)
 {
 	struct journey *journey = settling->journey;
 	g_autoptr(GError) error = NULL;
-	if (!journey->facts)
-		journey_call(journey, call_read_facts, settling);
-	if (!journey->facts)
+	if (!journey->nics)
+		journey_call(journey, call_read_nics, settling);
+	if (!journey->nics)
 		return;
 	JsonArray *interfaces = describe_interfaces(journey);
 	if (json_array_get_length(interfaces) == 0) {

@@ -37,7 +37,8 @@ struct journey {
 	struct host *hosts[JOURNEY_SIDES];
 	virDomainPtr domain; /* at the source */
 	char *live_xml;
-	struct domain_facts *facts;
+	GPtrArray *nics;      /* struct domain_nic */
+	GPtrArray *paths;     /* struct check_shared_path */
 	bool persistent;      /* at the source, before */
 	bool undefine_source; /* once the VM runs at the destination */
 
@@ -87,6 +88,9 @@ bool journey_check_cancel(struct journey *journey, GError **error);
 /* The frame around a journey: report, clock, signals; and everything given back. */
 void journey_prepare(struct journey *journey);
 void journey_clear(struct journey *journey);
+
+/* The flags of virDomainMigrate3. */
+unsigned journey_migrate_flags(struct journey *journey);
 
 /* The phases, one file each. */
 bool phase_connect(struct journey *journey, GError **error);
