@@ -35,8 +35,8 @@ start32:
 	loop	1b
 	xorl	%ebx, %ebx
 round:
-	movl	%cr0, %eax		/* WP changes: TCG drops its TLB. QEMU 7.2 would go on */
-	xorl	$0x10000, %eax		/* not seeing our writes after it looked for dirty pages */
+	movl	%cr0, %eax		/* WP changes: TCG drops its TLB. Before 9.0 QEMU would */
+	xorl	$0x10000, %eax		/* not see further writes (end of docs/qemu-stream.md) */
 	movl	%eax, %cr0
 	incl	%ebx
 	movl	%ebx, %edx

@@ -486,6 +486,16 @@ static void test_footer_damage(void)
 	check_opaque(out, here, "does not end");
 }
 
+static void test_ended(void)
+{
+	GByteArray *out = beginning();
+	put_part(out, 3, 2);
+	put_ram_end(out);
+	uint64_t here = HERE(out);
+	put_part(out, 2, 2);
+	check_opaque(out, here, "not open");
+}
+
 /* What comes after a flush is opaque: the reader is out of step. */
 static void test_flush(void)
 {
@@ -559,6 +569,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/stream/many-blocks", test_many_blocks);
 	g_test_add_func("/stream/damage/beginning", test_beginning_damage);
 	g_test_add_func("/stream/damage/footer", test_footer_damage);
+	g_test_add_func("/stream/damage/ended", test_ended);
 	g_test_add_func("/stream/flush", test_flush);
 	g_test_add_func("/stream/mangled-capture", test_mangled_capture);
 	g_test_add_func("/stream/names", test_names);
