@@ -4,6 +4,7 @@
 
 #include "base/i18n.h"
 
+#include <inttypes.h>
 #include <libvirt/virterror.h>
 #include <string.h>
 
@@ -220,8 +221,8 @@ void check_tsc(struct check_context *context)
 		check_add(
 			context->findings, "tsc", CHECK_REFUSE,
 			_("Choose a destination with the same TSC frequency or with TSC scaling."),
-			_("“%s” needs a TSC of %" G_GUINT64_FORMAT
-			  " Hz; that of %s has %" G_GUINT64_FORMAT " Hz and cannot be scaled"),
+			_("“%s” needs a TSC of %" PRIu64 " Hz; that of %s has %" PRIu64
+			  " Hz and cannot be scaled"),
 			context->name, fixed, context->destination->name, there);
 	else
 		check_add(context->findings, "tsc", CHECK_PASS, NULL, NULL);

@@ -122,6 +122,16 @@ def check_catalogues_valid(names):
             yield done.stderr.strip()
 
 
+def check_formats_extractable(names):
+    """no message is cut short by a macro that xgettext does not know (use PRIu64 and its like)"""
+    cut = re.compile(r'N?_\((?:\s*"(?:[^"\\]|\\.)*")+\s*(?!PRI[dioux])(\w+)')
+    for name in names:
+        if name.startswith('src/') and name.endswith('.c'):
+            text = (TOP / name).read_text()
+            for match in cut.finditer(text):
+                yield f'{name}:{text.count(chr(10), 0, match.end()) + 1}: {match[1]}'
+
+
 def check_messages_marked(names):
     """messages of errors go through gettext"""
     bare = re.compile(r'\b(?:error_set|error_prefix)\((?:[^"();]|\((?:[^()"]|"(?:[^"\\]|\\.)*")*\))*?'
@@ -136,4 +146,4 @@ def check_messages_marked(names):
                 yield f'{name}:{text.count(chr(10), 0, match.end()) + 1}: a message without _(): {match[1]}'
 
 
-CHECKS = [check_potfiles, check_catalogues_complete, check_catalogues_valid, check_messages_marked]
+CHECKS = [check_potfiles, check_catalogues_complete, check_catalogues_valid, check_formats_extractable, check_messages_marked]
