@@ -86,7 +86,7 @@ static void find_by_name(struct check_context *context, const char *name, const 
 	virDomainGetUUIDString(other, there);
 	if (strcmp(there, uuid) != 0)
 		check_add(context->findings, "name", CHECK_REFUSE,
-			  _("Choose another name there with --dname, or rename that VM."),
+			  _("Rename that VM while it is off: virsh domrename."),
 			  _("%s already has another VM called “%s” (UUID %s)"),
 			  context->destination->name, name, there);
 	virDomainFree(other);
@@ -106,7 +106,7 @@ static void find_by_uuid(struct check_context *context, const char *name, const 
 			  context->destination->name);
 	} else if (strcmp(other_name, name) != 0)
 		check_add(context->findings, "uuid", CHECK_REFUSE,
-			  _("Undefine that VM, or use its name with --dname."),
+			  _("If it is an old copy, undefine it there: virsh undefine."),
 			  _("%s already has a VM with the same UUID under another name (“%s”)"),
 			  context->destination->name, other_name);
 	else

@@ -6,7 +6,7 @@ import re
 import subprocess
 import tempfile
 
-from .messages import JAPANESE
+from .messages import JAPANESE, extract, parse_po
 from .tally import TOP
 
 DOCUMENTS = ('README.md', 'README.ja.md')
@@ -59,8 +59,26 @@ def check_shown_commands(tree):
         yield from (f'{name}: watari {command} has no {option}' for option in options if option not in text)
 
 
+def check_named_options(tree):
+    """the options and commands that messages tell people to use exist"""
+    _, overview = run_watari(tree, ['--help'])
+    commands = re.findall(r'^  ([a-z]+) ', overview, re.M)
+    helps = overview + ''.join(run_watari(tree, [command, '--help'])[1] for command in commands)
+    known = set(re.findall(r'--[a-z][a-z-]*', helps)) | {'--complete'}
+    with tempfile.TemporaryDirectory() as folder:
+        texts = [entry['msgid'] for entry in parse_po(extract(folder))]
+    for text in texts:
+        for match in re.finditer(r'(?<![\w-])--[a-z][a-z-]*', text):
+            theirs = re.search(r'\b(virsh|ssh|hostnamectl|journalctl)\b[^.;()“”]*$', text[:match.start()])
+            if match[0] not in known and not theirs:
+                yield f'there is no option {match[0]}: {text}'
+        for match in re.finditer(r'“watari ([a-z]+)', text):
+            if match[1] not in commands:
+                yield f'there is no command {match[1]}: {text}'
+
+
 def run(tally, options, tree):
-    for check in (check_japanese, check_shown_commands):
+    for check in (check_japanese, check_shown_commands, check_named_options):
         what = check.__doc__
         if options.only and options.only not in what:
             continue
