@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mover/commands.h"
+
+#include "base/error.h"
+#include "base/i18n.h"
+#include "mover/announce.h"
+#include "mover/state.h"
+#include "mover/token.h"
+
+#include <string.h>
+
+#define ADDRESSES_MAX 16
+#define LINK_WAIT_MS 10000
+#define GUESTS_MAX 64
+
+static JsonObject *message_new(const char *type)
+{
+	JsonObject *message = json_object_new();
+	json_object_set_string_member(message, "t", type);
+	return message;
+}
+
+static void send_error(struct mover *mover, const char *code, const GError *error)
+{
+	JsonObject *message = message_new("error");
+	g_autofree char *what = error_what(error);
+	g_autofree char *next = error_next(error);
+	json_object_set_string_member(message, "code", code);
+	json_object_set_string_member(message, "reason", what);
+	if (next)
+		json_object_set_string_member(message, "next", next);
+	channel_send(mover->channel, message);
+}
+
+static bool out_of_turn(GError **error)
+{
+	return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("a control message out of turn"));
+}
+
+static bool do_setup(struct mover *mover, JsonObject *message, GError **error)
+{
+	if (mover->run)
+		return out_of_turn(error);
+	mover->settings = mover_settings_parse(message, error);
+	if (!mover->settings)
+		return false;
+	mover->run = run_new(mover->settings, error);
+	if (!mover->run)
+		return false;
+	mover->run->on_event = mover_got_event;
+	mover->run->on_event_data = mover;
+	state_write(mover->settings, RUN_SETUP);
+	JsonObject *ready = message_new("ready");
+	json_object_set_string_member(ready, "socket", mover->run->socket_path);
+	channel_send(mover->channel, ready);
+	return true;
+}
+
+void commands_drop_link(struct mover *mover, const char *reason)
+{
+	struct link *link = mover->run ? mover->run->link : NULL;
+	mover->link_attempt++;
+	mover->linked = false;
+	if (link)
+		link_close(link, reason);
+	if (mover->waiter)
+		g_thread_join(g_steal_pointer(&mover->waiter));
+	if (link && !mover->started) {
+		mover->run->link = NULL;
+		link_free(link);
+	}
+}
+
+/* A fresh link: an earlier attempt (TCP behind a firewall) is thrown away. */
+static bool make_link(struct mover *mover, GError **error)
+{
+	const struct mover_settings *s = mover->settings;
+	struct link_config config = { .source = s->role == MOVER_SOURCE,
+				      .connections = s->connections,
+				      .window_max = s->window_max,
+				      .bandwidth = s->bandwidth,
+				      .timeout_ms = s->link_timeout_ms };
+	if (!mover->run || mover->started)
+		return out_of_turn(error);
+	memcpy(config.key, s->key, sizeof(config.key));
+	memcpy(config.id, s->id, sizeof(config.id));
+	commands_drop_link(mover, "another attempt");
+	mover->run->link = link_new(&config, error);
+	return mover->run->link != NULL;
+}
+
+/* Waiting for the lanes must not block the main thread. */
+struct attempt {
+	struct mover *mover;
+	struct link *link;
+	unsigned number;
+	GError *error;
+};
+
+static gboolean attempt_ended(void *data)
+{
+	g_autofree struct attempt *attempt = data;
+	struct mover *mover = attempt->mover;
+	if (attempt->number != mover->link_attempt) {
+		g_debug("an earlier attempt to link has ended");
+	} else if (attempt->error) {
+		send_error(mover, "link", attempt->error);
+	} else {
+		struct link_stats stats;
+		link_get_stats(attempt->link, &stats);
+		JsonObject *linked = message_new("linked");
+		json_object_set_int_member(linked, "connections", stats.up);
+		json_object_set_int_member(linked, "round_trip_us", stats.round_trip_us);
+		mover->linked = true;
+		channel_send(mover->channel, linked);
+	}
+	g_clear_error(&attempt->error);
+	return G_SOURCE_REMOVE;
+}
+
+static void *wait_for_lanes(void *data)
+{
+	struct attempt *attempt = data;
+	link_wait_up(attempt->link, LINK_WAIT_MS, &attempt->error);
+	g_idle_add(attempt_ended, attempt);
+	return NULL;
+}
+
+static bool start_link(struct mover *mover, GError **error)
+{
+	if (!link_start(mover->run->link, error))
+		return false;
+	struct attempt *attempt = g_new0(struct attempt, 1);
+	attempt->mover = mover;
+	attempt->link = mover->run->link;
+	attempt->number = mover->link_attempt;
+	mover->waiter = g_thread_new("lanes", wait_for_lanes, attempt);
+	return true;
+}
+
+static bool listen_tcp(struct mover *mover, JsonObject *message, JsonObject *answer, GError **error)
+{
+	JsonArray *ports = json_get_array(message, "ports");
+	uint16_t range[2] = { 0, 0 }, port = 0;
+	if (ports && json_array_get_length(ports) == 2)
+		for (guint i = 0; i < 2; i++)
+			range[i] = (uint16_t) json_array_get_int_element(ports, i);
+	if (!link_listen_tcp(mover->run->link, json_get_string(message, "address", NULL), range[0],
+			     range[1], &port, error))
+		return false;
+	json_object_set_int_member(answer, "port", port);
+	return true;
+}
+
+static bool do_listen(struct mover *mover, JsonObject *message, GError **error)
+{
+	if (!make_link(mover, error))
+		return false;
+	g_autoptr(JsonObject) answer = message_new("listening");
+	if (json_get_bool(message, "unix", false)) {
+		g_autofree char *path = g_build_filename(mover->settings->socket_dir, "link", NULL);
+		if (!link_listen_unix(mover->run->link, path, error))
+			return false;
+		json_object_set_string_member(answer, "path", path);
+	} else if (!listen_tcp(mover, message, answer, error)) {
+		return false;
+	}
+	channel_send(mover->channel, g_steal_pointer(&answer));
+	return start_link(mover, error);
+}
+
+static bool do_connect(struct mover *mover, JsonObject *message, GError **error)
+{
+	const char *addresses[ADDRESSES_MAX + 1] = { NULL };
+	JsonArray *list = json_get_array(message, "addresses");
+	int64_t port = json_get_int(message, "port", 0);
+	for (guint i = 0; list && i < json_array_get_length(list) && i < ADDRESSES_MAX; i++) {
+		JsonNode *node = json_array_get_element(list, i);
+		addresses[i] = JSON_NODE_HOLDS_VALUE(node) ? json_node_get_string(node) : NULL;
+	}
+	if (!addresses[0] || port < 1 || port > 65535)
+		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
+				 _("connect: bad or missing addresses or port"));
+	return make_link(mover, error) &&
+	       link_connect_tcp(mover->run->link, addresses, (uint16_t) port, error) &&
+	       start_link(mover, error);
+}
+
+static bool do_start(struct mover *mover, JsonObject *message, GError **error)
+{
+	if (!mover->linked || mover->started)
+		return out_of_turn(error);
+	mover->started = true;
+	return run_start(mover->run, error);
+}
+
+static bool do_limits(struct mover *mover, JsonObject *message, GError **error)
+{
+	struct run *run = mover->run;
+	if (!run || !run->link)
+		return out_of_turn(error);
+	int64_t bandwidth = json_get_int(message, "bandwidth", -1);
+	int64_t stop = json_get_int(message, "stop_limit_ms", -1);
+	int64_t dark = json_get_int(message, "link_timeout_ms", -1);
+	if (bandwidth >= 0)
+		link_set_bandwidth(run->link, (uint64_t) bandwidth);
+	if (dark > 0 && dark <= INT32_MAX)
+		link_set_timeout(run->link, (int) dark);
+	if (stop >= 0 && stop <= INT32_MAX)
+		g_atomic_int_set(&run->settings->stop_limit_ms, (int) stop);
+	mover_watch_stop(mover);
+	return true;
+}
+
+static bool do_abort(struct mover *mover, JsonObject *message, GError **error)
+{
+	if (mover->run)
+		run_refuse(mover->run, "abort", "%s",
+			   json_get_string(message, "reason", _("asked to stop")));
+	return true;
+}
+
+static bool do_file_token(struct mover *mover, JsonObject *message, GError **error)
+{
+	channel_send(mover->channel, token_do(message));
+	return true;
+}
+
+struct announcement {
+	char *tap, *mac;
+	int sent;
+};
+
+static void announcement_free(void *data)
+{
+	struct announcement *a = data;
+	g_free(a->tap);
+	g_free(a->mac);
+	g_free(a);
+}
+
+static gboolean announce_again(void *data)
+{
+	struct announcement *a = data;
+	g_autoptr(GError) error = NULL;
+	if (!announce_guest(a->tap, a->mac, &error))
+		g_debug("%s", error->message);
+	if (++a->sent >= ANNOUNCE_TIMES)
+		return G_SOURCE_REMOVE;
+	struct announcement *next = g_new0(struct announcement, 1);
+	*next = (struct announcement){ g_strdup(a->tap), g_strdup(a->mac), a->sent };
+	g_timeout_add_full(G_PRIORITY_DEFAULT, (guint) (100 * a->sent - 50), announce_again, next,
+			   announcement_free);
+	return G_SOURCE_REMOVE;
+}
+
+static bool do_announce(struct mover *mover, JsonObject *message, GError **error)
+{
+	JsonArray *guests = json_get_array(message, "interfaces");
+	JsonObject *answer = message_new("announced");
+	guint count = 0;
+	for (guint i = 0; guests && i < MIN(json_array_get_length(guests), GUESTS_MAX); i++) {
+		JsonNode *node = json_array_get_element(guests, i);
+		JsonObject *guest =
+			JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
+		const char *tap = guest ? json_get_string(guest, "device", NULL) : NULL;
+		const char *mac = guest ? json_get_string(guest, "mac", NULL) : NULL;
+		g_autoptr(GError) failed = NULL;
+		if (!tap || !mac || !announce_guest(tap, mac, &failed))
+			continue;
+		count++;
+		struct announcement *next = g_new0(struct announcement, 1);
+		*next = (struct announcement){ g_strdup(tap), g_strdup(mac), 1 };
+		g_timeout_add_full(G_PRIORITY_DEFAULT, 50, announce_again, next, announcement_free);
+	}
+	json_object_set_int_member(answer, "count", count);
+	channel_send(mover->channel, answer);
+	return true;
+}
+
+static bool do_bye(struct mover *mover, JsonObject *message, GError **error)
+{
+	g_main_loop_quit(mover->loop);
+	return true;
+}
+
+static const struct {
+	const char *type;
+	bool (*act)(struct mover *mover, JsonObject *message, GError **error);
+	const char *code; /* of its errors */
+} commands[] = {
+	{ "setup", do_setup, "local" },       { "listen", do_listen, "link" },
+	{ "connect", do_connect, "link" },    { "start", do_start, "internal" },
+	{ "limits", do_limits, "protocol" },  { "abort", do_abort, "protocol" },
+	{ "announce", do_announce, "local" }, { "file-token", do_file_token, "local" },
+	{ "bye", do_bye, "protocol" },
+};
+
+void commands_got(JsonObject *message, void *data)
+{
+	struct mover *mover = data;
+	const char *type = json_get_string(message, "t", "");
+	for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+		g_autoptr(GError) error = NULL;
+		if (!g_str_equal(commands[i].type, type))
+			continue;
+		if (!commands[i].act(mover, message, &error))
+			send_error(mover, commands[i].code, error);
+		return;
+	}
+	g_autoptr(GError) unknown = NULL;
+	error_set(&unknown, WATARI_ERROR_INTERNAL, NULL, _("unknown control message “%.64s”"),
+		  type);
+	send_error(mover, "protocol", unknown);
+	g_main_loop_quit(mover->loop);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the conductor may ask a mover to do: one function a message (docs/control.md). */
+#pragma once
+#include "mover/channel.h"
+#include "mover/run.h"
+
+/* Main thread only. */
+struct mover {
+	GMainLoop *loop;
+	struct channel *channel;
+	struct mover_settings *settings;
+	struct run *run;       /* from setup on */
+	unsigned link_attempt; /* number of the link set-up; an older one's answer is dropped */
+	GThread *waiter;       /* waits for the lanes of the current attempt */
+	unsigned limit_timer;
+	bool linked, started, ended, orphan;
+};
+
+void commands_got(JsonObject *message, void *mover);
+/* Close the link and wait for whoever still waits for its lanes. */
+void commands_drop_link(struct mover *mover, const char *reason);
+
+/* mover.c */
+void mover_got_event(JsonObject *event, void *mover);
+void mover_watch_stop(struct mover *mover);

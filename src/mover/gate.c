@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mover/gate.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/i18n.h"
+#include "mover/fault.h"
+#include "mover/proof.h"
+#include "mover/talk.h"
+
+#include <string.h>
+
+#define ANSWER_MS 10000 /* no answer at the gate means no agreement */
+#define EMITTED_MS 2000 /* SHUT is here, so the last frame is being counted right now */
+
+static void chain_hex(const uint8_t chain[TAG_BYTES], char text[2 * TAG_BYTES + 1])
+{
+	for (int i = 0; i < TAG_BYTES; i++)
+		g_snprintf(text + 2 * i, 3, "%02x", chain[i]);
+}
+
+static JsonObject *describe_emitted(struct run *run)
+{
+	char chain[2 * TAG_BYTES + 1];
+	JsonObject *body = json_object_new();
+	pthread_mutex_lock(&run->lock);
+	chain_hex(run->chain, chain);
+	json_object_set_int_member(body, "frames", (gint64) run->frames);
+	json_object_set_int_member(body, "bytes", (gint64) run->bytes);
+	pthread_mutex_unlock(&run->lock);
+	json_object_set_string_member(body, "chain", chain);
+	return body;
+}
+
+/* ---- source ---- */
+
+static bool agree(struct run *run, GError **error)
+{
+	JsonObject *mine = describe_emitted(run);
+	run_post(run, "agreeing", json_object_ref(mine));
+	if (!talk_send_json(run->link, TALK_AGREE, mine, error))
+		return false;
+	struct link_frame *frame = talk_receive(run->link, ANSWER_MS, error);
+	if (!frame)
+		return error && *error ? false
+				       : error_set(error, WATARI_ERROR_INTERNAL, NULL,
+						   _("the destination mover ended at the gate"));
+	g_autoptr(JsonObject) answer = frame->flags == TALK_AGREED ? talk_parse(frame, NULL) : NULL;
+	link_frame_done(run->link, LINK_TALK, frame);
+	if (!answer || !json_get_bool(answer, "same", false))
+		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
+				 _("the destination did not hand on what the source sent"));
+	JsonObject *extra = json_object_new();
+	json_object_set_int_member(extra, "frames", json_get_int(answer, "frames", 0));
+	json_object_set_int_member(extra, "bytes", json_get_int(answer, "bytes", 0));
+	run_post(run, "agreed", extra);
+	return true;
+}
+
+static bool within_limit(struct run *run, GError **error)
+{
+	pthread_mutex_lock(&run->lock);
+	int64_t since = run->stopped_us ? run->stopped_us : run->loaded_us;
+	pthread_mutex_unlock(&run->lock);
+	int64_t stopped_ms = (clock_now_us() - since) / 1000;
+	int limit = g_atomic_int_get(&run->settings->stop_limit_ms);
+	if (limit == 0 || stopped_ms <= limit)
+		return true;
+	return error_set(error, WATARI_ERROR_INTERNAL, NULL,
+			 _("the VM had been stopped for %d ms at the gate; the limit is %d ms"),
+			 (int) stopped_ms, limit);
+}
+
+bool gate_pass(struct run *run)
+{
+	g_autoptr(GError) error = NULL;
+	pthread_mutex_lock(&run->lock);
+	bool postcopy = run->stream.postcopy;
+	pthread_mutex_unlock(&run->lock);
+	if (!run_advance(run, RUN_LOADED))
+		return false;
+	/* In post-copy the destination runs already: there is nothing left to hold back. */
+	fault_gate(run);
+	if (!postcopy && (!agree(run, &error) || !proof_compare(run, &error) || !within_limit(run, &error))) {
+		run_refuse_error(run, "verify", error);
+		return false;
+	}
+	if (!run_advance(run, RUN_RELEASED))
+		return false;
+	/* Only to let the destination know; the hand-over does not wait for it. */
+	talk_send_json(run->link, TALK_RELEASED, NULL, NULL);
+	link_finish(run->link, LINK_TALK);
+	return true;
+}
+
+/* ---- destination ---- */
+
+static void wait_emitted(struct run *run, uint64_t frames)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += EMITTED_MS / 1000;
+	pthread_mutex_lock(&run->lock);
+	while (run->frames < frames && run->phase != RUN_REFUSED)
+		if (pthread_cond_timedwait(&run->changed, &run->lock, &until) != 0)
+			break;
+	pthread_mutex_unlock(&run->lock);
+}
+
+static bool answer_agree(struct run *run, const struct link_frame *frame, GError **error)
+{
+	g_autoptr(JsonObject) theirs = talk_parse(frame, error);
+	if (!theirs)
+		return false;
+	wait_emitted(run, (uint64_t) json_get_int(theirs, "frames", 0));
+	JsonObject *mine = describe_emitted(run);
+	bool same = json_get_int(theirs, "frames", -1) == json_get_int(mine, "frames", -2) &&
+		    json_get_int(theirs, "bytes", -1) == json_get_int(mine, "bytes", -2) &&
+		    g_str_equal(json_get_string(theirs, "chain", "-"),
+				json_get_string(mine, "chain", "+"));
+	json_object_set_boolean_member(mine, "same", same);
+	return talk_send_json(run->link, TALK_AGREED, mine, error);
+}
+
+static bool answer_compare(struct run *run, const struct link_frame *frame, GError **error)
+{
+	g_autoptr(JsonObject) request = talk_parse(frame, error);
+	return request && proof_answer(run, request, error);
+}
+
+static bool answer_released(struct run *run, const struct link_frame *frame, GError **error)
+{
+	run_advance(run, RUN_RELEASED);
+	return true;
+}
+
+static const struct {
+	uint32_t kind;
+	bool (*answer)(struct run *run, const struct link_frame *frame, GError **error);
+} answers[] = {
+	{ TALK_AGREE, answer_agree },
+	{ TALK_COMPARE, answer_compare },
+	{ TALK_RELEASED, answer_released },
+};
+
+static bool answer_one(struct run *run, const struct link_frame *frame, GError **error)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(answers); i++)
+		if (answers[i].kind == frame->flags)
+			return answers[i].answer(run, frame, error);
+	return error_set(error, WATARI_ERROR_INTERNAL, NULL,
+			 _("the source mover sent a message of an unknown kind"));
+}
+
+void gate_answer(struct run *run)
+{
+	g_autoptr(GError) error = NULL;
+	struct link_frame *frame;
+	while ((frame = talk_receive(run->link, -1, &error))) {
+		bool ok = answer_one(run, frame, &error);
+		link_frame_done(run->link, LINK_TALK, frame);
+		if (!ok)
+			break;
+	}
+	if (error)
+		run_refuse_error(run, "link", error);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mover/guest_memory.h"
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/i18n.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAPPINGS_MAX 65536
+
+struct mapping {
+	uint64_t first, last;
+};
+
+struct guest_memory {
+	int fd;
+	GArray *mappings; /* of struct mapping: readable, writable, private or shared */
+};
+
+static bool read_mappings(struct guest_memory *memory, int pid, GError **error)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/maps", pid);
+	FILE *maps = fopen(path, "re");
+	char line[4096], rights[8];
+	unsigned long long first, last;
+	if (!maps)
+		return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("cannot read %s: %s"), path,
+				 g_strerror(errno));
+	while (fgets(line, sizeof(line), maps) && memory->mappings->len < MAPPINGS_MAX) {
+		if (sscanf(line, "%llx-%llx %7s", &first, &last, rights) != 3 ||
+		    strncmp(rights, "rw", 2) != 0)
+			continue;
+		struct mapping mapping = { first, last };
+		g_array_append_val(memory->mappings, mapping);
+	}
+	fclose(maps);
+	return true;
+}
+
+struct guest_memory *guest_memory_open(int pid, GError **error)
+{
+	struct guest_memory *memory = g_new0(struct guest_memory, 1);
+	g_autofree char *path = g_strdup_printf("/proc/%d/mem", pid);
+	memory->mappings = g_array_new(FALSE, FALSE, sizeof(struct mapping));
+	memory->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (memory->fd < 0)
+		error_set(error, WATARI_ERROR_INTERNAL,
+			  _("The memory proof needs root; leave it out with --verify-memory none."),
+			  _("cannot read the memory of QEMU (%s): %s"), path, g_strerror(errno));
+	if (memory->fd < 0 || !read_mappings(memory, pid, error)) {
+		guest_memory_free(memory);
+		return NULL;
+	}
+	return memory;
+}
+
+void guest_memory_free(struct guest_memory *memory)
+{
+	if (!memory)
+		return;
+	fd_clear(&memory->fd);
+	g_array_unref(memory->mappings);
+	g_free(memory);
+}
+
+bool guest_memory_find(const struct guest_memory *memory, uint64_t length, uint64_t *address)
+{
+	unsigned found = 0;
+	for (guint i = 0; i < memory->mappings->len; i++) {
+		struct mapping *mapping = &g_array_index(memory->mappings, struct mapping, i);
+		if (mapping->last - mapping->first != length)
+			continue;
+		*address = mapping->first;
+		found++;
+	}
+	return found == 1;
+}
+
+bool guest_memory_read(const struct guest_memory *memory, uint64_t address, void *data,
+		       size_t length, GError **error)
+{
+	char *at = data;
+	while (length > 0) {
+		ssize_t n = pread(memory->fd, at, length, (off_t) address);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return error_set(error, WATARI_ERROR_INTERNAL, NULL,
+					 _("cannot read the memory of QEMU: %s"),
+					 n < 0 ? g_strerror(errno) : _("it has gone"));
+		at += n;
+		address += (uint64_t) n;
+		length -= (size_t) n;
+	}
+	return true;
+}
+
+/* Arguments of a process, NUL-separated; NULL if it is gone. */
+static char *read_arguments(int pid, size_t *length)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/cmdline", pid);
+	char *text = NULL;
+	return g_file_get_contents(path, &text, length, NULL) ? text : NULL;
+}
+
+/* "-uuid" UUID among the arguments: a pid file alone may be stale. */
+static bool is_qemu_of(int pid, const char *uuid)
+{
+	size_t length = 0;
+	g_autofree char *text = read_arguments(pid, &length);
+	bool flag = false;
+	for (size_t at = 0; text && at < length; at += strlen(text + at) + 1) {
+		if (flag && g_ascii_strcasecmp(text + at, uuid) == 0)
+			return true;
+		flag = g_str_equal(text + at, "-uuid");
+	}
+	return false;
+}
+
+int guest_memory_find_qemu(const char *name, const char *uuid, GError **error)
+{
+	g_autofree char *path = g_strdup_printf("/run/libvirt/qemu/%s.pid", name);
+	g_autofree char *text = NULL;
+	if (!g_file_get_contents(path, &text, NULL, error))
+		return 0;
+	int pid = atoi(text);
+	if (pid > 0 && is_qemu_of(pid, uuid))
+		return pid;
+	error_set(error, WATARI_ERROR_INTERNAL, NULL, _("process %d of %s is not the QEMU of %s"),
+		  pid, path, name);
+	return 0;
+}

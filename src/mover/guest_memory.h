@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads the guest memory of a QEMU process from outside, through /proc/PID/mem (needs root).
+ *
+ * QEMU maps each RAM block alone, between guard pages, so a block is the writable mapping that has
+ * exactly its length. Two mappings of one length cannot be told apart: not found then.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct guest_memory;
+struct guest_memory *guest_memory_open(int pid, GError **error);
+void guest_memory_free(struct guest_memory *memory);
+/* Address of the one mapping of LENGTH bytes; false: none, or more than one. */
+bool guest_memory_find(const struct guest_memory *memory, uint64_t length, uint64_t *address);
+bool guest_memory_read(const struct guest_memory *memory, uint64_t address, void *data,
+		       size_t length, GError **error);
+/* The QEMU of a libvirt VM on this host; 0 and *error if it cannot be told. */
+int guest_memory_find_qemu(const char *name, const char *uuid, GError **error);

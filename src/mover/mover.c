@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The main thread of a mover: messages of the conductor, timers, the end. */
+#include "mover/mover.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/i18n.h"
+#include "mover/attach.h"
+#include "mover/commands.h"
+#include "mover/state.h"
+#include "mover/stats.h"
+
+#include <glib-unix.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FAREWELL_MS 30000 /* how long an orphan stays for a hand-over that is decided */
+
+static const char *const features[] = {
+#ifdef WATARI_FAULTS
+	"faults",
+#endif
+	"verify",
+	"link-unix",
+	"announce",
+};
+
+static void send_hello(struct mover *mover)
+{
+	JsonObject *hello = json_object_new();
+	JsonArray *words = json_array_new();
+	for (size_t i = 0; i < G_N_ELEMENTS(features); i++)
+		json_array_add_string_element(words, features[i]);
+	json_object_set_string_member(hello, "t", "hello");
+	json_object_set_int_member(hello, "proto", MOVER_PROTOCOL);
+	json_object_set_string_member(hello, "version", WATARI_VERSION);
+	json_object_set_int_member(hello, "pid", getpid());
+	json_object_set_string_member(hello, "host", g_get_host_name());
+	json_object_set_array_member(hello, "features", words);
+	channel_send(mover->channel, hello);
+}
+
+static gboolean tell_stats(void *data)
+{
+	struct mover *mover = data;
+	if (mover->run && mover->started)
+		channel_send_if_idle(mover->channel, stats_describe(mover->run));
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean give_up(void *data)
+{
+	struct mover *mover = data;
+	g_main_loop_quit(mover->loop);
+	return G_SOURCE_CONTINUE;
+}
+
+/* The conductor is gone. What is decided is carried out; everything else is broken off at once, so
+ * that libvirt lets the source run on. */
+static void conductor_lost(const char *reason, void *data)
+{
+	struct mover *mover = data;
+	mover->orphan = true;
+	enum run_phase phase = mover->run ? run_get_phase(mover->run) : RUN_SETUP;
+	if (mover->run && phase != RUN_RELEASED)
+		run_refuse(mover->run, "protocol", _("the conductor is gone (%s)"),
+			   reason ? reason : _("its connection closed"));
+	if (!mover->run || !mover->started || mover->ended)
+		g_main_loop_quit(mover->loop);
+	else
+		g_timeout_add(phase == RUN_RELEASED ? FAREWELL_MS : 1000, give_up, mover);
+}
+
+static gboolean got_signal(void *data)
+{
+	conductor_lost(_("a signal ended the mover"), data);
+	return G_SOURCE_CONTINUE;
+}
+
+/* The time since the stop is watched here, not in a pipeline: a pipeline may be blocked. */
+static gboolean stop_limit_over(void *data)
+{
+	struct mover *mover = data;
+	mover->limit_timer = 0;
+	run_refuse(mover->run, "limit",
+		   _("the VM had been stopped for %d ms, the limit; it resumes at the source"),
+		   mover->run->settings->stop_limit_ms);
+	return G_SOURCE_REMOVE;
+}
+
+void mover_watch_stop(struct mover *mover)
+{
+	struct run *run = mover->run;
+	int limit = run->settings->stop_limit_ms;
+	if (mover->limit_timer)
+		g_source_remove(mover->limit_timer);
+	mover->limit_timer = 0;
+	pthread_mutex_lock(&run->lock);
+	int64_t stopped_us = run->released_us ? 0 : run->stopped_us;
+	pthread_mutex_unlock(&run->lock);
+	if (limit == 0 || stopped_us == 0 || run->settings->role != MOVER_SOURCE)
+		return;
+	int64_t left_ms = limit - (clock_now_us() - stopped_us) / 1000;
+	mover->limit_timer = g_timeout_add((guint) MAX(left_ms, 0), stop_limit_over, mover);
+}
+
+static void send_done(struct mover *mover)
+{
+	struct run *run = mover->run;
+	JsonObject *done = stats_describe(run);
+	bool refused = run_get_phase(run) == RUN_REFUSED;
+	json_object_set_string_member(done, "t", "done");
+	json_object_set_string_member(done, "outcome", refused ? "aborted" : "handed-over");
+	if (refused) {
+		json_object_set_string_member(done, "reason", run->refuse_reason);
+		json_object_set_string_member(done, "code", run->refuse_code);
+	}
+	channel_send(mover->channel, done);
+	mover->ended = true;
+	if (mover->orphan)
+		g_main_loop_quit(mover->loop);
+}
+
+void mover_got_event(JsonObject *event, void *data)
+{
+	struct mover *mover = data;
+	const char *what = json_get_string(event, "what", "");
+	if (g_str_equal(what, "ended")) {
+		send_done(mover);
+		return;
+	}
+	channel_send(mover->channel, json_object_ref(event));
+	mover_watch_stop(mover);
+	state_write(mover->run->settings, run_get_phase(mover->run));
+}
+
+static void mover_clear(struct mover *mover)
+{
+	struct mover_settings *settings = mover->settings;
+	/* An orphan past the gate leaves its word for `watari resolve`. */
+	bool keep = mover->run && mover->orphan && run_get_phase(mover->run) == RUN_RELEASED;
+	channel_flush(mover->channel, 1000);
+	commands_drop_link(mover, mover->orphan ? "the conductor is gone" : NULL);
+	run_free(mover->run);
+	if (settings && !keep)
+		state_remove(settings);
+	mover_settings_free(settings);
+	channel_free(mover->channel);
+	g_main_loop_unref(mover->loop);
+}
+
+static int serve(void)
+{
+	struct mover mover = { 0 };
+	mover.loop = g_main_loop_new(NULL, FALSE);
+	mover.channel =
+		channel_new(STDIN_FILENO, STDOUT_FILENO, commands_got, conductor_lost, &mover);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	g_unix_signal_add(SIGTERM, got_signal, &mover);
+	g_timeout_add(STATS_INTERVAL_MS, tell_stats, &mover);
+	send_hello(&mover);
+	g_main_loop_run(mover.loop);
+	mover_clear(&mover);
+	return mover.orphan ? WATARI_EXIT_FAILED : WATARI_EXIT_OK;
+}
+
+int mover_main(int argc, char **argv)
+{
+	if (argc == 1)
+		return serve();
+	if (argc == 3 && g_str_equal(argv[1], "--attach"))
+		return attach_run(argv[2]);
+	if (argc <= 3 && g_str_equal(argv[1], "--sweep"))
+		return state_sweep(argc == 3 ? argv[2] : NULL);
+	fprintf(stderr, "%s\n",
+		_("usage: watari mover [--attach PATH | --sweep [ID]] (started by watari "
+		  "migrate)"));
+	return WATARI_EXIT_USAGE;
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mover/run.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/i18n.h"
+#include "mover/local.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static const char *const phase_names[] = {
+	[RUN_SETUP] = "setup",   [RUN_MOVING] = "moving",     [RUN_STOPPED] = "stopped",
+	[RUN_LOADED] = "loaded", [RUN_RELEASED] = "released", [RUN_REFUSED] = "refused",
+};
+_Static_assert(G_N_ELEMENTS(phase_names) == RUN_PHASE_LAST, "every phase has a name");
+
+const char *run_phase_name(enum run_phase phase)
+{
+	return phase_names[phase];
+}
+
+struct run *run_new(struct mover_settings *settings, GError **error)
+{
+	struct run *run = g_new0(struct run, 1);
+	run->settings = settings;
+	run->listener = run->qemu = -1;
+	pthread_mutex_init(&run->lock, NULL);
+	pthread_cond_init(&run->changed, NULL);
+	run->socket_path = mover_settings_socket(settings, error);
+	if (!run->socket_path || !local_make_directory(settings, error)) {
+		run_free(run);
+		return NULL;
+	}
+	if (settings->role == MOVER_SOURCE) {
+		run->listener = local_listen(run->socket_path, error);
+		if (run->listener < 0) {
+			run_free(run);
+			return NULL;
+		}
+	}
+	return run;
+}
+
+void run_free(struct run *run)
+{
+	if (!run)
+		return;
+	if (run->link)
+		link_close(run->link, NULL);
+	pthread_mutex_lock(&run->lock);
+	if (run->qemu >= 0)
+		shutdown(run->qemu, SHUT_RDWR);
+	pthread_mutex_unlock(&run->lock);
+	if (run->listener >= 0)
+		shutdown(run->listener, SHUT_RDWR);
+	for (unsigned i = 0; i < run->thread_count; i++)
+		pthread_join(run->threads[i], NULL);
+	fd_clear(&run->qemu);
+	fd_clear(&run->listener);
+	if (run->link)
+		link_free(run->link);
+	local_remove(run->settings, run->socket_path);
+	g_free(run->socket_path);
+	g_free(run->refuse_code);
+	g_free(run->refuse_reason);
+	g_free(run->opaque_reason);
+	g_free(run->blocks);
+	pthread_cond_destroy(&run->changed);
+	pthread_mutex_destroy(&run->lock);
+	g_free(run);
+}
+
+bool run_spawn(struct run *run, void *(*body)(void *run), GError **error)
+{
+	g_atomic_int_inc(&run->running);
+	int status = pthread_create(&run->threads[run->thread_count], NULL, body, run);
+	if (status != 0) {
+		g_atomic_int_add(&run->running, -1);
+		return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("cannot start a thread: %s"),
+				 g_strerror(status));
+	}
+	run->thread_count++;
+	return true;
+}
+
+void *run_thread_ends(struct run *run)
+{
+	if (g_atomic_int_dec_and_test(&run->running))
+		run_post(run, "ended", NULL);
+	return NULL;
+}
+
+bool run_start(struct run *run, GError **error)
+{
+	return run->settings->role == MOVER_SOURCE ? source_start(run, error)
+						   : destination_start(run, error);
+}
+
+enum run_phase run_get_phase(struct run *run)
+{
+	pthread_mutex_lock(&run->lock);
+	enum run_phase phase = run->phase;
+	pthread_mutex_unlock(&run->lock);
+	return phase;
+}
+
+static void stamp(struct run *run, enum run_phase phase)
+{
+	int64_t now = clock_now_us();
+	if (phase == RUN_STOPPED)
+		run->stopped_us = now;
+	else if (phase == RUN_LOADED)
+		run->loaded_us = now;
+	else if (phase == RUN_RELEASED)
+		run->released_us = now;
+}
+
+bool run_advance(struct run *run, enum run_phase phase)
+{
+	pthread_mutex_lock(&run->lock);
+	bool allowed = run->phase != RUN_REFUSED;
+	bool news = allowed && run->phase < phase;
+	if (news) {
+		run->phase = phase;
+		stamp(run, phase);
+		pthread_cond_broadcast(&run->changed);
+	}
+	pthread_mutex_unlock(&run->lock);
+	if (news)
+		run_post(run, phase == RUN_MOVING ? "connected" : run_phase_name(phase), NULL);
+	return allowed;
+}
+
+static void refuse(struct run *run, const char *code, char *reason)
+{
+	pthread_mutex_lock(&run->lock);
+	bool first = run->phase < RUN_RELEASED;
+	if (first) {
+		run->phase = RUN_REFUSED;
+		run->refuse_code = g_strdup(code);
+		run->refuse_reason = g_strdup(reason);
+		/* Shut, not close: other threads may be inside poll or read on it. */
+		if (run->qemu >= 0)
+			shutdown(run->qemu, SHUT_RDWR);
+		pthread_cond_broadcast(&run->changed);
+	}
+	pthread_mutex_unlock(&run->lock);
+	if (!first)
+		return;
+	if (run->listener >= 0)
+		shutdown(run->listener, SHUT_RDWR);
+	if (run->link)
+		link_close(run->link, reason);
+	JsonObject *extra = json_object_new();
+	json_object_set_string_member(extra, "reason", reason);
+	json_object_set_string_member(extra, "code", code);
+	run_post(run, "refused", extra);
+}
+
+void run_refuse(struct run *run, const char *code, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	g_autofree char *reason = g_strdup_vprintf(format, args);
+	va_end(args);
+	refuse(run, code, reason);
+}
+
+void run_refuse_error(struct run *run, const char *code, const GError *error)
+{
+	g_autofree char *what = error ? error_what(error) : g_strdup(_("unknown reason"));
+	refuse(run, code, what);
+}
+
+bool run_adopt_qemu(struct run *run, int fd)
+{
+	pthread_mutex_lock(&run->lock);
+	bool allowed = run->phase != RUN_REFUSED;
+	if (allowed)
+		run->qemu = fd;
+	pthread_mutex_unlock(&run->lock);
+	if (!allowed)
+		close(fd);
+	return allowed && run_advance(run, RUN_MOVING);
+}
+
+struct posted {
+	struct run *run;
+	JsonObject *event;
+};
+
+static gboolean deliver(void *data)
+{
+	struct posted *posted = data;
+	posted->run->on_event(posted->event, posted->run->on_event_data);
+	return G_SOURCE_REMOVE;
+}
+
+static void posted_free(void *data)
+{
+	struct posted *posted = data;
+	json_object_unref(posted->event);
+	g_free(posted);
+}
+
+void run_post(struct run *run, const char *what, JsonObject *extra)
+{
+	struct posted *posted = g_new0(struct posted, 1);
+	posted->run = run;
+	posted->event = extra ? extra : json_object_new();
+	json_object_set_string_member(posted->event, "t", "event");
+	json_object_set_string_member(posted->event, "what", what);
+	g_idle_add_full(G_PRIORITY_DEFAULT, deliver, posted, posted_free);
+}
+
+void run_count_frame(struct run *run, struct tag_context *context, const struct link_frame *frame)
+{
+	pthread_mutex_lock(&run->lock);
+	run->frames++;
+	run->bytes += frame->length;
+	tag_fold(context, run->chain, frame->tag);
+	pthread_cond_broadcast(&run->changed);
+	pthread_mutex_unlock(&run->lock);
+}

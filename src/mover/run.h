@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One move as its mover sees it: what the pipelines, the gate and the control channel share.
+ *
+ * Threads: the main thread (control channel, timers), and per role two or three pipeline threads.
+ *
+ *   source:       reader    QEMU's socket  -> frames of LINK_MEMORY
+ *                 returner  LINK_RETURN    -> QEMU's socket, and the gate
+ *   destination:  emitter   LINK_MEMORY    -> QEMU's socket
+ *                 listener  QEMU's socket  -> LINK_RETURN
+ *                 talker    LINK_TALK      -> answers at the gate
+ */
+#pragma once
+#include "mover/settings.h"
+#include "stream/reader.h"
+
+#include <pthread.h>
+
+/* How far this move is. Only forward; run_advance() and run_refuse() exclude each other, so that
+ * "released" and "refused" cannot both happen. */
+enum run_phase {
+	RUN_SETUP,
+	RUN_MOVING,   /* QEMU is at the local socket */
+	RUN_STOPPED,  /* the VM is stopped at the source */
+	RUN_LOADED,   /* the destination has loaded everything; the gate is closed */
+	RUN_RELEASED, /* SHUT went to the source QEMU: the destination may run from here on */
+	RUN_REFUSED,  /* broken off: the VM resumes at the source */
+	RUN_PHASE_LAST
+};
+
+struct run {
+	/* set once, before the threads start */
+	struct mover_settings *settings;
+	struct link *link;
+	int listener;                                    /* source: where libvirt will connect */
+	char *socket_path;                               /* source and destination */
+	void (*on_event)(JsonObject *event, void *data); /* in the main thread */
+	void *on_event_data;
+
+	/* under `lock` */
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* phase, frames */
+	enum run_phase phase;
+	int qemu; /* connection to the local QEMU, -1: none; its threads use it, run_refuse shuts it
+		   */
+	int qemu_pid; /* destination: who listens on the socket; 0: unknown */
+	char *refuse_code, *refuse_reason;
+	struct stream_stats stream; /* copy of the reader's counters */
+	char *opaque_reason;
+	struct stream_block *blocks; /* block_count of them, once the list was seen */
+	uint32_t block_count;
+	uint64_t frames, bytes;   /* read at the source, emitted at the destination */
+	uint8_t chain[TAG_BYTES]; /* of those */
+	int64_t stopped_us, loaded_us, released_us; /* 0: not yet; monotonic clock */
+
+	/* main thread */
+	unsigned timer;
+	pthread_t threads[3];
+	unsigned thread_count;
+	int running; /* atomic: threads that have not ended */
+};
+
+const char *run_phase_name(enum run_phase phase);
+
+/* Make the socket's directory and (source) the listening socket. */
+struct run *run_new(struct mover_settings *settings, GError **error);
+/* Ends the threads, removes socket and directory. */
+void run_free(struct run *run);
+/* Start the pipelines of the role; the link must be up. */
+bool run_start(struct run *run, GError **error);
+
+/* True if the phase is now PHASE (a no-op if it is further already, false once refused). */
+bool run_advance(struct run *run, enum run_phase phase);
+enum run_phase run_get_phase(struct run *run);
+/* Break the move off: closes QEMU's socket and the link, which makes libvirt resume the source.
+ * Has no effect once released; the first reason is kept. CODE is a word of docs/control.md. */
+void run_refuse(struct run *run, const char *code, const char *format, ...) G_GNUC_PRINTF(3, 4);
+void run_refuse_error(struct run *run, const char *code, const GError *error);
+
+/* The local QEMU's connection belongs to RUN from here on (false: refused meanwhile). */
+bool run_adopt_qemu(struct run *run, int fd);
+/* Post {"t":"event","what":WHAT,...} to the main thread; takes EXTRA (may be NULL). Any thread. */
+void run_post(struct run *run, const char *what, JsonObject *extra);
+/* Count one frame that passed, under the lock, and fold its tag into the chain. */
+void run_count_frame(struct run *run, struct tag_context *context, const struct link_frame *frame);
+
+/* The roles (source.c, destination.c): start their threads with run_spawn. */
+bool source_start(struct run *run, GError **error);
+bool destination_start(struct run *run, GError **error);
+bool run_spawn(struct run *run, void *(*body)(void *run), GError **error);
+/* Each thread's last call. */
+void *run_thread_ends(struct run *run);

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the conductor tells a mover once, in `setup` (docs/control.md). */
+#pragma once
+#include "base/json.h"
+#include "content/tag.h"
+#include "link/link.h"
+
+enum mover_role { MOVER_SOURCE, MOVER_DESTINATION };
+enum mover_verify { MOVER_VERIFY_NONE, MOVER_VERIFY_SAMPLE, MOVER_VERIFY_FULL };
+
+/* Words of `faults`; only builds with -Dfaults=true carry them out. */
+enum mover_fault {
+	MOVER_FAULT_PAGE = 1 << 0,      /* destination: flip a bit in a decoded page */
+	MOVER_FAULT_DEVICE = 1 << 1,    /* destination: flip a bit in the decoded device state */
+	MOVER_FAULT_LATE_PAGE = 1 << 2, /* destination: the same after its tag was checked */
+	MOVER_FAULT_GATE = 1 << 3,    /* source: wait 3 s at the gate (for kills and cuts there) */
+	MOVER_FAULT_UNKNOWN = 1 << 4, /* source: the reader is fed a stream it cannot know */
+};
+
+struct mover_settings {
+	enum mover_role role;
+	char id[33]; /* 32 hex digits */
+	uint8_t key[LINK_KEY_BYTES];
+	unsigned connections;
+	char *vm_name, *vm_uuid;
+	char *socket_dir;              /* absolute; made and removed by the mover */
+	int socket_user, socket_group; /* who may enter it; -1: root only */
+	uint64_t bandwidth;            /* bytes a second, 0: no cap */
+	uint64_t window_max;           /* bytes, 0: the link's default */
+	int link_timeout_ms, stop_limit_ms;
+	enum mover_verify verify;
+	unsigned faults; /* enum mover_fault */
+};
+
+/* Every field is checked; NULL with a message that names the field. */
+struct mover_settings *mover_settings_parse(JsonObject *setup, GError **error);
+void mover_settings_free(struct mover_settings *settings);
+/* The socket's path: socket_dir and a name that stock AppArmor profiles allow QEMU to create. */
+char *mover_settings_socket(const struct mover_settings *settings, GError **error);

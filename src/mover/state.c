@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mover/state.h"
+
+#include "base/error.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *state_dir(void)
+{
+	const char *dir = g_getenv("WATARI_RUN_DIR");
+	return dir && *dir ? dir : "/run/watari";
+}
+
+static const char *role_word(enum mover_role role)
+{
+	return role == MOVER_SOURCE ? "source" : "destination";
+}
+
+static char *state_path(const struct mover_settings *settings)
+{
+	return g_strdup_printf("%s/%s-%s.json", state_dir(), settings->id,
+			       role_word(settings->role));
+}
+
+void state_write(const struct mover_settings *settings, enum run_phase phase)
+{
+	g_autofree char *path = state_path(settings);
+	g_autoptr(JsonObject) state = json_object_new();
+	JsonObject *vm = json_object_new();
+	json_object_set_string_member(vm, "name", settings->vm_name);
+	json_object_set_string_member(vm, "uuid", settings->vm_uuid);
+	json_object_set_string_member(state, "id", settings->id);
+	json_object_set_string_member(state, "role", role_word(settings->role));
+	json_object_set_object_member(state, "vm", vm);
+	json_object_set_int_member(state, "pid", getpid());
+	json_object_set_string_member(state, "phase", run_phase_name(phase));
+	json_object_set_string_member(state, "socket_dir", settings->socket_dir);
+	g_autofree char *text = json_print_object(state);
+	g_autoptr(GError) error = NULL;
+	g_mkdir_with_parents(state_dir(), 0700);
+	if (!g_file_set_contents_full(path, text, (gssize) strlen(text),
+				      G_FILE_SET_CONTENTS_CONSISTENT, 0600, &error))
+		g_debug("state file: %s", error->message);
+}
+
+void state_remove(const struct mover_settings *settings)
+{
+	g_autofree char *path = state_path(settings);
+	unlink(path);
+	rmdir(state_dir()); /* the last one takes the directory with it */
+}
+
+/* The process of a state file is gone, or its number belongs to something else now. */
+static bool is_dead(int pid)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/cmdline", pid);
+	g_autofree char *text = NULL;
+	size_t length = 0;
+	if (pid <= 0 || !g_file_get_contents(path, &text, &length, NULL))
+		return true;
+	for (size_t at = 0; at < length; at += strlen(text + at) + 1)
+		if (g_str_equal(text + at, "mover"))
+			return false;
+	return true;
+}
+
+static void remove_socket_dir(const char *dir)
+{
+	/* Only what a mover makes: our own directory below libvirt's. */
+	if (!dir || !g_str_has_prefix(dir, "/run/libvirt/watari/") || strstr(dir, ".."))
+		return;
+	GDir *entries = g_dir_open(dir, 0, NULL);
+	const char *name;
+	while (entries && (name = g_dir_read_name(entries))) {
+		g_autofree char *path = g_build_filename(dir, name, NULL);
+		unlink(path);
+	}
+	if (entries)
+		g_dir_close(entries);
+	rmdir(dir);
+}
+
+static void sweep_file(const char *path)
+{
+	g_autofree char *text = NULL;
+	size_t length = 0;
+	if (!g_file_get_contents(path, &text, &length, NULL))
+		return;
+	g_autoptr(JsonObject) state = json_parse_object(text, length, NULL);
+	if (!state || !is_dead((int) json_get_int(state, "pid", 0)))
+		return;
+	remove_socket_dir(json_get_string(state, "socket_dir", NULL));
+	unlink(path);
+	puts(text);
+}
+
+int state_sweep(const char *id)
+{
+	GDir *entries = g_dir_open(state_dir(), 0, NULL);
+	const char *name;
+	while (entries && (name = g_dir_read_name(entries))) {
+		g_autofree char *path = g_build_filename(state_dir(), name, NULL);
+		if (g_str_has_suffix(name, ".json") && (!id || g_str_has_prefix(name, id)))
+			sweep_file(path);
+	}
+	if (entries)
+		g_dir_close(entries);
+	rmdir(state_dir());
+	rmdir("/run/libvirt/watari");
+	return WATARI_EXIT_OK;
+}

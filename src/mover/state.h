@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The small file that each mover leaves on its host while it works, for `watari resolve`:
+ * /run/watari/<id>-<role>.json {id, role, vm {name, uuid}, pid, phase, socket_dir}. It is removed
+ * at an orderly end; what a killed mover left is removed by `watari mover --sweep ID`. */
+#pragma once
+#include "mover/run.h"
+
+/* Write (atomically: a reader never sees half a file). Failing is not fatal: it is a help only. */
+void state_write(const struct mover_settings *settings, enum run_phase phase);
+void state_remove(const struct mover_settings *settings);
+/* Remove the files of movers of ID (NULL: any) that no longer live, with their socket directories.
+ * Prints one JSON line for each to stdout. Returns an exit code. */
+int state_sweep(const char *id);

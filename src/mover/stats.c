@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mover/stats.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+static int64_t peak_rss_kib(void)
+{
+	struct rusage usage;
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_maxrss;
+}
+
+static int64_t cpu_ms(void)
+{
+	struct rusage usage;
+	getrusage(RUSAGE_SELF, &usage);
+	return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000 +
+	       (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
+}
+
+static JsonObject *describe_pages(const struct stream_stats *stream)
+{
+	JsonObject *pages = json_object_new();
+	json_object_set_int_member(pages, "normal", (gint64) stream->records[STREAM_PAGE]);
+	json_object_set_int_member(pages, "zero", (gint64) stream->records[STREAM_ZERO_PAGE]);
+	json_object_set_int_member(pages, "xbzrle", (gint64) stream->records[STREAM_XBZRLE_PAGE]);
+	json_object_set_int_member(pages, "compressed",
+				   (gint64) stream->records[STREAM_COMPRESSED_PAGE]);
+	return pages;
+}
+
+static void describe_link(JsonObject *stats, const struct link_stats *link, unsigned connections)
+{
+	JsonArray *lanes = json_array_new();
+	for (unsigned i = 0; i < connections; i++)
+		json_array_add_int_element(lanes,
+					   (gint64) (link->lane_sent[i] + link->lane_received[i]));
+	json_object_set_int_member(stats, "wire_sent", (gint64) link->wire_sent);
+	json_object_set_int_member(stats, "wire_received", (gint64) link->wire_received);
+	json_object_set_array_member(stats, "lanes", lanes);
+	json_object_set_int_member(stats, "lanes_up", link->up);
+	json_object_set_int_member(stats, "in_flight", (gint64) link->in_flight);
+	json_object_set_int_member(stats, "window", (gint64) link->window);
+	json_object_set_int_member(stats, "rate", (gint64) link->drain_rate);
+	json_object_set_int_member(stats, "round_trip_us", link->round_trip_us);
+	json_object_set_int_member(stats, "reconnects", (gint64) link->reconnects);
+	json_object_set_int_member(stats, "dark_ms", link->dark_ms);
+}
+
+/* Under the lock. */
+static void describe_run(JsonObject *stats, struct run *run)
+{
+	int64_t end = run->released_us ? run->released_us : clock_now_us();
+	json_object_set_string_member(stats, "phase", run_phase_name(run->phase));
+	json_object_set_int_member(stats, "bytes", (gint64) run->bytes);
+	json_object_set_int_member(stats, "frames", (gint64) run->frames);
+	json_object_set_object_member(stats, "pages", describe_pages(&run->stream));
+	json_object_set_int_member(stats, "iterations", (gint64) run->stream.iterations);
+	json_object_set_int_member(stats, "device_bytes",
+				   (gint64) run->stream.kind_bytes[STREAM_DEVICE_STATE]);
+	json_object_set_boolean_member(stats, "stopped", run->stream.stopped);
+	if (run->stopped_us)
+		json_object_set_int_member(stats, "stopped_ms", (end - run->stopped_us) / 1000);
+	if (run->opaque_reason)
+		json_object_set_string_member(stats, "opaque", run->opaque_reason);
+}
+
+JsonObject *stats_describe(struct run *run)
+{
+	JsonObject *stats = json_object_new();
+	struct link_stats link = { 0 };
+	json_object_set_string_member(stats, "t", "stats");
+	if (run->link)
+		link_get_stats(run->link, &link);
+	pthread_mutex_lock(&run->lock);
+	describe_run(stats, run);
+	pthread_mutex_unlock(&run->lock);
+	describe_link(stats, &link, run->settings->connections);
+	json_object_set_int_member(stats, "rss_kib", peak_rss_kib());
+	json_object_set_int_member(stats, "cpu_ms", cpu_ms());
+	return stats;
+}
