@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control channel as a hostile conductor would use it: lines, JSON, the setup message. */
+#include "mover/lines.h"
+#include "mover/settings.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static bool got(const char *line, size_t length, void *data)
+{
+	g_autoptr(JsonObject) message = json_parse_object(line, length, NULL);
+	if (length > JSON_LINE_MAX)
+		abort();
+	if (!message)
+		return true;
+	struct mover_settings *settings = mover_settings_parse(message, NULL);
+	if (settings &&
+	    (settings->connections < 1 || settings->connections > LINK_CONNECTIONS_MAX ||
+	     strlen(settings->id) != 32))
+		abort();
+	mover_settings_free(settings);
+	return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct line_reader *reader = line_reader_new();
+	/* The first byte says how the rest is cut into reads. */
+	size_t step = size > 0 ? data[0] + 1u : 1;
+	for (size_t at = 1; at < size; at += step)
+		if (!line_reader_feed(reader, (const char *) data + at, MIN(step, size - at), got,
+				      NULL, NULL))
+			break;
+	line_reader_free(reader);
+	return 0;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The mover's parts that need no QEMU: settings, lines, tokens, guest memory. */
+#include "base/error.h"
+#include "mover/guest_memory.h"
+#include "mover/lines.h"
+#include "mover/settings.h"
+#include "mover/token.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define ID "0123456789abcdef0123456789abcdef"
+#define KEY ID ID
+#define GOOD_SETUP                                                                    \
+	"{\"t\":\"setup\",\"role\":\"source\",\"id\":\"" ID "\",\"key\":\"" KEY "\"," \
+	"\"vm\":{\"name\":\"db\",\"uuid\":\"11111111-2222-3333-4444-555555555555\"}," \
+	"\"socket_dir\":\"/run/libvirt/watari/x\""
+
+static struct mover_settings *parse(const char *tail, GError **error)
+{
+	g_autofree char *text = g_strconcat(GOOD_SETUP, tail, "}", NULL);
+	g_autoptr(JsonObject) setup = json_parse_object(text, strlen(text), NULL);
+	g_assert_nonnull(setup);
+	return mover_settings_parse(setup, error);
+}
+
+static void test_settings_defaults(void)
+{
+	g_autoptr(GError) error = NULL;
+	struct mover_settings *s = parse("", &error);
+	g_assert_no_error(error);
+	g_assert_cmpint(s->role, ==, MOVER_SOURCE);
+	g_assert_cmpuint(s->connections, ==, 2);
+	g_assert_cmpint(s->link_timeout_ms, ==, 60000);
+	g_assert_cmpint(s->stop_limit_ms, ==, 0);
+	g_assert_cmpint(s->verify, ==, MOVER_VERIFY_NONE);
+	g_assert_cmphex(s->key[1], ==, 0x23);
+	g_autofree char *path = mover_settings_socket(s, &error);
+	g_assert_cmpstr(path, ==, "/run/libvirt/watari/x/m.tunnelmigrate.dest.db");
+	mover_settings_free(s);
+}
+
+static void test_settings_refused(void)
+{
+	static const char *const tails[] = {
+		",\"connections\":0",
+		",\"connections\":17",
+		",\"connections\":\"2\"",
+		",\"verify\":\"some\"",
+		",\"bandwidth\":-1",
+		",\"link_timeout_ms\":0",
+		",\"role\":\"both\"",
+		",\"id\":\"0123\"",
+		",\"key\":\"" ID "\"",
+		",\"vm\":{\"name\":\"a\"}",
+		",\"vm\":{\"name\":\"a/b\"}",
+		",\"socket_dir\":\"run\"",
+		",\"socket_dir\":\"/run/../etc\"",
+		",\"faults\":[\"none-such\"]",
+		",\"faults\":[1]",
+		",\"key\":\"" ID "0123456789abcdef0123456789abcdeg\"",
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(tails); i++) {
+		g_autoptr(GError) error = NULL;
+		struct mover_settings *s = parse(tails[i], &error);
+		if (s)
+			g_error("accepted: %s", tails[i]);
+		g_assert_true(g_str_has_prefix(error->message, "setup:"));
+	}
+}
+
+static void test_settings_long_name(void)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *name = g_strnfill(90, 'n');
+	g_autofree char *tail = g_strdup_printf(
+		",\"vm\":{\"name\":\"%s\",\"uuid\":\"11111111-2222-3333-4444-555555555555\"}",
+		name);
+	struct mover_settings *s = parse(tail, &error);
+	g_assert_no_error(error);
+	g_autofree char *path = mover_settings_socket(s, &error);
+	g_assert_cmpstr(path, ==, "/run/libvirt/watari/x/m");
+	mover_settings_free(s);
+}
+
+static bool got(const char *line, size_t length, void *data)
+{
+	g_string_append_len(data, line, (gssize) length);
+	g_string_append_c(data, '|');
+	return true;
+}
+
+static void test_lines_any_chunking(void)
+{
+	static const char text[] = "one\n\ntwo\nthree three\nfour";
+	for (size_t step = 1; step < sizeof(text); step++) {
+		g_autoptr(GString) lines = g_string_new("");
+		struct line_reader *reader = line_reader_new();
+		for (size_t at = 0; at < sizeof(text) - 1; at += step)
+			g_assert_true(line_reader_feed(reader, text + at,
+						       MIN(step, sizeof(text) - 1 - at), got, lines,
+						       NULL));
+		g_assert_cmpstr(lines->str, ==, "one||two|three three|");
+		line_reader_free(reader);
+	}
+}
+
+static void test_lines_bounded(void)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(GString) lines = g_string_new("");
+	g_autofree char *much = g_strnfill(JSON_LINE_MAX, 'x');
+	struct line_reader *reader = line_reader_new();
+	g_assert_true(line_reader_feed(reader, much, JSON_LINE_MAX, got, lines, &error));
+	g_assert_false(line_reader_feed(reader, much, 1, got, lines, &error));
+	g_assert_nonnull(error);
+	line_reader_free(reader);
+}
+
+static bool ask_token(const char *action, const char *image, const char *token, bool *same)
+{
+	g_autoptr(JsonObject) request = json_object_new();
+	json_object_set_string_member(request, "action", action);
+	json_object_set_string_member(request, "path", image);
+	json_object_set_string_member(request, "token", token);
+	g_autoptr(JsonObject) answer = token_do(request);
+	*same = json_get_bool(answer, "same", false);
+	return json_get_bool(answer, "found", false);
+}
+
+static void test_token(void)
+{
+	g_autofree char *dir = g_dir_make_tmp("watari-token-XXXXXX", NULL);
+	g_autofree char *image = g_build_filename(dir, "disk.raw", NULL);
+	bool same;
+	g_assert_false(ask_token("read", image, "abcdefgh12", &same));
+	g_assert_true(ask_token("create", image, "abcdefgh12", &same));
+	g_assert_false(ask_token("create", image, "abcdefgh12", &same));
+	g_assert_true(ask_token("read", image, "abcdefgh12", &same) && same);
+	g_assert_true(ask_token("remove", image, "abcdefgh12", &same));
+	g_assert_false(ask_token("create", image, "../../etc/x", &same));
+	g_assert_false(ask_token("create", "relative", "abcdefgh12", &same));
+	g_assert_cmpint(g_rmdir(dir), ==, 0);
+}
+
+static void test_guest_memory(void)
+{
+	size_t length = 5 * 1024 * 1024 + 4096;
+	g_autoptr(GError) error = NULL;
+	uint64_t address;
+	char *map = mmap(NULL, length + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *block = map + 4096; /* between guard pages, as QEMU does it */
+	g_assert_cmpint(mprotect(block, length, PROT_READ | PROT_WRITE), ==, 0);
+	strcpy(block + length - 100, "the last page");
+	struct guest_memory *memory = guest_memory_open(getpid(), &error);
+	g_assert_no_error(error);
+	g_assert_true(guest_memory_find(memory, length, &address));
+	g_assert_cmphex(address, ==, (uintptr_t) block);
+	g_assert_false(guest_memory_find(memory, length - 4096, &address));
+	char text[14];
+	g_assert_true(
+		guest_memory_read(memory, (uintptr_t) block + length - 100, text, 14, &error));
+	g_assert_cmpstr(text, ==, "the last page");
+	g_assert_false(guest_memory_read(memory, (uintptr_t) block + length, text, 14, &error));
+	guest_memory_free(memory);
+	munmap(map, length + 8192);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/mover/settings/defaults", test_settings_defaults);
+	g_test_add_func("/mover/settings/refused", test_settings_refused);
+	g_test_add_func("/mover/settings/long-name", test_settings_long_name);
+	g_test_add_func("/mover/lines/any-chunking", test_lines_any_chunking);
+	g_test_add_func("/mover/lines/bounded", test_lines_bounded);
+	g_test_add_func("/mover/token", test_token);
+	g_test_add_func("/mover/guest-memory", test_guest_memory);
+	return g_test_run();
+}
