@@ -29,7 +29,7 @@ static void send_error(struct mover *mover, const char *code, const GError *erro
 	json_object_set_string_member(message, "reason", what);
 	if (next)
 		json_object_set_string_member(message, "next", next);
-	channel_send(mover->channel, message);
+	control_send(mover->control, message);
 }
 
 static bool out_of_turn(GError **error)
@@ -52,7 +52,7 @@ static bool do_setup(struct mover *mover, JsonObject *message, GError **error)
 	state_write(mover->settings, RUN_SETUP);
 	JsonObject *ready = message_new("ready");
 	json_object_set_string_member(ready, "socket", mover->run->socket_path);
-	channel_send(mover->channel, ready);
+	control_send(mover->control, ready);
 	return true;
 }
 
@@ -112,7 +112,7 @@ static gboolean attempt_ended(void *data)
 		json_object_set_int_member(linked, "connections", stats.up);
 		json_object_set_int_member(linked, "round_trip_us", stats.round_trip_us);
 		mover->linked = true;
-		channel_send(mover->channel, linked);
+		control_send(mover->control, linked);
 	}
 	g_clear_error(&attempt->error);
 	return G_SOURCE_REMOVE;
@@ -165,7 +165,7 @@ static bool do_listen(struct mover *mover, JsonObject *message, GError **error)
 	} else if (!listen_tcp(mover, message, answer, error)) {
 		return false;
 	}
-	channel_send(mover->channel, g_steal_pointer(&answer));
+	control_send(mover->control, g_steal_pointer(&answer));
 	return start_link(mover, error);
 }
 
@@ -222,7 +222,7 @@ static bool do_abort(struct mover *mover, JsonObject *message, GError **error)
 
 static bool do_file_token(struct mover *mover, JsonObject *message, GError **error)
 {
-	channel_send(mover->channel, token_do(message));
+	control_send(mover->control, token_do(message));
 	return true;
 }
 
@@ -274,7 +274,7 @@ static bool do_announce(struct mover *mover, JsonObject *message, GError **error
 		g_timeout_add_full(G_PRIORITY_DEFAULT, 50, announce_again, next, announcement_free);
 	}
 	json_object_set_int_member(answer, "count", count);
-	channel_send(mover->channel, answer);
+	control_send(mover->control, answer);
 	return true;
 }
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the conductor may ask a mover to do: one function a message (docs/control.md). */
 #pragma once
-#include "mover/channel.h"
+#include "mover/control.h"
 #include "mover/run.h"
 
 /* Main thread only. */
 struct mover {
 	GMainLoop *loop;
-	struct channel *channel;
+	struct control *control;
 	struct mover_settings *settings;
 	struct run *run;       /* from setup on */
 	unsigned link_attempt; /* number of the link set-up; an older one's answer is dropped */

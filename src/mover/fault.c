@@ -2,16 +2,14 @@
 #include "mover/fault.h"
 
 #ifdef WATARI_FAULTS
-/* Page faults strike late, in the last pass, so that nothing heals them. */
-static bool strike(struct run *run, unsigned fault, struct observer *observer,
+/* Every frame that holds such bytes is struck: a single page might be healed by a later pass. */
+static void strike(struct run *run, unsigned fault, struct observer *observer,
 		   enum stream_kind kind, struct link_frame *frame, size_t skip)
 {
 	ssize_t at = observer_find(observer, kind);
 	if (!(run->settings->faults & fault) || at < 0 || (size_t) at + skip >= frame->length)
-		return false;
+		return;
 	frame->data[(size_t) at + skip] ^= 0x10;
-	run->settings->faults &= ~fault;
-	return true;
 }
 
 void fault_decoded(struct run *run, struct observer *observer, struct link_frame *frame)

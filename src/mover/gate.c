@@ -81,7 +81,8 @@ bool gate_pass(struct run *run)
 		return false;
 	/* In post-copy the destination runs already: there is nothing left to hold back. */
 	fault_gate(run);
-	if (!postcopy && (!agree(run, &error) || !proof_compare(run, &error) || !within_limit(run, &error))) {
+	if (!postcopy &&
+	    (!agree(run, &error) || !proof_compare(run, &error) || !within_limit(run, &error))) {
 		run_refuse_error(run, "verify", error);
 		return false;
 	}

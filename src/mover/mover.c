@@ -39,14 +39,14 @@ static void send_hello(struct mover *mover)
 	json_object_set_int_member(hello, "pid", getpid());
 	json_object_set_string_member(hello, "host", g_get_host_name());
 	json_object_set_array_member(hello, "features", words);
-	channel_send(mover->channel, hello);
+	control_send(mover->control, hello);
 }
 
 static gboolean tell_stats(void *data)
 {
 	struct mover *mover = data;
 	if (mover->run && mover->started)
-		channel_send_if_idle(mover->channel, stats_describe(mover->run));
+		control_send_if_idle(mover->control, stats_describe(mover->run));
 	return G_SOURCE_CONTINUE;
 }
 
@@ -117,7 +117,7 @@ static void send_done(struct mover *mover)
 		json_object_set_string_member(done, "reason", run->refuse_reason);
 		json_object_set_string_member(done, "code", run->refuse_code);
 	}
-	channel_send(mover->channel, done);
+	control_send(mover->control, done);
 	mover->ended = true;
 	if (mover->orphan)
 		g_main_loop_quit(mover->loop);
@@ -131,7 +131,7 @@ void mover_got_event(JsonObject *event, void *data)
 		send_done(mover);
 		return;
 	}
-	channel_send(mover->channel, json_object_ref(event));
+	control_send(mover->control, json_object_ref(event));
 	mover_watch_stop(mover);
 	state_write(mover->run->settings, run_get_phase(mover->run));
 }
@@ -141,13 +141,13 @@ static void mover_clear(struct mover *mover)
 	struct mover_settings *settings = mover->settings;
 	/* An orphan past the gate leaves its word for `watari resolve`. */
 	bool keep = mover->run && mover->orphan && run_get_phase(mover->run) == RUN_RELEASED;
-	channel_flush(mover->channel, 1000);
+	control_flush(mover->control, 1000);
 	commands_drop_link(mover, mover->orphan ? "the conductor is gone" : NULL);
 	run_free(mover->run);
 	if (settings && !keep)
 		state_remove(settings);
 	mover_settings_free(settings);
-	channel_free(mover->channel);
+	control_free(mover->control);
 	g_main_loop_unref(mover->loop);
 }
 
@@ -155,8 +155,8 @@ static int serve(void)
 {
 	struct mover mover = { 0 };
 	mover.loop = g_main_loop_new(NULL, FALSE);
-	mover.channel =
-		channel_new(STDIN_FILENO, STDOUT_FILENO, commands_got, conductor_lost, &mover);
+	mover.control =
+		control_new(STDIN_FILENO, STDOUT_FILENO, commands_got, conductor_lost, &mover);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);

@@ -8,15 +8,15 @@
 #pragma once
 #include "base/json.h"
 
-struct channel;
+struct control;
 /* GOT is called with each message (borrowed), LOST once when the other end is gone or cannot be
  * trusted (REASON is NULL at a plain end). Main thread only. */
-struct channel *channel_new(int in, int out, void (*got)(JsonObject *message, void *data),
+struct control *control_new(int in, int out, void (*got)(JsonObject *message, void *data),
 			    void (*lost)(const char *reason, void *data), void *data);
-void channel_free(struct channel *channel);
+void control_free(struct control *control);
 /* Takes MESSAGE. */
-void channel_send(struct channel *channel, JsonObject *message);
+void control_send(struct control *control, JsonObject *message);
 /* The same, but left out while older output waits. */
-void channel_send_if_idle(struct channel *channel, JsonObject *message);
+void control_send_if_idle(struct control *control, JsonObject *message);
 /* Give the other end up to WAIT_MS to take what waits. */
-void channel_flush(struct channel *channel, int wait_ms);
+void control_flush(struct control *control, int wait_ms);
