@@ -12,6 +12,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include "base/i18n.h"
 #include "stream/internal.h"
 
 static uint32_t name_hash(const uint8_t *name, size_t length)
@@ -61,16 +62,16 @@ static const char *table_add(struct block_table *table, const uint8_t *name, siz
 			     uint64_t used_bytes)
 {
 	if (!length || memchr(name, 0, length))
-		return "a RAM block without a proper name";
+		return N_("a RAM block without a proper name");
 	if (used_bytes > table->total_bytes - table->sum_bytes)
-		return "RAM blocks that do not add up";
+		return N_("RAM blocks that do not add up");
 	if (table->count == STREAM_BLOCKS_MAX)
-		return "more RAM blocks than the reader keeps";
+		return N_("more RAM blocks than the reader keeps");
 	uint32_t slot = slot_find(table, name, length);
 	if (table->slots[slot])
-		return "two RAM blocks of one name";
+		return N_("two RAM blocks of one name");
 	if (!table_grow(table))
-		return "no memory for the table of RAM blocks";
+		return N_("no memory for the table of RAM blocks");
 	struct stream_block *block = &table->blocks[table->count];
 	*block = (struct stream_block){ .used_bytes = used_bytes };
 	memcpy(block->name, name, length);
@@ -83,7 +84,7 @@ enum step block_list_begin(struct stream_reader *reader, uint64_t total_bytes,
 			   struct stream_record *record)
 {
 	if (reader->table.begun)
-		return step_opaque(reader, "a second list of RAM blocks");
+		return step_opaque(reader, N_("a second list of RAM blocks"));
 	reader->table.begun = true;
 	reader->table.total_bytes = total_bytes;
 	return step_record(reader, record, STREAM_BLOCK_LIST, 8,
@@ -109,7 +110,7 @@ enum step block_entry_step(struct stream_reader *reader, const uint8_t *bytes, s
 static enum step fields_end(struct stream_reader *reader, bool complete)
 {
 	if (reader->ignore_shared && !reader->table.fields)
-		return step_opaque(reader, "a RAM block without the address announced");
+		return step_opaque(reader, N_("a RAM block without the address announced"));
 	return step_again(reader, complete ? STATE_RAM : STATE_BLOCK_ENTRY);
 }
 
@@ -126,7 +127,7 @@ enum step block_field_step(struct stream_reader *reader, const uint8_t *bytes, s
 	if (value & (reader->page_bytes - 1))
 		return fields_end(reader, complete);
 	if (!reader->ignore_shared && (!value || value & (value - 1)))
-		return step_opaque(reader, "a RAM block with an impossible page size");
+		return step_opaque(reader, N_("a RAM block with an impossible page size"));
 	reader->table.fields++;
 	record->first = false;
 	return step_record(reader, record, STREAM_BLOCK_LIST, 8, STATE_BLOCK_FIELD);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* QEMU_VM_COMMAND: u16 number, u16 length, data. All pass; some are understood. */
+#include "base/i18n.h"
 #include "stream/internal.h"
 
 enum command {
@@ -16,9 +17,9 @@ static enum step advise(struct stream_reader *reader, const uint8_t *data, size_
 		return STEP_RECORD;
 	uint64_t page_bytes = get_be64(data + 8);
 	if (!is_page_size(page_bytes))
-		return step_opaque(reader, "a target page size not known here");
+		return step_opaque(reader, N_("a target page size not known here"));
 	if (reader->table.begun && page_bytes != reader->page_bytes)
-		return step_opaque(reader, "the target page size changes");
+		return step_opaque(reader, N_("the target page size changes"));
 	reader->page_bytes = (uint32_t) page_bytes;
 	return STEP_RECORD;
 }
@@ -43,7 +44,7 @@ enum step command_read(struct stream_reader *reader, const uint8_t *bytes, size_
 		break;
 	case COMMAND_PACKAGED:
 		if (data != 4)
-			return step_opaque(reader, "a package without a length");
+			return step_opaque(reader, N_("a package without a length"));
 		reader->stats.postcopy = true;
 		next = blob_begin(reader, get_be32(bytes + 5), STREAM_DEVICE_STATE, STATE_ELEMENT);
 		break;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The beginning of a stream: magic, version, and the configuration with its subsections. */
 #include <string.h>
+#include "base/i18n.h"
 #include "stream/internal.h"
 
 #define STREAM_MAGIC 0x5145564dU /* "QEVM" */
@@ -14,9 +15,9 @@ enum step header_step(struct stream_reader *reader, const uint8_t *bytes, size_t
 	if (length < 8)
 		return step_more(reader, 8);
 	if (get_be32(bytes) != STREAM_MAGIC)
-		return step_opaque(reader, "it does not begin like a QEMU migration stream");
+		return step_opaque(reader, N_("it does not begin like a QEMU migration stream"));
 	if (get_be32(bytes + 4) != STREAM_VERSION)
-		return step_opaque(reader, "a version of the stream format not known here");
+		return step_opaque(reader, N_("a version of the stream format not known here"));
 	return step_record(reader, record, STREAM_HEADER, 8, STATE_CONFIGURATION);
 }
 
@@ -30,7 +31,7 @@ enum step configuration_step(struct stream_reader *reader, const uint8_t *bytes,
 		return step_more(reader, 5);
 	uint32_t name = get_be32(bytes + 1);
 	if (name > MACHINE_NAME_MAX)
-		return step_opaque(reader, "a machine name of impossible length");
+		return step_opaque(reader, N_("a machine name of impossible length"));
 	if (length < 5 + name)
 		return step_more(reader, 5 + name);
 	return step_record(reader, record, STREAM_CONFIGURATION, 5 + name, STATE_SUBSECTION);
@@ -51,7 +52,7 @@ static enum step page_bits_read(struct stream_reader *reader, const uint8_t *byt
 		return step_more(reader, head + 4);
 	uint32_t bits = get_be32(bytes + head);
 	if (bits >= 32 || !is_page_size(1UL << bits))
-		return step_opaque(reader, "a target page size not known here");
+		return step_opaque(reader, N_("a target page size not known here"));
 	reader->page_bytes = 1U << bits;
 	*length = head + 4;
 	return STEP_RECORD;
@@ -81,7 +82,7 @@ static enum step capabilities_read(struct stream_reader *reader, const uint8_t *
 		return step_more(reader, at);
 	uint32_t count = get_be32(bytes + head);
 	if (count > CAPABILITIES_MAX)
-		return step_opaque(reader, "an impossible number of capabilities");
+		return step_opaque(reader, N_("an impossible number of capabilities"));
 	while (count--) {
 		if (*length < at + 1)
 			return step_more(reader, at + 1);
@@ -89,7 +90,7 @@ static enum step capabilities_read(struct stream_reader *reader, const uint8_t *
 		if (*length < at + 1 + name)
 			return step_more(reader, at + 1 + name);
 		if (!name_is(bytes + at + 1, name, "x-ignore-shared"))
-			return step_opaque(reader, "a migration capability not known here");
+			return step_opaque(reader, N_("a migration capability not known here"));
 		ignore_shared = true;
 		at += 1 + name;
 	}
@@ -124,7 +125,7 @@ enum step subsection_step(struct stream_reader *reader, const uint8_t *bytes, si
 		return step_more(reader, head);
 	const struct subsection *subsection = subsection_find(bytes + 2, bytes[1]);
 	if (!subsection || get_be32(bytes + head - 4) != 1)
-		return step_opaque(reader, "a subsection of the configuration not known here");
+		return step_opaque(reader, N_("a subsection of the configuration not known here"));
 	enum step step = subsection->read(reader, bytes, head, &length);
 	if (step != STEP_RECORD)
 		return step;

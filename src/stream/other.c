@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Payloads of other sections that are understood, so that ram is found again after them:
  * dirty-bitmap, vfio and the early part of virtio-mem. */
+#include "base/i18n.h"
 #include "stream/internal.h"
 
 enum bitmap_flag {
@@ -23,7 +24,7 @@ enum step dirty_bitmap_step(struct stream_reader *reader, const uint8_t *bytes, 
 	uint8_t flags = bytes[0];
 	uint64_t body = 0;
 	if (flags & ~BITMAP_KNOWN)
-		return step_opaque(reader, "a dirty-bitmap record not known here");
+		return step_opaque(reader, N_("a dirty-bitmap record not known here"));
 	for (int name = !!(flags & BITMAP_DEVICE) + !!(flags & BITMAP_NAME); name; name--) {
 		if (length < head + 1)
 			return step_more(reader, head + 1);
@@ -65,7 +66,7 @@ enum step vfio_step(struct stream_reader *reader, const uint8_t *bytes, size_t l
 			reader, record, STREAM_OTHER, 16,
 			blob_begin(reader, get_be64(bytes + 8), STREAM_OTHER, STATE_VFIO));
 	default:
-		return step_opaque(reader, "a vfio record not known here");
+		return step_opaque(reader, N_("a vfio record not known here"));
 	}
 }
 
@@ -79,7 +80,7 @@ enum step virtio_mem_step(struct stream_reader *reader, const uint8_t *bytes, si
 	uint64_t region = get_be64(bytes + 8);
 	uint64_t block = get_be64(bytes + 16);
 	if (!block || block & (block - 1) || region & (block - 1))
-		return step_opaque(reader, "a virtio-mem device of impossible shape");
+		return step_opaque(reader, N_("a virtio-mem device of impossible shape"));
 	uint64_t blocks = region / block;
 	uint64_t words = blocks / 64 + !!(blocks % 64);
 	return step_record(reader, record, STREAM_OTHER, 36,

@@ -15,6 +15,7 @@
  *     here (zero pages before QEMU 9.0, then nothing).
  *   - after the switch of postcopy pages come in the order of the faults: nothing is counted.
  */
+#include "base/i18n.h"
 #include "stream/internal.h"
 
 enum ram_flag {
@@ -61,11 +62,11 @@ static size_t page_head(struct stream_reader *reader, const uint8_t *bytes, size
 		record->block = block_find(&reader->table, bytes + 9, bytes[8]);
 	}
 	if (record->block == BLOCK_NONE) {
-		*step = step_opaque(reader, "a page of a RAM block that was not announced");
+		*step = step_opaque(reader, N_("a page of a RAM block that was not announced"));
 		return 0;
 	}
 	if (record->offset >= reader->table.blocks[record->block].used_bytes) {
-		*step = step_opaque(reader, "a page past the end of its RAM block");
+		*step = step_opaque(reader, N_("a page past the end of its RAM block"));
 		return 0;
 	}
 	return head;
@@ -103,7 +104,7 @@ static enum step zero_read(struct stream_reader *reader, const uint8_t *bytes, s
 	if (length < head + 1)
 		return step_more(reader, head + 1);
 	if (bytes[head])
-		return step_opaque(reader, "a page filled with something else than zeroes");
+		return step_opaque(reader, N_("a page filled with something else than zeroes"));
 	return page_done(reader, record, STREAM_ZERO_PAGE, head + 1);
 }
 
@@ -118,7 +119,7 @@ static enum step xbzrle_read(struct stream_reader *reader, const uint8_t *bytes,
 		return step_more(reader, head + 3);
 	size_t body = get_be16(bytes + head + 1);
 	if (bytes[head] != 1 || body > reader->page_bytes)
-		return step_opaque(reader, "an XBZRLE record of a kind not known here");
+		return step_opaque(reader, N_("an XBZRLE record of a kind not known here"));
 	if (length < head + 3 + body)
 		return step_more(reader, head + 3 + body);
 	return page_done(reader, record, STREAM_XBZRLE_PAGE, head + 3 + body);
@@ -135,7 +136,7 @@ static enum step compressed_read(struct stream_reader *reader, const uint8_t *by
 		return step_more(reader, head + 4);
 	size_t body = get_be32(bytes + head);
 	if (body > reader->page_bytes + reader->page_bytes / 512 + 64) /* zlib's worst case */
-		return step_opaque(reader, "a compressed page of impossible length");
+		return step_opaque(reader, N_("a compressed page of impossible length"));
 	if (length < head + 4 + body)
 		return step_more(reader, head + 4 + body);
 	if (!reader->ram.compressed)
@@ -189,6 +190,6 @@ enum step ram_step(struct stream_reader *reader, const uint8_t *bytes, size_t le
 	for (size_t i = 0; i < sizeof(ram_records) / sizeof(ram_records[0]); i++)
 		if (plain == ram_records[i].flag && (ram_records[i].page || plain == flags))
 			return ram_records[i].read(reader, bytes, length, record);
-	return step_opaque(reader, flags == RAM_HOOK ? "a record of the RDMA transport"
-						     : "a ram record not known here");
+	return step_opaque(reader, flags == RAM_HOOK ? N_("a record of the RDMA transport")
+						     : N_("a ram record not known here"));
 }

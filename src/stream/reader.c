@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include "base/i18n.h"
 #include "stream/internal.h"
 
 static enum step blob_step(struct stream_reader *reader, const uint8_t *bytes, size_t length,
@@ -176,7 +177,7 @@ bool stream_reader_next(struct stream_reader *reader, struct stream_record *reco
 			break;
 		case STEP_MORE:
 			if (reader->need > STREAM_CARRY_MAX) {
-				reader->reason = "a record longer than any that QEMU sends";
+				reader->reason = N_("a record longer than any that QEMU sends");
 				go_opaque(reader);
 			} else if (!carry_fill(reader)) {
 				return false;
@@ -197,7 +198,7 @@ size_t stream_reader_flush(struct stream_reader *reader, const uint8_t **bytes)
 	if (!reader->carry_length)
 		return 0;
 	if (!reader->reason)
-		reader->reason = "the stream ends within a record";
+		reader->reason = N_("the stream ends within a record");
 	go_opaque(reader);
 	reader->begun_opaque = true;
 	count(&reader->stats, &(struct stream_record){ .kind = STREAM_OPAQUE,

@@ -93,7 +93,8 @@ bool stream_reader_next(struct stream_reader *reader, struct stream_record *reco
 size_t stream_reader_flush(struct stream_reader *reader, const uint8_t **bytes);
 
 const struct stream_stats *stream_reader_stats(const struct stream_reader *reader);
-/* Why the reader went opaque, or NULL. A constant string. */
+/* Why the reader went opaque, or NULL. A constant string, marked for translation: show it with _().
+ */
 const char *stream_reader_opaque_reason(const struct stream_reader *reader);
 /* Target page size in bytes: 4096 until the stream says another one. */
 uint32_t stream_reader_page_size(const struct stream_reader *reader);

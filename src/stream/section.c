@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Top-level elements: heads of sections and their footers, end of file, vmdescription. */
 #include <string.h>
+#include "base/i18n.h"
 #include "stream/internal.h"
 
 /* Whose payload is understood. Only ram stands under its bare name; the others may have a device
@@ -62,13 +63,13 @@ static enum step named_read(struct stream_reader *reader, const uint8_t *bytes, 
 	if (!type)
 		return step_opaque(reader,
 				   bytes[0] == ELEMENT_START
-					   ? "a section not known here comes in parts"
-					   : "a device state section before the end of ram");
+					   ? N_("a section not known here comes in parts")
+					   : N_("a device state section before the end of ram"));
 	if (bytes[0] == ELEMENT_START) {
 		if (section_find(reader, id))
-			return step_opaque(reader, "a section begins twice");
+			return step_opaque(reader, N_("a section begins twice"));
 		if (reader->section_count == STREAM_SECTIONS_MAX)
-			return step_opaque(reader, "more sections than the reader keeps");
+			return step_opaque(reader, N_("more sections than the reader keeps"));
 		reader->sections[reader->section_count++] =
 			(struct section){ .id = id, .payload = type->payload };
 	}
@@ -84,7 +85,7 @@ static enum step part_read(struct stream_reader *reader, const uint8_t *bytes, s
 	uint32_t id = get_be32(bytes + 1);
 	struct section *section = section_find(reader, id);
 	if (!section || section->ended)
-		return step_opaque(reader, "a part of a section that is not open");
+		return step_opaque(reader, N_("a part of a section that is not open"));
 	if (bytes[0] == ELEMENT_END) {
 		section->ended = true;
 		if (section->payload == STATE_RAM)
@@ -112,7 +113,7 @@ enum step element_step(struct stream_reader *reader, const uint8_t *bytes, size_
 	case ELEMENT_EOF:
 		return step_record(reader, record, STREAM_EOF, 1, STATE_DESCRIPTION);
 	default:
-		return step_opaque(reader, "an element not known here");
+		return step_opaque(reader, N_("an element not known here"));
 	}
 }
 
@@ -124,14 +125,14 @@ enum step footer_step(struct stream_reader *reader, const uint8_t *bytes, size_t
 		return step_again(reader, STATE_ELEMENT);
 	if (bytes[0] != ELEMENT_FOOTER) {
 		if (reader->footers == FOOTERS_SENT)
-			return step_opaque(reader, "a section does not end where it should");
+			return step_opaque(reader, N_("a section does not end where it should"));
 		reader->footers = FOOTERS_ABSENT;
 		return step_again(reader, STATE_ELEMENT);
 	}
 	if (length < 5)
 		return step_more(reader, 5);
 	if (get_be32(bytes + 1) != reader->section_id)
-		return step_opaque(reader, "the footer of another section");
+		return step_opaque(reader, N_("the footer of another section"));
 	reader->footers = FOOTERS_SENT;
 	record->value = reader->section_id;
 	return step_record(reader, record, STREAM_FOOTER, 5, STATE_ELEMENT);
@@ -142,7 +143,7 @@ enum step description_step(struct stream_reader *reader, const uint8_t *bytes, s
 			   struct stream_record *record)
 {
 	if (bytes[0] != ELEMENT_DESCRIPTION || reader->stats.records[STREAM_DESCRIPTION])
-		return step_opaque(reader, "bytes after the end of the stream");
+		return step_opaque(reader, N_("bytes after the end of the stream"));
 	if (length < 5)
 		return step_more(reader, 5);
 	enum state next =

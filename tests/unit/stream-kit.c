@@ -285,3 +285,84 @@ void put_zero_page(GByteArray *out, const char *block, uint64_t offset)
 	put_page_word(out, block, offset | 0x02);
 	put_u8(out, 0);
 }
+
+GByteArray *kit_beginning(void)
+{
+	GByteArray *out = g_byte_array_new();
+	put_beginning(out);
+	return out;
+}
+
+void put_ram_end(GByteArray *out)
+{
+	put_u64(out, 0x10);
+	put_footer(out, 2);
+}
+
+void put_hex(GByteArray *out, const char *hex)
+{
+	for (; *hex; hex += 2)
+		put_u8(out, (uint8_t) (g_ascii_xdigit_value(hex[0]) << 4 |
+				       g_ascii_xdigit_value(hex[1])));
+}
+
+const struct chunking kit_whole = { .name = "kit_whole", .fixed = SIZE_MAX };
+static const struct chunking check_chunkings[] = {
+	{ .name = "1 byte", .fixed = 1 },
+	{ .name = "13 bytes", .fixed = 13 },
+	{ .name = "random up to 300", .limit = 300, .seed = 7 },
+};
+
+GArray *kit_read_new(const uint8_t *data, size_t length, const struct chunking *chunking,
+		     const char **reason)
+{
+	struct stream_reader *reader = stream_reader_new();
+	GArray *records = kit_read(reader, data, length, chunking);
+	*reason = stream_reader_opaque_reason(reader);
+	stream_reader_free(reader);
+	return records;
+}
+
+/* A stream cut off at AT gives the same records up to there. */
+static void check_prefix(GByteArray *stream, size_t at, GArray *records)
+{
+	const char *reason;
+	g_autoptr(GArray) part = kit_read_new(stream->data, at, &kit_whole, &reason);
+	for (guint i = 0; i < part->len; i++) {
+		struct whole_record *cut = &g_array_index(part, struct whole_record, i);
+		struct whole_record *full = &g_array_index(records, struct whole_record, i);
+		if (cut->kind == STREAM_OPAQUE)
+			break; /* the unfinished record */
+		g_assert_cmpint(cut->kind, ==, full->kind);
+		g_assert_cmpuint(cut->at, ==, full->at);
+	}
+}
+
+GArray *kit_check(GByteArray *stream, uint64_t opaque_at, const char *reason_part)
+{
+	const char *reason;
+	GArray *records = kit_read_new(stream->data, stream->len, &kit_whole, &reason);
+	if (!reason_part) {
+		g_assert_cmpstr(reason, ==, NULL);
+		g_assert_cmpuint(kit_count(records, STREAM_OPAQUE), ==, 0);
+	} else {
+		g_assert_nonnull(reason);
+		if (!strstr(reason, reason_part))
+			g_error("reason \"%s\", not \"%s\"", reason, reason_part);
+		g_assert_cmpuint(kit_find(records, STREAM_OPAQUE), ==, opaque_at);
+	}
+	for (size_t i = 0; i < G_N_ELEMENTS(check_chunkings); i++) {
+		g_autoptr(GArray) others =
+			kit_read_new(stream->data, stream->len, &check_chunkings[i], &reason);
+		kit_assert_same(records, others);
+	}
+	for (size_t at = 0; at < stream->len; at++)
+		check_prefix(stream, at, records);
+	g_byte_array_unref(stream);
+	return records;
+}
+
+void kit_check_opaque(GByteArray *stream, uint64_t at, const char *reason_part)
+{
+	g_array_unref(kit_check(stream, at, reason_part));
+}

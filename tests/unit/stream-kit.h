@@ -58,3 +58,19 @@ void put_beginning(GByteArray *out);
 /* A page of the block; NULL: CONTINUE. */
 void put_page(GByteArray *out, const char *block, uint64_t offset, uint8_t fill);
 void put_zero_page(GByteArray *out, const char *block, uint64_t offset);
+void put_hex(GByteArray *out, const char *hex);
+void put_ram_end(GByteArray *out); /* EOS and footer of id 2 */
+/* A new stream with put_beginning(). */
+GByteArray *kit_beginning(void);
+/* Where something unexpected is going to be put. */
+#define HERE(stream) ((uint64_t) (stream)->len)
+
+extern const struct chunking kit_whole;
+/* kit_read() with a reader of its own; *reason as it says at the end. */
+GArray *kit_read_new(const uint8_t *data, size_t length, const struct chunking *chunking,
+		     const char **reason);
+/* Read it whole, in several chunkings and cut off at every offset. It goes opaque at OPAQUE_AT for
+ * a reason with REASON_PART in it, or never where that is NULL. Frees the stream, returns the
+ * records. */
+GArray *kit_check(GByteArray *stream, uint64_t opaque_at, const char *reason_part);
+void kit_check_opaque(GByteArray *stream, uint64_t at, const char *reason_part);
