@@ -11,8 +11,9 @@
  *
  *       DATA {stream, sequence, flags, tag} + payload -->      one frame of a stream
  *       <------ ACK {stream, consumed, expected}               all below `consumed` are used up,
- * all below `expected` have arrived FINISH {stream, final sequence} --------------->       may
- * overtake data; may be repeated PING {time} ----------------------------------->
+ *                                                              all below `expected` have arrived
+ *       FINISH {stream, final sequence} --------------->       may overtake data; may be repeated
+ *       PING {time} ----------------------------------->
  *       <------ PONG {the same time}
  *       CLOSE {reason, may be empty} ------------------>       the last message
  *
