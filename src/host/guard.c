@@ -414,3 +414,11 @@ void guard_test_hold_finish(struct guard *guard, void (*hook)(void *data), void 
 	guard->holding = false;
 	g_mutex_unlock(&guard->lock);
 }
+
+pid_t guard_test_child(struct guard *guard, enum guard_side side)
+{
+	g_mutex_lock(&guard->lock);
+	pid_t pid = guard->attached[side] ? guard->relay[side].child.pid : -1;
+	g_mutex_unlock(&guard->lock);
+	return pid;
+}

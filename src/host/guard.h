@@ -65,3 +65,5 @@ void guard_free(struct guard *guard);
 /* Tests: hold the reply to Finish back (arrived, not passed on) and run HOOK in the guard's thread,
  * once. The reply counts as not arrived, and never will be. */
 void guard_test_hold_finish(struct guard *guard, void (*hook)(void *data), void *data);
+/* Tests: the process that leads to the host; -1: none. */
+pid_t guard_test_child(struct guard *guard, enum guard_side side);
