@@ -294,8 +294,18 @@ static void wake(struct guard *guard)
 
 /* ---- the outside ---- */
 
+/* libvirt's library writes to its socket without care for SIGPIPE, and the cut closes that socket
+ * under it: the process would die in the very moment the guard is there for. */
+static void ignore_sigpipe(void)
+{
+	struct sigaction action;
+	if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL)
+		signal(SIGPIPE, SIG_IGN);
+}
+
 struct guard *guard_new(GError **error)
 {
+	ignore_sigpipe();
 	struct guard *guard = g_new0(struct guard, 1);
 	g_mutex_init(&guard->lock);
 	guard->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

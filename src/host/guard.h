@@ -34,6 +34,7 @@
 enum guard_side { GUARD_SOURCE, GUARD_DESTINATION };
 
 struct guard;
+/* Also makes the process ignore SIGPIPE (if nobody handles it). */
 struct guard *guard_new(GError **error);
 /* Make the relay to HOST, once for each side. Returns the libvirt URI to open, once
  * ("qemu+unix:///system?socket=..."); caller frees. */

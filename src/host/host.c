@@ -79,9 +79,22 @@ static const char *next_step(void)
 	}
 }
 
+/* The library's own log would write warnings between the lines of our progress; LIBVIRT_DEBUG, if
+ * the user sets it, still has its say. Read by libvirt once, in virInitialize. */
+static void quiet_library(void)
+{
+	static gsize once;
+	if (g_once_init_enter(&once)) {
+		g_setenv("LIBVIRT_DEBUG", "error", FALSE);
+		virInitialize();
+		virSetErrorFunc(NULL, silence);
+		g_once_init_leave(&once, 1);
+	}
+}
+
 struct host *host_open(const struct host_address *address, const char *uri, GError **error)
 {
-	virSetErrorFunc(NULL, silence);
+	quiet_library();
 	struct host *host = g_new0(struct host, 1);
 	host->address = address;
 	host->connection = virConnectOpen(uri);
