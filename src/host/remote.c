@@ -262,6 +262,8 @@ bool remote_run(const struct remote_shell *shell, const struct host_address *hos
 	if (!in_time)
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("%s: no answer within %d s"),
 				 argv[0], timeout_ms / 1000);
-	return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("%s ended with status %d: %s"),
-			 argv[0], code, complaint);
+	if (*complaint)
+		return error_set(error, WATARI_ERROR_INTERNAL, NULL, "%s", complaint);
+	return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("%s ended with status %d"), argv[0],
+			 code);
 }

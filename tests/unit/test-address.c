@@ -209,7 +209,7 @@ static void test_command(void)
 	g_assert_true(g_str_has_prefix(line, "ssh -T "));
 	g_assert_true(g_str_has_suffix(line, " -p 2222 -i /k -- root@::1 'echo' 'a b'"));
 	char *rsh[] = { g_strdup("ip-run"), g_strdup("--fast"), NULL };
-	struct remote_shell shell = { rsh };
+	struct remote_shell shell = { .rsh = rsh };
 	g_auto(GStrv) other = remote_command(&shell, address, argv);
 	g_autofree char *other_line = g_strjoinv("|", other);
 	g_assert_cmpstr(other_line, ==, "ip-run|--fast|root@::1|'echo' 'a b'");
@@ -228,7 +228,7 @@ static void test_run(void)
 	int status = 0;
 	g_assert_false(remote_run(NULL, here, fail, 5000, &output, NULL, &error));
 	g_assert_null(output);
-	g_assert_cmpstr(error->message, ==, "sh ended with status 3: why?[1m");
+	g_assert_cmpstr(error->message, ==, "why?[1m");
 	g_assert_true(remote_run(NULL, here, fail, 5000, &output, &status, NULL));
 	g_assert_cmpint(status, ==, 3);
 	g_assert_cmpstr(output, ==, "out\n");

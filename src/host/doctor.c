@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The doctor: one look over the shell, one over libvirt, then a table of questions. See doctor.h.
+ */
+#include "host/doctor.h"
+
+#include "base/i18n.h"
+#include "base/unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Everything that is asked over the shell, in one go: "key value" lines, no line for what is not
+ * there. It changes nothing. $1: the watari to ask. */
+static const char look_script[] =
+	"PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin\n"
+	"say() { [ -n \"$2\" ] && printf '%s %s\\n' \"$1\" \"$2\"; }\n"
+	"say uid \"$(id -u)\"\n"
+	"say watari \"$(\"$1\" --version 2>/dev/null | head -n 1)\"\n"
+	"for t in virt-ssh-helper nc socat; do command -v $t >/dev/null 2>&1 && say tool $t; done\n"
+	"for s in virtqemud libvirt; do [ -S /run/libvirt/$s-sock ] && say socket $s; done\n"
+	/* the modular daemon's settings count where it runs, the monolithic one's elsewhere */
+	"c=/etc/libvirt/libvirtd.conf\n"
+	"[ -S /run/libvirt/virtqemud-sock ] && c=/etc/libvirt/virtqemud.conf\n"
+	"if [ -e $c ]; then say conf $c; if [ -r $c ]; then say conf-readable yes; "
+	"sed -n 's/^[ \\t]*\\(keepalive_[a-z]*\\)[ \\t]*=[ \\t]*\\(-\\{0,1\\}[0-9]*\\).*/\\1 "
+	"\\2/p' $c; fi; fi\n"
+	"say userfaultfd \"$(cat /proc/sys/vm/unprivileged_userfaultfd 2>/dev/null)\"\n"
+	"[ -e /dev/userfaultfd ] && say userfaultfd-device \"$(stat -c '%a %u %g' "
+	"/dev/userfaultfd)\"\n"
+	"say run-libvirt \"$(stat -c '%a %u %g' /run/libvirt 2>/dev/null)\"\n"
+	"say apparmor \"$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)\"\n"
+	"say selinux \"$(cat /sys/fs/selinux/enforce 2>/dev/null)\"\n"
+	"for h in /usr/lib/libvirt/virt-aa-helper /usr/libexec/virt-aa-helper; do "
+	"[ -e $h ] && say aa-helper \"$(grep -c 'tunnelmigrate\\.dest' $h)\"; done\n"
+	"if command -v nft >/dev/null 2>&1; then say firewall "
+	"\"$(nft list ruleset 2>/dev/null | grep -c 'hook input.*policy drop')\"; fi\n"
+	"command -v firewall-cmd >/dev/null 2>&1 && say firewalld \"$(firewall-cmd --state "
+	"2>/dev/null)\"\n"
+	"exit 0\n";
+
+#define SHELL_TIMEOUT_MS 30000
+
+struct visit {
+	const struct remote_shell *shell;
+	const struct host_address *address;
+	const char *name;  /* how the user named the host */
+	GHashTable *facts; /* key: the last value told */
+	GString *tools;
+	struct host *host; /* NULL: libvirt does not answer */
+	GPtrArray *findings;
+};
+
+static const char *fact(const struct visit *visit, const char *key)
+{
+	return g_hash_table_lookup(visit->facts, key);
+}
+
+static int64_t number_fact(const struct visit *visit, const char *key, int64_t fallback)
+{
+	const char *text = fact(visit, key);
+	return text ? g_ascii_strtoll(text, NULL, 10) : fallback;
+}
+
+static void note_facts(struct visit *visit, char *output)
+{
+	for (char *line = strtok(output, "\n"); line; line = strtok(NULL, "\n")) {
+		char *space = strchr(line, ' ');
+		if (!space)
+			continue;
+		*space = 0;
+		if (strcmp(line, "tool") == 0)
+			g_string_append_printf(visit->tools, "%s ", space + 1);
+		else
+			g_hash_table_replace(visit->facts, g_strdup(line), g_strdup(space + 1));
+	}
+}
+
+static bool look_over_shell(struct visit *visit)
+{
+	const char *watari = visit->shell && visit->shell->watari ? visit->shell->watari : "watari";
+	const char *const argv[] = { "sh", "-c", look_script, "sh", watari, NULL };
+	g_autofree char *output = NULL;
+	g_autoptr(GError) error = NULL;
+	if (!remote_run(visit->shell, visit->address, argv, SHELL_TIMEOUT_MS, &output, NULL,
+			&error)) {
+		g_autofree char *what = error_what(error);
+		check_add(visit->findings, "ssh", CHECK_REFUSE,
+			  _("Set up a key so that “ssh -o BatchMode=yes HOST true” works, or name "
+			    "another way with --rsh."),
+			  _("%s: no command can be run there: %s"), visit->name, what);
+		return false;
+	}
+	note_facts(visit, output);
+	if (visit->address->shell)
+		check_add(visit->findings, "ssh", CHECK_PASS, NULL, _("%s can be reached as %s"),
+			  visit->name, visit->address->shell);
+	return true;
+}
+
+/* ---- the questions, each with the shell's facts; those after libvirt may find no host ---- */
+
+static void ask_libvirt(struct visit *visit)
+{
+	if (!visit->host)
+		return; /* said already */
+	g_autofree char *version = host_format_version(visit->host->libvirt_version);
+	check_add(visit->findings, "libvirt", CHECK_PASS, NULL, _("libvirt %s, host “%s”, UUID %s"),
+		  version, visit->host->name, visit->host->uuid);
+}
+
+static void ask_qemu(struct visit *visit)
+{
+	if (!visit->host)
+		return;
+	g_autofree char *version = host_format_version(visit->host->qemu_version);
+	if (visit->host->qemu_version < 5000000)
+		check_add(visit->findings, "qemu", CHECK_WARN, _("Update QEMU there if you can."),
+			  _("QEMU %s is older than anything Watari is tested with"), version);
+	else
+		check_add(visit->findings, "qemu", CHECK_PASS, NULL,
+			  _("QEMU %s, run as user %d, group %d"), version, visit->host->qemu_uid,
+			  visit->host->qemu_gid);
+}
+
+/* How long all networks may be dark before libvirtd drops us and destroys the incoming VM. */
+static void ask_keepalive(struct visit *visit)
+{
+	int64_t interval = number_fact(visit, "keepalive_interval", 5);
+	int64_t count = number_fact(visit, "keepalive_count", 5);
+	if (!fact(visit, "conf-readable"))
+		check_add(visit->findings, "keepalive", CHECK_WARN,
+			  _("Run it as root there to know."),
+			  _("libvirt's keepalive setting (%s) cannot be read"),
+			  fact(visit, "conf") ? fact(visit, "conf") : "libvirtd.conf");
+	else if (interval <= 0)
+		check_add(visit->findings, "keepalive", CHECK_WARN,
+			  _("Remove keepalive_interval from libvirt's configuration there."),
+			  _("libvirt's keepalive is off: a dead client of libvirt's is never "
+			    "noticed"));
+	else if (interval * (count + 1) < 15)
+		check_add(visit->findings, "keepalive", CHECK_WARN,
+			  _("Raise keepalive_interval or keepalive_count in libvirt's "
+			    "configuration there."),
+			  _("libvirt drops a silent client after %d s: a network that is dark for "
+			    "longer ends a migration"),
+			  (int) (interval * (count + 1)));
+	else
+		check_add(visit->findings, "keepalive", CHECK_PASS, NULL,
+			  _("libvirt drops a silent client after %d s (keepalive %d s × %d)"),
+			  (int) (interval * (count + 1)), (int) interval, (int) count + 1);
+}
+
+static void ask_watari(struct visit *visit)
+{
+	const char *version = fact(visit, "watari");
+	const char *last = version ? strrchr(version, ' ') : NULL;
+	if (!version)
+		check_add(visit->findings, "watari", CHECK_REFUSE,
+			  _("Install watari there, or say where it is with --remote-watari."),
+			  _("there is no watari at %s"), visit->name);
+	else if (strcmp(last ? last + 1 : version, WATARI_VERSION) != 0)
+		check_add(visit->findings, "watari", CHECK_REFUSE,
+			  _("Install the same version on all hosts."),
+			  _("%s has %s, here it is %s"), visit->name, version, WATARI_VERSION);
+	else
+		check_add(visit->findings, "watari", CHECK_PASS, NULL, "%s", version);
+}
+
+/* May a process of UID and GID do what BIT (4 read, 2 write, 1 enter) says with "mode uid gid"? */
+static bool may(const char *text, int uid, int gid, unsigned bit)
+{
+	char *end = NULL;
+	unsigned mode = (unsigned) strtoul(text, &end, 8);
+	int owner = (int) strtol(end, &end, 10), group = (int) strtol(end, &end, 10);
+	if (uid == 0)
+		return true;
+	return mode >> (uid == owner ? 6 : gid == group ? 3 : 0) & bit;
+}
+
+static void ask_sockets(struct visit *visit)
+{
+	const char *directory = fact(visit, "run-libvirt");
+	if (!directory)
+		check_add(visit->findings, "sockets", CHECK_REFUSE, _("Is libvirt running there?"),
+			  _("%s has no directory /run/libvirt, where the sockets are made"),
+			  visit->name);
+	else if (number_fact(visit, "uid", 0) != 0)
+		check_add(visit->findings, "sockets", CHECK_REFUSE,
+			  _("Connect as root (root@HOST, or User root in ~/.ssh/config)."),
+			  _("watari would run there as an ordinary user and could not make sockets "
+			    "for QEMU"));
+	else if (visit->host && visit->host->qemu_uid > 0 &&
+		 !may(directory, visit->host->qemu_uid, visit->host->qemu_gid, 1))
+		check_add(visit->findings, "sockets", CHECK_REFUSE,
+			  _("Let it in: chmod o+x /run/libvirt."),
+			  _("QEMU's user (%d) may not enter /run/libvirt at %s"),
+			  visit->host->qemu_uid, visit->name);
+	else
+		check_add(visit->findings, "sockets", CHECK_PASS, NULL,
+			  _("sockets for QEMU can be made in /run/libvirt"));
+}
+
+/* Only post-copy needs it. */
+static void ask_userfaultfd(struct visit *visit)
+{
+	int uid = visit->host ? visit->host->qemu_uid : -1;
+	int gid = visit->host ? visit->host->qemu_gid : -1;
+	const char *device = fact(visit, "userfaultfd-device");
+	bool by_device = device && may(device, uid, gid, 2) && visit->host &&
+			 visit->host->qemu_version >= 8001000;
+	if (uid == 0 || number_fact(visit, "userfaultfd", 0) == 1 || by_device)
+		check_add(visit->findings, "userfaultfd", CHECK_PASS, NULL,
+			  _("post-copy is possible"));
+	else
+		check_add(visit->findings, "userfaultfd", CHECK_WARN,
+			  _("If you want post-copy: sysctl vm.unprivileged_userfaultfd=1 there."),
+			  _("QEMU's user may not use userfaultfd at %s: post-copy is not possible, "
+			    "everything else is"),
+			  visit->name);
+}
+
+static void ask_security(struct visit *visit)
+{
+	const char *model = visit->host ? visit->host->security_model : NULL;
+	bool apparmor = g_strcmp0(model, "apparmor") == 0,
+	     selinux = g_strcmp0(model, "selinux") == 0;
+	if (apparmor && number_fact(visit, "aa-helper", 0) == 0)
+		check_add(visit->findings, "security", CHECK_WARN,
+			  _("Allow it in /etc/apparmor.d/abstractions/libvirt-qemu: "
+			    "/run/libvirt/watari/** rw,"),
+			  _("AppArmor is on, and libvirt's helper there does not allow the "
+			    "incoming socket (/run/libvirt/**/*.tunnelmigrate.dest.VM)"));
+	else if (selinux)
+		check_add(visit->findings, "security", CHECK_WARN,
+			  _("If a migration is refused there, see ausearch -m avc -ts recent."),
+			  _("SELinux is %s: the sockets get the label svirt_socket_t"),
+			  number_fact(visit, "selinux", 0) ? _("enforcing") : _("permissive"));
+	else
+		check_add(visit->findings, "security", CHECK_PASS, NULL,
+			  apparmor ? _("AppArmor is on and allows the incoming socket")
+				   : _("libvirt confines QEMU with neither AppArmor nor SELinux"));
+}
+
+static void ask_ports(struct visit *visit)
+{
+	bool firewalld = g_strcmp0(fact(visit, "firewalld"), "running") == 0;
+	if (firewalld || number_fact(visit, "firewall", 0) > 0)
+		check_add(visit->findings, "ports", CHECK_WARN,
+			  firewalld ? _("Open a range for the other hosts (firewall-cmd "
+					"--add-port=49152-49215/tcp) and give --ports 49152-49215; "
+					"without it the link goes through ssh, slower.")
+				    : _("Open a range for the other hosts and give it with --ports "
+					"A-B; without it the link goes through ssh, slower."),
+			  _("a firewall at %s drops what is not allowed"), visit->name);
+	else
+		check_add(visit->findings, "ports", CHECK_PASS, NULL,
+			  _("no firewall was found that drops incoming connections"));
+}
+
+static void ask_memory(struct visit *visit)
+{
+	if (!visit->host)
+		return;
+	g_autofree char *text = unit_format_bytes(virNodeGetFreeMemory(visit->host->connection));
+	check_add(visit->findings, "memory", CHECK_PASS, NULL, _("%s of memory are free"), text);
+}
+
+/* Over ssh something must lead to libvirt's socket. */
+static void ask_tools(struct visit *visit)
+{
+	if (visit->address->shell && visit->tools->len == 0)
+		check_add(visit->findings, "libvirt", CHECK_REFUSE,
+			  _("Install libvirt's virt-ssh-helper there (part of libvirt-daemon), or "
+			    "netcat-openbsd."),
+			  _("%s has no virt-ssh-helper, nc or socat to reach libvirt with"),
+			  visit->name);
+}
+
+static void (*const questions[])(struct visit *) = {
+	ask_tools,   ask_libvirt,     ask_qemu,     ask_keepalive, ask_watari,
+	ask_sockets, ask_userfaultfd, ask_security, ask_ports,     ask_memory,
+};
+
+static void open_libvirt(struct visit *visit, struct guard *guard)
+{
+	g_autoptr(GError) error = NULL;
+	visit->host = host_open_guarded(guard, GUARD_SOURCE, visit->shell, visit->address, &error);
+	if (visit->host)
+		return;
+	g_autofree char *what = error_what(error), *next = error_next(error);
+	check_add(visit->findings, "libvirt", CHECK_REFUSE, next, "%s", what);
+}
+
+GPtrArray *doctor_run(const struct remote_shell *shell, const struct host_address *address,
+		      GError **error)
+{
+	struct guard *guard = guard_new(error);
+	if (!guard)
+		return NULL;
+	struct visit visit = {
+		.shell = shell,
+		.address = address,
+		.name = address->shell ? address->shell : g_get_host_name(),
+		.facts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free),
+		.tools = g_string_new(NULL),
+		.findings = check_new_findings(),
+	};
+	if (look_over_shell(&visit)) {
+		open_libvirt(&visit, guard);
+		for (unsigned i = 0; i < G_N_ELEMENTS(questions); i++)
+			questions[i](&visit);
+	}
+	host_free(visit.host);
+	guard_free(guard);
+	g_hash_table_unref(visit.facts);
+	g_string_free(visit.tools, TRUE);
+	return visit.findings;
+}

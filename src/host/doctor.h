@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What works at one host and what does not, for `watari doctor`: each finding with its next step.
+ */
+#pragma once
+#include "host/check.h"
+
+/* Look at HOST. Returns a GPtrArray of struct check_finding, in the order a person reads them; a
+ * host that cannot be reached at all gives findings too. NULL with *error only for faults of our
+ * own. Stable names: "ssh", "libvirt", "qemu", "keepalive", "watari", "sockets", "userfaultfd",
+ * "security", "ports", "memory". */
+GPtrArray *doctor_run(const struct remote_shell *shell, const struct host_address *address,
+		      GError **error);
