@@ -133,22 +133,25 @@ static void prepare_hello(struct link *link, struct pending *pending)
 	pending->out_length = wire_put_hello(pending->out, &hello);
 }
 
+static enum step judge_write(struct keeper *keeper, struct pending *pending, int result)
+{
+	if (result < 0)
+		note_problem(keeper->link, pending, channel_problem(pending->channel));
+	return result > 0 ? STEP_NEXT : result == 0 ? STEP_WAIT : STEP_DEAD;
+}
+
 static enum step step_say(struct keeper *keeper, struct pending *pending)
 {
 	if (!pending->out_length)
 		prepare_hello(keeper->link, pending);
 	while (pending->out_done < pending->out_length) {
 		int n = channel_write(pending->channel, pending->out + pending->out_done,
-				      pending->out_length - pending->out_done, false);
-		if (n == 0)
-			return STEP_WAIT;
-		if (n < 0) {
-			note_problem(keeper->link, pending, channel_problem(pending->channel));
-			return STEP_DEAD;
-		}
+				      pending->out_length - pending->out_done);
+		if (n <= 0)
+			return judge_write(keeper, pending, n);
 		pending->out_done += (size_t) n;
 	}
-	return STEP_NEXT;
+	return judge_write(keeper, pending, channel_flush(pending->channel));
 }
 
 /* The source chooses: the lane that was dialled or asked for, else one that is down. */

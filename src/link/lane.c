@@ -323,10 +323,6 @@ static void lane_sent(struct lane *lane)
 		pthread_mutex_unlock(&link->lock);
 		lane->out.frame = NULL;
 	}
-	if (lane->said_close && !lane->ended) {
-		channel_end(lane->channel);
-		lane->ended = true;
-	}
 }
 
 static void pay_cap(struct lane *lane, uint64_t bytes)
@@ -344,6 +340,17 @@ static uint64_t sent_bytes(const struct lane *lane)
 	return atomic_load_explicit(&lane->count.sent, memory_order_relaxed);
 }
 
+/* Give the socket what is gathered, and pay for it. */
+static void lane_flush(struct lane *lane)
+{
+	uint64_t before = sent_bytes(lane);
+	int flushed = channel_flush(lane->channel);
+	pay_cap(lane, sent_bytes(lane) - before);
+	if (flushed < 0)
+		lane_break_channel(lane);
+	lane->blocked = flushed == 0;
+}
+
 /* Write one piece of the message in hand. Returns the bytes of it that went. */
 static size_t write_piece(struct lane *lane)
 {
@@ -354,12 +361,14 @@ static size_t write_piece(struct lane *lane)
 	bool pieces = capped || !lane->link->config.plain;
 	size_t piece = pieces ? MIN(lane->out.left, RECORD_BYTES) : lane->out.left;
 	uint64_t before = sent_bytes(lane);
-	int n = channel_write(lane->channel, lane->out.at, piece, piece < lane->out.left);
+	int n = channel_write(lane->channel, lane->out.at, piece);
 	pay_cap(lane, sent_bytes(lane) - before);
 	if (n < 0)
 		lane_break_channel(lane);
 	if (n == 0)
 		lane->blocked = true;
+	if (n > 0 && (capped || channel_is_full(lane->channel)))
+		lane_flush(lane);
 	return n > 0 ? (size_t) n : 0;
 }
 
@@ -367,7 +376,7 @@ static size_t write_piece(struct lane *lane)
 static bool lane_write(struct lane *lane)
 {
 	size_t written = 0;
-	while (written < WRITE_BUDGET && !lane->broken && !lane->ended) {
+	while (written < WRITE_BUDGET && !lane->broken && !lane->blocked && !lane->ended) {
 		if (!lane->out.left && !lane_choose(lane))
 			break;
 		size_t n = write_piece(lane);
@@ -378,6 +387,13 @@ static bool lane_write(struct lane *lane)
 		written += n;
 		if (!lane->out.left)
 			lane_sent(lane);
+	}
+	/* Whatever kept us from writing more: nothing stays behind. */
+	if (!lane->broken && !lane->blocked && !lane->ended)
+		lane_flush(lane);
+	if (lane->said_close && !lane->out.left && !lane->blocked && !lane->ended) {
+		channel_end(lane->channel);
+		lane->ended = true;
 	}
 	return written > 0;
 }

@@ -15,8 +15,11 @@
 
 #define SUITE "TLS_AES_128_GCM_SHA256"
 #define GROUP "X25519"
-/* Ciphertext is taken from the socket in pieces of this size: some records at a time. */
-#define READ_BUFFER_BYTES (128 * 1024)
+/* Ciphertext goes to and comes from the socket some records at a time: the system call and the
+ * wake-up of the other end cost more than the copy inside the cache. (OpenSSL's own read-ahead
+ * moves all that is left in its buffer to align each record, so it is not used.) */
+#define BUFFER_BYTES (128 * 1024)
+#define FLUSH_BYTES (BUFFER_BYTES - 17 * 1024) /* no room for one more record */
 
 struct tls {
 	bool client, plain;
@@ -26,22 +29,27 @@ struct tls {
 	BIO_METHOD *method;
 };
 
+/* Ciphertext between TLS and the socket. */
+struct buffer {
+	size_t start, end;
+	uint8_t bytes[BUFFER_BYTES];
+};
+
 struct channel {
 	SSL *ssl; /* NULL: plain */
 	int fd;
 	short wants;
-	bool more; /* for the socket write below SSL_write */
 	uint64_t key_bytes;
 	struct channel_count *count;
+	struct buffer *out, *in; /* NULL: plain */
 	char problem[256];
 };
 
-/* ---- the socket below TLS: never SIGPIPE, bytes counted, MSG_MORE passed on ---- */
+/* ---- the socket below TLS: never SIGPIPE, bytes counted ---- */
 
 static ssize_t socket_send(struct channel *channel, const void *at, size_t length)
 {
-	int flags = MSG_NOSIGNAL | (channel->more ? MSG_MORE : 0);
-	ssize_t n = send(channel->fd, at, length, flags);
+	ssize_t n = send(channel->fd, at, length, MSG_NOSIGNAL);
 	if (n > 0 && channel->count)
 		atomic_fetch_add_explicit(&channel->count->sent, (uint64_t) n,
 					  memory_order_relaxed);
@@ -62,21 +70,57 @@ static bool would_block(ssize_t n)
 	return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
 }
 
+/* Give the socket what it takes. Returns > 0: all of it went; 0: would block; < 0: errno. */
+static int flush_out(struct channel *channel)
+{
+	struct buffer *out = channel->out;
+	while (out->start < out->end) {
+		ssize_t n = socket_send(channel, out->bytes + out->start, out->end - out->start);
+		if (would_block(n))
+			return 0;
+		if (n < 0)
+			return -1;
+		out->start += (size_t) n;
+	}
+	out->start = out->end = 0;
+	return 1;
+}
+
 static int bio_write(BIO *bio, const char *at, int length)
 {
+	struct channel *channel = BIO_get_data(bio);
+	struct buffer *out = channel->out;
 	BIO_clear_retry_flags(bio);
-	ssize_t n = socket_send(BIO_get_data(bio), at, (size_t) length);
-	if (would_block(n))
-		BIO_set_retry_write(bio);
+	if (out->end + (size_t) length > BUFFER_BYTES) {
+		int flushed = flush_out(channel);
+		if (flushed == 0)
+			BIO_set_retry_write(bio);
+		if (flushed <= 0)
+			return -1;
+	}
+	size_t n = MIN((size_t) length, BUFFER_BYTES - out->end);
+	memcpy(out->bytes + out->end, at, n);
+	out->end += n;
 	return (int) n;
 }
 
 static int bio_read(BIO *bio, char *at, int length)
 {
+	struct channel *channel = BIO_get_data(bio);
+	struct buffer *in = channel->in;
 	BIO_clear_retry_flags(bio);
-	ssize_t n = socket_receive(BIO_get_data(bio), at, (size_t) length);
-	if (would_block(n))
-		BIO_set_retry_read(bio);
+	if (in->start == in->end) {
+		ssize_t n = socket_receive(channel, in->bytes, BUFFER_BYTES);
+		if (would_block(n))
+			BIO_set_retry_read(bio);
+		if (n <= 0)
+			return (int) n;
+		in->start = 0;
+		in->end = (size_t) n;
+	}
+	size_t n = MIN((size_t) length, in->end - in->start);
+	memcpy(at, in->bytes + in->start, n);
+	in->start += n;
 	return (int) n;
 }
 
@@ -140,8 +184,6 @@ static bool set_up_context(SSL_CTX *context, bool client)
 	SSL_CTX_set_mode(context,
 			 SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_read_ahead(context, 1);
-	SSL_CTX_set_default_read_buffer_len(context, READ_BUFFER_BYTES);
 	/* Without the key the client would have to believe a certificate, and there is none that it
 	 * believes; the server would have to show one, and it has none. */
 	if (client)
@@ -198,6 +240,8 @@ struct channel *channel_new(struct tls *tls, int fd)
 	channel->wants = POLLIN;
 	if (tls->plain)
 		return channel;
+	channel->out = g_new0(struct buffer, 1);
+	channel->in = g_new0(struct buffer, 1);
 	channel->ssl = SSL_new(tls->context);
 	BIO *bio = BIO_new(tls->method);
 	if (!channel->ssl || !bio)
@@ -218,6 +262,8 @@ void channel_free(struct channel *channel)
 		return;
 	SSL_free(channel->ssl);
 	fd_clear(&channel->fd);
+	g_free(channel->out);
+	g_free(channel->in);
 	g_free(channel);
 }
 
@@ -232,6 +278,8 @@ static void describe(struct channel *channel, int saved_errno)
 	else
 		g_strlcpy(channel->problem, _("closed by the other side"),
 			  sizeof(channel->problem));
+	/* The next SSL_get_error() must not see it again. */
+	ERR_clear_error();
 }
 
 /* What an SSL_ function's RESULT means for the caller. */
@@ -272,19 +320,33 @@ static int judge_plain(struct channel *channel, ssize_t n, short wants)
 	return -1;
 }
 
+int channel_flush(struct channel *channel)
+{
+	if (!channel->ssl)
+		return 1;
+	int flushed = flush_out(channel);
+	if (flushed == 0)
+		channel->wants = POLLOUT;
+	if (flushed < 0)
+		describe(channel, errno);
+	return flushed;
+}
+
 int channel_handshake(struct channel *channel)
 {
 	if (!channel->ssl)
 		return 1;
-	ERR_clear_error();
 	errno = 0;
 	int result = SSL_do_handshake(channel->ssl);
-	return result > 0 ? result : judge(channel, result);
+	if (result <= 0)
+		result = judge(channel, result);
+	/* Also when it failed: the other side may be told why. */
+	int flushed = channel->out->end ? channel_flush(channel) : 1;
+	return result < 0 ? result : MIN(result, flushed);
 }
 
 int channel_read(struct channel *channel, void *at, size_t length)
 {
-	ERR_clear_error();
 	errno = 0;
 	length = MIN(length, INT32_MAX);
 	if (!channel->ssl)
@@ -293,12 +355,10 @@ int channel_read(struct channel *channel, void *at, size_t length)
 	return result > 0 ? result : judge(channel, result);
 }
 
-int channel_write(struct channel *channel, const void *at, size_t length, bool more)
+int channel_write(struct channel *channel, const void *at, size_t length)
 {
-	ERR_clear_error();
 	errno = 0;
 	length = MIN(length, INT32_MAX);
-	channel->more = more;
 	if (!channel->ssl)
 		return judge_plain(channel, socket_send(channel, at, length), POLLOUT);
 	int result = SSL_write(channel->ssl, at, (int) length);
@@ -310,18 +370,22 @@ int channel_write(struct channel *channel, const void *at, size_t length, bool m
 
 void channel_end(struct channel *channel)
 {
-	channel->more = false;
-	ERR_clear_error();
-	if (channel->ssl && SSL_is_init_finished(channel->ssl))
+	if (channel->ssl && SSL_is_init_finished(channel->ssl)) {
 		SSL_shutdown(channel->ssl);
+		flush_out(channel);
+	}
 	shutdown(channel->fd, SHUT_WR);
 }
 
 bool channel_update_keys(struct channel *channel)
 {
 	channel->key_bytes = 0;
-	ERR_clear_error();
 	return !channel->ssl || SSL_key_update(channel->ssl, SSL_KEY_UPDATE_REQUESTED);
+}
+
+bool channel_is_full(const struct channel *channel)
+{
+	return channel->out && channel->out->end > FLUSH_BYTES;
 }
 
 uint64_t channel_key_bytes(const struct channel *channel)

@@ -39,11 +39,14 @@ void channel_free(struct channel *channel);
 
 /* Each returns > 0: done, bytes moved; 0: would block, wait for channel_wants(); < 0: the channel
  * is broken or at its end, channel_problem() says why. A write that returned 0 must be repeated
- * with the same bytes (there may be more of them). */
+ * with the same bytes (there may be more of them). Written bytes gather in a buffer until it is
+ * full or flushed; handshake flushes by itself. */
 int channel_handshake(struct channel *channel);
 int channel_read(struct channel *channel, void *at, size_t length);
-/* MORE: more will be written at once, so the last segment may wait for it. */
-int channel_write(struct channel *channel, const void *at, size_t length, bool more);
+int channel_write(struct channel *channel, const void *at, size_t length);
+int channel_flush(struct channel *channel);
+/* The buffer takes no further record: flush. */
+bool channel_is_full(const struct channel *channel);
 /* Say good-bye in TLS and end our direction of the socket. Best effort. */
 void channel_end(struct channel *channel);
 /* Ask for new keys in both directions with the next write; between messages only. */

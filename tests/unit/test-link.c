@@ -1,187 +1,310 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The link, two of them in one process, over real sockets. */
+/* The link on a good day and on a bad network: order, identity, bounds, endings. */
 #include <string.h>
+#include <sys/resource.h>
 
-#include "base/clock.h"
-#include "base/error.h"
-#include "link/link.h"
-
-/* ---- two ends ---- */
-
-struct pair {
-	struct link *source, *destination;
-	uint16_t port;
-};
-
-static struct link_config make_config(bool source, unsigned connections)
-{
-	struct link_config config = {
-		.source = source,
-		.connections = connections,
-		.id = "0123456789abcdef0123456789abcdef",
-		.timeout_ms = 10000,
-	};
-	memset(config.key, 0x5a, sizeof(config.key));
-	return config;
-}
-
-static void connect_pair(struct pair *pair, bool source_listens)
-{
-	GError *error = NULL;
-	const char *const addresses[] = { "127.0.0.1", NULL };
-	struct link *listener = source_listens ? pair->source : pair->destination;
-	struct link *dialler = source_listens ? pair->destination : pair->source;
-	link_listen_tcp(listener, "127.0.0.1", 0, 0, &pair->port, &error);
-	g_assert_no_error(error);
-	link_connect_tcp(dialler, addresses, pair->port, &error);
-	g_assert_no_error(error);
-	g_assert_true(link_start(listener, &error));
-	g_assert_true(link_start(dialler, &error));
-}
-
-static void wait_pair(struct pair *pair)
-{
-	GError *error = NULL;
-	link_wait_up(pair->source, 5000, &error);
-	g_assert_no_error(error);
-	link_wait_up(pair->destination, 5000, &error);
-	g_assert_no_error(error);
-}
-
-static void start_pair(struct pair *pair, const struct link_config *source,
-		       const struct link_config *destination)
-{
-	GError *error = NULL;
-	pair->source = link_new(source, &error);
-	g_assert_no_error(error);
-	pair->destination = link_new(destination, &error);
-	g_assert_no_error(error);
-}
-
-static void stop_pair(struct pair *pair)
-{
-	g_clear_pointer(&pair->source, link_free);
-	g_clear_pointer(&pair->destination, link_free);
-}
-
-static void make_pair(struct pair *pair, unsigned connections)
-{
-	struct link_config source = make_config(true, connections);
-	struct link_config destination = make_config(false, connections);
-	start_pair(pair, &source, &destination);
-	connect_pair(pair, false);
-	wait_pair(pair);
-}
-
-/* ---- what travels: words that name their place in the stream ---- */
-
-static void fill(uint8_t *at, size_t length, uint64_t offset)
-{
-	for (size_t i = 0; i < length; i += 8) {
-		uint64_t word = (offset + i) * 0x9e3779b97f4a7c15ull;
-		memcpy(at + i, &word, MIN(8, length - i));
-	}
-}
-
-static bool check(const uint8_t *at, size_t length, uint64_t offset)
-{
-	uint8_t wanted[4096];
-	for (size_t i = 0; i < length; i += sizeof(wanted)) {
-		size_t n = MIN(sizeof(wanted), length - i);
-		fill(wanted, n, offset + i);
-		if (memcmp(at + i, wanted, n) != 0)
-			return false;
-	}
-	return true;
-}
-
-struct sender {
-	struct link *link;
-	enum link_stream stream;
-	uint64_t bytes;
-	uint32_t seed;
-	GThread *thread;
-};
-
-static size_t random_length(GRand *random)
-{
-	switch (g_rand_int_range(random, 0, 4)) {
-	case 0:
-		return (size_t) g_rand_int_range(random, 0, 100);
-	case 1:
-		return (size_t) g_rand_int_range(random, 0, 20000);
-	default:
-		return (size_t) g_rand_int_range(random, 1, LINK_PAYLOAD_MAX + 1);
-	}
-}
-
-static gpointer run_sender(gpointer argument)
-{
-	struct sender *sender = argument;
-	GRand *random = g_rand_new_with_seed(sender->seed);
-	uint64_t offset = 0;
-	GError *error = NULL;
-	for (uint32_t i = 0; offset < sender->bytes; i++) {
-		struct link_frame *frame = link_frame_begin(sender->link, sender->stream, &error);
-		g_assert_no_error(error);
-		frame->length = random_length(random);
-		frame->flags = i;
-		memset(frame->tag, (int) i, sizeof(frame->tag));
-		fill(frame->data, frame->length, offset);
-		offset += frame->length;
-		link_frame_commit(sender->link, sender->stream, frame);
-	}
-	g_rand_free(random);
-	link_finish(sender->link, sender->stream);
-	link_drain(sender->link, sender->stream, 20000, &error);
-	g_assert_no_error(error);
-	return NULL;
-}
-
-static void start_sender(struct sender *sender)
-{
-	sender->thread = g_thread_new("sender", run_sender, sender);
-}
-
-/* Take everything and check it; returns the bytes. */
-static uint64_t receive_all(struct link *link, enum link_stream stream)
-{
-	uint64_t offset = 0;
-	bool finished = false;
-	GError *error = NULL;
-	for (uint32_t i = 0;; i++) {
-		struct link_frame *frame = link_receive(link, stream, 20000, &finished, &error);
-		g_assert_no_error(error);
-		if (!frame)
-			break;
-		uint8_t tag[LINK_TAG_BYTES];
-		memset(tag, (int) i, sizeof(tag));
-		g_assert_cmpuint(frame->sequence, ==, i);
-		g_assert_cmpuint(frame->flags, ==, i);
-		g_assert_cmpmem(frame->tag, sizeof(tag), tag, sizeof(tag));
-		g_assert_true(check(frame->data, frame->length, offset));
-		offset += frame->length;
-		link_frame_done(link, stream, frame);
-	}
-	g_assert_true(finished);
-	return offset;
-}
+#include "link-pair.h"
 
 static void test_order(gconstpointer data)
 {
 	unsigned connections = GPOINTER_TO_UINT(data);
 	struct pair pair;
-	make_pair(&pair, connections);
-	struct sender sender = { .link = pair.source, .stream = LINK_MEMORY, .bytes = 300000000 };
-	start_sender(&sender);
-	g_assert_cmpuint(receive_all(pair.destination, LINK_MEMORY), >=, sender.bytes);
-	g_thread_join(sender.thread);
+	pair_make(&pair, connections);
+	struct sender there = { .link = pair.source, .stream = LINK_MEMORY, .bytes = 200000000 };
+	struct sender back = { .link = pair.destination, .stream = LINK_RETURN, .bytes = 3000000 };
+	sender_start(&there);
+	sender_start(&back);
+	talk_once(&pair, "in the middle of it");
+	g_assert_cmpuint(receive_all(pair.destination, LINK_MEMORY, 0), >=, there.bytes);
+	g_assert_cmpuint(receive_all(pair.source, LINK_RETURN, 0), >=, back.bytes);
+	sender_join(&there);
+	sender_join(&back);
 	struct link_stats stats;
 	link_get_stats(pair.source, &stats);
 	for (unsigned i = 0; i < connections; i++)
-		g_assert_cmpuint(stats.lane_sent[i], >, sender.bytes / connections / 10);
+		g_assert_cmpuint(stats.lane_sent[i], >, there.bytes / connections / 10);
+	g_assert_cmpuint(stats.wire_sent, >, there.bytes);
 	g_assert_cmpuint(stats.in_flight, ==, 0);
-	stop_pair(&pair);
+	g_assert_cmpuint(stats.resent_frames, ==, 0);
+	g_assert_cmpuint(stats.up, ==, connections);
+	g_assert_cmpint(stats.round_trip_us, >, 0);
+	pair_free(&pair);
+}
+
+static gpointer receive_return(gpointer pair)
+{
+	receive_all(((struct pair *) pair)->source, LINK_RETURN, 0);
+	return NULL;
+}
+
+static gpointer receive_memory(gpointer pair)
+{
+	receive_all(((struct pair *) pair)->destination, LINK_MEMORY, 0);
+	return NULL;
+}
+
+/* Lanes are cut at random, from either side, while the stream runs: not a byte is lost. */
+static gpointer run_cutter(gpointer argument)
+{
+	struct pair *pair = argument;
+	GRand *random = g_rand_new_with_seed(7);
+	for (int i = 0; i < 40; i++) {
+		g_usleep((gulong) g_rand_int_range(random, 1000, 60000));
+		struct link *end = g_rand_boolean(random) ? pair->source : pair->destination;
+		link_test_cut(end, (unsigned) g_rand_int_range(random, 0, 4));
+	}
+	g_rand_free(random);
+	return NULL;
+}
+
+static void test_cuts(gconstpointer data)
+{
+	unsigned connections = GPOINTER_TO_UINT(data);
+	struct pair pair;
+	struct link_stats stats;
+	pair_make(&pair, connections);
+	/* Slow enough that the cuts fall into it. */
+	link_set_bandwidth(pair.source, 100000000);
+	struct sender there = { .link = pair.source, .stream = LINK_MEMORY, .bytes = 200000000 };
+	struct sender back = { .link = pair.destination, .stream = LINK_RETURN, .bytes = 10000000 };
+	GThread *cutter = g_thread_new("cutter", run_cutter, &pair);
+	sender_start(&there);
+	sender_start(&back);
+	GThread *taker = g_thread_new("taker", receive_return, &pair);
+	g_assert_cmpuint(receive_all(pair.destination, LINK_MEMORY, 0), >=, there.bytes);
+	g_thread_join(taker);
+	sender_join(&there);
+	sender_join(&back);
+	g_thread_join(cutter);
+	link_get_stats(pair.source, &stats);
+	g_assert_cmpuint(stats.reconnects, >=, 3);
+	if (connections > 1)
+		g_assert_cmpuint(stats.resent_frames, >, 0);
+	g_test_message("%" G_GUINT64_FORMAT " reconnects, %" G_GUINT64_FORMAT " frames resent",
+		       stats.reconnects, stats.resent_frames);
+	WAIT_UNTIL((link_get_stats(pair.source, &stats), stats.up == connections));
+	pair_free(&pair);
+}
+
+/* New keys in mid-transfer, often, both sides asking. */
+static gpointer run_rekeyer(gpointer argument)
+{
+	struct pair *pair = argument;
+	for (int i = 0; i < 200; i++) {
+		link_test_update_keys(i % 3 ? pair->source : pair->destination);
+		g_usleep(2000);
+	}
+	return NULL;
+}
+
+static void test_update_keys(void)
+{
+	struct pair pair;
+	struct link_stats stats;
+	pair_make(&pair, 2);
+	link_set_bandwidth(pair.source, 400000000);
+	struct sender there = { .link = pair.source, .stream = LINK_MEMORY, .bytes = 160000000 };
+	GThread *rekeyer = g_thread_new("rekeyer", run_rekeyer, &pair);
+	sender_start(&there);
+	g_assert_cmpuint(receive_all(pair.destination, LINK_MEMORY, 0), >=, there.bytes);
+	sender_join(&there);
+	g_thread_join(rekeyer);
+	talk_once(&pair, "still understood");
+	link_get_stats(pair.source, &stats);
+	g_assert_cmpuint(stats.reconnects, ==, 0);
+	pair_free(&pair);
+}
+
+/* A consumer that does nothing: the sender stops at the window, and memory is bounded by it. */
+static uint64_t peak_kib(void)
+{
+	struct rusage usage;
+	getrusage(RUSAGE_SELF, &usage);
+	return (uint64_t) usage.ru_maxrss;
+}
+
+static gpointer run_watcher(gpointer argument)
+{
+	struct sender *sender = argument;
+	struct link_stats stats;
+	uint64_t largest = 0;
+	for (int i = 0; i < 300; i++) {
+		link_get_stats(sender->link, &stats);
+		largest = MAX(largest, stats.in_flight);
+		g_usleep(2000);
+	}
+	return GSIZE_TO_POINTER(largest);
+}
+
+static void test_slow_consumer(void)
+{
+	struct pair pair;
+	struct link_config source = pair_config(true, 2), destination = pair_config(false, 2);
+	source.window_max = 64 << 20;
+	destination.window_max = 4 << 20; /* the smaller one counts */
+	pair_new(&pair, &source, &destination);
+	pair_connect(&pair, true);
+	pair_wait(&pair);
+	uint64_t before_kib = peak_kib();
+	struct sender there = { .link = pair.source, .stream = LINK_MEMORY, .bytes = 20000000 };
+	sender_start(&there);
+	GThread *watcher = g_thread_new("watcher", run_watcher, &there);
+	g_usleep(100000); /* nobody takes anything */
+	talk_once(&pair, "talk does not wait behind data");
+	g_assert_cmpuint(receive_all(pair.destination, LINK_MEMORY, 3000), >=, there.bytes);
+	sender_join(&there);
+	uint64_t largest = GPOINTER_TO_SIZE(g_thread_join(watcher));
+	g_assert_cmpuint(largest, >, 500000); /* it did run full */
+	g_assert_cmpuint(largest, <=, 4 << 20);
+	/* Both ends are in this process: twice twice the window and some buffers. */
+	g_assert_cmpuint(peak_kib() - before_kib, <, 4 * 4096 + 16384);
+	pair_free(&pair);
+}
+
+/* The cap holds on the wire, over all lanes together. */
+static void test_bandwidth(void)
+{
+	struct pair pair;
+	struct link_stats before, after;
+	const uint64_t cap = 20000000;
+	pair_make(&pair, 2);
+	link_set_bandwidth(pair.source, cap);
+	struct sender there = { .link = pair.source, .stream = LINK_MEMORY, .bytes = 45000000 };
+	sender_start(&there);
+	GThread *taker = g_thread_new("taker", receive_memory, &pair);
+	g_usleep(100000);
+	int64_t before_us = clock_now_us();
+	link_get_stats(pair.source, &before);
+	g_usleep(1500000);
+	link_get_stats(pair.source, &after);
+	double seconds = (double) (clock_now_us() - before_us) / 1e6;
+	/* 66 bytes of headers for each 1448 of payload, see link.h */
+	double wire = (double) (after.wire_sent - before.wire_sent) * 1514 / 1448;
+	g_test_message("%.2f MB/s of %.2f", wire / seconds / 1e6, (double) cap / 1e6);
+	g_assert_cmpfloat(wire / seconds, <, (double) cap * 1.03);
+	g_assert_cmpfloat(wire / seconds, >, (double) cap * 0.93);
+	link_set_bandwidth(pair.source, 0);
+	sender_join(&there);
+	g_thread_join(taker);
+	pair_free(&pair);
+}
+
+static void test_endings(void)
+{
+	struct pair pair;
+	GError *error = NULL;
+	bool finished = true;
+	pair_make(&pair, 2);
+
+	/* Nothing there: not an error, not the end. */
+	g_assert_null(link_receive(pair.destination, LINK_MEMORY, 20, &finished, &error));
+	g_assert_no_error(error);
+	g_assert_false(finished);
+	/* This way it does not go. */
+	g_assert_null(link_frame_begin(pair.destination, LINK_MEMORY, &error));
+	g_assert_error(error, WATARI_ERROR, WATARI_ERROR_INTERNAL);
+	g_clear_error(&error);
+	/* A frame that is given back leaves no gap. */
+	struct link_frame *frame = link_frame_begin(pair.source, LINK_MEMORY, &error);
+	link_frame_cancel(pair.source, LINK_MEMORY, frame);
+	/* Not taken: not drained. */
+	frame = link_frame_begin(pair.source, LINK_MEMORY, &error);
+	frame->length = 3;
+	link_frame_commit(pair.source, LINK_MEMORY, frame);
+	g_assert_false(link_drain(pair.source, LINK_MEMORY, 50, &error));
+	g_clear_error(&error);
+	frame = link_receive(pair.destination, LINK_MEMORY, 1000, &finished, &error);
+	g_assert_nonnull(frame);
+	g_assert_cmpuint(frame->sequence, ==, 0);
+	link_frame_done(pair.destination, LINK_MEMORY, frame);
+	g_assert_true(link_drain(pair.source, LINK_MEMORY, 1000, &error));
+	/* The end is told once all is delivered, and stays told. */
+	link_finish(pair.source, LINK_MEMORY);
+	for (int i = 0; i < 2; i++) {
+		g_assert_null(link_receive(pair.destination, LINK_MEMORY, 1000, &finished, &error));
+		g_assert_no_error(error);
+		g_assert_true(finished);
+	}
+	g_assert_null(link_frame_begin(pair.source, LINK_MEMORY, &error));
+	g_clear_error(&error);
+
+	link_close(pair.source, "the VM said no");
+	g_assert_null(link_receive(pair.destination, LINK_TALK, 2000, &finished, &error));
+	g_assert_error(error, WATARI_ERROR, WATARI_ERROR_INTERNAL);
+	g_assert_nonnull(strstr(error->message, "the VM said no"));
+	g_clear_error(&error);
+	g_assert_null(link_receive(pair.source, LINK_TALK, 2000, &finished, &error));
+	g_assert_nonnull(error);
+	g_clear_error(&error);
+	/* What was finished before is still finished. */
+	g_assert_null(link_receive(pair.destination, LINK_MEMORY, 0, &finished, &error));
+	g_assert_true(finished);
+	pair_free(&pair);
+}
+
+/* close() returns everybody who waits. */
+static gpointer run_blocked_sender(gpointer argument)
+{
+	struct link *link = argument;
+	GError *error = NULL;
+	struct link_frame *frame;
+	while ((frame = link_frame_begin(link, LINK_MEMORY, &error))) {
+		frame->length = 100000;
+		link_frame_commit(link, LINK_MEMORY, frame);
+	}
+	g_assert_error(error, WATARI_ERROR, WATARI_ERROR_INTERNAL);
+	g_clear_error(&error);
+	return NULL;
+}
+
+static gpointer run_blocked_receiver(gpointer argument)
+{
+	bool finished;
+	GError *error = NULL;
+	g_assert_null(link_receive(argument, LINK_RETURN, -1, &finished, &error));
+	g_assert_false(finished);
+	g_assert_error(error, WATARI_ERROR, WATARI_ERROR_INTERNAL);
+	g_clear_error(&error);
+	return NULL;
+}
+
+static void test_close_wakes(void)
+{
+	struct pair pair;
+	pair_make(&pair, 2);
+	GThread *threads[] = {
+		g_thread_new("sender", run_blocked_sender, pair.source),
+		g_thread_new("receiver", run_blocked_receiver, pair.source),
+	};
+	g_usleep(50000);
+	int64_t before_ms = clock_now_ms();
+	link_close(pair.source, NULL);
+	for (size_t i = 0; i < G_N_ELEMENTS(threads); i++)
+		g_thread_join(threads[i]);
+	g_assert_cmpint(clock_now_ms() - before_ms, <, 500);
+	pair_free(&pair);
+	g_assert_cmpint(clock_now_ms() - before_ms, <, 2500);
+}
+
+static void test_nonsense(void)
+{
+	GError *error = NULL;
+	struct link_config config = pair_config(true, 0);
+	g_assert_null(link_new(&config, &error));
+	g_clear_error(&error);
+	config = pair_config(true, LINK_CONNECTIONS_MAX + 1);
+	g_assert_null(link_new(&config, &error));
+	g_clear_error(&error);
+	config = pair_config(true, 1);
+	memset(config.id, 'x', sizeof(config.id));
+	g_assert_null(link_new(&config, &error));
+	g_clear_error(&error);
+	config = pair_config(true, 1);
+	struct link *link = link_new(&config, &error);
+	g_assert_no_error(error);
+	g_assert_false(link_start(link, &error)); /* nowhere to connect */
+	g_clear_error(&error);
+	link_free(link);
 }
 
 int main(int argc, char **argv)
@@ -190,5 +313,14 @@ int main(int argc, char **argv)
 	g_test_add_data_func("/link/order/1", GUINT_TO_POINTER(1), test_order);
 	g_test_add_data_func("/link/order/2", GUINT_TO_POINTER(2), test_order);
 	g_test_add_data_func("/link/order/4", GUINT_TO_POINTER(4), test_order);
+	g_test_add_data_func("/link/cuts/1", GUINT_TO_POINTER(1), test_cuts);
+	g_test_add_data_func("/link/cuts/2", GUINT_TO_POINTER(2), test_cuts);
+	g_test_add_data_func("/link/cuts/4", GUINT_TO_POINTER(4), test_cuts);
+	g_test_add_func("/link/update-keys", test_update_keys);
+	g_test_add_func("/link/slow-consumer", test_slow_consumer);
+	g_test_add_func("/link/bandwidth", test_bandwidth);
+	g_test_add_func("/link/endings", test_endings);
+	g_test_add_func("/link/close-wakes", test_close_wakes);
+	g_test_add_func("/link/nonsense", test_nonsense);
 	return g_test_run();
 }
