@@ -21,6 +21,9 @@
 #define RECORD_BYTES 16384        /* of TLS: the cap is kept this finely */
 #define PING_INTERVAL_US 1000000
 #define DEAD_US (SOCKET_DEAD_MS * 1000ll)
+/* Through a pipe nobody sees acknowledgements, and the ssh below may hold seconds of a slow path;
+ * its breaks show as an end of file. */
+#define DEAD_PIPE_US 10000000
 /* A peer whose kernel answers but whose mover does not: stopped, or behind a very slow path. */
 #define DEAD_MOVER_US 15000000
 #define END_US 1000000  /* for the last words */
@@ -412,7 +415,8 @@ static void lane_check_alive(struct lane *lane, int64_t now_us)
 	if (!lane->ping_wanted_us || silent_us < DEAD_US)
 		return;
 	int64_t kernel_ms = socket_silence_ms(channel_fd(lane->channel));
-	if (silent_us > DEAD_MOVER_US || kernel_ms >= SOCKET_DEAD_MS || kernel_ms < 0)
+	bool dead = kernel_ms < 0 ? silent_us > DEAD_PIPE_US : kernel_ms >= SOCKET_DEAD_MS;
+	if (dead || silent_us > DEAD_MOVER_US)
 		lane_break(lane, _("connection lost"), _("the other side is silent"));
 }
 
