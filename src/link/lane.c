@@ -95,19 +95,17 @@ static void handle_ping(struct lane *lane, const struct wire_message *message)
 	lane->pong_time = message->sequence;
 }
 
-/* The kernel's minimum is better where there is one: it has no queue of ours in it. */
+/* The smallest counts for as long as the connection lives: most pings stand behind data, and what
+ * they measure then is our own queue. The first one of a connection goes before any data. */
 static void handle_pong(struct lane *lane, const struct wire_message *message)
 {
 	struct link *link = lane->link;
 	int64_t took_us = clock_now_us() - (int64_t) message->sequence;
-	int64_t kernel_us = socket_round_trip_us(channel_fd(lane->channel));
 	if (!lane->ping_wanted_us || took_us < 0)
 		return;
 	lane->ping_wanted_us = 0;
 	pthread_mutex_lock(&link->lock);
-	if (kernel_us > 0)
-		lane->round_trip_us = kernel_us;
-	else if (!lane->round_trip_us || took_us < lane->round_trip_us)
+	if (!lane->round_trip_us || took_us < lane->round_trip_us)
 		lane->round_trip_us = MAX(took_us, 1);
 	pthread_mutex_unlock(&link->lock);
 }

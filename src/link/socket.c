@@ -202,14 +202,6 @@ static bool get_info(int fd, struct tcp_info *info)
 	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &length) == 0;
 }
 
-int64_t socket_round_trip_us(int fd)
-{
-	struct tcp_info info;
-	if (!get_info(fd, &info) || info.tcpi_min_rtt == UINT32_MAX)
-		return 0;
-	return info.tcpi_min_rtt;
-}
-
 int64_t socket_silence_ms(int fd)
 {
 	struct tcp_info info;

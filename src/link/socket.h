@@ -34,7 +34,5 @@ int socket_dial(const struct socket_source *source);
 int socket_accept(const struct socket_source *source);
 /* What the lanes want of a socket: no delay, little unsent, an early end of dead ones. */
 void socket_tune(int fd, bool is_unix);
-/* The kernel's smallest round trip, 0: unknown. */
-int64_t socket_round_trip_us(int fd);
 /* Since when the peer's kernel has acknowledged nothing, -1: unknown. */
 int64_t socket_silence_ms(int fd);

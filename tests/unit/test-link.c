@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The link on a good day and on a bad network: order, identity, bounds, endings. */
 #include <string.h>
-#include <sys/resource.h>
+#include <unistd.h>
 
 #include "link-pair.h"
 
@@ -116,24 +116,30 @@ static void test_update_keys(void)
 }
 
 /* A consumer that does nothing: the sender stops at the window, and memory is bounded by it. */
-static uint64_t peak_kib(void)
+static uint64_t rss_bytes(void)
 {
-	struct rusage usage;
-	getrusage(RUSAGE_SELF, &usage);
-	return (uint64_t) usage.ru_maxrss;
+	g_autofree char *text = NULL;
+	g_assert_true(g_file_get_contents("/proc/self/statm", &text, NULL, NULL));
+	char *resident = strchr(text, ' ');
+	return g_ascii_strtoull(resident, NULL, 10) * (uint64_t) getpagesize();
 }
+
+struct watcher {
+	struct link *link;
+	uint64_t in_flight, rss; /* the largest seen */
+};
 
 static gpointer run_watcher(gpointer argument)
 {
-	struct sender *sender = argument;
+	struct watcher *watcher = argument;
 	struct link_stats stats;
-	uint64_t largest = 0;
 	for (int i = 0; i < 300; i++) {
-		link_get_stats(sender->link, &stats);
-		largest = MAX(largest, stats.in_flight);
+		link_get_stats(watcher->link, &stats);
+		watcher->in_flight = MAX(watcher->in_flight, stats.in_flight);
+		watcher->rss = MAX(watcher->rss, rss_bytes());
 		g_usleep(2000);
 	}
-	return GSIZE_TO_POINTER(largest);
+	return NULL;
 }
 
 static void test_slow_consumer(void)
@@ -145,44 +151,58 @@ static void test_slow_consumer(void)
 	pair_new(&pair, &source, &destination);
 	pair_connect(&pair, true);
 	pair_wait(&pair);
-	uint64_t before_kib = peak_kib();
+	struct watcher watcher = { .link = pair.source };
+	uint64_t before = rss_bytes();
 	struct sender there = { .link = pair.source, .stream = LINK_MEMORY, .bytes = 20000000 };
 	sender_start(&there);
-	GThread *watcher = g_thread_new("watcher", run_watcher, &there);
+	GThread *watching = g_thread_new("watcher", run_watcher, &watcher);
 	g_usleep(100000); /* nobody takes anything */
 	talk_once(&pair, "talk does not wait behind data");
 	g_assert_cmpuint(receive_all(pair.destination, LINK_MEMORY, 3000), >=, there.bytes);
 	sender_join(&there);
-	uint64_t largest = GPOINTER_TO_SIZE(g_thread_join(watcher));
-	g_assert_cmpuint(largest, >, 500000); /* it did run full */
-	g_assert_cmpuint(largest, <=, 4 << 20);
-	/* Both ends are in this process: twice twice the window and some buffers. */
-	g_assert_cmpuint(peak_kib() - before_kib, <, 4 * 4096 + 16384);
+	g_thread_join(watching);
+	g_assert_cmpuint(watcher.in_flight, >, 500000); /* it did run full */
+	g_assert_cmpuint(watcher.in_flight, <=, 4 << 20);
+	/* Both ends are in this process: twice twice the window, and some buffers. */
+	g_assert_cmpuint(watcher.rss - before, <, (4 * 4 + 16) << 20);
 	pair_free(&pair);
 }
 
-/* The cap holds on the wire, over all lanes together. */
+/* Bytes a second on the wire: 66 bytes of headers for each 1448 of payload, see link.h. */
+static double measure_wire(struct link *link, gulong for_us)
+{
+	struct link_stats before, after;
+	int64_t before_us = clock_now_us();
+	link_get_stats(link, &before);
+	g_usleep(for_us);
+	link_get_stats(link, &after);
+	double seconds = (double) (clock_now_us() - before_us) / 1e6;
+	return (double) (after.wire_sent - before.wire_sent) * 1514 / 1448 / seconds;
+}
+
+/* The cap holds on the wire, over all lanes together, and is used. */
 static void test_bandwidth(void)
 {
 	struct pair pair;
-	struct link_stats before, after;
-	const uint64_t cap = 20000000;
+	const double cap = 20e6;
+	double rate = 0;
 	pair_make(&pair, 2);
-	link_set_bandwidth(pair.source, cap);
-	struct sender there = { .link = pair.source, .stream = LINK_MEMORY, .bytes = 45000000 };
+	link_set_bandwidth(pair.source, (uint64_t) cap);
+	struct sender there = { .link = pair.source, .stream = LINK_MEMORY, .bytes = 120000000 };
 	sender_start(&there);
 	GThread *taker = g_thread_new("taker", receive_memory, &pair);
 	g_usleep(100000);
-	int64_t before_us = clock_now_us();
-	link_get_stats(pair.source, &before);
-	g_usleep(1500000);
-	link_get_stats(pair.source, &after);
-	double seconds = (double) (clock_now_us() - before_us) / 1e6;
-	/* 66 bytes of headers for each 1448 of payload, see link.h */
-	double wire = (double) (after.wire_sent - before.wire_sent) * 1514 / 1448;
-	g_test_message("%.2f MB/s of %.2f", wire / seconds / 1e6, (double) cap / 1e6);
-	g_assert_cmpfloat(wire / seconds, <, (double) cap * 1.03);
-	g_assert_cmpfloat(wire / seconds, >, (double) cap * 0.93);
+	/* A busy machine may keep it below; nothing may lift it above. */
+	for (int i = 0; i < 3 && rate < cap * 0.95; i++) {
+		rate = measure_wire(pair.source, 1500000);
+		g_test_message("%.2f MB/s of %.2f", rate / 1e6, cap / 1e6);
+		g_assert_cmpfloat(rate, <, cap * 1.03);
+	}
+	g_assert_cmpfloat(rate, >, cap * 0.95);
+	/* A change counts at once, in both directions. */
+	link_set_bandwidth(pair.source, (uint64_t) cap / 4);
+	g_usleep(50000);
+	g_assert_cmpfloat(measure_wire(pair.source, 400000), <, cap / 4 * 1.05);
 	link_set_bandwidth(pair.source, 0);
 	sender_join(&there);
 	g_thread_join(taker);
