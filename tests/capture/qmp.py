@@ -46,7 +46,13 @@ class Qemu:
 
     def do(self, verb, **arguments):
         names = {key.replace("_", "-"): value for key, value in arguments.items()}
-        self.socket.sendall(json.dumps({"execute": verb, "arguments": names}).encode() + b"\n")
+        try:
+            self.socket.sendall(json.dumps({"execute": verb, "arguments": names}).encode() + b"\n")
+            return self._answer(verb)
+        except OSError as error:
+            raise QmpError(f"{self.name}: {error}: {open(self.log.name).read().strip()}") from error
+
+    def _answer(self, verb):
         while True:
             line = self.reader.readline()
             if not line:
