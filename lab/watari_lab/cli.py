@@ -37,8 +37,8 @@ examples:
 
 def _host_list(text: str, hosts: list[HostSpec]) -> list[HostSpec]:
     by_name = {host.name: host for host in hosts}
-    if text == "all":
-        return hosts
+    if text in ("all", "none"):
+        return hosts if text == "all" else []
     chosen = []
     for name in filter(None, text.split(",")):
         if name not in by_name:
@@ -56,7 +56,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _specs(options: argparse.Namespace) -> list[HostSpec]:
     hosts = [HostSpec(name) for name in options.hosts.split(",")]
-    for host in _host_list(options.unprivileged, hosts):
+    for host in _host_list(options.unprivileged or hosts[-1].name, hosts):
         host.unprivileged = True
     for name, release in options.release:
         _host_list(name, hosts)[0].release = release
@@ -203,9 +203,8 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
     add("--hosts", default="hosta,hostb", help="names of the hosts (default: %(default)s)")
     add(
         "--unprivileged",
-        metavar="HOST[,HOST]|all",
-        default="",
-        help="hosts that run QEMU as Debian ships it, as its own user (default: none)",
+        metavar="HOST[,HOST]|all|none",
+        help="hosts that run QEMU as Debian ships it, as its own user (default: the last one)",
     )
     add(
         "--release",
@@ -339,5 +338,8 @@ def main() -> int:
     except (LabError, CommandError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
+        return 141
     except KeyboardInterrupt:
         return 130

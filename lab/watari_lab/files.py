@@ -103,3 +103,38 @@ def write(root: str, plan: NodePlan, nodes: list[NodePlan], keys: str) -> None:
     _write_ssh(root, plan, nodes, keys)
     if plan.is_host:
         _write_libvirt(root, plan)
+
+
+# ---- what libvirt found out about QEMU ----
+#
+# Asking QEMU takes libvirtd seconds of CPU. It keeps the answers in files and checks by itself
+# (binaries, kernel, CPU) whether they still hold, so they may outlive a lab.
+
+_CAPABILITIES = "/var/cache/libvirt/qemu/capabilities"
+
+
+def _capability_store(plan: NodePlan, cache: str) -> str:
+    user = "libvirt-qemu" if plan.unprivileged else "root"
+    return f"{cache}/capabilities/{plan.release or 'machine'}-{user}"
+
+
+def recall_capabilities(root: str, plan: NodePlan, cache: str) -> None:
+    store = _capability_store(plan, cache)
+    if not plan.is_host or not os.path.isdir(store):
+        return
+    os.makedirs(root + _CAPABILITIES)
+    for name in filter(lambda name: name.endswith(".xml"), os.listdir(store)):
+        _copy(f"{store}/{name}", f"{root}{_CAPABILITIES}/{name}", 0o600)
+
+
+def keep_capabilities(root: str, plan: NodePlan, cache: str) -> None:
+    store = _capability_store(plan, cache)
+    os.makedirs(store, exist_ok=True)
+    try:
+        for name in os.listdir(root + _CAPABILITIES):
+            with open(f"{root}{_CAPABILITIES}/{name}", encoding="utf-8") as file:
+                text = file.read()
+            if name.endswith(".xml"):
+                kernel.write_text(f"{store}/{name}", text, 0o600)
+    except FileNotFoundError:
+        pass  # this libvirt keeps them elsewhere: the next lab asks again

@@ -68,7 +68,7 @@ def make_device(path: str, machine_path: str, mode: int, gid: int = 0) -> None:
 def write_text(path: str, text: str, mode: int = 0o644) -> None:
     """Write a whole file, replacing whatever had its name (even a running program)."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f"{path}.new"
+    temporary = f"{path}.{os.urandom(6).hex()}"
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
     os.chmod(temporary, mode)

@@ -22,6 +22,7 @@ def _setup(job: dict) -> None:
     socket.sethostname(plan.name)
     path = root.build(plan.name, job["lower"], job["cache"], job["binds"])
     files.write(path, plan, nodes, root.LAB_DIR + "/" + files.KEY_DIR)
+    files.recall_capabilities(path, plan, job["cache"])
     kernel.pivot_root(path)
     # Bridged frames must not take a detour through the IP firewall, and there is no IPv6 here.
     for table in ("ip", "ip6", "arp"):

@@ -116,12 +116,13 @@ class Supervisor:
         self.switch.plug(plan, pid)
 
     def _start_libvirtds(self) -> None:
-        """All at once, since each needs seconds to ask QEMU what it can do."""
+        """All at once, since each may need seconds to ask QEMU what it can do."""
         hosts = [node for node in self.nodes.values() if node.plan.is_host]
         for node in hosts:
             node.run(["libvirtd", "-d", "-p", daemons.LIBVIRTD_PID_FILE])
         for node in hosts:
             daemons.wait_libvirtd(node.run)
+            files.keep_capabilities(f"/proc/{node.pid}/root", node.plan, self.job["cache"])
 
     # ---- requests ----
 

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the lab's own tests share: the way to the package, and the traces a lab could leave."""
+
+import os
+import pathlib
+import sys
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+if str(TOP / "lab") not in sys.path:
+    sys.path.insert(0, str(TOP / "lab"))
+
+NAMESPACES = ("net", "mnt", "pid", "uts", "ipc")
+# Where a careless lab would leave files. Others may be busy elsewhere on the machine.
+PLACES = ("/", "/run", "/etc", "/dev", "/mnt", "/root/.ssh", "/var/lib/libvirt", "/var/log/libvirt")
+
+
+def pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def namespaces_of(pid: int) -> set[str]:
+    found = set()
+    for kind in NAMESPACES:
+        try:
+            found.add(os.readlink(f"/proc/{pid}/ns/{kind}"))
+        except OSError:
+            pass
+    return found
+
+
+def start_time(pid: int) -> str:
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    except OSError:
+        return ""
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+class LabTrace:
+    """Every process and namespace that hangs on a lab's supervisor now."""
+
+    def __init__(self, supervisor: int) -> None:
+        self.processes: dict[int, str] = {}
+        self.namespaces: set[str] = set()
+        todo = [supervisor]
+        while todo:
+            pid = todo.pop()
+            self.processes[pid] = start_time(pid)
+            self.namespaces |= namespaces_of(pid)
+            todo += children(pid)
+        self.namespaces -= namespaces_of(os.getpid())
+
+    def left(self) -> list[str]:
+        """What of it is still there."""
+        found = []
+        for pid in pids():
+            if self.processes.get(pid, "-") == start_time(pid):
+                found.append(f"process {pid}")
+            for namespace in namespaces_of(pid) & self.namespaces:
+                found.append(f"{namespace} (of process {pid})")
+        return found
+
+    def wait_gone(self, seconds: float = 15.0) -> list[str]:
+        deadline = time.monotonic() + seconds
+        while (left := self.left()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return left
+
+
+def machine() -> dict[str, object]:
+    """What everybody on the machine would see of a careless lab."""
+    state: dict[str, object] = {
+        "mounts": pathlib.Path("/proc/self/mountinfo").read_text().splitlines(),
+        "interfaces": sorted(os.listdir("/sys/class/net")),
+        "cgroups": sorted(path for path, _, _ in os.walk("/sys/fs/cgroup") if "libvirt" in path or "machine" in path),
+    }
+    for place in PLACES:
+        state[place] = sorted(os.listdir(place)) if os.path.isdir(place) else None
+    return state
