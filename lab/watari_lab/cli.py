@@ -124,7 +124,10 @@ def _status(options: argparse.Namespace) -> int:
     if not names:
         print("no lab is up")
     for name in names:
-        _print_status(Lab.attach(name))
+        try:
+            _print_status(Lab.attach(name))
+        except LabError as error:  # it comes or goes just now
+            print(f"lab {name}: {error}")
     return 0
 
 

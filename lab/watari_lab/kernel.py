@@ -76,9 +76,10 @@ def write_text(path: str, text: str, mode: int = 0o644) -> None:
 
 
 def set_sysctl(name: str, value: str) -> bool:
+    """False when this kernel has no such setting. (Bytes: a node may have no codecs any more.)"""
     try:
-        with open("/proc/sys/" + name.replace(".", "/"), "w", encoding="ascii") as file:
-            file.write(value)
+        with open("/proc/sys/" + name.replace(".", "/"), "wb") as file:
+            file.write(value.encode())
     except OSError:
         return False
     return True

@@ -4,6 +4,7 @@
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -123,7 +124,8 @@ class Lab:
             os.close(hear)
         if answer != "ready":
             self._process.kill()
-            self._process.wait()
+            listener.close()
+            self._wait_gone()
             raise LabError(f"lab {self.name!r} could not be raised: {answer.removeprefix('error ')}")
 
     @staticmethod
@@ -158,7 +160,7 @@ class Lab:
         return lab
 
     def down(self) -> None:
-        """Put the lab down and wait until its processes are gone. Never fails on a dead lab."""
+        """Put the lab down and wait until it is gone. Does nothing to a lab that has ended."""
         try:
             supervisor = os.pidfd_open(self.pid) if self.pid else None
         except ProcessLookupError:
@@ -166,19 +168,54 @@ class Lab:
         try:
             wire.ask(self.name, {"op": "down"})
         except LabError:
-            if self._process is not None:
-                self._process.kill()
+            self._kill(supervisor)
         if supervisor is not None:
-            select.select([supervisor], [], [], _DOWN_TIMEOUT)
+            if not select.select([supervisor], [], [], _DOWN_TIMEOUT)[0]:
+                self._kill(supervisor)
             os.close(supervisor)
-        if self._process is not None:
-            self._process.wait(_DOWN_TIMEOUT)
-            self._process = None
-        deadline = time.monotonic() + _DOWN_TIMEOUT
-        while self.name in wire.lab_names() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        self._wait_gone()
         self.nodes = {}
         self.pid = 0
+
+    def _kill(self, supervisor: int | None) -> None:
+        if supervisor is not None:
+            try:
+                signal.pidfd_send_signal(supervisor, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        if self._process is not None:
+            self._process.kill()
+
+    def _wait_gone(self) -> None:
+        """The supervisor has ended or was killed; the kernel may need a moment for the rest."""
+        deadline = time.monotonic() + _DOWN_TIMEOUT
+        if self._process is not None:
+            try:
+                self._process.wait(_DOWN_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                raise LabError(f"lab {self.name!r} does not end: {self._stuck()}") from None
+            self._process = None
+        while self.name in wire.lab_names():
+            if time.monotonic() > deadline:
+                raise LabError(f"lab {self.name!r} does not end: {self._stuck()}")
+            time.sleep(0.01)
+
+    def _stuck(self) -> str:
+        """Where the supervisor and its children hang, for the person who has to find out."""
+        lines = []
+        todo = [self.pid]
+        while todo:
+            pid = todo.pop()
+            try:
+                with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+                    state = file.read().rsplit(")", 1)[1].split()[0]
+                with open(f"/proc/{pid}/wchan", encoding="utf-8") as file:
+                    lines.append(f"process {pid} state {state} in {file.read()}")
+                with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
+                    todo += [int(word) for word in file.read().split()]
+            except OSError:
+                continue
+        return "; ".join(lines) or "no process found"
 
     def __enter__(self) -> "Lab":
         return self if self.pid else self.up()

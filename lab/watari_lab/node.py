@@ -38,8 +38,8 @@ class Node:
         cwd: str | None = None,
         **options: typing.Any,
     ) -> process.NodeProcess:
-        """Start a command inside; options as for subprocess.Popen. Its signals reach the command,
-        and it is killed when the calling process dies."""
+        """Start a command inside; options as for subprocess.Popen. Its signals reach the command;
+        it ends with the lab at the latest."""
         argv = [str(word) for word in argv]
         return process.NodeProcess(
             process.enter_argv(self.pid, argv, cwd),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands inside a node: entered with nsenter, killed with whoever started them.
+"""Commands inside a node: entered with nsenter, signalled as if there were no nsenter.
 
 nsenter has to fork to get into a PID namespace, so the process we start is a parent that waits and
 the command is its child. Signals meant for the command go to that child, and the child asks the
-kernel to be killed when the parent dies, so no command outlives the test that started it.
+kernel to be killed when the parent dies. What is left of a test that was killed ends with its lab.
 """
 
 import os

@@ -72,6 +72,8 @@ def ask(lab: str, message: dict, timeout: float = 60.0) -> tuple[dict, dict[str,
             connection.connect(socket_name(lab))
         except OSError as error:
             known = ", ".join(lab_names()) or "none"
+            if lab in lab_names():
+                raise LabError(f"lab {lab!r} is still being raised: try again in a moment") from None
             raise LabError(
                 f"lab {lab!r} does not answer ({error.strerror}); labs that are up: {known}"
             ) from None

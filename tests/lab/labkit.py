@@ -36,6 +36,15 @@ def start_time(pid: int) -> str:
         return ""
 
 
+def is_our_zombie(pid: int) -> bool:
+    """A child of the test itself that has ended and was not waited for yet."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return False
+    return fields[0] == "Z" and int(fields[1]) == os.getpid()
+
+
 def children(pid: int) -> list[int]:
     try:
         return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -56,12 +65,15 @@ class LabTrace:
             self.namespaces |= namespaces_of(pid)
             todo += children(pid)
         self.namespaces -= namespaces_of(os.getpid())
+        for pid in pids():  # commands that somebody outside started inside
+            if namespaces_of(pid) & self.namespaces:
+                self.processes[pid] = start_time(pid)
 
     def left(self) -> list[str]:
         """What of it is still there."""
         found = []
         for pid in pids():
-            if self.processes.get(pid, "-") == start_time(pid):
+            if self.processes.get(pid, "-") == start_time(pid) and not is_our_zombie(pid):
                 found.append(f"process {pid}")
             for namespace in namespaces_of(pid) & self.namespaces:
                 found.append(f"{namespace} (of process {pid})")

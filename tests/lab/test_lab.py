@@ -82,23 +82,26 @@ class NothingStays(unittest.TestCase):
         """Two labs at once: kill -9 the raiser of one, put the other down by hand."""
         first, second = PREFIX + "a", PREFIX + "b"
         raiser, supervisor = start_raiser(first)
-        with raiser:
-            run_lab("--lab", second, "up")
-            other = Lab.attach(second)
-            other.link(delay_ms=2)
-            traces = LabTrace(supervisor), LabTrace(other.pid)
-            programs = ("libvirtd", "sshd", "packet-delay")
-            self.assert_premise(traces[0], (*programs, "qemu-system", "sleep"))
-            self.assert_premise(traces[1], programs)
-            self.assertLessEqual({first, second}, set(list_labs()))
-            raiser.kill()
-            raiser.wait()
-            self.assert_gone(first, traces[0])
-            # The other one is as well as before.
-            self.assertEqual(other.admin.run(["ssh", "hostb", "hostname"]).stdout, "hostb\n")
-            self.assertEqual(traces[1].left()[:1] != [], True)
-            run_lab("--lab", second, "down")
-            self.assert_gone(second, traces[1])
+        self.addCleanup(raiser.wait)
+        self.addCleanup(raiser.kill)
+        run_lab("--lab", second, "up")
+        other = Lab.attach(second)
+        self.addCleanup(other.down)
+        other.link(delay_ms=2)
+        traces = LabTrace(supervisor), LabTrace(other.pid)
+        programs = ("libvirtd", "sshd", "packet-delay")
+        self.assert_premise(traces[0], (*programs, "qemu-system", "sleep"))
+        self.assert_premise(traces[1], programs)
+        self.assertLessEqual({first, second}, set(list_labs()))
+        raiser.kill()
+        raiser.wait()
+        raiser.stdout.close()
+        self.assert_gone(first, traces[0])
+        # The other one is as well as before.
+        self.assertEqual(other.admin.run(["ssh", "hostb", "hostname"]).stdout, "hostb\n")
+        self.assertNotEqual(traces[1].left(), [])
+        run_lab("--lab", second, "down")
+        self.assert_gone(second, traces[1])
         self.assertEqual(machine(), self.before)
 
     def test_supervisor_killed(self) -> None:
