@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The build trees that the tests use."""
 import os
+import shutil
 import subprocess
 import time
 
@@ -34,9 +35,17 @@ def build(tally, name, targets=()):
     tree = TOP / name
     started = time.monotonic()
     status, output = 0, ''
-    if not (tree / 'build.ninja').exists():
+    if name == 'build-asan' and "'faults'" in (TOP / 'meson_options.txt').read_text():
+        arguments = [*arguments, '-Dfaults=true']
+    note = tree / 'tests-run-arguments'  # so that a tree made with others is made again
+    usable = note.exists() and note.read_text() == str(arguments) or name == 'build'  # "make" made that one
+    if not (tree / 'build.ninja').exists() or not usable:
+        if name != 'build':
+            shutil.rmtree(tree, ignore_errors=True)
         status, output = run_command(['meson', 'setup', *arguments, str(tree)],
                                      env={**os.environ, 'CC': compiler})
+        if status == 0:
+            note.write_text(str(arguments))
     if status == 0:
         status, output = run_command(['ninja', '-C', str(tree), *targets])
     if status:

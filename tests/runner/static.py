@@ -133,7 +133,7 @@ def check_readme_commands(names):
         for target in MAKE_TARGET.findall(code):
             if target not in targets:
                 yield f'{name}: "make {target}": no such target'
-        for path in re.findall(r'(?<![\w/.-])((?:tools|lab|bench|tests)/[a-z_-]+)(?=[\s`])', code):
+        for path in re.findall(r'(?<![\w/.-])((?:tools|lab|bench|tests|src)/[a-z_/-]+(?:\.[a-z]+)?)(?=[\s`])', code):
             if not (TOP / path).exists():
                 yield f'{name}: {path}: no such file'
         for target in LINK.findall(text):
