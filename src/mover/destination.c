@@ -12,6 +12,7 @@
 #include "stream/return_path.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <sys/socket.h>
 
 #define CONNECT_WAIT_MS \
@@ -57,7 +58,7 @@ static bool emit_frame(struct emitter *emitter, struct link_frame *frame)
 	tag_compute(emitter->tags, frame->data, frame->length, tag);
 	if (!tag_equal(tag, frame->tag)) {
 		run_refuse(run, "verify",
-			   _("frame %" G_GUINT64_FORMAT
+			   _("frame %" PRIu64
 			     " differs from what the source sent (wrong after decoding)"),
 			   frame->sequence);
 		return false;

@@ -19,7 +19,8 @@ static bool failed(GError **error, const char *what, const char *path)
 	int code = errno;
 	return error_set(error, WATARI_ERROR_INTERNAL,
 			 code == EACCES || code == EPERM ? _("Run the mover as root.") : NULL,
-			 "%s %s: %s", what, path, g_strerror(code));
+			 /* TRANSLATORS: what failed ("cannot listen on"), path, reason */
+			 _("%s %s: %s"), what, path, g_strerror(code));
 }
 
 bool local_make_directory(const struct mover_settings *settings, GError **error)

@@ -8,6 +8,7 @@
 #include "mover/guest_memory.h"
 #include "mover/talk.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define PAGE 4096
@@ -192,8 +193,8 @@ static bool name_difference(struct proof *proof, const struct stream_block *bloc
 		return false;
 	uint64_t page = offset + (uint64_t) MAX(differs, 0) * PAGE;
 	return error_set(error, WATARI_ERROR_INTERNAL, NULL,
-			 _("the memory differs: block “%s”, page at 0x%" G_GINT64_MODIFIER "x"),
-			 block->name, page);
+			 _("the memory differs: block “%s”, page at 0x%" PRIx64), block->name,
+			 page);
 }
 
 static bool compare_block(struct proof *proof, const struct stream_block *block, uint64_t address,

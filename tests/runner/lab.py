@@ -29,7 +29,7 @@ def run(tally, options):
     tree = build(tally, 'build-asan')
     environment = {
         'WATARI_BUILD': str(tree),
-        'WATARI': str(tree / 'src' / 'cli' / 'watari'),
+        'WATARI_TEST_BINARY': str(tree / 'src' / 'cli' / 'watari'),
         'ASAN_OPTIONS': 'detect_leaks=1:abort_on_error=1',
         'UBSAN_OPTIONS': 'halt_on_error=1:abort_on_error=1:print_stacktrace=1',
     }

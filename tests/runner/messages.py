@@ -107,7 +107,7 @@ def check_catalogues_complete(names):
                 continue
             elif message in entry['msgstr']:
                 yield f'po/{language}.po: copied from English: {short}'
-            elif language == 'ja' and not all(map(JAPANESE.search, entry['msgstr'])):
+            elif language == 'ja' and FORMAT.sub('', message).strip(' :') and not all(map(JAPANESE.search, entry['msgstr'])):
                 yield f'po/{language}.po: not Japanese: {short}'
         for message in sorted(set(known) - needed - {''}):
             yield f'po/{language}.po: no longer used: {message[:90]!r}'
@@ -141,7 +141,7 @@ def check_messages_marked(names):
             continue
         text = (TOP / name).read_text()
         for match in bare.finditer(text):
-            words = re.sub(r'^"(\w+: |--[\w-]+"$)', '', FORMAT.sub('', match[1]))  # as in "eventfd: %s", "--rsh"
+            words = re.sub(r'^"(\w+: |--[\w-]+"$|[a-z]+"$)', '', FORMAT.sub('', match[1]))  # "eventfd: %s", "--rsh", a code word
             if re.search(r'[A-Za-z]{2}', words):
                 yield f'{name}:{text.count(chr(10), 0, match.end()) + 1}: a message without _(): {match[1]}'
 

@@ -12,7 +12,7 @@ SOURCE = ('.c', '.h', '.py', '.sh', '.build')
 NO_LICENCE_LINE = re.compile(r'(^|/)(LICENSE|\.gitignore|packages|POTFILES|LINGUAS)$|\.(md|txt|svg|png|xml|json|ini|in)$'
                              r'|^tests/fuzz/corpus/|^tests/data/')
 # Where a machine's or a person's own paths would show.
-HOME_PATH = re.compile(r'(?<![\w.$}/-])/(?:home|Users|work|root/[a-z])/?[\w.-]*')
+HOME_PATH = re.compile(r'(?<![\w.$}/-])/(?:home|Users|work)/?[\w.-]*')
 LINK = re.compile(r'\]\((?!https?://|mailto:|#)([^)#\s]+)(?:#[^)]*)?\)')
 MAKE_TARGET = re.compile(r'\bmake ((?:[a-z][a-z-]*))\b')
 
