@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { REDRAW_MS = 200, PLAIN_MS = 5000 };
+enum { REDRAW_MS = 200, PLAIN_MS = 2000 };
 
 void progress_init(struct progress *progress, bool quiet, bool verbose)
 {
