@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+enum { ROFF_WIDTH = 74 };
+
 /* "-c, --connect URI", as help and man page show it. */
 static char *row_head(const struct option_row *row)
 {
@@ -45,32 +47,36 @@ void options_print_overview(FILE *out)
 	fprintf(out, "\n%s\n", _("“watari COMMAND --help” tells about a command."));
 }
 
-/* Text for roff: no line may begin with a control character, backslashes and dashes are escaped. */
-static void print_roff(FILE *out, const char *text)
+/* A word for roff: backslashes and dashes are escaped. */
+static void print_roff(FILE *out, const char *word)
 {
-	if (*text == '.' || *text == '\'')
-		fputs("\\&", out);
-	for (; *text; text++) {
-		if (*text == '\\')
+	for (; *word; word++) {
+		if (*word == '\\')
 			fputs("\\e", out);
-		else if (*text == '-')
+		else if (*word == '-')
 			fputs("\\-", out);
 		else
-			fputc(*text, out);
+			fputc(*word, out);
 	}
 }
 
-/* One sentence a line, as mdoc wants it. */
+/* One sentence a line, as mdoc wants it, and no line too long. No line may begin with a control
+ * character. */
 static void print_roff_sentences(FILE *out, const char *text)
 {
-	const char *end;
-	while ((end = strstr(text, ". "))) {
-		g_autofree char *sentence = g_strndup(text, (size_t) (end - text) + 1);
-		print_roff(out, sentence);
-		fputc('\n', out);
-		text = end + 2;
+	g_auto(GStrv) words = g_strsplit(text, " ", -1);
+	size_t column = 0;
+	for (char **word = words; *word; word++) {
+		size_t length = strlen(*word);
+		bool fresh = column == 0 || column + length > ROFF_WIDTH ||
+			     g_str_has_suffix(word[-1], ".");
+		if (column > 0)
+			fputc(fresh ? '\n' : ' ', out);
+		if (fresh && (**word == '.' || **word == '\''))
+			fputs("\\&", out);
+		print_roff(out, *word);
+		column = fresh ? length : column + 1 + length;
 	}
-	print_roff(out, text);
 	fputc('\n', out);
 }
 

@@ -3,32 +3,33 @@
 #include "cli/command.h"
 
 #include "base/i18n.h"
-#ifdef HAVE_MOVER
 #include "mover/mover.h"
-#endif
 
 /* The mover reads its own command line; this list is for the manual and for completion. */
 static const struct option_row rows[] = {
 	{ "attach", 0, OPTION_TEXT, 0, N_("PATH"), .offer = OFFER_FILE,
 	  .help = N_("Copy stdin and stdout to and from the unix socket at PATH. "
 		     "This is how the link goes through ssh.") },
+	{ "sweep", 0, OPTION_FLAG, 0,
+	  .help = N_("Remove what killed movers left on this host, of all migrations or of the one "
+		     "whose id follows.") },
 };
 
-#ifdef HAVE_MOVER
 static int run_raw(int argc, char **argv)
 {
+	if (argc == 2 && (g_str_equal(argv[1], "--help") || g_str_equal(argv[1], "-h"))) {
+		options_print_help(&mover_command, stdout);
+		return WATARI_EXIT_OK;
+	}
 	return mover_main(argc, argv);
 }
-#endif
 
 const struct command mover_command = {
 	.name = "mover",
 	.summary = N_("Carry the data of a migration; started by “watari migrate”."),
-	.arguments = "",
+	.arguments = "[ID]",
 	.offers = { OFFER_NOTHING, OFFER_NOTHING },
 	.rows = rows,
 	.row_count = G_N_ELEMENTS(rows),
-#ifdef HAVE_MOVER
 	.run_raw = run_raw,
-#endif
 };

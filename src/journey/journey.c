@@ -130,10 +130,15 @@ static enum journey_outcome outcome_of(const GError *error)
 static bool end_well(struct journey *journey, bool good, GError **error)
 {
 	struct journey_report *report = journey->report;
+	bool killed = movers_failure(journey) != NULL;
 	movers_end(journey);
 	g_clear_pointer(&journey->splice, splice_free);
-	if (journey->performed)
-		return journey_settle(journey, good, error);
+	if (journey->performed) {
+		good = journey_settle(journey, good, error);
+		if (killed)
+			movers_sweep(journey);
+		return good;
+	}
 	journey_restore_source(journey);
 	error_classify(error, WATARI_ERROR_REFUSED, NULL);
 	report->outcome = outcome_of(*error);

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000 };
+enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000, SWEEP_MS = 20000 };
 
 static enum journey_side side_of(struct journey *journey, struct dialogue *dialogue)
 {
@@ -369,4 +369,20 @@ void movers_end(struct journey *journey)
 		movers_tell(journey, side, dialogue_message("bye"));
 	for (int side = 0; side < JOURNEY_SIDES; side++)
 		g_clear_pointer(&journey->movers[side], dialogue_free);
+}
+
+static void call_sweep(void *data)
+{
+	struct journey *journey = data;
+	const char *const words[] = { "mover", "--sweep", journey->report->id, NULL };
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		g_auto(GStrv) command = movers_command(journey, side, words);
+		remote_run(&journey->shell, journey->addresses[side], (const char *const *) command,
+			   SWEEP_MS, NULL, NULL, NULL);
+	}
+}
+
+void movers_sweep(struct journey *journey)
+{
+	journey_call(journey, call_sweep, journey);
 }

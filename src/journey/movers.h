@@ -22,3 +22,5 @@ const GError *movers_failure(struct journey *journey);
 char **movers_command(struct journey *journey, enum journey_side side, const char *const *words);
 /* What SIDE's mover said in its hello, or NULL. */
 JsonObject *movers_hello(struct journey *journey, enum journey_side side);
+/* Remove what killed movers of this move left at both hosts: only what no living process needs. */
+void movers_sweep(struct journey *journey);

@@ -13,8 +13,6 @@
 #include <string.h>
 #include <time.h>
 
-enum { SWEEP_MS = 20000 };
-
 /* The pid of a dead conductor may belong to something else now. */
 static bool conductor_lives(const struct journal_move *move)
 {
@@ -151,18 +149,6 @@ static void read_snapshots(struct journey *journey, const struct journal_move *m
 		journey->snapshots = json_array_ref(json_node_get_array(root));
 }
 
-/* What killed movers left at the hosts. Only what no living process needs is removed. */
-static void sweep(void *data)
-{
-	struct journey *journey = data;
-	const char *const words[] = { "mover", "--sweep", journey->report->id, NULL };
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
-		g_auto(GStrv) command = movers_command(journey, side, words);
-		remote_run(&journey->shell, journey->addresses[side], (const char *const *) command,
-			   SWEEP_MS, NULL, NULL, NULL);
-	}
-}
-
 static bool prepare(struct journey *journey, const struct resolve_request *request,
 		    struct journal_move **move, GError **error)
 {
@@ -186,7 +172,7 @@ static bool resolve(struct journey *journey, const struct journal_move *move,
 		    struct resolve_result *result, GError **error)
 {
 	if (move && !journey->dry_run)
-		journey_call(journey, sweep, journey);
+		movers_sweep(journey);
 	bool good = journey_settle(journey, false, error);
 	result->situation = journey->situation;
 	result->what = journey->situation_what;

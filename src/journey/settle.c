@@ -11,7 +11,7 @@
 #include "base/json.h"
 
 enum {
-	UNKNOWN_MS = 120000, /* hosts that do not answer are asked again for so long */
+	UNKNOWN_MS = 90000,  /* hosts that do not answer are asked again for so long */
 	UNSTABLE_MS = 15000, /* libvirt is given so long to end by itself */
 	PAUSE_MS = 500,
 	ANNOUNCE_MS = 10000,
@@ -220,9 +220,10 @@ static void act(struct settling *settling)
 	struct journey *journey = settling->journey;
 	journey->situation = settling->rule->name;
 	journey->situation_what = settling->rule->what ? _(settling->rule->what) : NULL;
-	if (settling->rule->what && !journey->dry_run)
-		journey_note(journey, settling->rule->outcome != JOURNEY_ATTENTION, "%s",
-			     _(settling->rule->what));
+	/* What needs attention is the error that the program ends with. */
+	if (settling->rule->what && !journey->dry_run &&
+	    settling->rule->outcome != JOURNEY_ATTENTION)
+		journey_note(journey, true, "%s", _(settling->rule->what));
 	if (settling->rule->action == ENDING_NOTHING || journey->dry_run) {
 		settling->good = true;
 		return;

@@ -28,7 +28,14 @@ bool local_make_directory(const struct mover_settings *settings, GError **error)
 	const char *dir = settings->socket_dir;
 	g_autofree char *parent = g_path_get_dirname(dir);
 	bool shared = settings->role == MOVER_DESTINATION && settings->socket_group >= 0;
-	if (g_mkdir_with_parents(parent, 0755) != 0 || mkdir(dir, 0700) != 0)
+	int made = -1;
+	/* Another mover that ends may take the parent away in between. */
+	for (int i = 0; made != 0 && i < 10; i++) {
+		made = g_mkdir_with_parents(parent, 0755) == 0 ? mkdir(dir, 0700) : -1;
+		if (made != 0 && errno != ENOENT)
+			break;
+	}
+	if (made != 0)
 		return failed(error, _("cannot make the directory"), dir);
 	uid_t user =
 		shared && settings->socket_user >= 0 ? (uid_t) settings->socket_user : geteuid();
@@ -107,4 +114,8 @@ void local_remove(const struct mover_settings *settings, const char *socket_path
 	g_autofree char *link_path = g_build_filename(settings->socket_dir, "link", NULL);
 	unlink(link_path);
 	rmdir(settings->socket_dir);
+	/* The last one takes our own directory with it; never one of libvirt's. */
+	g_autofree char *parent = g_path_get_dirname(settings->socket_dir);
+	if (g_str_has_suffix(parent, "/watari"))
+		rmdir(parent);
 }

@@ -38,6 +38,9 @@ static void send_hello(struct mover *mover)
 	json_object_set_string_member(hello, "version", WATARI_VERSION);
 	json_object_set_int_member(hello, "pid", getpid());
 	json_object_set_string_member(hello, "host", g_get_host_name());
+	/* sshd's words: where the conductor reached this host, and where it came from. */
+	if (g_getenv("SSH_CONNECTION"))
+		json_object_set_string_member(hello, "ssh_connection", g_getenv("SSH_CONNECTION"));
 	json_object_set_array_member(hello, "features", words);
 	control_send(mover->control, hello);
 }
