@@ -161,7 +161,7 @@ class SharedLab(unittest.TestCase):
         self.lab.link(rate=None, delay_ms=0, loss=0)
 
     def reaches(self, node: str, address: str, port: int = 22) -> bool:
-        probe = ["timeout", "2", "bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}"]
+        probe = ["timeout", "1", "bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}"]
         return self.lab.node(node).run(probe, check=False).returncode == 0
 
 
@@ -204,11 +204,11 @@ class Wires(SharedLab):
 
     def test_loss(self) -> None:
         self.lab.link(loss=0.2)
-        result = self.measure(0.2)
         pings = self.count_answers(200)
         self.assertGreater(pings, 80)  # 128 expected: 0.8 squared
         self.assertLess(pings, 170)
-        self.assertGreater(result.rate_bits, 0)
+        self.lab.link(loss=0.001)
+        self.assertGreater(self.measure().rate_bits, 1e7)  # and TCP lives with some
 
     def count_answers(self, count: int) -> int:
         """Of `count` datagrams, how many come back."""
