@@ -67,28 +67,31 @@ static const char *find_features(virErrorPtr last)
 	return colon && last->code == VIR_ERR_CPU_INCOMPATIBLE ? colon + 2 : NULL;
 }
 
-static void refuse_cpu(struct check_context *context, virErrorPtr last)
+static void report_cpu(struct check_context *context, enum check_result result, virErrorPtr last)
 {
 	const char *features = find_features(last);
 	g_autofree char *model =
 		xml_string(context->destination_domain, NULL, "cpu/mode[@name='host-model']/model");
-	g_autofree char *next =
-		g_strdup_printf(_("Give the VM a CPU model that both hosts have (%s offers “%s”); "
-				  "it takes effect when it is started again."),
-				context->destination->name, model ? model : "qemu64");
+	g_autofree char *next = g_strdup_printf(
+		_("Give the VM a CPU model that both hosts have (%s offers “%s”); it takes effect "
+		  "when it is started again."),
+		context->destination->name, model ? model : "qemu64");
 	if (features)
-		check_add(context->findings, "cpu", CHECK_REFUSE, next,
+		check_add(context->findings, "cpu", result, next,
 			  _("the CPU of %s lacks features that “%s” uses: %s"),
 			  context->destination->name, context->name, features);
 	else
-		check_add(context->findings, "cpu", CHECK_REFUSE, next,
+		check_add(context->findings, "cpu", result, next,
 			  _("the CPU of %s cannot run “%s”: %s"), context->destination->name,
 			  context->name,
 			  last && last->message ? last->message : _("it is not compatible"));
 }
 
+/* check='none' in the VM's CPU: its owner wants no such question asked, and libvirt at the
+ * destination will not ask it either. */
 static void compare_cpu(struct check_context *context, const char *cpu)
 {
+	bool unchecked = xml_has(context->vm, NULL, "cpu[@check='none']");
 	int result =
 		virConnectCompareHypervisorCPU(context->destination->connection, context->emulator,
 					       context->arch, context->machine, context->virt_type,
@@ -96,7 +99,7 @@ static void compare_cpu(struct check_context *context, const char *cpu)
 	virErrorPtr last = virGetLastError();
 	if (result == VIR_CPU_COMPARE_INCOMPATIBLE ||
 	    (result < 0 && last && last->code == VIR_ERR_CPU_INCOMPATIBLE))
-		refuse_cpu(context, last);
+		report_cpu(context, unchecked ? CHECK_WARN : CHECK_REFUSE, last);
 	else if (result < 0)
 		check_add_virt(
 			context, "cpu", CHECK_WARN, NULL,

@@ -108,7 +108,9 @@ void check_other_devices(struct check_context *context)
 			context->name, context->destination->name);
 }
 
-/* ---- networks ---- */
+/* ---- networks ----
+ * A running VM's interface names the network it came from and the bridge it got there; the
+ * destination looks for the network and may use another bridge. */
 
 static void check_one_network(struct check_context *context, const char *name)
 {
@@ -147,9 +149,9 @@ static GPtrArray *list_strings(struct xml *xml, const char *path)
 /* Bridges and cards by name: libvirt cannot be relied on to list them, so the kernel is asked. */
 static void check_interfaces(struct check_context *context)
 {
-	g_autoptr(GPtrArray) names =
-		list_strings(context->vm, "devices/interface[@type='bridge']/source/@bridge | "
-					  "devices/interface[@type='direct']/source/@dev");
+	g_autoptr(GPtrArray) names = list_strings(
+		context->vm, "devices/interface[@type='bridge']/source[not(@network)]/@bridge | "
+			     "devices/interface[@type='direct']/source[not(@network)]/@dev");
 	if (names->len == 0)
 		return;
 	g_auto(GStrv) missing = check_missing_there(context, "-d", "/sys/class/net/", names);
@@ -174,8 +176,7 @@ static void check_interfaces(struct check_context *context)
 
 void check_networks(struct check_context *context)
 {
-	g_autoptr(GPtrArray) names =
-		list_strings(context->vm, "devices/interface[@type='network']/source/@network");
+	g_autoptr(GPtrArray) names = list_strings(context->vm, "devices/interface/source/@network");
 	for (unsigned i = 0; i < names->len; i++)
 		check_one_network(context, names->pdata[i]);
 	check_interfaces(context);

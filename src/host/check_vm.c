@@ -226,7 +226,9 @@ void check_dry_run(struct check_context *context)
 {
 	virTypedParameterPtr parameters = NULL;
 	int count = 0, limit = 0;
-	unsigned long flags = context->options->flags ? context->options->flags : VIR_MIGRATE_LIVE;
+	/* whether the disks are shared is proven elsewhere, better than by the kind of file system */
+	unsigned long flags = context->options->flags ? context->options->flags
+						      : VIR_MIGRATE_LIVE | VIR_MIGRATE_UNSAFE;
 	for (unsigned i = 0; i < context->findings->len; i++) {
 		const struct check_finding *finding = context->findings->pdata[i];
 		/* not running, or at work already: it could only fail for that reason again */

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must be refused before anything moves, asked of real libvirts about real VMs: each case starts a VM that has the
+fault, and looks for the finding that names it."""
+import os
+import pathlib
+import sys
+import unittest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / 'lab'))
+
+from watari_lab import HostSpec, Lab  # noqa: E402
+
+TIME_LIMIT_S = 300
+LOOK = pathlib.Path(os.environ.get('WATARI_BUILD', TOP / 'build')) / 'tests' / 'lab' / 'host-look'
+SANITIZERS = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS') if name in os.environ}
+IMAGES = '/srv/images'
+
+# No kernel: the firmware finds nothing to boot and waits, which is all these VMs have to do.
+DOMAIN = """<domain type='qemu'>
+  <name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>{backing}
+  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  <features><acpi/></features>{cpu}
+  <devices><emulator>{emulator}</emulator>{devices}<memballoon model='none'/></devices>
+</domain>"""
+UUID = '5761746a-7269-4c61-8262-00000000c0de'
+OTHER_UUID = '5761746a-7269-4c61-8262-00000000c0d1'
+
+
+def domain(name='checked', uuid=UUID, memory=32, backing='', devices='', emulator='/usr/bin/qemu-system-x86_64',
+           cpu="<cpu mode='custom' match='exact'><model>qemu64</model></cpu>"):
+    return DOMAIN.format(name=name, uuid=uuid, memory=memory, backing=backing, devices=devices, emulator=emulator, cpu=cpu)
+
+
+def disk(path, target='vda', more='', kind='qcow2'):
+    return (f"<disk type='file' device='disk'><driver name='qemu' type='{kind}'/><source file='{path}'/>"
+            f"<target dev='{target}' bus='virtio'/>{more}</disk>")
+
+
+MEMFD = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
+# (case, what differs in the VM, check, part of the message); the VM is only started.
+DEVICES = [
+    ('a transient disk', {'devices': disk(f'{IMAGES}/both.qcow2', more='<transient/>')}, 'disk:vda', 'transient'),
+    ('a disk that is not there', {'devices': disk(f'{IMAGES}/here.qcow2')}, 'disk:vda', 'does not see the disk vda'),
+    ('virtiofs', {'backing': MEMFD, 'devices': "<filesystem type='mount'><driver type='virtiofs'/>"
+                  "<binary path='/usr/lib/qemu/virtiofsd'/><source dir='/srv'/><target dir='x'/></filesystem>"},
+     'filesystem', 'virtiofs'),
+    ('9p', {'devices': "<filesystem type='mount'><source dir='/srv'/><target dir='x'/></filesystem>"}, 'filesystem', '9p'),
+    ('a bridge that is not there', {'devices': "<interface type='bridge'><source bridge='onlyhere'/></interface>"},
+     'network:onlyhere', 'no bridge or network card'),
+    ('a network that is not there', {'devices': "<interface type='network'><source network='onlyhere'/></interface>"},
+     'network:onlyhere', 'no network'),
+    ('memory of other processes', {'devices': "<shmem name='x' role='peer'><model type='ivshmem-plain'/>"
+                                   "<size unit='M'>1</size></shmem>"}, 'device', 'shmem'),
+    ('an emulator of its own', {'emulator': '/usr/local/bin/own-qemu'}, 'machine', 'own-qemu'),
+    ('more memory than there is', {'memory': 100000, 'backing': "<memoryBacking><source type='file'/>"
+                                   "<access mode='shared'/></memoryBacking>"}, 'memory', 'needs about'),
+]
+
+
+class Checks(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab('checks', [HostSpec('hosta'), HostSpec('hostb')])
+        cls.lab.up()
+        cls.addClassCleanup(cls.lab.down)
+        cls.here, cls.there = cls.lab.host('hosta'), cls.lab.host('hostb')
+        cls.here.run(['sh', '-c', f'mkdir -p {IMAGES} && cd {IMAGES} && qemu-img create -q -f qcow2 both.qcow2 64M && '
+                      'qemu-img create -q -f qcow2 here.qcow2 64M && ln -s /usr/bin/qemu-system-x86_64 /usr/local/bin/own-qemu'
+                      ' && ip link add onlyhere type bridge && ip link set onlyhere up'])
+        cls.there.run(['sh', '-c', f'mkdir -p {IMAGES} && qemu-img create -q -f qcow2 {IMAGES}/both.qcow2 64M'])
+        cls.here.write_text('/root/net.xml', "<network><name>onlyhere</name><forward mode='bridge'/>"
+                            "<bridge name='onlyhere'/></network>")
+        cls.here.virsh('net-define', '/root/net.xml')
+        cls.here.virsh('net-start', 'onlyhere')
+
+    def tearDown(self):
+        for host in (self.here, self.there):
+            host.start_libvirtd()
+            for name in host.virsh('list', '--all', '--name').stdout.split():
+                host.virsh('destroy', name, check=False)
+                host.virsh('undefine', name, '--snapshots-metadata', check=False)
+
+    def start(self, host=None, how='create', **differences):
+        host = host or self.here
+        host.write_text('/root/vm.xml', domain(**differences))
+        host.virsh(how, '/root/vm.xml')
+
+    def look(self, *words, check=True):
+        done = self.lab.admin.run([str(LOOK), *words], check=check, env=SANITIZERS)
+        return done if not check else [line.split('\t') for line in done.stdout.splitlines()]
+
+    def check(self, source='root@hosta', destination='root@hostb', vm='checked'):
+        return self.look('check', source, destination, vm)
+
+    def expect(self, findings, check, text, result='refuse'):
+        found = [row for row in findings if row[0] == result and row[1] == check]
+        self.assertTrue(any(text in row[2] for row in found), findings)
+        self.assertTrue(result != 'refuse' or all(row[3] for row in found), f'no next step: {found}')
+
+    def expect_untouched(self):
+        self.assertEqual(self.here.virsh('domstate', 'checked').stdout.strip(), 'running')
+        self.assertNotIn('custom-monitor', self.here.virsh('dominfo', 'checked').stdout)
+        self.assertEqual(self.there.virsh('list', '--name').stdout.split(), [])
+
+    def test_good(self):
+        """Nothing is refused for a VM without a fault, and the VM runs on as if nobody had asked."""
+        self.start(devices=disk(f'{IMAGES}/both.qcow2'))
+        findings = self.check()
+        self.assertEqual([row for row in findings if row[0] in ('refuse', 'warn')], [])
+        self.assertIn(['pass', 'blockers', '', ''], findings)
+        self.assertIn(['path', 'vda', f'{IMAGES}/both.qcow2', 'file writable'], findings)
+        self.expect_untouched()
+
+    def test_devices(self):
+        for case, differences, check, text in DEVICES:
+            with self.subTest(case):
+                self.tearDown()
+                self.start(**differences)
+                self.expect(self.check(), check, text)
+                self.expect_untouched()
+
+    def test_unknown_vm(self):
+        done = self.look('check', 'root@hosta', 'root@hostb', 'nosuch', check=False)
+        self.assertIn('there is no VM “nosuch” at hosta', done.stderr)
+
+    def test_unknown_and_unreachable_host(self):
+        self.assertIn('Could not resolve', self.look('vm', 'nosuchhost', UUID, check=False).stderr)
+        self.there.stop_sshd()
+        self.addCleanup(self.there.start_sshd)
+        self.assertIn('refused', self.look('vm', 'hostb', UUID, check=False).stderr)
+
+    def test_libvirt_gone(self):
+        self.there.kill_libvirtd()
+        self.addCleanup(self.there.start_libvirtd)
+        done = self.look('vm', 'root@hostb', UUID, check=False)
+        self.assertIn('cannot reach libvirt at root@hostb', done.stderr)
+
+    def test_not_running(self):
+        self.start(how='define')
+        self.expect(self.check(), 'vm', 'not running')
+
+    def test_paused(self):
+        self.start()
+        self.here.virsh('suspend', 'checked')
+        self.expect(self.check(), 'vm', 'is paused', 'warn')
+
+    def test_same_host(self):
+        self.start()
+        self.expect(self.check(destination='root@hosta-svc'), 'same-host', 'the same host')
+
+    def test_name_taken(self):
+        self.start()
+        self.start(self.there, 'define', uuid=OTHER_UUID)
+        self.expect(self.check(), 'name', 'another VM called “checked”')
+
+    def test_uuid_taken(self):
+        self.start()
+        self.start(self.there, 'define', name='other')
+        self.expect(self.check(), 'uuid', 'under another name')
+        self.there.virsh('undefine', 'other')
+        self.start(self.there)
+        self.expect(self.check(), 'uuid', 'already active')
+
+    def test_old_definition_there(self):
+        self.start()
+        self.start(self.there, 'define')
+        self.expect(self.check(), 'uuid', 'is off', 'pass')
+        self.assertEqual([row for row in self.check() if row[0] == 'refuse'], [])
+
+    def test_block_job(self):
+        self.start(devices=disk(f'{IMAGES}/both.qcow2'))
+        self.here.virsh('blockcopy', 'checked', 'vda', f'{IMAGES}/copy.qcow2', '--transient-job')
+        self.expect(self.check(), 'block-job', 'vda')
+        self.here.virsh('blockjob', 'checked', 'vda', '--abort')
+
+    def test_snapshots(self):
+        self.start(how='define', devices=disk(f'{IMAGES}/both.qcow2'))
+        self.here.virsh('snapshot-create-as', 'checked', 'one')
+        self.here.virsh('start', 'checked')
+        findings = self.check()
+        self.expect(findings, 'snapshots', '1 snapshot', 'pass')
+        self.assertEqual([row for row in findings if row[0] == 'refuse'], [])
+        self.here.virsh('destroy', 'checked')
+        self.here.virsh('snapshot-delete', 'checked', 'one')
+
+    def test_vm_states(self):
+        self.start()
+        self.assertEqual(self.look('vm', 'root@hosta', UUID), [['running', 'booted', 'transient', 'idle']])
+        self.assertEqual(self.look('vm', 'root@hostb', UUID), [['absent', 'unknown', 'transient', 'idle']])
+        self.here.virsh('suspend', 'checked')
+        self.assertEqual(self.look('vm', 'root@hosta', UUID), [['paused', 'user', 'transient', 'idle']])
+
+    def test_doctor(self):
+        findings = self.look('doctor', 'root@hosta')
+        self.assertEqual({row[1]: row[0] for row in findings},
+                         {'ssh': 'pass', 'libvirt': 'pass', 'qemu': 'pass', 'keepalive': 'pass', 'watari': 'refuse',
+                          'sockets': 'pass', 'userfaultfd': 'pass', 'security': 'pass', 'ports': 'pass', 'memory': 'pass'})
+        self.here.firewall_only_ssh()
+        self.addCleanup(self.here.firewall_off)
+        self.expect(self.look('doctor', 'root@hosta'), 'ports', 'firewall', 'warn')
+        self.expect(self.look('doctor', 'nosuchhost'), 'ssh', 'Could not resolve')
+
+
+if __name__ == '__main__':
+    unittest.main()
