@@ -16,6 +16,7 @@
 
 #define WINDOW_MAX_DEFAULT (64ull * 1024 * 1024)
 #define TIMEOUT_DEFAULT_MS 60000
+#define KEPT_MAX (16ull * 1024 * 1024) /* of free blocks, for the next frames */
 
 /* ---- shared by all files: with the lock held ---- */
 
@@ -148,7 +149,7 @@ struct link *link_new(const struct link_config *config, GError **error)
 	socket_source_init(&link->source);
 	pthread_mutex_init(&link->lock, NULL);
 	init_cond(&link->changed);
-	pool_init(&link->pool, link->config.window_max / 2);
+	pool_init(&link->pool, MIN(link->config.window_max / 4, KEPT_MAX));
 	for (unsigned i = 0; i < LINK_STREAM_LAST; i++) {
 		uint64_t bytes_max = i == LINK_MEMORY ? link->config.window_max : WIRE_WINDOW_SMALL;
 		queue_init(&link->queues[i], i, &link->pool, bytes_max);

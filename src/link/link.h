@@ -17,6 +17,14 @@
  *    the receiver drops what it has already. While no lane is up the link is "dark": after
  *    timeout_ms of that it fails for good.
  *
+ * Memory of one link: the payload of the frames it holds is at most window_max for LINK_MEMORY and
+ * 1 MiB for each other stream, per direction. They lie in blocks of powers of two (small frames that
+ * were begun in a full-size block are moved when they are committed), so at most twice that; frames of
+ * LINK_PAYLOAD_MAX waste nothing. Besides: min(window_max / 4, 16 MiB) of free blocks kept for the next
+ * frames, 4 MiB of blocks not yet moved, 0.3 MiB a lane, 1 MiB of tables. In practice the window is
+ * what counts, and that is 30 ms of what the peer takes. The peer is held to the same bounds: one that
+ * sends more than it was allowed ends the link.
+ *
  * Wire format: link/wire.h. Errors: WATARI_ERROR_INTERNAL with a message for a person.
  */
 #pragma once
@@ -43,10 +51,13 @@ struct link_config {
 	unsigned connections;        /* K, 1..LINK_CONNECTIONS_MAX */
 	uint8_t key[LINK_KEY_BYTES]; /* pre-shared, fresh for each migration */
 	char id[33];                 /* names the migration; the PSK identity */
-	uint64_t window_max;         /* bytes; 0: 64 MiB */
-	uint64_t bandwidth;          /* bytes a second on the wire, headers included; 0: no cap */
-	int timeout_ms;              /* how long the link may be dark; 60000 */
-	bool plain;                  /* no TLS: bench only, refused by the mover */
+	/* Bytes; 0: 64 MiB; at least 1 MiB. The smaller of both ends' counts. */
+	uint64_t window_max;
+	/* Bytes a second on the wire in this direction, all lanes together; 0: no cap. Counted: what
+	 * the sockets are given, and 66 bytes of Ethernet, IP and TCP headers for each 1448 of it. */
+	uint64_t bandwidth;
+	int timeout_ms; /* how long the link may be dark; 60000 */
+	bool plain;     /* no TLS: bench only, refused by the mover */
 };
 
 /* One frame. Written by its owner between begin and commit, read between receive and done. */
@@ -73,8 +84,10 @@ bool link_connect_tcp(struct link *link, const char *const *addresses, uint16_t 
 bool link_start(struct link *link, GError **error);
 bool link_wait_up(struct link *link, int timeout_ms, GError **error);
 
-/* Sending: begin blocks while the window is full; NULL when the link failed or was closed.
- * commit hands the frame over; the link frees it when it is acknowledged. cancel gives it back. */
+/* Sending, from any number of threads: begin blocks while the window is full; NULL when the link
+ * failed or was closed. commit hands the frame over and gives it its place in the stream: frames arrive
+ * in the order of commit; the link frees it when it is acknowledged. cancel gives it back.
+ * LINK_TALK goes first, then LINK_RETURN, then LINK_MEMORY. */
 struct link_frame *link_frame_begin(struct link *link, enum link_stream stream, GError **error);
 void link_frame_commit(struct link *link, enum link_stream stream, struct link_frame *frame);
 void link_frame_cancel(struct link *link, enum link_stream stream, struct link_frame *frame);
@@ -85,7 +98,9 @@ void link_finish(struct link *link, enum link_stream stream);
 bool link_drain(struct link *link, enum link_stream stream, int timeout_ms, GError **error);
 
 /* Receiving: the next frame in order. NULL with *error: failed. NULL without: the peer finished,
- * or TIMEOUT_MS passed (-1: wait for ever); *finished tells which. done acknowledges and frees. */
+ * or TIMEOUT_MS passed (-1: wait for ever, 0: do not wait); *finished tells which. done acknowledges
+ * and frees; in any order, from any thread. What has arrived in order is delivered even after the
+ * link failed; nothing is after link_close() here. */
 struct link_frame *link_receive(struct link *link, enum link_stream stream, int timeout_ms,
 				bool *finished, GError **error);
 void link_frame_done(struct link *link, enum link_stream stream, struct link_frame *frame);
@@ -93,8 +108,10 @@ void link_frame_done(struct link *link, enum link_stream stream, struct link_fra
 /* From any thread. */
 void link_set_bandwidth(struct link *link, uint64_t bytes_per_s);
 void link_set_timeout(struct link *link, int timeout_ms); /* counts from now if dark already */
-/* End it: all blocked calls return, the peer is told REASON (NULL: an orderly end). */
+/* End it: all blocked calls return, the peer is told REASON (NULL: an orderly end). What is still on
+ * its way is lost: link_drain() what must arrive. */
 void link_close(struct link *link, const char *reason);
+/* Closes too, and waits for the last words, at most about a second. All frames must be given back. */
 void link_free(struct link *link);
 
 struct link_stats {
@@ -106,7 +123,7 @@ struct link_stats {
 	uint64_t in_flight; /* bytes sent, not yet consumed at the peer */
 	uint64_t window;
 	double drain_rate;     /* bytes a second consumed by the peer, smoothed */
-	int64_t round_trip_us; /* smallest seen lately, 0: unknown */
+	int64_t round_trip_us; /* between the movers, smallest seen; 0: unknown */
 	int64_t dark_ms;       /* since when no lane is up; 0: not dark */
 	uint64_t resent_frames;
 	uint64_t refused_peers; /* connections that failed the handshake */

@@ -72,7 +72,7 @@ static void test_wrong_key(gconstpointer data)
 	pair_free(&pair);
 }
 
-/* ---- strangers at the door ---- */
+/* ---- somebody with the right key who wants weaker TLS ---- */
 
 static unsigned int old_psk(SSL *ssl, const char *hint, char *id, unsigned id_max,
 			    unsigned char *key, unsigned key_max)
@@ -83,21 +83,71 @@ static unsigned int old_psk(SSL *ssl, const char *hint, char *id, unsigned id_ma
 	return sizeof(config.key);
 }
 
-/* With the right key, but in TLS 1.2. */
-static void try_old_tls(uint16_t port)
+static int new_psk(SSL *ssl, const EVP_MD *md, const unsigned char **id, size_t *id_length,
+		   SSL_SESSION **session)
 {
+	static struct link_config config;
+	const char *suite = SSL_get_app_data(ssl);
+	config = pair_config(true, 1);
+	*session = SSL_SESSION_new();
+	SSL_SESSION_set1_master_key(*session, config.key, sizeof(config.key));
+	SSL_SESSION_set_cipher(*session, SSL_CIPHER_find(ssl, (const unsigned char *) suite));
+	SSL_SESSION_set_protocol_version(*session, TLS1_3_VERSION);
+	*id = (const unsigned char *) config.id;
+	*id_length = strlen(config.id);
+	return 1;
+}
+
+static const struct tls_client {
+	const char *what;
+	int max_version;
+	const char *suites, *psk_suite, *groups;
+	bool good;
+} tls_clients[] = {
+	{ "as it should be", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256", "\x13\x01", "X25519", true },
+	{ "TLS 1.2", TLS1_2_VERSION, "TLS_AES_128_GCM_SHA256", "\x13\x01", "X25519", false },
+	{ "ChaCha20", TLS1_3_VERSION, "TLS_CHACHA20_POLY1305_SHA256", "\x13\x03", "X25519", false },
+	{ "AES-256", TLS1_3_VERSION, "TLS_AES_256_GCM_SHA384", "\x13\x02", "X25519", false },
+	{ "another group", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256", "\x13\x01", "P-384", false },
+};
+
+/* Returns whether the handshake came to its end, and by the key. */
+static bool try_tls(uint16_t port, const struct tls_client *client)
+{
+	char byte;
 	SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-	SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
+	SSL_CTX_set_max_proto_version(context, client->max_version);
 	SSL_CTX_set_cipher_list(context, "ALL:@SECLEVEL=0");
+	g_assert_true(SSL_CTX_set_ciphersuites(context, client->suites));
+	g_assert_true(SSL_CTX_set1_groups_list(context, client->groups));
 	SSL_CTX_set_psk_client_callback(context, old_psk);
+	SSL_CTX_set_psk_use_session_callback(context, new_psk);
 	SSL *ssl = SSL_new(context);
+	SSL_set_app_data(ssl, (void *) (uintptr_t) client->psk_suite);
 	int fd = dial(port);
 	SSL_set_fd(ssl, fd);
-	g_assert_cmpint(SSL_connect(ssl), <=, 0);
+	/* The server's word comes with its hello. */
+	bool good = SSL_connect(ssl) > 0 && SSL_session_reused(ssl) && SSL_read(ssl, &byte, 1) == 1;
 	SSL_free(ssl);
 	SSL_CTX_free(context);
 	close(fd);
+	return good;
 }
+
+static void test_weak_tls(void)
+{
+	struct pair pair;
+	pair_make(&pair, 1);
+	for (size_t i = 0; i < G_N_ELEMENTS(tls_clients); i++) {
+		g_test_message("%s", tls_clients[i].what);
+		g_assert_cmpint(try_tls(pair.port, &tls_clients[i]), ==, tls_clients[i].good);
+	}
+	WAIT_UNTIL(refused(pair.destination) >= G_N_ELEMENTS(tls_clients) - 1);
+	talk_once(&pair, "undisturbed");
+	pair_free(&pair);
+}
+
+/* ---- strangers at the door ---- */
 
 static void try_garbage(uint16_t port)
 {
@@ -124,10 +174,9 @@ static void test_strangers(void)
 		silent[i] = dial(pair.port);
 	try_garbage(pair.port);
 	close(dial(pair.port)); /* a port scanner */
-	try_old_tls(pair.port);
 	g_assert_cmpuint(receive_all(pair.destination, LINK_MEMORY, 0), >=, there.bytes);
 	sender_join(&there);
-	WAIT_UNTIL(refused(pair.destination) >= 40 - 32 + 3);
+	WAIT_UNTIL(refused(pair.destination) >= 40 - 32 + 2);
 	link_get_stats(pair.source, &stats);
 	g_assert_cmpuint(stats.reconnects, ==, 0);
 	/* The right one gets past the silent crowd. */
@@ -362,6 +411,7 @@ int main(int argc, char **argv)
 	g_test_add_data_func("/link/wrong-id", GINT_TO_POINTER(1), test_wrong_key);
 	g_test_add_data_func("/link/wrong-key-source-listens", GINT_TO_POINTER(2), test_wrong_key);
 	g_test_add_data_func("/link/wrong-id-source-listens", GINT_TO_POINTER(3), test_wrong_key);
+	g_test_add_func("/link/weak-tls", test_weak_tls);
 	g_test_add_func("/link/strangers", test_strangers);
 	g_test_add_func("/link/flipped-bits", test_flipped_bits);
 	g_test_add_func("/link/pause", test_pause);
