@@ -28,6 +28,8 @@ examples:
   sudo lab/lab up --hosts hosta,hostb --release hostb=trixie --watari build/src/cli/watari
   sudo lab/lab shell hosta
   sudo lab/lab shell admin -- ssh hostb virsh list --all
+  sudo lab/lab guest start hosta g1 -o pattern=text -o rate=500 -o set_mib=16
+  sudo lab/lab client g1 -o seconds=10
   sudo lab/lab link rate 1gbit
   sudo lab/lab link delay 10
   sudo lab/lab link cut migration
@@ -184,10 +186,17 @@ def _guest(options: argparse.Namespace) -> int:
     lab = Lab.attach(options.lab)
     match options.what:
         case "start":
-            host = lab.host(options.host)
-            print(guest.start(lab, host, options.name, **dict(options.option)))
+            address = guest.start(lab, options.host, options.name, **dict(options.option))
+            print(f"guest {options.name!r} serves at {address}")
         case "stop":
-            guest.stop(lab, lab.host(options.host), options.name)
+            guest.stop(lab, options.host, options.name)
+        case "load":
+            guest.load(lab, options.name, options.pattern, **dict(options.option))
+        case "check":
+            guest.check(lab, options.name)
+            print(f"guest {options.name!r}: memory and disk are intact")
+        case "state":
+            print(json.dumps(guest.state(lab, options.name), indent=2))
         case _:
             for host in lab.hosts:
                 print(f"{host.name}:\n{host.virsh('list', '--all').stdout.rstrip()}")
@@ -197,7 +206,7 @@ def _guest(options: argparse.Namespace) -> int:
 def _client(options: argparse.Namespace) -> int:
     from . import client
 
-    print(client.run(Lab.attach(options.lab), **dict(options.option)))
+    print(client.run(Lab.attach(options.lab), options.guest, **dict(options.option)))
     return 0
 
 
@@ -270,16 +279,29 @@ def _add_link(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_link)
 
 
+def _add_options(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument(
+        "-o", "--option", metavar="NAME=VALUE", type=_pair, action="append", default=[], help=text
+    )
+
+
 def _add_guest(parser: argparse.ArgumentParser) -> None:
     what = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
-    start = what.add_parser("start", help="start a guest on a host")
-    stop = what.add_parser("stop", help="end a guest")
-    for sub in (start, stop):
-        sub.add_argument("host")
-        sub.add_argument("name")
-    start.add_argument(
-        "-o", "--option", metavar="NAME=VALUE", type=_pair, action="append", default=[]
+    start = what.add_parser("start", help="start a small guest and wait until it serves")
+    start.add_argument("host")
+    start.add_argument("name")
+    _add_options(
+        start, "memory_mib=256, vcpus=1, pattern=none|few|text|random|zero|same|mixed, set_mib=, rate="
     )
+    stop = what.add_parser("stop", help="end a guest")
+    stop.add_argument("name")
+    stop.add_argument("host", nargs="?", help="only there (default: wherever it is)")
+    load = what.add_parser("load", help="change what a guest does to its memory")
+    load.add_argument("name")
+    load.add_argument("pattern", help="none, few, text, random, zero, same or mixed")
+    _add_options(load, "rate=PAGES_A_SECOND or max, set_mib=, order=sequential|random")
+    for name, text in (("check", "let it verify its memory and disk"), ("state", "all it knows")):
+        what.add_parser(name, help=text).add_argument("name")
     what.add_parser("list", help="guests on all hosts")
     parser.set_defaults(run=_guest)
 
@@ -313,9 +335,8 @@ def _parser() -> argparse.ArgumentParser:
     watari.set_defaults(run=_watari)
     _add_guest(commands.add_parser("guest", help="start, stop and list guests"))
     client = commands.add_parser("client", help="watch a guest from outside, report the gaps")
-    client.add_argument(
-        "-o", "--option", metavar="NAME=VALUE", type=_pair, action="append", default=[]
-    )
+    client.add_argument("guest", nargs="?", default="", help="(default: the only one)")
+    _add_options(client, "seconds=10 (default: until interrupted) and others of the prober")
     client.set_defaults(run=_client)
     _add_link(commands.add_parser("link", help="shape, delay, lose, cut and restore"))
     measure_ = commands.add_parser("measure", help="measure round trip and rate, both ways")

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+from . import wire
 from .errors import LabError
 
 CACHE_VARIABLE = "WATARI_LAB_CACHE"
@@ -43,14 +44,6 @@ def _recipe() -> str:
     return hashlib.sha256(" ".join([_INSTALL, *_PACKAGES]).encode()).hexdigest()
 
 
-def _stamp(path: str) -> str:
-    try:
-        with open(f"{path}/.watari-lab", encoding="ascii") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
 def _run(argv: list[str], what: str) -> None:
     result = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if result.returncode != 0:
@@ -70,21 +63,29 @@ def _install(release: str, root: str) -> None:
     _run(namespaces + shell, f"installing packages into the {release} root")
 
 
+def _forget_old(cache: str, release: str, keep: str) -> None:
+    """Roots of earlier recipes, unless a lab that is up may be standing on one."""
+    if wire.lab_names():
+        return
+    for name in os.listdir(cache):
+        path = f"{cache}/{name}"
+        if name.startswith(f"root-{release}-") and path != keep and os.path.isdir(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def ensure_root(release: str) -> str:
-    """The path of `release`'s root; built when it is missing or was made by another recipe."""
+    """The path of `release`'s root; built when there is none by this recipe."""
     cache = cache_dir()
     os.makedirs(cache, mode=0o755, exist_ok=True)
-    path = f"{cache}/root-{release}"
-    with open(f"{path}.lock", "w", encoding="ascii") as lock:
+    path = f"{cache}/root-{release}-{_recipe()[:12]}"
+    with open(f"{cache}/root-{release}.lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _stamp(path) == _recipe():
+        if os.path.isdir(path):
             return path
         print(f"lab: building the Debian {release} root in {path} (once)", file=sys.stderr)
-        new = f"{path}.new"
+        _forget_old(cache, release, path)
+        new = f"{cache}/new-{release}"
         shutil.rmtree(new, ignore_errors=True)
         _install(release, new)
-        with open(f"{new}/.watari-lab", "w", encoding="ascii") as file:
-            file.write(_recipe())
-        shutil.rmtree(path, ignore_errors=True)
         os.rename(new, path)
     return path

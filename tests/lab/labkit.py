@@ -10,6 +10,8 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 if str(TOP / "lab") not in sys.path:
     sys.path.insert(0, str(TOP / "lab"))
 
+from watari_lab import guest  # noqa: E402
+
 NAMESPACES = ("net", "mnt", "pid", "uts", "ipc")
 # Where a careless lab would leave files. Others may be busy elsewhere on the machine.
 PLACES = ("/", "/run", "/etc", "/dev", "/mnt", "/root/.ssh", "/var/lib/libvirt", "/var/log/libvirt")
@@ -96,3 +98,19 @@ def machine() -> dict[str, object]:
     for place in PLACES:
         state[place] = sorted(os.listdir(place)) if os.path.isdir(place) else None
     return state
+
+
+def plain_move(test, lab, name: str, source: str, destination: str) -> None:
+    """Move a guest with virsh alone; it must be there, and there only, whole and going on."""
+    before = guest.state(lab, name)
+    lab.host(source).virsh(
+        "migrate", "--live", name, f"qemu+ssh://{destination}/system", f"tcp://{destination}-mig",
+        timeout=120,
+    )  # fmt: skip
+    test.assertEqual(guest.where(lab, name), {destination: "running"})
+    guest.check(lab, name)
+    after = guest.state(lab, name)
+    # The same guest goes on: it did not start anew, and it dirties its memory.
+    test.assertGreater(after["time"]["uptime_ms"], before["time"]["uptime_ms"])
+    test.assertGreater(after["memory"]["dirtied_pages"], before["memory"]["dirtied_pages"])
+    test.assertEqual((after["memory"]["errors"], after["time"]["errors"]), (0, 0))

@@ -12,8 +12,9 @@ import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from labkit import TOP, LabTrace, machine  # noqa: E402
-from watari_lab import CommandError, HostSpec, Lab, LabError, list_labs  # noqa: E402
+from labkit import TOP, LabTrace, machine, plain_move  # noqa: E402
+from watari_lab import CommandError, HostSpec, Lab, LabError  # noqa: E402
+from watari_lab import guest, guest_image, list_labs  # noqa: E402
 from watari_lab.measure import measure  # noqa: E402
 
 TIME_LIMIT_S = 240
@@ -405,6 +406,19 @@ class Hosts(SharedLab):
         self.assertIn("TCP", run_lab("--lab", name, "measure", "--seconds", "0.3"))
         for command in ("up", "down", "status", "shell", "guest", "client", "link", "measure"):
             self.assertIn("usage:", run_lab(command, "--help"))
+
+
+class PlainMoves(SharedLab):
+    """The stage stands: libvirt alone moves a guest live between these hosts."""
+
+    def test_there_and_back(self) -> None:
+        try:
+            guest.start(self.lab, "hosta", "walker", pattern="text", rate=200, set_mib=8, memory_mib=128)
+        except guest_image.ImageError as error:
+            self.skipTest(str(error))
+        for source, destination in (("hosta", "hostb"), ("hostb", "hosta")):
+            with self.subTest(source=source, destination=destination):
+                plain_move(self, self.lab, "walker", source, destination)
 
 
 if __name__ == "__main__":
