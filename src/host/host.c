@@ -262,8 +262,10 @@ static bool describe(virDomainPtr domain, struct host_vm *vm)
 		return true;
 	vm->busy = virDomainGetControlInfo(domain, &control, 0) == 0 &&
 		   control.state != VIR_DOMAIN_CONTROL_OK;
-	if (vm->state == HOST_VM_PAUSED && vm->busy && vm->reason == VIR_DOMAIN_PAUSED_MIGRATION &&
-	    is_incoming(domain))
+	/* libvirt calls a copy that comes in "starting up" */
+	bool may_come_in = vm->reason == VIR_DOMAIN_PAUSED_MIGRATION ||
+			   vm->reason == VIR_DOMAIN_PAUSED_STARTING_UP;
+	if (vm->state == HOST_VM_PAUSED && vm->busy && may_come_in && is_incoming(domain))
 		vm->state = HOST_VM_INCOMING;
 	return true;
 }

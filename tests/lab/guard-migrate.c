@@ -42,6 +42,13 @@ static struct host *open_host(struct guard *guard, enum guard_side side, const c
 	exit(2);
 }
 
+static void close_host(struct host *host)
+{
+	struct host_address *address = (struct host_address *) (uintptr_t) host->address;
+	host_free(host);
+	host_address_free(address);
+}
+
 static void print_end(struct guard *guard, bool migrated, int64_t ms)
 {
 	virErrorPtr last = virGetLastError();
@@ -91,8 +98,8 @@ int main(int argc, char **argv)
 		guard_arm(guard);
 	migrate(guard, source, destination, argv[3], argv[4]);
 	guard_disarm(guard);
-	host_free(source);
-	host_free(destination);
+	close_host(source);
+	close_host(destination);
 	guard_free(guard);
 	return 0;
 }
