@@ -4,10 +4,12 @@
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import sys
 import termios
+import tty
 
 from . import process
 from .node import Node
@@ -16,6 +18,24 @@ from .node import Node
 def _copy_size(master: int) -> None:
     size = fcntl.ioctl(sys.stdin.fileno(), termios.TIOCGWINSZ, struct.pack("HHHH", 0, 0, 0, 0))
     fcntl.ioctl(master, termios.TIOCSWINSZ, size)
+
+
+def _carry(master: int, ended: int) -> None:
+    """Between our terminal and the shell's, until the shell ends (not what it left running)."""
+    stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
+    while True:
+        ready, _, _ = select.select([master, stdin, ended], [], [])
+        for source, target in ((master, stdout), (stdin, master)):
+            if source in ready:
+                try:
+                    data = os.read(source, 65536)
+                except OSError:  # the other side of a pty has gone
+                    return
+                if not data:
+                    return
+                os.write(target, data)
+        if ended in ready and master not in ready:
+            return
 
 
 def run_command(node: Node, argv: list[str]) -> int:
@@ -40,8 +60,8 @@ def run_shell(node: Node) -> int:
     signal.signal(signal.SIGWINCH, lambda *_: _copy_size(master))
     old = termios.tcgetattr(sys.stdin)
     try:
-        pty.tty.setraw(sys.stdin)
-        pty._copy(master)
+        tty.setraw(sys.stdin, termios.TCSADRAIN)
+        _carry(master, os.pidfd_open(pid))
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, old)
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, old)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -108,6 +108,7 @@ def plain_move(test, lab, name: str, source: str, destination: str) -> None:
         timeout=120,
     )  # fmt: skip
     test.assertEqual(guest.where(lab, name), {destination: "running"})
+    guest.wait_ready(lab, name, 60)  # a busy machine may starve it for a while
     guest.check(lab, name)
     after = guest.state(lab, name)
     # The same guest goes on: it did not start anew, and it dirties its memory.
