@@ -18,6 +18,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import pathlib
 import subprocess
 import time
 import xml.sax.saxutils
@@ -29,6 +30,7 @@ MACHINE = "pc-q35-7.2"  # QEMU 7.2 and everything later has it
 # A model every QEMU can emulate in full and whose features do not depend on QEMU's version.
 CPU_TCG = "qemu64"
 CPU_KVM = "host-model"
+_QEMU_TCG = pathlib.Path(__file__).resolve().parents[1] / "guest" / "qemu-tcg"
 BOOT_TIMEOUT = 120
 SHARED = "/lab/shared"
 KERNEL_WORDS = "console=ttyS0 quiet panic=1 mitigations=off"
@@ -84,6 +86,7 @@ def domain_xml(
     bridge: str = "br-svc",
     disks: list[Disk] = (),
     serial_log: str | None = None,
+    emulator: str | None = None,  # None: the host's own
     extra_devices: str = "",
     extra: str = "",
 ) -> str:
@@ -112,6 +115,7 @@ def domain_xml(
   <on_reboot>restart</on_reboot>
   <on_crash>destroy</on_crash>
   <devices>
+    {f"<emulator>{_escape(emulator)}</emulator>" if emulator else ""}
     {"".join(disk.xml(index) for index, disk in enumerate(disks))}
     <interface type='bridge'>
       <mac address='{mac}'/>
@@ -260,6 +264,8 @@ def small_xml(lab, host, name: str, *, memory_mib=256, pattern="none", set_mib=N
         disk.cache = disk.cache or ("none" if _direct_io(node.path(disk.path)) else "writeback")
     serial = f"{SHARED}/serial-{name}.log"
     domain.setdefault("type", acceleration())
+    if domain["type"] == "qemu":  # TCG of QEMU before 9.0 loses dirtied pages; the script says why
+        domain.setdefault("emulator", _shared_file(lab, _QEMU_TCG))
     return domain_xml(
         name,
         kernel=_shared_file(lab, kernel),

@@ -180,6 +180,6 @@ def share(path, directory):
     if not target.exists() or target.stat().st_size != Path(path).stat().st_size:
         fresh = directory / f".{target.name}.{os.getpid()}"
         shutil.copyfile(path, fresh)
-        fresh.chmod(0o644)
+        fresh.chmod(0o755 if os.access(path, os.X_OK) else 0o644)
         fresh.rename(target)
     return target
