@@ -5,7 +5,8 @@
  * receives. Loopback TCP. Processor time is that of both processes, so GB/s and GB/CPU-s say what
  * the link itself costs; the mover's work comes on top.
  *
- * usage: bench-link [--json] [--mib N] [--runs N] [--frame BYTES] [--connections K] [--tls|--plain]
+ * usage: bench-link [--json] [--mib N] [--runs N] [--frame BYTES] [--connections K] [--window MIB]
+ *                   [--tls|--plain]
  */
 #include <glib.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@
 #include "link/link.h"
 
 static gboolean as_json;
-static int mib = 4096, runs = 1, frame_bytes = LINK_PAYLOAD_MAX, only_connections;
+static int mib = 4096, runs = 1, frame_bytes = LINK_PAYLOAD_MAX, only_connections, window_mib;
 static gboolean only_tls, only_plain;
 
 static const GOptionEntry options[] = {
@@ -28,6 +29,7 @@ static const GOptionEntry options[] = {
 	{ "runs", 0, 0, G_OPTION_ARG_INT, &runs, "runs of each kind, the best counts (1)", "N" },
 	{ "frame", 0, 0, G_OPTION_ARG_INT, &frame_bytes, "bytes a frame (262144)", "N" },
 	{ "connections", 0, 0, G_OPTION_ARG_INT, &only_connections, "only this many", "K" },
+	{ "window", 0, 0, G_OPTION_ARG_INT, &window_mib, "largest window (64)", "MiB" },
 	{ "tls", 0, 0, G_OPTION_ARG_NONE, &only_tls, "only with TLS", NULL },
 	{ "plain", 0, 0, G_OPTION_ARG_NONE, &only_plain, "only without TLS", NULL },
 	{ NULL }
@@ -55,6 +57,7 @@ static struct link *make_link(bool source, unsigned connections, bool plain)
 		.source = source, .connections = connections, .plain = plain, .id = "bench"
 	};
 	GError *error = NULL;
+	config.window_max = (uint64_t) window_mib << 20;
 	memset(config.key, 7, sizeof(config.key));
 	struct link *link = link_new(&config, &error);
 	must(error);
@@ -203,7 +206,7 @@ int main(int argc, char **argv)
 	g_option_context_parse(context, &argc, &argv, &error);
 	must(error);
 	if (mib < 1 || frame_bytes < 1 || frame_bytes > LINK_PAYLOAD_MAX || runs < 1 ||
-	    only_connections < 0 || only_connections > LINK_CONNECTIONS_MAX) {
+	    window_mib < 0 || only_connections < 0 || only_connections > LINK_CONNECTIONS_MAX) {
 		fprintf(stderr, "bench-link: nonsense option value\n");
 		return 2;
 	}

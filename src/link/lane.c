@@ -173,7 +173,7 @@ static void lane_digest(struct lane *lane, size_t length)
 		lane_fail_protocol(lane, _(lane->decoder.problem));
 }
 
-/* Returns whether anything came. */
+/* Returns whether there may be more. */
 static bool lane_read(struct lane *lane)
 {
 	size_t taken = 0;
@@ -190,7 +190,7 @@ static bool lane_read(struct lane *lane)
 	}
 	if (taken > 0)
 		lane->heard_us = clock_now_us();
-	return taken > 0;
+	return taken >= READ_BUDGET;
 }
 
 /* ---- sending ---- */
@@ -373,7 +373,7 @@ static size_t write_piece(struct lane *lane)
 	return n > 0 ? (size_t) n : 0;
 }
 
-/* Returns whether anything went out. */
+/* Returns whether there may be more. */
 static bool lane_write(struct lane *lane)
 {
 	size_t written = 0;
@@ -396,7 +396,7 @@ static bool lane_write(struct lane *lane)
 		channel_end(lane->channel);
 		lane->ended = true;
 	}
-	return written > 0;
+	return written >= WRITE_BUDGET;
 }
 
 /* ---- life ---- */
@@ -483,12 +483,12 @@ static void lane_wait(struct lane *lane, int64_t now_us)
 static void lane_serve(struct lane *lane)
 {
 	while (!lane->broken && !lane_must_end(lane)) {
-		bool moved = lane_read(lane);
+		bool more = lane_read(lane);
 		if (!lane->blocked)
-			moved |= lane_write(lane);
+			more |= lane_write(lane);
 		int64_t now_us = clock_now_us();
 		lane_check_alive(lane, now_us);
-		if (!moved && !lane->broken)
+		if (!more && !lane->broken)
 			lane_wait(lane, now_us);
 	}
 }

@@ -42,6 +42,7 @@ struct channel {
 	uint64_t key_bytes;
 	struct channel_count *count;
 	struct buffer *out, *in; /* NULL: plain */
+	bool drained;            /* the socket, when it was read last */
 	char problem[256];
 };
 
@@ -110,7 +111,14 @@ static int bio_read(BIO *bio, char *at, int length)
 	struct buffer *in = channel->in;
 	BIO_clear_retry_flags(bio);
 	if (in->start == in->end) {
+		/* It gave less than was asked for: it had no more, so do not ask, but wait. */
+		if (channel->drained) {
+			channel->drained = false;
+			BIO_set_retry_read(bio);
+			return -1;
+		}
 		ssize_t n = socket_receive(channel, in->bytes, BUFFER_BYTES);
+		channel->drained = n > 0 && n < BUFFER_BYTES;
 		if (would_block(n))
 			BIO_set_retry_read(bio);
 		if (n <= 0)
