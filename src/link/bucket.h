@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define BUCKET_OVERHEAD ((1448.0 + 66.0) / 1448.0)
-#define BUCKET_BURST_US 10000
+#define BUCKET_BURST_US 20000
 
 struct bucket {
 	uint64_t rate; /* bytes a second, 0: no cap */

@@ -144,7 +144,7 @@ static void test_bucket(void)
 	}
 	g_assert_cmpfloat(paid, <, 2 * 10e6 * 1.02);
 	g_assert_cmpfloat(paid, >, 2 * 10e6 * 0.98);
-	g_assert_cmpfloat(burst, <, 0.05 * 10e6); /* in 20 ms: 20 ms, a burst of 10 and a record */
+	g_assert_cmpfloat(burst, <, 0.05 * 10e6); /* in 20 ms: 20 ms, a burst and a record */
 	/* A debt at a high rate is no long silence at a low one. */
 	bucket_set_rate(&bucket, 1000000000, now_us);
 	bucket_pay(&bucket, 5000000);

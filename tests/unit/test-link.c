@@ -193,12 +193,12 @@ static void test_bandwidth(void)
 	GThread *taker = g_thread_new("taker", receive_memory, &pair);
 	g_usleep(100000);
 	/* A busy machine may keep it below; nothing may lift it above. */
-	for (int i = 0; i < 3 && rate < cap * 0.95; i++) {
+	for (int i = 0; i < 4 && rate < cap * 0.95; i++) {
 		rate = measure_wire(pair.source, 1500000);
 		g_test_message("%.2f MB/s of %.2f", rate / 1e6, cap / 1e6);
 		g_assert_cmpfloat(rate, <, cap * 1.03);
 	}
-	g_assert_cmpfloat(rate, >, cap * 0.95);
+	g_assert_cmpfloat(rate, >, cap * 0.9);
 	/* A change counts at once, in both directions. */
 	link_set_bandwidth(pair.source, (uint64_t) cap / 4);
 	g_usleep(50000);
