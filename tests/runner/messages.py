@@ -10,7 +10,7 @@ import tempfile
 from .tally import TOP
 
 JAPANESE = re.compile(r'[぀-ヿ一-鿿]')
-FORMAT = re.compile(r'%[-+ #0]*\d*(?:\.\d+)?(?:hh|h|ll|l|z|j|t)?[a-zA-Z%]|%(?:"\s*)?PRI\w+')
+FORMAT = re.compile(r'%[-+ #0]*\d*(?:\.\d+)?(?:hh|h|ll|l|z|j|t)?[a-zA-Z%]|%(?:"\s*)?<?PRI\w+>?')
 # Messages that are the same in every language: names, units, formats without words.
 SAME = re.compile(r'^(?:[\W\d_]|[kKMGT]?i?B(?:/s)?\b|m?s\b|min\b|watari\b|libvirt\b|QEMU\b|ssh\b|JSON\b|TLS\b|TCP\b'
                   r'|CPU\b|UUID\b|VM\b|DEST\b|HOST\b|PORT\b|NAME\b|URI\b|N\b)*$')

@@ -34,9 +34,11 @@ def run_tests(tally, options, group, tree, wanted):
     if options.only:
         tests = [test for test in tests if options.only in test[0]]
 
+    slow = [] if options.part else ['-m', 'slow']  # check-unit must be quick, the whole check need not
+
     def one(test):
         name, command, environment, limit_s, _, directory = test
-        return name, *tap.run(command, limit_s, {**SANITIZERS, **environment}, directory)
+        return name, *tap.run([*command, *slow], limit_s, {**SANITIZERS, **environment}, directory)
 
     beside, alone = [t for t in tests if t[4]], [t for t in tests if not t[4]]
     with concurrent.futures.ThreadPoolExecutor(options.jobs or os.cpu_count()) as pool:
