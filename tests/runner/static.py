@@ -101,9 +101,9 @@ def check_scripts_run(names):
 
 
 def check_manual(names):
-    """manual pages are clean for mandoc"""
+    """manual pages that are not made by the build are clean for mandoc"""
     for name in names:
-        if re.search(r'^man/.*\.[1-8](\.in)?$', name):
+        if re.search(r'^man/.*\.[1-8]$', name):
             done = subprocess.run(['mandoc', '-T', 'lint', '-W', 'warning', str(TOP / name)],
                                   capture_output=True, text=True, check=False)
             if done.returncode >= 2:
@@ -134,7 +134,8 @@ def check_readme_commands(names):
             if target not in targets:
                 yield f'{name}: "make {target}": no such target'
         for path in re.findall(r'(?<![\w/.-])((?:tools|lab|bench|tests|src)/[a-z_/-]+(?:\.[a-z]+)?)(?=[\s`])', code):
-            if not (TOP / path).exists():
+            foreign = path.startswith('src/') and not (TOP / 'src' / path.split('/')[1]).is_dir()  # libvirt's, QEMU's
+            if not foreign and not (TOP / path).exists():
                 yield f'{name}: {path}: no such file'
         for target in LINK.findall(text):
             if not ((TOP / name).parent / target).exists():

@@ -49,7 +49,14 @@ def judge(cases, promised, status, timed_out):
     return cases
 
 
-def run(command, limit_s, environment=None, directory=None):
+def by_status(status):
+    """The one case of a program that says with its exit status alone what came of it (77: skipped)."""
+    if status == 77:
+        return [Case('all of it', 'skipped', 'it says that it cannot run here')]
+    return [Case('all of it', 'failed' if status else 'passed', f'exit status {status}' if status else '')]
+
+
+def run(command, limit_s, environment=None, directory=None, speaks_tap=True):
     """Runs COMMAND in its own session. Returns (cases, seconds, output)."""
     started = time.monotonic()
     child = subprocess.Popen(command, cwd=directory or TOP, env={**os.environ, **(environment or {})},
@@ -64,8 +71,11 @@ def run(command, limit_s, environment=None, directory=None):
     except KeyboardInterrupt:
         end(child)
         raise
+    seconds = time.monotonic() - started
+    if not speaks_tap and not timed_out and child.returncode >= 0:
+        return by_status(child.returncode), seconds, output
     cases, promised = parse(output)
-    return judge(cases, promised, child.returncode, timed_out), time.monotonic() - started, output
+    return judge(cases, promised, child.returncode, timed_out), seconds, output
 
 
 def end(child):

@@ -21,31 +21,34 @@ SANITIZERS = {
 
 
 def tests_of(tree):
-    """meson's tests as (name, command, environment, limit in seconds, may run beside others)."""
+    """meson's tests, as "meson introspect --tests" describes them."""
     status, output = run_command(['meson', 'introspect', '--tests', str(tree)])
     if status:
         raise RuntimeError(output)
     for test in json.loads(output):
-        yield test['name'], test['cmd'], test['env'], test['timeout'], test['is_parallel'], test['workdir']
+        yield test
+
+
+def run_one(test, slow):
+    """Runs one of meson's tests; returns (name, cases, seconds, output)."""
+    speaks_tap = test['protocol'] == 'tap'
+    command = [*test['cmd'], *(['-m', 'slow'] if slow and speaks_tap else [])]
+    cases, seconds, output = tap.run(command, test['timeout'], {**SANITIZERS, **test['env']}, test['workdir'],
+                                     speaks_tap)
+    return test['name'], cases, seconds, output
 
 
 def run_tests(tally, options, group, tree, wanted):
-    tests = [test for test in tests_of(tree) if wanted(test[0])]
+    tests = [test for test in tests_of(tree) if wanted(test['name'])]
     if options.only:
-        tests = [test for test in tests if options.only in test[0]]
-
-    slow = [] if options.part else ['-m', 'slow']  # check-unit must be quick, the whole check need not
-
-    def one(test):
-        name, command, environment, limit_s, _, directory = test
-        return name, *tap.run([*command, *slow], limit_s, {**SANITIZERS, **environment}, directory)
-
-    beside, alone = [t for t in tests if t[4]], [t for t in tests if not t[4]]
+        tests = [test for test in tests if options.only in test['name']]
+    slow = not options.part  # check-unit must be quick, the whole check need not
     with concurrent.futures.ThreadPoolExecutor(options.jobs or os.cpu_count()) as pool:
-        for name, cases, seconds, output in pool.map(one, beside):
-            tally.file(group, name, cases, seconds, output)
-    for name, cases, seconds, output in map(one, alone):
-        tally.file(group, name, cases, seconds, output)
+        for result in pool.map(lambda test: run_one(test, slow), [test for test in tests if test['is_parallel']]):
+            tally.file(group, *result)
+    for test in tests:
+        if not test['is_parallel']:
+            tally.file(group, *run_one(test, slow))
 
 
 def run_asan(tally, options):
