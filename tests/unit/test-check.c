@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The checks that need only documents: devices no lab has, CPUs, clocks, pinning, files. The others
+ * are asked of real libvirts in tests/lab/test_checks.py. */
+#include "host/checks.h"
+
+#include <string.h>
+
+static struct host here = { .name = (char *) (uintptr_t) "here", .qemu_version = 7002000 };
+static struct host there = { .name = (char *) (uintptr_t) "there", .qemu_version = 7002000 };
+static const struct check_options no_options;
+
+static struct xml *read_or_fail(const char *text)
+{
+	g_autoptr(GError) error = NULL;
+	struct xml *xml = xml_read(text, &error);
+	g_assert_no_error(error);
+	return xml;
+}
+
+/* Run CHECK over documents. Returns the findings. */
+static GPtrArray *ask(void (*check)(struct check_context *), const char *vm,
+		      const char *capabilities_here, const char *capabilities_there)
+{
+	g_autofree char *whole = g_strdup_printf("<domain type='kvm'>%s</domain>", vm);
+	struct check_context context = {
+		.source = &here,
+		.destination = &there,
+		.options = &no_options,
+		.name = "vm",
+		.vm = read_or_fail(whole),
+		.source_capabilities = read_or_fail(capabilities_here),
+		.destination_capabilities = read_or_fail(capabilities_there),
+		.destination_domain = read_or_fail("<domainCapabilities/>"),
+		.findings = check_new_findings(),
+	};
+	check(&context);
+	xml_free(context.vm);
+	xml_free(context.source_capabilities);
+	xml_free(context.destination_capabilities);
+	xml_free(context.destination_domain);
+	return context.findings;
+}
+
+#define NOTHING "<capabilities><host/></capabilities>"
+
+struct row {
+	void (*check)(struct check_context *);
+	const char *vm, *here, *there;
+	enum check_result worst;
+	const char *text; /* a part of what the worst finding says */
+};
+
+#define DEVICE(text) "<devices>" text "</devices>"
+#define CPU(model, features)                                                             \
+	"<capabilities><host><cpu><model>" model "</model><vendor>AMD</vendor>" features \
+	"</cpu></host></capabilities>"
+#define TSC(more)                                                             \
+	"<capabilities><host><cpu><counter name='tsc' frequency='2000' " more \
+	"/></cpu></host></capabilities>"
+#define INVTSC "<cpu><feature policy='require' name='invtsc'/></cpu>"
+#define PASSTHROUGH "<cpu mode='host-passthrough'/>"
+
+static const struct row rows[] = {
+	{ check_host_devices, DEVICE(""), NOTHING, NOTHING, CHECK_PASS, NULL },
+	{ check_host_devices, DEVICE("<hostdev mode='subsystem' type='pci'/>"), NOTHING, NOTHING,
+	  CHECK_REFUSE, "PCI device" },
+	{ check_host_devices,
+	  DEVICE("<hostdev mode='subsystem' type='pci'><teaming type='transient' "
+		 "persistent='x'/></hostdev>"),
+	  NOTHING, NOTHING, CHECK_PASS, NULL },
+	{ check_host_devices, DEVICE("<hostdev mode='subsystem' type='usb'/>"), NOTHING, NOTHING,
+	  CHECK_REFUSE, "USB device" },
+	{ check_host_devices, DEVICE("<hostdev mode='subsystem' type='mdev'/>"), NOTHING, NOTHING,
+	  CHECK_REFUSE, "mdev" },
+	{ check_host_devices, DEVICE("<hostdev mode='subsystem' type='scsi'/>"), NOTHING, NOTHING,
+	  CHECK_REFUSE, "SCSI" },
+	{ check_host_devices, DEVICE("<interface type='hostdev'/>"), NOTHING, NOTHING, CHECK_REFUSE,
+	  "network card of the host" },
+	{ check_host_devices, DEVICE("<interface type='bridge'/>"), NOTHING, NOTHING, CHECK_PASS,
+	  NULL },
+	{ check_filesystems,
+	  DEVICE("<filesystem type='mount'><driver type='virtiofs'/></filesystem>"), NOTHING,
+	  NOTHING, CHECK_REFUSE, "virtiofs" },
+	{ check_filesystems, DEVICE("<filesystem type='mount'><driver type='path'/></filesystem>"),
+	  NOTHING, NOTHING, CHECK_REFUSE, "9p" },
+	{ check_other_devices, DEVICE("<shmem name='x' role='master'/>"), NOTHING, NOTHING,
+	  CHECK_PASS, NULL },
+	{ check_other_devices, DEVICE("<shmem name='x'/>"), NOTHING, NOTHING, CHECK_REFUSE,
+	  "shmem" },
+	{ check_other_devices, DEVICE("<tpm><backend type='passthrough'/></tpm>"), NOTHING, NOTHING,
+	  CHECK_REFUSE, "TPM" },
+	{ check_other_devices, DEVICE("<tpm><backend type='emulator'/></tpm>"), NOTHING, NOTHING,
+	  CHECK_PASS, NULL },
+	{ check_other_devices, "<launchSecurity type='sev'/>", NOTHING, NOTHING, CHECK_REFUSE,
+	  "SEV" },
+	{ check_other_devices,
+	  DEVICE("<graphics><listen type='address' address='192.0.2.1'/></graphics>"), NOTHING,
+	  NOTHING, CHECK_WARN, "192.0.2.1" },
+	{ check_other_devices,
+	  DEVICE("<graphics><listen type='address' address='127.0.0.1'/></graphics>"), NOTHING,
+	  NOTHING, CHECK_PASS, NULL },
+	{ check_labels, "<seclabel type='static' model='selinux'/>", NOTHING, NOTHING, CHECK_REFUSE,
+	  "selinux" },
+	{ check_labels, "<seclabel type='static' model='dac'/>", NOTHING,
+	  "<capabilities><host><secmodel><model>dac</model></secmodel></host></capabilities>",
+	  CHECK_PASS, NULL },
+	{ check_labels, "<seclabel type='dynamic' model='selinux'/>", NOTHING, NOTHING, CHECK_PASS,
+	  NULL },
+	{ check_tsc, "", NOTHING, NOTHING, CHECK_PASS, NULL },
+	{ check_tsc, INVTSC, NOTHING, NOTHING, CHECK_REFUSE, "invariant TSC" },
+	{ check_tsc, INVTSC "<clock><timer name='tsc' frequency='2000'/></clock>", NOTHING, TSC(""),
+	  CHECK_PASS, NULL },
+	{ check_tsc, INVTSC "<clock><timer name='tsc' frequency='3000'/></clock>", NOTHING,
+	  TSC("scaling='no'"), CHECK_REFUSE, "3000 Hz" },
+	{ check_tsc, INVTSC "<clock><timer name='tsc' frequency='3000'/></clock>", NOTHING,
+	  TSC("scaling='yes'"), CHECK_PASS, NULL },
+	{ check_cpu, PASSTHROUGH, CPU("EPYC", "<feature name='a'/>"),
+	  CPU("EPYC", "<feature name='a'/>"), CHECK_PASS, NULL },
+	{ check_cpu, PASSTHROUGH, CPU("EPYC", ""), CPU("EPYC-Rome", ""), CHECK_REFUSE,
+	  "EPYC-Rome" },
+	{ check_cpu, PASSTHROUGH, CPU("EPYC", "<feature name='a'/><feature name='b'/>"),
+	  CPU("EPYC", "<feature name='a'/>"), CHECK_REFUSE, "lacks: b" },
+	{ check_cpu, PASSTHROUGH, CPU("EPYC", "<feature name='a'/>"),
+	  CPU("EPYC", "<feature name='a'/><feature name='b'/>"), CHECK_WARN, "not surely equal" },
+	{ check_cpu, "<cpu mode='maximum'/>", NOTHING, NOTHING, CHECK_PASS, NULL },
+};
+
+static void check_row(const struct row *row)
+{
+	g_autoptr(GPtrArray) findings = ask(row->check, row->vm, row->here, row->there);
+	const struct check_finding *worst = NULL;
+	for (unsigned i = 0; i < findings->len; i++) {
+		const struct check_finding *finding = findings->pdata[i];
+		worst = !worst || finding->result > worst->result ? finding : worst;
+	}
+	g_assert_nonnull(worst);
+	if (worst->result != row->worst || (row->text && !strstr(worst->what, row->text)))
+		g_error("%s: %s “%s”, expected %s “%s”", row->vm, check_result_name(worst->result),
+			worst->what, check_result_name(row->worst), row->text);
+	g_assert_true(worst->result != CHECK_REFUSE || worst->next);
+}
+
+static void test_rows(void)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++)
+		check_row(&rows[i]);
+}
+
+static void test_verdict(void)
+{
+	g_autoptr(GPtrArray) findings = check_new_findings();
+	g_autoptr(GError) error = NULL;
+	check_add(findings, "a", CHECK_PASS, NULL, NULL);
+	check_add(findings, "b", CHECK_WARN, NULL, "careful %d", 1);
+	g_assert_true(check_verdict(findings, &error));
+	check_add(findings, "c", CHECK_REFUSE, "do this", "no %s", "disk");
+	check_add(findings, "d", CHECK_REFUSE, "do that", "no CPU");
+	g_assert_false(check_verdict(findings, &error));
+	g_assert_error(error, WATARI_ERROR, WATARI_ERROR_REFUSED);
+	g_autofree char *what = error_what(error), *next = error_next(error);
+	g_assert_cmpstr(what, ==, "no disk; no CPU");
+	g_assert_cmpstr(next, ==, "do this");
+}
+
+static void test_xml(void)
+{
+	g_autoptr(GError) error = NULL;
+	g_assert_null(xml_read("<a><b></a>", &error));
+	g_assert_nonnull(error);
+	struct xml *xml = read_or_fail("<a><n> 7 </n><x>a &amp; b</x></a>");
+	g_assert_cmpuint(xml_number(xml, NULL, "n", 1), ==, 7);
+	g_assert_cmpuint(xml_number(xml, NULL, "x", 1), ==, 1);
+	g_autofree char *text = xml_string(xml, NULL, "x");
+	g_assert_cmpstr(text, ==, "a & b");
+	g_assert_null(xml_string(xml, NULL, "y"));
+	xml_free(xml);
+	/* no file of this machine may come in through an entity */
+	xml = read_or_fail(
+		"<!DOCTYPE a [<!ENTITY f SYSTEM 'file:///etc/hostname'>]><a><x>&f;</x></a>");
+	g_autofree char *empty = xml_string(xml, NULL, "x");
+	g_assert_cmpstr(empty, ==, "");
+	xml_free(xml);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/check/rows", test_rows);
+	g_test_add_func("/check/verdict", test_verdict);
+	g_test_add_func("/check/xml", test_xml);
+	return g_test_run();
+}
