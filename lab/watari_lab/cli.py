@@ -4,7 +4,6 @@
 import argparse
 import json
 import os
-import shutil
 import sys
 import time
 
@@ -352,10 +351,6 @@ def main() -> int:
     options = _parser().parse_args()
     if os.geteuid() != 0:
         print("lab: the lab makes namespaces and interfaces: run it as root (sudo)", file=sys.stderr)
-        return 2
-    missing = [tool for tool in ("unshare", "nsenter", "ip", "nft", "tc") if not shutil.which(tool)]
-    if missing:
-        print(f"lab: missing programs: {', '.join(missing)}", file=sys.stderr)
         return 2
     try:
         return options.run(options)

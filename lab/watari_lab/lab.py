@@ -4,19 +4,21 @@
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 
-from . import packetdelay, plan, release, wire
+from . import packetdelay, plan, process, release, wire
 from .errors import LabError
 from .node import Node
 from .plan import HostSpec, NodePlan
 
 _TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _UNSHARE = ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
+_TOOLS = "unshare nsenter setpriv ip tc nft ssh ssh-keygen sshd libvirtd virsh qemu-system-x86_64".split()
 _RAISE_TIMEOUT = 180
 _DOWN_TIMEOUT = 30
 
@@ -61,8 +63,7 @@ class Lab:
 
     def up(self, stay: bool = False) -> "Lab":
         """Raise the lab; with `stay` it outlives the caller until somebody puts it down."""
-        if os.geteuid() != 0:
-            raise LabError("the lab makes namespaces and interfaces, so it must run as root (sudo)")
+        self._check_machine()
         job = self._job(stay)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             try:
@@ -79,6 +80,19 @@ class Lab:
             self.down()
             raise
         return self
+
+    def _check_machine(self) -> None:
+        if os.geteuid() != 0:
+            raise LabError("the lab makes namespaces and interfaces, so it must run as root (sudo)")
+        missing = [tool for tool in _TOOLS if not shutil.which(tool, path=process.PATH)]
+        if missing:
+            raise LabError(
+                f"the lab needs programs that are not here: {', '.join(missing)}; "
+                "`make setup` installs them"
+            )
+        for binary in [self.watari, *(spec.watari for spec in self.specs)]:
+            if binary is not None and not os.access(binary, os.X_OK):
+                raise LabError(f"{binary} is no program: build it first (make)")
 
     def _job(self, stay: bool) -> dict:
         nodes = plan.plan_nodes(self.specs)

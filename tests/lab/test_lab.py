@@ -12,7 +12,7 @@ import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from labkit import TOP, LabTrace, machine, plain_move  # noqa: E402
+from labkit import TOP, LabTrace, children, machine, namespaces_of, plain_move  # noqa: E402
 from watari_lab import CommandError, HostSpec, Lab, LabError  # noqa: E402
 from watari_lab import guest, guest_image, list_labs  # noqa: E402
 from watari_lab.measure import measure  # noqa: E402
@@ -129,6 +129,25 @@ class NothingStays(unittest.TestCase):
         lab.down()
         self.assert_gone(lab.name, trace)
 
+    def test_killed_while_raising(self) -> None:
+        """`lab up` killed half-way: the lab does not come up behind its back."""
+        name = PREFIX + "g"
+        argv = ["/usr/bin/python3", str(TOP / "lab" / "lab"), "--lab", name, "up"]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as raiser:
+            deadline = time.monotonic() + 30
+            supervisors: list[int] = []
+            while not supervisors and time.monotonic() < deadline:
+                supervisors = [pid for pid in children(raiser.pid) if namespaces_of(pid)]
+            self.assertTrue(supervisors)
+            time.sleep(0.3)
+            trace = LabTrace(supervisors[0])
+            raiser.kill()
+        deadline = time.monotonic() + 60
+        while name in list_labs() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.assert_gone(name, trace)
+        self.assertEqual(machine(), self.before)
+
     def test_failed_raising(self) -> None:
         """A lab that cannot stand says why, and is gone."""
         with self.assertRaisesRegex(LabError, "could not be raised"):
@@ -142,6 +161,8 @@ class NothingStays(unittest.TestCase):
                 Lab(PREFIX + "f", []).up()
         with self.assertRaisesRegex(LabError, "cannot be used"):
             Lab("No Such Name")
+        with self.assertRaisesRegex(LabError, "build it first"):
+            Lab(PREFIX + "f", [], watari="/no/such/watari").up()
         with self.assertRaisesRegex(LabError, "used twice"):
             Lab(PREFIX + "f", [HostSpec("hosta"), HostSpec("hosta")]).up()
         self.assertIn("does not answer", run_lab("--lab", "nosuchlab", "down", check=False))
