@@ -181,6 +181,9 @@ void ending_sight_clear(struct ending_sight *sight)
 
 static void close_side(struct ending *ending, enum journey_side side)
 {
+	if (ending->hosts[side] == ending->borrowed[side])
+		ending->hosts[side] = NULL;
+	ending->borrowed[side] = NULL;
 	g_clear_pointer(&ending->hosts[side], host_free);
 	g_clear_pointer(&ending->guards[side], guard_free);
 }
@@ -193,6 +196,8 @@ void ending_close(struct ending *ending)
 
 static bool open_side(struct ending *ending, enum journey_side side, GError **error)
 {
+	if (!ending->hosts[side])
+		ending->hosts[side] = ending->borrowed[side];
 	if (ending->hosts[side])
 		return true;
 	/* A relay serves one connection. This guard is never armed: nothing is decided here by the

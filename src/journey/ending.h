@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where the VM is after a move, and what is left to do: shared by the journey's end and by
- * `watari resolve`. The state is asked from both hosts afresh, over plain connections of its own,
+ * `watari resolve`. The state is asked from both hosts afresh
  * and never assumed. A table of situations says what follows.
  */
 #pragma once
@@ -40,6 +40,9 @@ struct ending {
 	const struct host_address *addresses[JOURNEY_SIDES];
 	const char *uuid, *name;
 	bool undefine_source; /* once the VM runs at the destination */
+	/* Connections of the caller's that still work, or NULL: used until one of them fails. They
+	 * must not be guarded any more. */
+	struct host *borrowed[JOURNEY_SIDES];
 	/* its own */
 	struct guard *guards[JOURNEY_SIDES];
 	struct host *hosts[JOURNEY_SIDES];

@@ -125,20 +125,27 @@ static enum journey_outcome outcome_of(const GError *error)
 	}
 }
 
-/* The movers have nothing left to do when libvirt's call is over, and their sockets must be closed
- * before the hosts are asked: a source that is held by an open socket cannot go on. */
+static void end_movers(struct journey *journey, bool sweep)
+{
+	movers_end(journey);
+	g_clear_pointer(&journey->splice, splice_free);
+	if (sweep)
+		movers_sweep(journey);
+}
+
+/* A source that is held by a mover's open socket cannot go on, so they let go before the hosts are
+ * asked. */
 static bool end_well(struct journey *journey, bool good, GError **error)
 {
 	struct journey_report *report = journey->report;
-	bool killed = movers_failure(journey) != NULL;
-	movers_end(journey);
-	g_clear_pointer(&journey->splice, splice_free);
+	bool killed = journey->performed && movers_failure(journey) != NULL;
 	if (journey->performed) {
+		movers_let_go(journey);
 		good = journey_settle(journey, good, error);
-		if (killed)
-			movers_sweep(journey);
-		return good;
 	}
+	end_movers(journey, killed);
+	if (journey->performed)
+		return good;
 	journey_restore_source(journey);
 	error_classify(error, WATARI_ERROR_REFUSED, NULL);
 	report->outcome = outcome_of(*error);

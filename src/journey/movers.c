@@ -363,6 +363,20 @@ const GError *movers_failure(struct journey *journey)
 	return NULL;
 }
 
+bool movers_alive(struct journey *journey, enum journey_side side)
+{
+	return journey->movers[side] && !dialogue_failure(journey->movers[side]);
+}
+
+void movers_let_go(struct journey *journey)
+{
+	for (int side = 0; side < JOURNEY_SIDES && !journey->released; side++) {
+		JsonObject *message = dialogue_message("abort");
+		json_object_set_string_member(message, "reason", "the move is over");
+		movers_tell(journey, side, message);
+	}
+}
+
 void movers_end(struct journey *journey)
 {
 	for (int side = 0; side < JOURNEY_SIDES; side++)

@@ -18,6 +18,10 @@ void movers_tell(struct journey *journey, enum journey_side side, JsonObject *me
 void movers_end(struct journey *journey);
 /* The first failure of either, or NULL. */
 const GError *movers_failure(struct journey *journey);
+/* SIDE's mover still talks to us. */
+bool movers_alive(struct journey *journey, enum journey_side side);
+/* The move is over: close the sockets that still hold QEMU, unless it was handed over. */
+void movers_let_go(struct journey *journey);
 /* The words that start watari at a host: an argument vector to be freed with g_strfreev. */
 char **movers_command(struct journey *journey, enum journey_side side, const char *const *words);
 /* What SIDE's mover said in its hello, or NULL. */

@@ -144,6 +144,16 @@ static void show_numbers(struct performing *performing)
 				    : -1;
 }
 
+/* A destination that nobody can hand over to is not worth the rest of the memory. */
+static void look_at_guard(struct journey *journey)
+{
+	if (journey->mover_reason || journey->released ||
+	    !guard_is_broken(journey->guard, GUARD_DESTINATION, NULL))
+		return;
+	journey->mover_reason = g_strdup_printf(_("the connection to libvirt at %s broke"),
+						journey->hosts[JOURNEY_DESTINATION]->name);
+}
+
 static const char *reason_to_end(struct performing *performing)
 {
 	struct journey *journey = performing->journey;
@@ -153,6 +163,7 @@ static const char *reason_to_end(struct performing *performing)
 		return _("cancelled by the user");
 	if (journey->released)
 		return NULL;
+	look_at_guard(journey);
 	if (!journey->mover_reason && movers_failure(journey))
 		journey->mover_reason = error_what(movers_failure(journey));
 	if (!journey->mover_reason && numbers.hopeless && !journey->stopped)

@@ -167,7 +167,7 @@ static JsonArray *describe_interfaces(struct journey *journey)
 }
 
 /* The destination's QEMU may have told the network that the guest is there, as soon as it had
- * loaded it. The mover that refused is at its end, so a fresh one does it. */
+ * loaded it. The source's mover puts that right; a fresh one if the old one is gone. */
 static void announce(struct settling *settling)
 {
 	struct journey *journey = settling->journey;
@@ -186,7 +186,8 @@ static void announce(struct settling *settling)
 	json_object_set_array_member(message, "interfaces", interfaces);
 	bool cancelled = journey->cancelled;
 	journey->cancelled = false;
-	bool started = movers_restart(journey, JOURNEY_SOURCE, &error);
+	bool started = movers_alive(journey, JOURNEY_SOURCE) ||
+		       movers_restart(journey, JOURNEY_SOURCE, &error);
 	g_autoptr(JsonObject) answer =
 		started ? movers_ask(journey, JOURNEY_SOURCE, json_object_ref(message), "announced",
 				     ANNOUNCE_MS, &error)
@@ -288,6 +289,19 @@ static bool conclude(struct settling *settling, bool said_migrated, GError **err
 	return false;
 }
 
+/* What the guard did not have to cut may be asked at once: a VM that is back at the source should
+ * not wait for new connections before the network hears of it. */
+static void borrow_hosts(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	if (!journey->guard || guard_is_broken(journey->guard, GUARD_SOURCE, NULL) ||
+	    guard_is_broken(journey->guard, GUARD_DESTINATION, NULL))
+		return;
+	guard_disarm(journey->guard);
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		settling->ending.borrowed[side] = journey->hosts[side];
+}
+
 static void fill_ending(struct settling *settling)
 {
 	struct journey *journey = settling->journey;
@@ -304,6 +318,7 @@ bool journey_settle(struct journey *journey, bool said_migrated, GError **error)
 	struct settling settling = { .journey = journey };
 	GError *own = error && *error ? g_steal_pointer(error) : NULL;
 	fill_ending(&settling);
+	borrow_hosts(&settling);
 	look_until_clear(&settling);
 	act(&settling);
 	if (journey->acted) {

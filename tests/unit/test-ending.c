@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which action follows from what both hosts say: the table that must never make two copies run and
+ * never end the last one. */
+#include "journey/ending.h"
+
+#include <string.h>
+
+static const enum host_vm_state all_states[] = { HOST_VM_ABSENT, HOST_VM_OFF, HOST_VM_RUNNING,
+						 HOST_VM_PAUSED, HOST_VM_INCOMING };
+
+static struct ending_sight sight(enum host_vm_state source, int source_reason,
+				 enum host_vm_state destination, int destination_reason)
+{
+	return (struct ending_sight){
+		.known = { true, true },
+		.vms = { { .state = source, .reason = source_reason },
+			 { .state = destination, .reason = destination_reason } },
+	};
+}
+
+static void assert_situation(struct ending_sight seen, const char *name, enum ending_action action)
+{
+	const struct ending_rule *rule = ending_judge(&seen);
+	g_assert_cmpstr(rule->name, ==, name);
+	g_assert_cmpint(rule->action, ==, action);
+}
+
+enum { MIGRATION = VIR_DOMAIN_PAUSED_MIGRATION, USER = VIR_DOMAIN_PAUSED_USER };
+
+static void test_known(void)
+{
+	assert_situation(sight(HOST_VM_ABSENT, 0, HOST_VM_RUNNING, 0), "migrated", ENDING_NOTHING);
+	assert_situation(sight(HOST_VM_OFF, 0, HOST_VM_RUNNING, 0), "migrated", ENDING_NOTHING);
+	assert_situation(sight(HOST_VM_RUNNING, 0, HOST_VM_ABSENT, 0), "at-source", ENDING_NOTHING);
+	assert_situation(sight(HOST_VM_PAUSED, MIGRATION, HOST_VM_RUNNING, 0), "handed-over",
+			 ENDING_END_SOURCE);
+	assert_situation(sight(HOST_VM_PAUSED, MIGRATION, HOST_VM_ABSENT, 0), "source-stopped",
+			 ENDING_RESUME_SOURCE);
+	assert_situation(sight(HOST_VM_PAUSED, MIGRATION, HOST_VM_INCOMING, MIGRATION),
+			 "both-stopped", ENDING_END_DESTINATION_RESUME);
+	assert_situation(sight(HOST_VM_RUNNING, 0, HOST_VM_INCOMING, MIGRATION), "destination-left",
+			 ENDING_END_DESTINATION);
+	assert_situation(sight(HOST_VM_RUNNING, 0, HOST_VM_RUNNING, 0), "both-run", ENDING_NOTHING);
+	assert_situation(sight(HOST_VM_ABSENT, 0, HOST_VM_ABSENT, 0), "nowhere", ENDING_NOTHING);
+	/* a person's pause is not ours to end */
+	assert_situation(sight(HOST_VM_PAUSED, USER, HOST_VM_RUNNING, 0), "source-held",
+			 ENDING_NOTHING);
+	assert_situation(sight(HOST_VM_PAUSED, USER, HOST_VM_ABSENT, 0), "source-held",
+			 ENDING_NOTHING);
+	assert_situation(sight(HOST_VM_RUNNING, 0, HOST_VM_PAUSED, USER), "destination-held",
+			 ENDING_NOTHING);
+}
+
+/* A source that libvirt still migrates is left alone, whatever the destination shows. */
+static void test_busy(void)
+{
+	struct ending_sight seen = sight(HOST_VM_RUNNING, 0, HOST_VM_INCOMING, MIGRATION);
+	seen.vms[JOURNEY_SOURCE].busy = true;
+	assert_situation(seen, "moving", ENDING_NOTHING);
+	g_assert_true(ending_judge(&seen)->unstable);
+}
+
+static void check_safe(const struct ending_sight *seen)
+{
+	const struct host_vm *source = &seen->vms[JOURNEY_SOURCE];
+	const struct host_vm *destination = &seen->vms[JOURNEY_DESTINATION];
+	enum ending_action action = ending_judge(seen)->action;
+	bool ends_source = action == ENDING_END_SOURCE;
+	bool ends_destination =
+		action == ENDING_END_DESTINATION || action == ENDING_END_DESTINATION_RESUME;
+	bool resumes = action == ENDING_RESUME_SOURCE || action == ENDING_END_DESTINATION_RESUME;
+	if (!seen->known[0] || !seen->known[1])
+		g_assert_cmpint(action, ==, ENDING_NOTHING);
+	if (ends_source) {
+		g_assert_cmpint(destination->state, ==, HOST_VM_RUNNING);
+		g_assert_cmpint(source->state, !=, HOST_VM_RUNNING);
+	}
+	if (ends_destination) {
+		g_assert_cmpint(destination->state, !=, HOST_VM_RUNNING);
+		g_assert_true(source->state == HOST_VM_RUNNING || source->state == HOST_VM_PAUSED);
+	}
+	if (resumes) {
+		g_assert_cmpint(destination->state, !=, HOST_VM_RUNNING);
+		g_assert_cmpint(source->state, ==, HOST_VM_PAUSED);
+		g_assert_cmpint(source->reason, ==, MIGRATION);
+	}
+}
+
+/* Every pair of states and reasons, known or not: no rule ends a copy without another one that runs
+ * or can go on, none resumes beside a running one, none acts on what is not known. */
+static void test_safe(void)
+{
+	static const int reasons[] = { 0, MIGRATION, USER, VIR_DOMAIN_PAUSED_IOERROR };
+	for (unsigned i = 0; i < 5 * 5 * 4 * 4 * 4 * 2; i++) {
+		unsigned n = i;
+		struct ending_sight seen = { 0 };
+		for (int side = 0; side < JOURNEY_SIDES; side++) {
+			seen.vms[side].state = all_states[n % 5];
+			seen.vms[side].reason = reasons[n / 5 % 4];
+			n /= 20;
+		}
+		seen.known[0] = !(n & 1);
+		seen.known[1] = !(n & 2);
+		seen.vms[JOURNEY_SOURCE].busy = n & 4;
+		check_safe(&seen);
+	}
+}
+
+static void test_words(void)
+{
+	for (size_t s = 0; s < G_N_ELEMENTS(all_states); s++)
+		for (size_t d = 0; d < G_N_ELEMENTS(all_states); d++) {
+			struct ending_sight seen = sight(all_states[s], 0, all_states[d], 0);
+			const struct ending_rule *rule = ending_judge(&seen);
+			/* what a person must look at says what it is and what to do */
+			g_assert_true(rule->outcome != JOURNEY_ATTENTION ||
+				      (rule->what && rule->next));
+			g_assert_true(rule->action == ENDING_NOTHING || rule->what);
+		}
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/ending/known", test_known);
+	g_test_add_func("/ending/busy", test_busy);
+	g_test_add_func("/ending/safe", test_safe);
+	g_test_add_func("/ending/words", test_words);
+	return g_test_run();
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The journal: what was said is found again, also after a kill; a broken file is an error. */
+#include "record/journal.h"
+
+#include "base/error.h"
+
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char *directory;
+
+static void set_up(void)
+{
+	directory = g_dir_make_tmp("watari-journal-XXXXXX", NULL);
+	g_assert_nonnull(directory);
+}
+
+static void tear_down(void)
+{
+	static const char *const names[] = { "journal.sqlite", "journal.sqlite-wal",
+					     "journal.sqlite-shm" };
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+		g_autofree char *path = g_build_filename(directory, names[i], NULL);
+		g_unlink(path);
+	}
+	g_assert_cmpint(g_rmdir(directory), ==, 0);
+	g_free(directory);
+}
+
+static const char id[] = "00112233445566778899aabbccddeeff";
+static const char uuid[] = "6f6a3f0e-0000-4000-8000-000000000001";
+
+static void begin(struct journal *journal, const char *name, int64_t started_s)
+{
+	char own[33], phase[] = "check", source[] = "", destination[] = "hostb", options[] = "{}";
+	g_autofree char *vm = g_strdup(name), *vm_uuid = g_strdup(uuid);
+	g_snprintf(own, sizeof own, "%.24s%08x", id, (unsigned) started_s);
+	struct journal_move move = { .id = own,
+				     .vm_name = vm,
+				     .vm_uuid = vm_uuid,
+				     .source = source,
+				     .destination = destination,
+				     .options = options,
+				     .phase = phase,
+				     .pid = 42,
+				     .started_s = started_s };
+	GError *error = NULL;
+	g_assert_true(journal_begin(journal, &move, &error));
+	g_assert_no_error(error);
+}
+
+static struct journal *opened(void)
+{
+	GError *error = NULL;
+	struct journal *journal = journal_open(directory, &error);
+	g_assert_no_error(error);
+	return journal;
+}
+
+static void test_life(void)
+{
+	set_up();
+	struct journal *journal = opened();
+	struct stat facts;
+	g_autofree char *path = g_build_filename(directory, "journal.sqlite", NULL);
+	g_assert_cmpint(stat(path, &facts), ==, 0);
+	g_assert_cmpint(facts.st_mode & 0777, ==, 0600);
+	begin(journal, "web", 100);
+	struct journal_move *move = journal_find(journal, "web", NULL);
+	g_assert_nonnull(move);
+	g_assert_cmpstr(move->phase, ==, "check");
+	g_assert_cmpstr(move->source, ==, "");
+	g_assert_null(move->outcome);
+	g_assert_cmpint(move->ended_s, ==, 0);
+	g_assert_true(journal_set_phase(journal, move->id, "perform", NULL));
+	g_assert_true(journal_add_event(journal, move->id, "snapshots", "[1]", NULL));
+	g_assert_true(journal_add_event(journal, move->id, "snapshots", "[2]", NULL));
+	g_assert_true(journal_add_event(journal, move->id, "done", NULL, NULL));
+	g_autofree char *text = journal_find_event(journal, move->id, "snapshots");
+	g_assert_cmpstr(text, ==, "[2]");
+	g_assert_true(journal_has_event(journal, move->id, "done"));
+	g_assert_false(journal_has_event(journal, move->id, "never"));
+	g_assert_true(journal_end(journal, move->id, "migrated", "{\"a\":1}", NULL));
+	journal_move_free(move);
+	move = journal_find(journal, uuid, NULL);
+	g_assert_cmpstr(move->phase, ==, "perform");
+	g_assert_cmpstr(move->outcome, ==, "migrated");
+	g_assert_cmpstr(move->numbers, ==, "{\"a\":1}");
+	g_assert_cmpint(move->ended_s, >, 0);
+	journal_move_free(move);
+	journal_close(journal);
+	tear_down();
+}
+
+static void test_newest(void)
+{
+	set_up();
+	struct journal *journal = opened();
+	begin(journal, "web", 100);
+	begin(journal, "web", 300);
+	begin(journal, "web", 200);
+	struct journal_move *move = journal_find(journal, "web", NULL);
+	g_assert_cmpint(move->started_s, ==, 300);
+	journal_move_free(move);
+	GError *error = NULL;
+	g_assert_null(journal_find(journal, "other", &error));
+	g_assert_no_error(error);
+	journal_close(journal);
+	tear_down();
+}
+
+/* More than a thousand moves, written past the journal's own door for speed. */
+static void fill(void)
+{
+	g_autofree char *path = g_build_filename(directory, "journal.sqlite", NULL);
+	sqlite3 *database = NULL;
+	g_assert_cmpint(sqlite3_open(path, &database), ==, SQLITE_OK);
+	g_assert_cmpint(
+		sqlite3_exec(
+			database,
+			"WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n"
+			" WHERE i < 1500) INSERT INTO moves(id, vm_name, vm_uuid, source,"
+			" destination, phase, pid, started) SELECT 'm' || i, 'vm' || i, 'u', '',"
+			" 'd', 'check', 1, i FROM n;"
+			"INSERT INTO events(move, time, kind) VALUES('m1', 1, 'old'),"
+			" ('m1500', 1, 'new')",
+			NULL, NULL, NULL),
+		==, SQLITE_OK);
+	sqlite3_close(database);
+}
+
+/* The newest thousand stay, and the events go with their moves. */
+static void test_small(void)
+{
+	set_up();
+	journal_close(opened());
+	fill();
+	struct journal *journal = opened();
+	begin(journal, "web", 2000);
+	GError *error = NULL;
+	g_assert_null(journal_find(journal, "vm500", &error));
+	g_assert_no_error(error);
+	struct journal_move *move = journal_find(journal, "vm501", NULL);
+	g_assert_nonnull(move);
+	journal_move_free(move);
+	g_assert_false(journal_has_event(journal, "m1", "old"));
+	g_assert_true(journal_has_event(journal, "m1500", "new"));
+	journal_close(journal);
+	tear_down();
+}
+
+/* A conductor that is killed leaves what it last said. */
+static void test_killed(void)
+{
+	set_up();
+	pid_t child = fork();
+	if (child == 0) {
+		struct journal *journal = journal_open(directory, NULL);
+		begin(journal, "web", 100);
+		journal_set_phase(journal, "nothing", "x", NULL);
+		kill(getpid(), SIGKILL);
+	}
+	int status;
+	g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+	g_assert_true(WIFSIGNALED(status));
+	struct journal *journal = opened();
+	struct journal_move *move = journal_find(journal, "web", NULL);
+	g_assert_nonnull(move);
+	g_assert_null(move->outcome);
+	journal_move_free(move);
+	journal_close(journal);
+	tear_down();
+}
+
+static void write_file(const char *text)
+{
+	g_autofree char *path = g_build_filename(directory, "journal.sqlite", NULL);
+	g_assert_true(g_file_set_contents(path, text, -1, NULL));
+}
+
+static void test_broken(void)
+{
+	g_autoptr(GError) error = NULL;
+	set_up();
+	write_file("this is no database, and it is long enough to be looked at as one by SQLite; "
+		   "it only has to be at least one hundred bytes long");
+	g_assert_null(journal_open(directory, &error));
+	g_assert_error(error, WATARI_ERROR, WATARI_ERROR_INTERNAL);
+	tear_down();
+}
+
+/* Without a journal everything is a no-op that works. */
+static void test_none(void)
+{
+	g_assert_true(journal_set_phase(NULL, id, "x", NULL));
+	g_assert_true(journal_add_event(NULL, id, "x", "y", NULL));
+	g_assert_true(journal_end(NULL, id, "x", "y", NULL));
+	g_assert_null(journal_find(NULL, "web", NULL));
+	g_assert_null(journal_find_event(NULL, id, "x"));
+	g_assert_false(journal_has_event(NULL, id, "x"));
+	journal_close(NULL);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/journal/life", test_life);
+	g_test_add_func("/journal/newest", test_newest);
+	g_test_add_func("/journal/small", test_small);
+	g_test_add_func("/journal/killed", test_killed);
+	g_test_add_func("/journal/broken", test_broken);
+	g_test_add_func("/journal/none", test_none);
+	return g_test_run();
+}

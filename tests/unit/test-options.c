@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command lines of all commands: what is taken, what is refused, and the tables themselves. */
+#include "cli/command.h"
+
+#include "journey/request.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+#include <string.h>
+
+struct parsed {
+	void *values;
+	char **arguments;
+	bool help, good;
+	GError *error;
+	char **argv;
+};
+
+/* LINE as words; the struct's values are the command's own. */
+static struct parsed parse(const struct command *command, const char *line)
+{
+	struct parsed parsed = { .values = g_malloc0(command->values_size) };
+	int argc;
+	g_shell_parse_argv(line, &argc, &parsed.argv, NULL);
+	if (command->defaults)
+		command->defaults(parsed.values);
+	parsed.good = options_parse(command, argc, parsed.argv, parsed.values, &parsed.arguments,
+				    &parsed.help, &parsed.error);
+	return parsed;
+}
+
+static void clear(struct parsed *parsed)
+{
+	g_free(parsed->values);
+	g_strfreev(parsed->argv);
+	g_clear_error(&parsed->error);
+}
+
+static void test_defaults(void)
+{
+	struct parsed parsed = parse(&migrate_command, "migrate vm dest");
+	const struct journey_request *request = parsed.values; /* the first member */
+	g_assert_no_error(parsed.error);
+	g_assert_cmpint(request->connections, ==, 2);
+	g_assert_cmpint(request->max_downtime_ms, ==, 2000);
+	g_assert_cmpint(request->link_timeout_ms, ==, 60000);
+	g_assert_cmpint(request->link, ==, JOURNEY_LINK_AUTO);
+	g_assert_cmpuint(request->bandwidth, ==, 0);
+	g_assert_cmpstr(parsed.arguments[0], ==, "vm");
+	g_assert_cmpstr(parsed.arguments[1], ==, "dest");
+	clear(&parsed);
+}
+
+static void test_values(void)
+{
+	struct parsed parsed =
+		parse(&migrate_command, "migrate vm --bandwidth=1.5M --max-downtime 300ms -c "
+					"qemu+ssh://a/system --connections 4 --ports 5000-5010 "
+					"--connect-from destination --link tcp --link-timeout 5 "
+					"--verify-memory full --persistent dest");
+	const struct journey_request *request = parsed.values;
+	g_assert_no_error(parsed.error);
+	g_assert_cmpuint(request->bandwidth, ==, 3 * 512 * 1024);
+	g_assert_cmpint(request->max_downtime_ms, ==, 300);
+	g_assert_cmpstr(request->connect, ==, "qemu+ssh://a/system");
+	g_assert_cmpint(request->connections, ==, 4);
+	g_assert_cmpuint(request->ports[0], ==, 5000);
+	g_assert_cmpuint(request->ports[1], ==, 5010);
+	g_assert_cmpint(request->connect_from, ==, JOURNEY_FROM_DESTINATION);
+	g_assert_cmpint(request->link, ==, JOURNEY_LINK_TCP);
+	g_assert_cmpint(request->link_timeout_ms, ==, 5000);
+	g_assert_cmpint(request->verify, ==, JOURNEY_VERIFY_FULL);
+	g_assert_true(request->persistent);
+	g_assert_false(request->undefine_source);
+	g_assert_cmpstr(parsed.arguments[1], ==, "dest");
+	clear(&parsed);
+}
+
+static void test_nonsense(void)
+{
+	static const struct {
+		const char *line, *says;
+	} cases[] = {
+		{ "migrate", "missing" },
+		{ "migrate vm", "missing" },
+		{ "migrate a b c", "too many" },
+		{ "migrate a b --bandwidth", "needs a value" },
+		{ "migrate a b --bandwidth fast", "not a number" },
+		{ "migrate a b --bandwidth 0", "--bandwidth" },
+		{ "migrate a b --bandwidth -1", "--bandwidth" },
+		{ "migrate a b --bandwidth 99999999999999999999", "--bandwidth" },
+		{ "migrate a b --max-downtime 1", "between" },
+		{ "migrate a b --max-downtime 1y", "not a duration" },
+		{ "migrate a b --connections 0", "between" },
+		{ "migrate a b --connections 17", "between" },
+		{ "migrate a b --connections 2x", "not a number" },
+		{ "migrate a b --ports 10-5", "not a range" },
+		{ "migrate a b --ports 0", "not a range" },
+		{ "migrate a b --ports 1-65536", "not a range" },
+		{ "migrate a b --link carrier-pigeon", "none of" },
+		{ "migrate a b --link-address ''", "empty" },
+		{ "migrate a b --json=yes", "takes no value" },
+		{ "migrate a b --nothing", "no option --nothing" },
+		{ "migrate a b -x", "no option -x" },
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct parsed parsed = parse(&migrate_command, cases[i].line);
+		g_test_message("%s", cases[i].line);
+		g_assert_false(parsed.good);
+		g_assert_error(parsed.error, WATARI_ERROR, WATARI_ERROR_USAGE);
+		g_assert_cmpint(error_exit_code(parsed.error), ==, WATARI_EXIT_USAGE);
+		g_assert_nonnull(strstr(parsed.error->message, cases[i].says));
+		clear(&parsed);
+	}
+}
+
+static void test_help(void)
+{
+	/* --help wins over what is missing or wrong after it */
+	struct parsed parsed = parse(&migrate_command, "migrate --help --nothing");
+	g_assert_true(parsed.good && parsed.help);
+	clear(&parsed);
+	parsed = parse(&migrate_command, "migrate -- -vm --dest");
+	g_assert_true(parsed.good);
+	g_assert_cmpstr(parsed.arguments[0], ==, "-vm");
+	clear(&parsed);
+}
+
+/* ---- the tables ---- */
+
+static void check_rows(const struct command *command)
+{
+	for (size_t i = 0; i < command->row_count; i++) {
+		const struct option_row *row = &command->rows[i];
+		g_assert_true((row->kind == OPTION_FLAG) == (row->value == NULL));
+		g_assert_true((row->kind == OPTION_WORD) == (row->words != NULL));
+		g_assert_true(row->kind != OPTION_DURATION || row->unit > 0);
+		g_assert_true(g_str_has_suffix(row->help, "."));
+		for (size_t j = 0; j < i; j++) {
+			g_assert_cmpstr(row->name, !=, command->rows[j].name);
+			g_assert_true(!row->letter || row->letter != command->rows[j].letter);
+		}
+	}
+}
+
+static void test_tables(void)
+{
+	for (const struct command *const *command = commands; *command; command++) {
+		check_rows(*command);
+		g_assert_true((*command)->run || (*command)->run_raw);
+		g_assert_true(command_find((*command)->name) == *command);
+	}
+	g_assert_null(command_find("no-such"));
+}
+
+static char *written(void (*print)(FILE *out))
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	print(out);
+	fclose(out);
+	return text;
+}
+
+/* Every option is offered by the completion, and bash can read it. */
+static void test_completion(void)
+{
+	char *text = written(options_print_bash_completion);
+	for (const struct command *const *command = commands; *command; command++)
+		for (size_t i = 0; i < (*command)->row_count; i++) {
+			g_autofree char *word = g_strdup_printf("--%s ", (*command)->rows[i].name);
+			g_assert_nonnull(strstr(text, word));
+		}
+	g_autofree char *path = g_build_filename(g_get_tmp_dir(), "watari-completion.XXXXXX", NULL);
+	int fd = g_mkstemp(path);
+	g_assert_cmpint(fd, >=, 0);
+	g_assert_true(g_file_set_contents(path, text, -1, NULL));
+	g_autofree char *script = g_strdup_printf(
+		"bash -c '. %s && COMP_WORDS=(watari migrate --link \"\") COMP_CWORD=3 && _watari "
+		"&& "
+		"echo \"${COMPREPLY[@]}\" && COMP_WORDS=(watari mig) COMP_CWORD=1 && _watari && "
+		"echo \"${COMPREPLY[@]}\"'",
+		path);
+	g_autofree char *out = NULL;
+	int status;
+	if (g_spawn_command_line_sync(script, &out, NULL, &status, NULL))
+		g_assert_cmpstr(out, ==, "auto tcp ssh\nmigrate\n");
+	unlink(path);
+	close(fd);
+	free(text);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/options/defaults", test_defaults);
+	g_test_add_func("/options/values", test_values);
+	g_test_add_func("/options/nonsense", test_nonsense);
+	g_test_add_func("/options/help", test_help);
+	g_test_add_func("/options/tables", test_tables);
+	g_test_add_func("/options/completion", test_completion);
+	return g_test_run();
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The closing report and the progress line: stable names, nothing invented. */
+#include "cli/progress.h"
+#include "cli/report.h"
+
+#include "base/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct journey_report sample(void)
+{
+	struct journey_report report = {
+		.id = "0123456789abcdef0123456789abcdef",
+		.vm_name = g_strdup("web"),
+		.vm_uuid = g_strdup("6f6a3f0e-0000-4000-8000-000000000001"),
+		.outcome = JOURNEY_MIGRATED,
+		.started_s = 1,
+		.total_ms = 4200,
+		.migration_ms = 2000,
+		.downtime_ms = 87,
+		.stop_to_release_ms = 60,
+		.libvirt_downtime_ms = -1,
+		.stream_bytes = 1024 * 1024,
+		.connections = 2,
+		.link = g_strdup("tcp"),
+		.stream_agreed = true,
+	};
+	report.lane_bytes = g_new0(uint64_t, 2);
+	report.notes = g_ptr_array_new_with_free_func(g_free);
+	g_ptr_array_add(report.notes, g_strdup("a \"note\""));
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		report.sides[side].host = g_strdup(side ? "hostb" : "hosta");
+	report.sides[0].vm_state = g_strdup("absent");
+	report.sides[1].vm_state = g_strdup("running");
+	return report;
+}
+
+static JsonObject *parse(const struct journey_report *report, const GError *error)
+{
+	g_autofree char *text = journey_report_print(report, error);
+	GError *failure = NULL;
+	JsonObject *object = json_parse_object(text, strlen(text), &failure);
+	g_assert_no_error(failure);
+	return object;
+}
+
+static void test_fields(void)
+{
+	static const char *const names[] = { "format",       "watari",    "id",     "outcome",
+					     "exit_code",    "vm",        "source", "destination",
+					     "failed_phase", "times",     "bytes",  "link",
+					     "proof",        "snapshots", "checks", "notes",
+					     "error" };
+	struct journey_report report = sample();
+	g_autoptr(JsonObject) object = parse(&report, NULL);
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+		g_assert_true(json_object_has_member(object, names[i]));
+	g_assert_cmpint(json_object_get_size(object), ==, G_N_ELEMENTS(names));
+	g_assert_cmpstr(json_get_string(object, "outcome", ""), ==, "migrated");
+	g_assert_cmpint(json_get_int(object, "exit_code", -1), ==, 0);
+	g_assert_true(json_object_get_null_member(object, "error"));
+	JsonObject *times = json_get_object(object, "times");
+	g_assert_cmpint(json_get_int(times, "downtime_ms", -1), ==, 87);
+	/* not known is null, not a number */
+	g_assert_true(json_object_get_null_member(times, "libvirt_downtime_ms"));
+	JsonObject *destination = json_get_object(object, "destination");
+	g_assert_cmpstr(json_get_string(destination, "vm_state", ""), ==, "running");
+	journey_report_clear(&report);
+}
+
+static void test_error(void)
+{
+	struct journey_report report = sample();
+	g_autoptr(GError) error = NULL;
+	report.outcome = JOURNEY_FAILED;
+	error_set(&error, WATARI_ERROR_FAILED, "do that", "it broke");
+	g_autoptr(JsonObject) object = parse(&report, error);
+	JsonObject *described = json_get_object(object, "error");
+	g_assert_cmpint(json_get_int(object, "exit_code", -1), ==, WATARI_EXIT_FAILED);
+	g_assert_cmpstr(json_get_string(described, "class", ""), ==, "failed");
+	g_assert_cmpstr(json_get_string(described, "what", ""), ==, "it broke");
+	g_assert_cmpstr(json_get_string(described, "next", ""), ==, "do that");
+	journey_report_clear(&report);
+}
+
+/* A report of nothing must print, too: a usage error comes before any host is known. */
+static void test_empty(void)
+{
+	struct journey_report report = { .downtime_ms = -1 };
+	g_autoptr(JsonObject) object = parse(&report, NULL);
+	g_assert_cmpstr(json_get_string(object, "outcome", ""), ==, "refused");
+	report_print(&report, stderr);
+	journey_report_clear(&report);
+}
+
+static void test_text(void)
+{
+	struct journey_report report = sample();
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	report_print(&report, out);
+	fclose(out);
+	g_assert_nonnull(strstr(text, "at hostb it runs"));
+	g_assert_nonnull(strstr(text, "stopped for 87 ms"));
+	g_assert_nonnull(strstr(text, "1.0 MiB"));
+	free(text);
+	journey_report_clear(&report);
+}
+
+static void test_progress(void)
+{
+	struct journey_progress now = { .doing = "copying memory", .left_ms = -1 };
+	g_autofree char *early = progress_format(&now);
+	g_assert_cmpstr(early, ==, "copying memory");
+	now.bytes = 100 * 1024 * 1024;
+	now.rate = 10 * 1024 * 1024;
+	now.iteration = 2;
+	now.left_ms = 1500;
+	g_autofree char *line = progress_format(&now);
+	g_assert_cmpstr(line, ==,
+			"copying memory, 100 MiB at 10.0 MiB/s, pass 2, about 1.5 s left");
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/report/fields", test_fields);
+	g_test_add_func("/report/error", test_error);
+	g_test_add_func("/report/empty", test_empty);
+	g_test_add_func("/report/text", test_text);
+	g_test_add_func("/report/progress", test_progress);
+	return g_test_run();
+}
