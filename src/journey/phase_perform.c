@@ -12,6 +12,7 @@
 
 enum {
 	TICK_MS = 200,
+	MOVER_ABORT_MS = 500,  /* libvirt is asked first, it ends it more tidily */
 	ABORT_AGAIN_MS = 2000, /* libvirt may not know of its job yet when it is first asked */
 	SILENCE_MS = 60000,    /* from the hand-over to libvirt's answer */
 	STUCK_MS = 45000,      /* from a cancel or a lost mover to libvirt's answer */
@@ -107,7 +108,7 @@ static void end_it(struct performing *performing, const char *reason)
 	int64_t now = clock_now_ms();
 	if (!performing->ending_ms)
 		performing->ending_ms = now;
-	bool late = now - performing->ending_ms >= ABORT_AGAIN_MS;
+	bool late = now - performing->ending_ms >= MOVER_ABORT_MS;
 	if ((journey->stopped || late) && !performing->told_source) {
 		JsonObject *message = dialogue_message("abort");
 		json_object_set_string_member(message, "reason", reason);
@@ -207,8 +208,11 @@ static void run_migration(struct performing *performing)
 	performing->watch = watch_new(journey->domain, journey->request->max_downtime_ms);
 	GThread *thread = g_thread_new("migrate", migrate, performing);
 	guint timer = g_timeout_add(TICK_MS, tick, performing);
-	while (!g_atomic_int_get(&performing->done))
+	while (!g_atomic_int_get(&performing->done)) {
 		g_main_context_iteration(NULL, TRUE);
+		if (journey->cancelled && !performing->ending_ms)
+			tick(performing); /* while the VM is stopped every moment counts */
+	}
 	g_source_remove(timer);
 	g_thread_join(thread);
 	journey->report->migration_ms = clock_now_ms() - start_ms;

@@ -273,6 +273,9 @@ static bool conclude(struct settling *settling, bool said_migrated, GError **err
 	}
 	report->outcome = settling->rule->outcome;
 	if (report->outcome == JOURNEY_MIGRATED) {
+		if (settling->journey->cancelled && settling->journey->performed)
+			journey_note(settling->journey, true, "%s",
+				     _("The cancel came too late: the hand-over was done."));
 		g_clear_error(error);
 		return true;
 	}
