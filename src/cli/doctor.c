@@ -3,9 +3,12 @@
 #include "cli/command.h"
 
 #include "base/i18n.h"
+#include "host/doctor.h"
+
+#include <json-glib/json-glib.h>
 
 struct values {
-	const char *rsh, *remote_watari;
+	const char *rsh;
 	bool json;
 };
 
@@ -14,14 +17,121 @@ struct values {
 static const struct option_row rows[] = {
 	{ "rsh", 0, OPTION_TEXT, AT(rsh), N_("COMMAND"), .offer = OFFER_COMMAND,
 	  .help = N_("The remote shell to use instead of ssh.") },
-	{ "remote-watari", 0, OPTION_TEXT, AT(remote_watari), N_("PATH"), .offer = OFFER_FILE,
-	  .help = N_("Where watari is at the hosts. The default is found by their PATH.") },
 	{ "json", 0, OPTION_FLAG, AT(json), .help = N_("Print one JSON document.") },
 };
 
+/* ---- for people ---- */
+
+static void print_finding(const struct check_finding *finding)
+{
+	static const char *const marks[] = {
+		[CHECK_PASS] = N_("good"), [CHECK_WARN] = N_("mind"), [CHECK_REFUSE] = N_("BAD")
+	};
+	printf("  %s  %s", _(marks[finding->result]), finding->check);
+	if (finding->what)
+		printf(": %s", finding->what);
+	putchar('\n');
+	if (finding->next && finding->result != CHECK_PASS)
+		printf("        %s\n", finding->next);
+}
+
+static void print_host(const char *name, const GPtrArray *findings)
+{
+	printf("%s\n", name);
+	for (guint i = 0; i < findings->len; i++)
+		print_finding(findings->pdata[i]);
+}
+
+/* ---- for programs ---- */
+
+static void set_text(JsonObject *object, const char *name, const char *text)
+{
+	if (text)
+		json_object_set_string_member(object, name, text);
+	else
+		json_object_set_null_member(object, name);
+}
+
+static JsonObject *describe_host(const char *name, const GPtrArray *findings)
+{
+	JsonObject *host = json_object_new();
+	JsonArray *array = json_array_new();
+	for (guint i = 0; i < findings->len; i++) {
+		const struct check_finding *finding = findings->pdata[i];
+		JsonObject *object = json_object_new();
+		set_text(object, "check", finding->check);
+		set_text(object, "result", check_result_name(finding->result));
+		set_text(object, "what", finding->what);
+		set_text(object, "next", finding->next);
+		json_array_add_object_element(array, object);
+	}
+	set_text(host, "host", name);
+	json_object_set_array_member(host, "checks", array);
+	return host;
+}
+
+static void print_json(JsonArray *hosts)
+{
+	JsonObject *document = json_object_new();
+	json_object_set_int_member(document, "format", 1);
+	set_text(document, "watari", WATARI_VERSION);
+	json_object_set_array_member(document, "hosts", json_array_ref(hosts));
+	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+	json_node_take_object(node, document);
+	g_autofree char *text = json_to_string(node, TRUE);
+	puts(text);
+}
+
+/* ---- the work ---- */
+
+static bool has_refusal(const GPtrArray *findings)
+{
+	for (guint i = 0; i < findings->len; i++)
+		if (((struct check_finding *) findings->pdata[i])->result == CHECK_REFUSE)
+			return true;
+	return false;
+}
+
+/* NAME NULL: this machine. */
+static bool look_at(const char *name, const struct remote_shell *shell, const struct values *values,
+		    JsonArray *hosts, bool *good, GError **error)
+{
+	struct host_address *address = host_address_parse(name, error);
+	if (!address)
+		return false;
+	g_autoptr(GPtrArray) findings = doctor_run(shell, address, error);
+	if (findings && values->json)
+		json_array_add_object_element(hosts, describe_host(address->text, findings));
+	else if (findings)
+		print_host(address->text, findings);
+	if (findings && has_refusal(findings))
+		*good = false;
+	host_address_free(address);
+	return findings != NULL;
+}
+
 static int run(const struct command *command, void *data, char **arguments)
 {
-	return WATARI_EXIT_REFUSED;
+	struct values *values = data;
+	struct remote_shell shell = { 0 };
+	static char *here[] = { NULL };
+	g_autoptr(GError) error = NULL;
+	g_autoptr(JsonArray) hosts = json_array_new();
+	bool known = true, good = true;
+	if (values->rsh && !g_shell_parse_argv(values->rsh, NULL, &shell.rsh, &error)) {
+		error_classify(&error, WATARI_ERROR_USAGE, NULL);
+		return command_complain(error);
+	}
+	if (!*arguments)
+		known = look_at(NULL, &shell, values, hosts, &good, &error);
+	for (char **name = *arguments ? arguments : here; known && *name; name++)
+		known = look_at(*name, &shell, values, hosts, &good, &error);
+	if (known && values->json)
+		print_json(hosts);
+	g_strfreev(shell.rsh);
+	if (!known)
+		return command_complain(error);
+	return good ? WATARI_EXIT_OK : WATARI_EXIT_REFUSED;
 }
 
 const struct command doctor_command = {

@@ -125,15 +125,12 @@ static JsonObject *describe_proof(const struct journey_report *report)
 
 static JsonArray *describe_findings(const struct journey_report *report)
 {
-	static const char *const results[] = {
-		[CHECK_PASS] = "pass", [CHECK_WARN] = "warning", [CHECK_REFUSE] = "refusal"
-	};
 	JsonArray *array = json_array_new();
 	for (guint i = 0; report->findings && i < report->findings->len; i++) {
 		const struct check_finding *finding = report->findings->pdata[i];
 		JsonObject *object = json_object_new();
 		set_text(object, "check", finding->check);
-		set_text(object, "result", results[finding->result]);
+		set_text(object, "result", check_result_name(finding->result));
 		set_text(object, "what", finding->what);
 		set_text(object, "next", finding->next);
 		json_array_add_object_element(array, object);
