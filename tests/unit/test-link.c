@@ -5,7 +5,7 @@
 
 #include "link-pair.h"
 
-/* The sanitizers' own memory grows with ours. */
+/* The sanitizers' own memory grows with ours, and their speed is no measure. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define SANITIZED true
 #else
@@ -206,7 +206,8 @@ static void test_bandwidth(void)
 		g_test_message("%.2f MB/s of %.2f", rate / 1e6, cap / 1e6);
 		g_assert_cmpfloat(rate, <, cap * 1.03);
 	}
-	g_assert_cmpfloat(rate, >, cap * 0.9);
+	if (!SANITIZED)
+		g_assert_cmpfloat(rate, >, cap * 0.9);
 	/* A change counts at once, in both directions. */
 	link_set_bandwidth(pair.source, (uint64_t) cap / 4);
 	g_usleep(50000);
