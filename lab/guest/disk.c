@@ -249,6 +249,8 @@ void disk_start(void)
 
 	atomic_store(&disk.rate, option_number("disk_rate", 20));
 	atomic_store(&disk.kind, PAGE_RANDOM);
+	if (!most) /* the disk is somebody else's, a root file system for one */
+		return;
 	disk.fd = open(DEVICE, O_RDWR | O_DIRECT | O_CLOEXEC);
 	if (disk.fd < 0 || ioctl(disk.fd, BLKGETSIZE64, &bytes) || bytes < PAGE_BYTES) {
 		disk.fd = -1;

@@ -12,12 +12,15 @@
  */
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "guestd.h"
+
+#define SERVICE_PROGRAM "/usr/lib/watari/service"
 
 /* The query's load only touches what it names: a change of the disk's rate leaves the memory's
  * pattern alone. */
@@ -34,6 +37,16 @@ static void answer_load(const char *query, struct text *json)
 		 wrong ? wrong : "");
 }
 
+/* Where there is more than guestd to wait for, somebody makes the file named by watari.ready_file. */
+static bool all_ready(void)
+{
+	static const char *file;
+
+	if (!file)
+		file = option_text("ready_file", "/");
+	return memory_ready() && !access(file, F_OK);
+}
+
 static void answer_root(const char *query, struct text *json)
 {
 	text_add(json,
@@ -41,8 +54,7 @@ static void answer_root(const char *query, struct text *json)
 		 "pages\":%llu}",
 		 option_text("name", "small"),
 		 (unsigned long long) (now_ns(CLOCK_MONOTONIC) / 1000000),
-		 memory_ready() ? "true" : "false",
-		 (unsigned long long) counted(COUNT_HTTP_REQUESTS),
+		 all_ready() ? "true" : "false", (unsigned long long) counted(COUNT_HTTP_REQUESTS),
 		 (unsigned long long) counted(COUNT_DIRTIED_PAGES));
 }
 
@@ -131,13 +143,32 @@ static void answer_power(const char *query, struct text *json)
 		 ok ? "" : "say do=off, reboot or panic");
 }
 
+static bool plain_word(const char *word)
+{
+	return word[0] && word[strspn(word, "abcdefghijklmnopqrstuvwxyz")] == '\0';
+}
+
+static void answer_service(const char *query, struct text *json)
+{
+	char name[32] = "", what[16] = "", command[128];
+	bool ok;
+
+	query_text(query, "name", name, sizeof(name));
+	query_text(query, "do", what, sizeof(what));
+	snprintf(command, sizeof(command), SERVICE_PROGRAM " %s %s", name, what);
+	ok = plain_word(name) && plain_word(what) && !access(SERVICE_PROGRAM, X_OK) &&
+	     system(command) == 0;
+	text_add(json, "{\"ok\":%s,\"error\":\"%s\"}", ok ? "true" : "false",
+		 ok ? "" : "no such service here");
+}
+
 static const struct {
 	const char *path;
 	void (*answer)(const char *query, struct text *json);
 } answers[] = {
-	{ "/", answer_root },       { "/state", answer_state }, { "/check", answer_check },
-	{ "/load", answer_load },   { "/watch", answer_watch }, { "/corrupt", answer_corrupt },
-	{ "/power", answer_power },
+	{ "/", answer_root },       { "/state", answer_state },     { "/check", answer_check },
+	{ "/load", answer_load },   { "/watch", answer_watch },     { "/corrupt", answer_corrupt },
+	{ "/power", answer_power }, { "/service", answer_service },
 };
 
 /* Reads up to the empty line; cuts the request line into path and query. */
@@ -193,5 +224,5 @@ static void http_session(int fd)
 
 void http_start(void)
 {
-	tcp_serve(80, http_session);
+	tcp_serve((uint16_t) option_number("http_port", 80), http_session);
 }

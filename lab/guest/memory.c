@@ -47,6 +47,9 @@ static struct {
 	pthread_cond_t changed;
 	struct load load;
 	_Atomic unsigned int load_serial; /* written under lock */
+	unsigned int
+		load_taken; /* by the load thread; behind load_serial while an older load still runs */
+	bool load_thread;
 	char first_error[160];
 } memory = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
@@ -179,12 +182,13 @@ static uint64_t next_random(uint64_t *state)
 	return *state;
 }
 
-/* Dirties the next n pages of the working set. */
-static void load_burst(const struct load *load, uint64_t *at, uint64_t *random, uint64_t n)
+/* Dirties the next n pages of the working set, as long as no other load is asked for. */
+static void load_burst(const struct load *load, unsigned int serial, uint64_t *at, uint64_t *random,
+		       uint64_t n)
 {
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, done = 0;
 
-	for (uint64_t i = 0; i < n; i++) {
+	for (; done < n && atomic_load(&memory.load_serial) == serial; done++) {
 		uint64_t number = (load->random ? next_random(random) : (*at)++) % load->pages;
 		pthread_mutex_t *lock = page_lock(number);
 
@@ -192,7 +196,7 @@ static void load_burst(const struct load *load, uint64_t *at, uint64_t *random, 
 			bytes += load->pattern->dirty(number);
 		pthread_mutex_unlock(lock);
 	}
-	count(COUNT_DIRTIED_PAGES, n);
+	count(COUNT_DIRTIED_PAGES, done);
 	count(COUNT_DIRTIED_BYTES, bytes);
 }
 
@@ -216,7 +220,7 @@ static void load_run(const struct load *load, unsigned int serial)
 				done = due = 0;
 			}
 		}
-		load_burst(load, &at, &random, due);
+		load_burst(load, serial, &at, &random, due);
 		done += due;
 		if (load->rate != RATE_MAX)
 			sleep_until_ns(now + SLICE_NS);
@@ -226,10 +230,13 @@ static void load_run(const struct load *load, unsigned int serial)
 static void load_main(void *arg)
 {
 	pthread_mutex_lock(&memory.lock);
+	memory.load_thread = true;
 	for (;;) {
 		struct load load = memory.load;
 		unsigned int serial = memory.load_serial;
 
+		memory.load_taken = serial;
+		pthread_cond_broadcast(&memory.changed);
 		if (!load.pattern->dirty || !load.rate || !memory_ready()) {
 			pthread_cond_wait(&memory.changed, &memory.lock);
 			continue;
@@ -266,6 +273,10 @@ const char *memory_set_load(const char *query)
 	memory.load = load;
 	memory.load_serial++;
 	pthread_cond_broadcast(&memory.changed);
+	while (memory.load_thread &&
+	       memory.load_taken !=
+		       memory.load_serial) /* the answer means: the old load has ended */
+		pthread_cond_wait(&memory.changed, &memory.lock);
 	pthread_mutex_unlock(&memory.lock);
 	return NULL;
 }

@@ -24,6 +24,11 @@ KERNEL_PACKAGE = "linux-image-amd64"
 SMALL_MODULES = ["virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "failover",
                  "net_failover", "virtio_net", "virtio_blk"]
 
+DEBIAN_MODULES = [*SMALL_MODULES, "crc16", "mbcache", "jbd2", "crc32c_generic", "ext4"]
+DEBIAN_RELEASE = "bookworm"
+DEBIAN_MIRROR = os.environ.get("WATARI_LAB_MIRROR", "http://deb.debian.org/debian")
+DEBIAN_MIB = 3072
+
 
 class ImageError(LabError):
     """An image could not be made; the message says what to do."""
@@ -134,19 +139,21 @@ def _is_static(path):
         return False
 
 
-def _small_initramfs(tree):
+def _initramfs(tree, init, modules, programs):
+    """busybox, kernel modules in the order they are to be loaded, and programs {path: file}."""
     cpio = Cpio()
-    for path in ("bin", "dev", "proc", "sys", "modules"):
+    for path in ("bin", "dev", "proc", "sys", "modules", "root"):
         cpio.directory(path)
     cpio.node("dev/console", 5, 1)
     cpio.node("dev/null", 1, 3)
-    cpio.add("init", (GUEST_DIR / "init").read_bytes())
+    cpio.add("init", (GUEST_DIR / init).read_bytes())
     cpio.add("bin/busybox", _busybox().read_bytes())
-    cpio.add("bin/guestd", find_program("guest", "guestd").read_bytes())
-    modules = _module_files(tree, SMALL_MODULES)
-    for module in modules:
+    for path, program in programs.items():
+        cpio.add(path, Path(program).read_bytes())
+    files = _module_files(tree, modules)
+    for module in files:
         cpio.add(f"modules/{module.name}", module.read_bytes())
-    cpio.add("modules/order", "\n".join(module.name for module in modules).encode() + b"\n")
+    cpio.add("modules/order", "\n".join(module.name for module in files).encode() + b"\n")
     return cpio.bytes()
 
 
@@ -161,15 +168,53 @@ def _keep(path, data):
     return path
 
 
-def build_small(cache=CACHE):
-    """(kernel, initrd) of the small guest. The initrd's name carries its content, so a new guestd makes a new file."""
+def _kernel_and_initrd(cache, name, init, modules, programs):
+    """The initrd's file name carries its content, so that a new program makes a new file."""
     cache = Path(cache)
     tree = kernel_tree(cache)
-    data = _small_initramfs(tree)
-    tag = hashlib.sha256(data).hexdigest()[:12]
-    initrd = _keep(cache / f"small-{tag}.initrd", data)
-    kernel = tree / "boot" / f"vmlinuz-{_kernel_release(tree)}"
-    return kernel, initrd
+    data = _initramfs(tree, init, modules, programs)
+    initrd = _keep(cache / f"{name}-{hashlib.sha256(data).hexdigest()[:12]}.initrd", data)
+    return tree / "boot" / f"vmlinuz-{_kernel_release(tree)}", initrd
+
+
+def build_small(cache=CACHE):
+    """(kernel, initrd) of the small guest."""
+    return _kernel_and_initrd(cache, "small", "init", SMALL_MODULES, {"bin/guestd": find_program("guest", "guestd")})
+
+
+def build_debian(cache=CACHE):
+    """(kernel, initrd, disk image) of the Debian guest. The image is raw and sparse; guests get overlays of it. Making it
+    takes minutes and the network, once for each state of its recipe. guestd comes with the initrd, newest always."""
+    cache = Path(cache)
+    kernel, initrd = _kernel_and_initrd(cache, "debian", "init-debian", DEBIAN_MODULES,
+                                         {"bin/guestd": find_program("guest", "guestd")})
+    recipe = (GUEST_DIR / "debian-setup").read_bytes()
+    image = cache / f"debian-{hashlib.sha256(recipe).hexdigest()[:12]}.raw"
+    if not image.is_file():
+        _make_debian(cache, image, recipe)
+    return kernel, initrd, image
+
+
+def _make_debian(cache, image, recipe):
+    """debootstrap in a mount namespace of its own, then a file system made from the directory: no loop device."""
+    if not shutil.which("debootstrap"):
+        raise ImageError("the Debian guest needs debootstrap: apt-get install debootstrap")
+    with tempfile.TemporaryDirectory(dir=cache) as work:
+        root = Path(work) / "root"
+        _run("unshare", "--mount", "debootstrap", "--variant=minbase", "--include=ca-certificates", DEBIAN_RELEASE, root,
+             DEBIAN_MIRROR)
+        tools = root / "usr/lib/watari"
+        tools.mkdir(parents=True)
+        (tools / "setup").write_bytes(recipe)
+        (tools / "setup").chmod(0o755)
+        _run("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc=" + str(root / "proc"), "chroot", root,
+             "/usr/lib/watari/setup")
+        fresh = Path(work) / "image"
+        with open(fresh, "wb") as file:
+            file.truncate(DEBIAN_MIB << 20)
+        _run("mke2fs", "-q", "-F", "-t", "ext4", "-d", root, fresh)
+        fresh.chmod(0o644)
+        fresh.rename(image)
 
 
 def share(path, directory):

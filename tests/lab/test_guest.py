@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The measuring tools themselves: the small guest finds what is wrong with it, and the prober sees an outage as long as it was."""
+import json
+import os
+import pathlib
+import sys
+import time
+import unittest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / 'lab'))
+
+from watari_lab import HostSpec, Lab, client, guest  # noqa: E402
+
+TIME_LIMIT_S = 400
+PAGE = 4096
+VM = 'g1'
+
+
+class GuestTest(unittest.TestCase):
+    """One lab and one guest serve all tests of the healthy guest; the spoiled ones are started anew."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = cls.enterClassContext(Lab('guest', [HostSpec('hosta', unprivileged=True)]))
+        cls.host = cls.lab.host('hosta')
+        cls.disk = guest.make_disk(cls.lab, 'd1', 16)
+        guest.start(cls.lab, 'hosta', VM, memory_mib=192, words='watari.mem=48', disks=[cls.disk])
+
+    def memory(self):
+        return guest.state(self.lab, VM)['memory']
+
+    def dirtied_in(self, seconds):
+        """(pages, bytes) dirtied in a while."""
+        before = self.memory()
+        time.sleep(seconds)
+        after = self.memory()
+        return tuple(after[f'dirtied_{what}'] - before[f'dirtied_{what}'] for what in ('pages', 'bytes'))
+
+    def test_1_serves(self):
+        told = guest.state(self.lab, VM)
+        self.assertEqual(told['name'], VM)
+        self.assertEqual(told['memory']['filled'], 48 * 256)
+        self.assertEqual(told['disk']['blocks'], 16 * 256)
+        self.assertTrue(guest.check(self.lab, VM)['ok'])
+
+    def test_2_dirties_nothing_when_told_so(self):
+        guest.load(self.lab, VM, 'none')
+        self.assertEqual(self.dirtied_in(1), (0, 0))
+
+    def test_2_each_pattern_dirties_what_it_says(self):
+        for pattern, least, most in (('few', 16, 16), ('text', PAGE, PAGE), ('random', PAGE, PAGE),
+                                     ('zero', PAGE, PAGE), ('same', 8, 8), ('mixed', 8, PAGE)):
+            with self.subTest(pattern=pattern):
+                guest.load(self.lab, VM, 'text', rate='max', set_mib=1)  # no zero pages for "few" to grow from
+                while self.dirtied_in(0.2)[0] < 512:
+                    pass
+                guest.load(self.lab, VM, pattern, rate=300, set_mib=1)
+                pages, size = self.dirtied_in(2)
+                self.assertGreater(pages, 100)
+                self.assertLess(pages, 2000)
+                self.assertGreaterEqual(size, pages * least)
+                self.assertLessEqual(size, pages * most)
+                self.assertEqual(self.memory()['set_pages'], 256)
+        guest.load(self.lab, VM, 'none')
+        self.assertTrue(guest.check(self.lab, VM)['ok'])
+
+    def test_2_refuses_an_unknown_pattern(self):
+        with self.assertRaisesRegex(guest.GuestError, 'no such pattern'):
+            guest.load(self.lab, VM, 'nonsense')
+
+    def test_2_dirties_what_the_hypervisor_sees(self):
+        """The premise of every move under load: QEMU itself must see other bytes, and "same" must change none."""
+        for pattern, changes in (('none', False), ('same', False), ('random', True)):
+            with self.subTest(pattern=pattern):
+                guest.load(self.lab, VM, pattern, rate=2000, set_mib=40)
+                self.assertEqual(self.changed_mib() > 4, changes)
+        guest.load(self.lab, VM, 'none')
+
+    def changed_mib(self):
+        """How much of the guest's memory differs between two looks from outside, a second apart."""
+        looks = []
+        directory = '/lab/shared/look'
+        os.makedirs(self.host.path(directory), exist_ok=True)
+        os.chmod(self.host.path(directory), 0o777)  # for the unprivileged QEMU
+        for look in ('one', 'two'):
+            where = {'val': 0, 'size': 192 << 20, 'filename': f'{directory}/{look}'}
+            self.host.virsh('qemu-monitor-command', VM, json.dumps({'execute': 'pmemsave', 'arguments': where}))
+            with open(self.host.path(f'{directory}/{look}'), 'rb') as file:
+                looks.append(file.read())
+            time.sleep(1)
+        one, two = (memoryview(look) for look in looks)
+        return sum(one[at:at + PAGE] != two[at:at + PAGE] for at in range(0, len(one), PAGE)) * PAGE / (1 << 20)
+
+    def test_3_prober_sees_an_outage(self):
+        """A pause of known length is the longest gap, and no session is lost by it."""
+        with client.Prober(self.lab, VM) as prober:
+            time.sleep(2)
+            quiet = prober.reset()
+            begun = time.monotonic()
+            self.host.virsh('suspend', VM)
+            paused = time.monotonic()
+            time.sleep(0.5)
+            resuming = time.monotonic()
+            self.host.virsh('resume', VM)
+            resumed = time.monotonic()
+            time.sleep(2)
+            seen = prober.snapshot()
+        self.assertLess(quiet['longest_gap']['ms'], 400)
+        self.assertTrue(quiet['own']['realtime'])
+        self.assertGreater(seen['longest_gap']['ms'], (resuming - paused) * 1000 - 5)
+        self.assertLess(seen['longest_gap']['ms'], (resumed - begun) * 1000 + 300)  # a busy machine wakes it late
+        report = prober.report
+        self.assertTrue(report['session']['survived'], report['session'])
+        self.assertGreater(report['session']['longest_stall_ms'], 400)
+        self.assertEqual(report['http']['failed'], 0, report['http'])
+        self.assertGreater(report['udp']['received'], 500)
+
+    def test_4_prober_tells_a_dead_guest(self):
+        """A guest that dies: the gap stays open to the end, and the session has not survived."""
+        guest.start(self.lab, 'hosta', 'dead', memory_mib=128, words='watari.mem=8')
+        with client.Prober(self.lab, 'dead') as prober:
+            time.sleep(0.5)
+            self.host.virsh('destroy', 'dead')
+            time.sleep(1)
+        guest.stop(self.lab, 'hosta', 'dead')
+        self.assertTrue(prober.report['longest_gap'].get('open'))
+        self.assertGreater(prober.report['longest_gap']['ms'], 900)
+        self.assertFalse(prober.report['session']['survived'])
+
+    def test_5_finds_every_kind_of_wrong_page(self):
+        """One guest a kind of damage would take long: /check tells how many are wrong, and names the first ever."""
+        for wrong, (page, how) in enumerate(((1003, 'bit'), (77, 'stale'), (5, 'other'), (2000, 'zero')), 1):
+            if how == 'zero':
+                page = self.spoil_nonzero(page)
+            else:
+                guest.corrupt(self.lab, VM, page=page, how=how)
+            answer = guest.http(self.lab, VM, '/check', timeout=60)
+            self.assertFalse(answer['ok'])
+            self.assertEqual(answer['memory_wrong'], wrong)
+            self.assertEqual(answer['disk_wrong'], 0)
+        self.assertIn('page 1003 ', self.memory()['first_error'])
+        self.assertIn('WRONG memory page 77 ', guest.serial(self.lab, VM))
+        with self.assertRaisesRegex(guest.GuestError, r'memory page 5 '):  # the first in order, of this pass
+            guest.check(self.lab, VM)
+
+    def spoil_nonzero(self, page):
+        """Zeroes the first page from here on that is not zero anyway."""
+        while True:
+            try:
+                guest.corrupt(self.lab, VM, page=page, how='zero')
+                return page
+            except guest.GuestError:
+                page += 1
+
+    def test_6_finds_a_wrong_disk_block(self):
+        state = guest.state(self.lab, VM)['disk']
+        self.assertGreater(state['writes'], 0)
+        with open(self.host.path(self.disk), 'r+b') as image:  # from outside, as a bad mirror would
+            image.seek(9 * PAGE + 100)
+            image.write(b'\x55')
+        answer = guest.http(self.lab, VM, '/check', timeout=60)
+        self.assertEqual(answer['disk_wrong'], 1)
+        self.assertIn('disk block 9 ', guest.state(self.lab, VM)['disk']['first_error'])
+
+
+if __name__ == '__main__':
+    unittest.main()
