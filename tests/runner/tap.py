@@ -56,21 +56,38 @@ def by_status(status):
     return [Case('all of it', 'failed' if status else 'passed', f'exit status {status}' if status else '')]
 
 
+class Stop:
+    """^C or SIGTERM for the runner: what runs is ended, nothing more begins."""
+    asked = False
+    children = set()
+
+    @classmethod
+    def ask(cls, *_):
+        cls.asked = True
+        for child in list(cls.children):
+            try:
+                os.killpg(child.pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+
+
 def run(command, limit_s, environment=None, directory=None, speaks_tap=True):
     """Runs COMMAND in its own session. Returns (cases, seconds, output)."""
+    if Stop.asked:
+        raise KeyboardInterrupt
     started = time.monotonic()
     child = subprocess.Popen(command, cwd=directory or TOP, env={**os.environ, **(environment or {})},
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              text=True, errors='replace', start_new_session=True)
+    Stop.children.add(child)
     timed_out = ''
     try:
         output, _ = child.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
         timed_out = f'not finished after {limit_s} s'
         output = end(child)
-    except KeyboardInterrupt:
-        end(child)
-        raise
+    finally:
+        Stop.children.discard(child)
     seconds = time.monotonic() - started
     if not speaks_tap and not timed_out and child.returncode >= 0:
         return by_status(child.returncode), seconds, output

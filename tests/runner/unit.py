@@ -11,6 +11,7 @@ from .build import build, run_command
 # Data races are looked for where threads share data without GLib's locks, which ThreadSanitizer
 # cannot see into: the link and the pipelines.
 THREADED = re.compile(r'link|lane|mover|pipeline|ring|relay|window|stage')
+SLOWNESS = 3  # what the sanitizers cost; meson's limits are for plain builds
 SANITIZERS = {
     'ASAN_OPTIONS': 'detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=1',
     'UBSAN_OPTIONS': 'halt_on_error=1:abort_on_error=1:print_stacktrace=1',
@@ -33,7 +34,7 @@ def run_one(test, slow):
     """Runs one of meson's tests; returns (name, cases, seconds, output)."""
     speaks_tap = test['protocol'] == 'tap'
     command = [*test['cmd'], *(['-m', 'slow'] if slow and speaks_tap else [])]
-    cases, seconds, output = tap.run(command, test['timeout'], {**SANITIZERS, **test['env']}, test['workdir'],
+    cases, seconds, output = tap.run(command, SLOWNESS * test['timeout'], {**SANITIZERS, **test['env']}, test['workdir'],
                                      speaks_tap)
     return test['name'], cases, seconds, output
 
