@@ -239,33 +239,42 @@ static enum host_vm_state translate(int state)
 	}
 }
 
-/* Is this paused copy one that a migration is still coming into? libvirt refuses statistics for
- * exactly those; asking sends nothing to QEMU then. */
-static bool is_incoming(virDomainPtr domain)
+enum work { WORK_NONE, WORK_SOME, WORK_INCOMING };
+
+/* What libvirt is doing with it. The control state tells only of a call that is being made this
+ * moment, not of a migration; the job statistics do, and libvirt refuses them for exactly those
+ * VMs that a migration is coming into, without asking QEMU. When the monitor does not answer at
+ * all, something is at work. */
+static enum work ask_work(virDomainPtr domain)
 {
+	virDomainControlInfo control;
 	virDomainJobInfo job;
+	if (virDomainGetControlInfo(domain, &control, 0) == 0 &&
+	    control.state == VIR_DOMAIN_CONTROL_OCCUPIED)
+		return WORK_SOME;
 	if (virDomainGetJobInfo(domain, &job) == 0)
-		return false;
+		return job.type == VIR_DOMAIN_JOB_BOUNDED || job.type == VIR_DOMAIN_JOB_UNBOUNDED
+			       ? WORK_SOME
+			       : WORK_NONE;
 	virErrorPtr last = virGetLastError();
-	return last && last->code == VIR_ERR_OPERATION_INVALID;
+	int code = last ? last->code : 0;
+	return code == VIR_ERR_OPERATION_TIMEOUT       ? WORK_SOME
+	       : code == VIR_ERR_OPERATION_UNSUPPORTED ? WORK_INCOMING
+						       : WORK_NONE;
 }
 
 static bool describe(virDomainPtr domain, struct host_vm *vm)
 {
 	int state = 0;
-	virDomainControlInfo control;
 	if (virDomainGetState(domain, &state, &vm->reason, 0) < 0)
 		return false;
 	vm->state = translate(state);
 	vm->persistent = virDomainIsPersistent(domain) == 1;
 	if (vm->state == HOST_VM_OFF)
 		return true;
-	vm->busy = virDomainGetControlInfo(domain, &control, 0) == 0 &&
-		   control.state != VIR_DOMAIN_CONTROL_OK;
-	/* libvirt calls a copy that comes in "starting up" */
-	bool may_come_in = vm->reason == VIR_DOMAIN_PAUSED_MIGRATION ||
-			   vm->reason == VIR_DOMAIN_PAUSED_STARTING_UP;
-	if (vm->state == HOST_VM_PAUSED && vm->busy && may_come_in && is_incoming(domain))
+	enum work work = ask_work(domain);
+	vm->busy = work != WORK_NONE;
+	if (work == WORK_INCOMING && vm->state == HOST_VM_PAUSED)
 		vm->state = HOST_VM_INCOMING;
 	return true;
 }

@@ -199,6 +199,25 @@ class Window(unittest.TestCase):
         self.assertEqual((end['migrated'], end['answer']), ('1', 'runs'))
         self.assertEqual(self.states(), ('absent', 'running (migrated)'))
 
+    def test_3b_seen_on_the_way(self):
+        """While the memory goes over, the hosts say so: busy at the source, incoming at the destination."""
+        uuid = self.source.virsh('domuuid', VM).stdout.strip()
+        look = str(PROGRAM.with_name('host-look'))
+        seen = set()
+        self.lab.link(rate='20mbit')
+        self.addCleanup(self.lab.link, rate=None)
+        child = self.lab.admin.popen([str(PROGRAM), 'root@hosta', 'root@hostb', VM, 'tcp://hostb-mig'],
+                                     stdout=subprocess.DEVNULL, env=SANITIZERS)
+        with child:
+            deadline = time.monotonic() + 60
+            want = ('running booted transient busy', 'incoming migration transient busy')
+            while want not in seen and time.monotonic() < deadline and child.poll() is None:
+                seen.add(tuple(' '.join(self.lab.admin.run([look, 'vm', f'root@{name}', uuid], env=SANITIZERS,
+                                                           check=False).stdout.split()) for name in ('hosta', 'hostb')))
+            self.lab.link(rate=None)
+            child.wait(120)
+        self.assertIn(want, seen)
+
     def test_4_window(self):
         """kill -9 of libvirtd, kill -9 of the relay's ssh, a cut link: never two running copies, never none."""
         harms = (self.kill_libvirtd, self.kill_ssh, self.cut_link)
