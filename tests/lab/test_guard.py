@@ -238,6 +238,39 @@ class Window(unittest.TestCase):
         print(f'# {TRIES} tries in the window: {double} double runs, {none} without a running copy')
         self.assertEqual((double, none), (0, 0))
 
+    def test_5_late_finish(self):
+        """A Finish that is passed on but not executed yet: the destination's copy is paused, and may still start. What
+        decides is what becomes of it, and the source stays paused all the while."""
+        self.lab.link(rate='100mbit')
+        self.addCleanup(self.lab.link, rate=None)
+        child = self.lab.admin.popen([str(PROGRAM), 'root@hosta', 'root@hostb', VM, 'tcp://hostb-mig'], text=True,
+                                     stdout=subprocess.PIPE, env=SANITIZERS)
+        with child:
+            self.wait_for(lambda: 'paused' in self.destination.virsh('domstate', VM, check=False).stdout)
+            libvirtd = self.destination.libvirtd_pid()
+            self.wait_for(lambda: self.source.virsh('domjobinfo', VM, check=False).stdout.find('Data total') > 0)
+            os.kill(libvirtd, signal.SIGSTOP)
+            self.lab.link(rate=None)
+            try:
+                self.wait_for(lambda: self.source.virsh('domstate', VM, '--reason').stdout.strip() == 'paused (migrating)')
+                time.sleep(2)  # Finish is on its way now
+                for pid, line in self.lab.admin.processes('virt-ssh-helper'):
+                    if line.startswith('ssh') and 'root@hostb' in line:
+                        os.kill(pid, signal.SIGKILL)
+                out, _ = child.communicate(timeout=60)
+                self.assertIn('answer=unanswered source-broken=1 destination-broken=1', out)
+            finally:
+                os.kill(libvirtd, signal.SIGCONT)
+        self.wait_for(lambda: self.state(self.destination) in ('running (migrated)', 'absent'))
+        print(f'# after the late Finish: {self.states()}')
+        self.assertEqual(self.state(self.source), 'paused (migrating)')
+
+    def wait_for(self, condition, limit_s=90):
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, 'waited in vain')
+            time.sleep(0.1)
+
 
 if __name__ == '__main__':
     unittest.main()
