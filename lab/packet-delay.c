@@ -155,6 +155,8 @@ static struct frame *ring_reserve(struct port *port)
 {
 	size_t need = record_size(MAX_FRAME) + sizeof(struct frame);
 
+	if (port->head == port->tail)
+		port->head = port->tail = 0; /* the same bytes again are still in the CPU's cache */
 	if (port->head >= port->tail) {
 		if (port->size - port->head >= need)
 			return (struct frame *) (port->ring + port->head);

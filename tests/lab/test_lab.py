@@ -17,7 +17,7 @@ from watari_lab import CommandError, HostSpec, Lab, LabError  # noqa: E402
 from watari_lab import guest, guest_image, list_labs  # noqa: E402
 from watari_lab.measure import measure  # noqa: E402
 
-TIME_LIMIT_S = 240
+TIME_LIMIT_S = 420
 PREFIX = f"t{os.getpid() % 100000}"
 
 DOMAIN = """<domain type='qemu'><name>idle</name><memory unit='MiB'>32</memory>
