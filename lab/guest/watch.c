@@ -2,7 +2,7 @@
 /*
  * The guest's own view of time and order.
  *
- * A real-time thread wakes every few milliseconds (or spins, on command) and notes the longest time
+ * A real-time thread wakes every ten milliseconds (or spins, on command) and notes the longest time
  * between two wakes as its monotonic clock has it, and by how much the wall clock stepped against
  * it. Where the hypervisor stops the guest's clock while the guest is stopped, that time is missing
  * here; that is a finding too.
@@ -178,7 +178,7 @@ uint64_t watch_errors(char *error, size_t size)
 void watch_start(void)
 {
 	watch.begun_ns = now_ns(CLOCK_MONOTONIC);
-	watch.period_ns = option_number("tick_us", 5000) * 1000;
+	watch.period_ns = option_number("tick_us", 10000) * 1000;
 	for (size_t i = 0; i < COUNTERS; i++)
 		watch.complement.value[i] = ~watch.plain.value[i];
 	thread_start(watch_main, NULL, 10);

@@ -12,6 +12,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from .errors import LabError
@@ -28,6 +29,7 @@ DEBIAN_MODULES = [*SMALL_MODULES, "crc16", "mbcache", "jbd2", "crc32c_generic", 
 DEBIAN_RELEASE = "bookworm"
 DEBIAN_MIRROR = os.environ.get("WATARI_LAB_MIRROR", "http://deb.debian.org/debian")
 DEBIAN_MIB = 3072
+FORGET_AFTER_S = 7 * 86400
 
 
 class ImageError(LabError):
@@ -168,13 +170,25 @@ def _keep(path, data):
     return path
 
 
+def _used(path, pattern):
+    """Marks a cached file as used now, and clears away its predecessors that nobody has used for a week."""
+    os.utime(path)
+    for old in path.parent.glob(pattern):
+        try:
+            if time.time() - old.stat().st_mtime > FORGET_AFTER_S:
+                old.unlink()
+        except OSError:
+            pass  # another process was faster
+    return path
+
+
 def _kernel_and_initrd(cache, name, init, modules, programs):
     """The initrd's file name carries its content, so that a new program makes a new file."""
     cache = Path(cache)
     tree = kernel_tree(cache)
     data = _initramfs(tree, init, modules, programs)
     initrd = _keep(cache / f"{name}-{hashlib.sha256(data).hexdigest()[:12]}.initrd", data)
-    return tree / "boot" / f"vmlinuz-{_kernel_release(tree)}", initrd
+    return tree / "boot" / f"vmlinuz-{_kernel_release(tree)}", _used(initrd, f"{name}-*.initrd")
 
 
 def build_small(cache=CACHE):
@@ -192,7 +206,7 @@ def build_debian(cache=CACHE):
     image = cache / f"debian-{hashlib.sha256(recipe).hexdigest()[:12]}.raw"
     if not image.is_file():
         _make_debian(cache, image, recipe)
-    return kernel, initrd, image
+    return kernel, initrd, _used(image, "debian-*.raw")
 
 
 def _make_debian(cache, image, recipe):
