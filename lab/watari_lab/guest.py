@@ -10,8 +10,8 @@
         print(guest.where(lab, "g1"))      # {"hosta": "running"}
         guest.stop(lab, None, "g1")
 
-Guests are asked from the client's network, as a user of theirs would. Their kernel, initrd and serial log lie in /lab/shared,
-which all hosts have, so a guest can be moved to any of them.
+Guests are asked from the client's network, as a user of theirs would. Their kernel and initrd lie in /lab/shared, which all
+hosts have, so a guest can be moved to any of them; the serial log lies on the host it was written on.
 """
 
 import dataclasses
@@ -252,6 +252,11 @@ def make_disk(lab, name: str, size_mib: int = 32, host=None) -> str:
     return path
 
 
+def _serial_log(name: str) -> str:
+    """One on each host: on a shared file libvirt would refuse a QEMU user with another number there."""
+    return f"/lab/images/serial-{name}.log"
+
+
 def _domain(lab, node, name: str, images, options: dict, words: str, disks, **domain) -> str:
     """The domain XML of a guest with its place in this lab: address, MAC, files, serial log."""
     number = _number(lab, name)
@@ -271,7 +276,7 @@ def _domain(lab, node, name: str, images, options: dict, words: str, disks, **do
         cmdline=f"{KERNEL_WORDS} {_load_words(options)} {words}".strip(),
         mac=f"52:54:00:77:00:{number:02x}",
         disks=disks,
-        serial_log=f"{SHARED}/serial-{name}.log",
+        serial_log=_serial_log(name),
         **domain,
     )
 
@@ -360,13 +365,14 @@ def stop(lab, host, name: str) -> None:
 
 
 def serial(lab, name: str) -> str:
-    """What the guest has said on its serial console so far, on all hosts."""
-    path = lab.hosts[0].path(f"{SHARED}/serial-{name}.log")
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
+    """What the guest has said on its serial console so far, host by host."""
+    said = ""
+    for node in lab.hosts:
+        try:
+            said += node.read_text(_serial_log(name))
+        except OSError:
+            pass  # it never ran there
+    return said
 
 
 # ---- ask ----

@@ -89,7 +89,7 @@ class GuestTest(unittest.TestCase):
             with open(self.host.path(f'{directory}/{look}'), 'rb') as file:
                 looks.append(file.read())
             time.sleep(1)
-        one, two = (memoryview(look) for look in looks)
+        one, two = looks
         return sum(one[at:at + PAGE] != two[at:at + PAGE] for at in range(0, len(one), PAGE)) * PAGE / (1 << 20)
 
     def test_3_prober_sees_an_outage(self):
