@@ -61,7 +61,7 @@ DEVICES = [
 class Checks(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.lab = Lab('checks', [HostSpec('hosta'), HostSpec('hostb')])
+        cls.lab = Lab('checks', [HostSpec('hosta'), HostSpec('hostb', unprivileged=True)])
         cls.lab.up()
         cls.addClassCleanup(cls.lab.down)
         cls.here, cls.there = cls.lab.host('hosta'), cls.lab.host('hostb')
@@ -196,6 +196,10 @@ class Checks(unittest.TestCase):
         self.assertEqual({row[1]: row[0] for row in findings},
                          {'ssh': 'pass', 'libvirt': 'pass', 'qemu': 'pass', 'keepalive': 'pass', 'watari': 'refuse',
                           'sockets': 'pass', 'userfaultfd': 'pass', 'security': 'pass', 'ports': 'pass', 'memory': 'pass'})
+        findings = self.look('doctor', 'root@hostb')  # QEMU as Debian ships it
+        self.expect(findings, 'sockets', '/run/libvirt', 'pass')
+        if pathlib.Path('/proc/sys/vm/unprivileged_userfaultfd').read_text().strip() == '0':
+            self.expect(findings, 'userfaultfd', 'post-copy is not possible', 'warn')
         self.here.firewall_only_ssh()
         self.addCleanup(self.here.firewall_off)
         self.expect(self.look('doctor', 'root@hosta'), 'ports', 'firewall', 'warn')
