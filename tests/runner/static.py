@@ -112,13 +112,13 @@ def check_manual(names):
 
 def check_no_private_paths(names):
     """no path of a developer's machine"""
-    own = str(TOP)
+    own = re.compile(r'(?<![\w.$}/-])' + re.escape(str(TOP)) + r'\b')
     for name in names:
         text = text_of(name)
         if text is None or name == 'tests/runner/static.py':
             continue
         for number, line in enumerate(text.split('\n'), 1):
-            if HOME_PATH.search(line) or own in line:
+            if HOME_PATH.search(line) or own.search(line):
                 yield f'{name}:{number}: {line.strip()[:120]}'
 
 

@@ -30,11 +30,11 @@ def tests_of(tree):
         yield test
 
 
-def run_one(test, slow):
+def run_one(test, tree, slow):
     """Runs one of meson's tests; returns (name, cases, seconds, output)."""
     speaks_tap = test['protocol'] == 'tap'
     command = [*test['cmd'], *(['-m', 'slow'] if slow and speaks_tap else [])]
-    cases, seconds, output = tap.run(command, SLOWNESS * test['timeout'], {**SANITIZERS, **test['env']}, test['workdir'],
+    cases, seconds, output = tap.run(command, SLOWNESS * test['timeout'], {**SANITIZERS, **test['env']}, test['workdir'] or tree,
                                      speaks_tap)
     return test['name'], cases, seconds, output
 
@@ -45,11 +45,11 @@ def run_tests(tally, options, group, tree, wanted):
         tests = [test for test in tests if options.only in test['name']]
     slow = not options.part  # check-unit must be quick, the whole check need not
     with concurrent.futures.ThreadPoolExecutor(options.jobs or os.cpu_count()) as pool:
-        for result in pool.map(lambda test: run_one(test, slow), [test for test in tests if test['is_parallel']]):
+        for result in pool.map(lambda test: run_one(test, tree, slow), [test for test in tests if test['is_parallel']]):
             tally.file(group, *result)
     for test in tests:
         if not test['is_parallel']:
-            tally.file(group, *run_one(test, slow))
+            tally.file(group, *run_one(test, tree, slow))
 
 
 def run_asan(tally, options):
