@@ -11,7 +11,7 @@ sys.path.insert(0, str(TOP / 'lab'))
 
 from watari_lab import HostSpec, Lab  # noqa: E402
 
-TIME_LIMIT_S = 300
+TIME_LIMIT_S = 600
 LOOK = pathlib.Path(os.environ.get('WATARI_BUILD', TOP / 'build')) / 'tests' / 'lab' / 'host-look'
 SANITIZERS = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS') if name in os.environ}
 IMAGES = '/srv/images'
