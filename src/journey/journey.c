@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/i18n.h"
+#include "base/unit.h"
 
 #include <string.h>
 #include <sys/random.h>
@@ -152,9 +153,22 @@ static bool end_well(struct journey *journey, bool good, GError **error)
 	return false;
 }
 
-static void choose_downtime(struct journey_report *report)
+/* A ceiling that was exceeded after all (in libvirt's own part, which cannot be broken off) is
+ * never passed over in silence. */
+static void judge_downtime(struct journey *journey)
 {
+	struct journey_report *report = journey->report;
 	report->downtime_ms = MAX(report->libvirt_downtime_ms, report->stop_to_release_ms);
+	if (report->outcome != JOURNEY_MIGRATED ||
+	    report->downtime_ms <= journey->request->max_downtime_ms)
+		return;
+	g_autofree char *down = unit_format_duration_ms(report->downtime_ms);
+	g_autofree char *ceiling = unit_format_duration_ms(journey->request->max_downtime_ms);
+	journey_note(
+		journey, true,
+		_("The VM stood still for %s, longer than the ceiling of %s: the hand-over took "
+		  "longer than it was given."),
+		down, ceiling);
 }
 
 /* ---- the struct ---- */
@@ -226,7 +240,7 @@ bool journey_run(const struct journey_request *request, const struct journey_obs
 	journey_prepare(&journey);
 	bool good = make_secrets(&journey, &own) && walk(&journey, &own);
 	good = end_well(&journey, good, &own);
-	choose_downtime(report);
+	judge_downtime(&journey);
 	report->total_ms = (clock_now_us() - journey.started_us) / 1000;
 	end_journal(&journey);
 	journey_clear(&journey);
