@@ -9,8 +9,12 @@
  *
  * Usage: packet-delay [--queue-mib N] TAP...
  * Creates the taps, which vanish with it, then reads commands from stdin, one a line, and answers
- * "ok" or "error TEXT": "delay MICROSECONDS" sets how long frames are held. It ends at the end of
- * stdin.
+ * "ok" or "error TEXT":
+ *   delay MICROSECONDS  how long frames are held
+ *   corrupt N           flip a bit in every Nth TCP segment that carries data, in a way that no
+ *                       checksum of the network notices; 0 (the default): none
+ *   corrupted           answered by "ok COUNT": segments spoiled so far
+ * It ends at the end of stdin.
  *
  * Theory of operation: one thread. Each port has a ring of bytes with the frames that came in
  * there, each with the time it is due; the delay is the same for all, so the oldest frame of a ring
@@ -73,6 +77,7 @@ static struct port ports[MAX_PORTS];
 static int port_count;
 static struct learnt table[LEARNT];
 static uint64_t delay_ns;
+static uint64_t corrupt_every, corrupt_seen, corrupted;
 
 static uint64_t now_ns(void)
 {
@@ -195,6 +200,68 @@ static struct frame *ring_oldest(struct port *port)
 	return port->tail == port->head ? NULL : (struct frame *) port->ring;
 }
 
+/* ---- spoiling ---- */
+
+/*
+ * The TCP header of a frame of IPv4, or NULL; *data and *length get its payload. What the headers
+ * say is believed only as far as the frame goes.
+ */
+static uint8_t *find_tcp(uint8_t *bytes, size_t length, uint8_t **data, size_t *data_length)
+{
+	uint8_t *ip = bytes + HEADER + 14;
+	size_t ip_length, header, tcp_header;
+
+	if (length < HEADER + 14 + 40 || bytes[HEADER + 12] != 0x08 || bytes[HEADER + 13] != 0x00)
+		return NULL;
+	header = (size_t) (ip[0] & 15) * 4;
+	ip_length = (size_t) ip[2] << 8 | ip[3];
+	if (ip[0] >> 4 != 4 || ip[9] != 6 || header < 20 || ip_length > length - HEADER - 14 ||
+	    ip_length < header + 20)
+		return NULL;
+	tcp_header = (size_t) (ip[header + 12] >> 4) * 4;
+	if (tcp_header < 20 || ip_length < header + tcp_header)
+		return NULL;
+	*data = ip + header + tcp_header;
+	*data_length = ip_length - header - tcp_header;
+	return ip + header;
+}
+
+/* RFC 1624: the checksum after one 16-bit word of the segment changed. */
+static void mend_checksum(uint8_t *checksum, unsigned old_word, unsigned new_word)
+{
+	unsigned sum = ~((unsigned) checksum[0] << 8 | checksum[1]) & 0xffff;
+
+	sum += (~old_word & 0xffff) + new_word;
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	checksum[0] = (uint8_t) (~sum >> 8);
+	checksum[1] = (uint8_t) ~sum;
+}
+
+/*
+ * As a broken switch or memory does it: a bit changes in the middle of the payload and the checksum
+ * agrees. Where the sender left the checksum to the hardware it is made later, over what is there.
+ */
+static void corrupt(uint8_t *bytes, size_t length)
+{
+	const struct virtio_net_hdr *offload = (const struct virtio_net_hdr *) bytes;
+	uint8_t *data, *tcp, *word;
+	size_t data_length;
+	unsigned old_word;
+
+	if (!corrupt_every)
+		return;
+	tcp = find_tcp(bytes, length, &data, &data_length);
+	if (!tcp || data_length < 8 || ++corrupt_seen % corrupt_every)
+		return;
+	word = tcp + (((size_t) (data - tcp) + data_length / 2) & ~(size_t) 1);
+	old_word = (unsigned) word[0] << 8 | word[1];
+	word[1] ^= 0x04;
+	if (!(offload->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+		mend_checksum(tcp + 16, old_word, (unsigned) word[0] << 8 | word[1]);
+	corrupted++;
+}
+
 /* ---- the way of a frame ---- */
 
 static void drop_one(struct port *port)
@@ -224,6 +291,7 @@ static void port_receive(int index)
 		if (got < HEADER + 14)
 			continue;
 		learn(bytes + HEADER + 6, index);
+		corrupt(bytes, (size_t) got);
 		ring_commit(port, frame, (size_t) got);
 	}
 }
@@ -264,15 +332,21 @@ static uint64_t port_deliver(int index)
 static bool command(void)
 {
 	static char line[256];
-	unsigned long long delay_us;
+	unsigned long long number;
 
 	if (!fgets(line, sizeof(line), stdin))
 		return false;
-	if (sscanf(line, "delay %llu", &delay_us) == 1 && delay_us <= 60000000) {
-		delay_ns = delay_us * 1000;
+	if (sscanf(line, "delay %llu", &number) == 1 && number <= 60000000) {
+		delay_ns = number * 1000;
 		puts("ok");
+	} else if (sscanf(line, "corrupt %llu", &number) == 1) {
+		corrupt_every = number;
+		puts("ok");
+	} else if (strcmp(line, "corrupted\n") == 0) {
+		printf("ok %llu\n", (unsigned long long) corrupted);
 	} else {
-		puts("error: the one command is: delay MICROSECONDS (0 to 60000000)");
+		puts("error: the commands are: delay MICROSECONDS (0 to 60000000), corrupt N, "
+		     "corrupted");
 	}
 	fflush(stdout);
 	return true;

@@ -266,11 +266,13 @@ class Lab:
     # ---- the wires ----
 
     def link(self, **changes) -> dict:
-        """Shape the migration network: rate="1gbit" or None, delay_ms= (one way), loss= (0..1).
-        What is not named stays as it is."""
-        unknown = set(changes) - {"rate", "delay_ms", "loss"}
+        """Shape the migration network: rate="1gbit" or None, delay_ms= (one way), loss= (0..1),
+        corrupt_every= (a bit is flipped in every Nth TCP segment with data, unseen by TCP; 0: none).
+        What is not named stays as it is. Answers what is set now, and `corrupted`: how many."""
+        known = ("rate", "delay_ms", "loss", "corrupt_every")
+        unknown = set(changes) - set(known)
         if unknown:
-            raise TypeError(f"link() knows rate, delay_ms and loss, not {', '.join(unknown)}")
+            raise TypeError(f"link() knows {', '.join(known)}, not {', '.join(unknown)}")
         return wire.ask(self.name, {"op": "shape", "changes": changes})[0]["link"]
 
     def cut(self, network: str = "migration", host: str = "") -> dict:

@@ -30,6 +30,7 @@ class LinkState:
     rate: str | None = None
     delay_ms: float = 0.0
     loss: float = 0.0
+    corrupt_every: int = 0  # TCP segments with data; 0: none
     cuts: list[list[str]] = dataclasses.field(default_factory=list)  # [network, host or ""]
 
 
@@ -123,7 +124,8 @@ class Switch:
     # ---- shaping ----
 
     def shape(self, changes: dict) -> None:
-        """Change rate (text or None), delay_ms and loss (0..1) of the migration network."""
+        """Change rate (text or None), delay_ms, loss (0..1) and corrupt_every (segments; 0: none) of
+        the migration network."""
         new = dataclasses.replace(self.state, **changes)
         if not 0 <= new.loss < 1:
             raise LabError(f"a loss of {new.loss} makes no sense: give a share from 0 to below 1")
@@ -131,8 +133,9 @@ class Switch:
             raise LabError(f"a delay of {new.delay_ms} ms makes no sense: give 0 to 10000")
         if new.rate is not None:
             parse_rate(new.rate)
-        if new.delay_ms != self.state.delay_ms:
-            self._set_delay(new.delay_ms)
+        if new.corrupt_every < 0:
+            raise LabError("one spoiled segment in less than none makes no sense")
+        self._set_device(new)
         for pid in self._hosts.values():
             self._set_rate(pid, new.rate)
             # A lost packet shall be one frame of the wire, not a whole offloaded burst of them.
@@ -152,23 +155,26 @@ class Switch:
         tbf = ["tbf", "rate", f"{bits}bit", "burst", f"{burst}b", "latency", f"{_QUEUE_MS}ms"]
         run(process.enter_network_argv(pid, ["tc", "qdisc", "replace", *device, *tbf]))
 
-    def _set_delay(self, delay_ms: float) -> None:
-        if delay_ms == 0:
-            self._unplug_delay()
+    def _set_device(self, new: LinkState) -> None:
+        """The packet device stands in the way only while it has something to do."""
+        if not new.delay_ms and not new.corrupt_every:
+            if self._delay is not None:
+                self._unplug_delay()
             return
         if self._delay is None:
-            self._plug_delay(delay_ms)
-        else:
-            self._tell_delay(delay_ms)
+            self._plug_delay()
+        self._tell_delay(f"delay {int(new.delay_ms * 1000)}")
+        self._tell_delay(f"corrupt {int(new.corrupt_every)}")
 
-    def _tell_delay(self, delay_ms: float) -> None:
-        self._delay.stdin.write(f"delay {int(delay_ms * 1000)}\n")
+    def _tell_delay(self, command: str) -> str:
+        self._delay.stdin.write(command + "\n")
         self._delay.stdin.flush()
-        answer = self._delay.stdout.readline().strip()
-        if answer != "ok":
-            raise LabError(f"packet-delay answered {answer or 'nothing'!r} and may have ended")
+        answer = self._delay.stdout.readline().split()
+        if answer[:1] != ["ok"]:
+            raise LabError(f"packet-delay answered {' '.join(answer) or 'nothing'!r} and may have ended")
+        return " ".join(answer[1:])
 
-    def _plug_delay(self, delay_ms: float) -> None:
+    def _plug_delay(self) -> None:
         taps = [f"tap-{name}" for name in self._hosts]
         self._delay = subprocess.Popen(
             self._packet_delay + taps,
@@ -176,7 +182,6 @@ class Switch:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._tell_delay(delay_ms)
         lines = []
         for name in self._hosts:
             lines += _bridge_lines(f"dly-{name}")
@@ -243,4 +248,6 @@ class Switch:
         run(["nft", "-f", "-"], text)
 
     def describe(self) -> dict:
-        return json.loads(json.dumps(dataclasses.asdict(self.state)))
+        described = dataclasses.asdict(self.state)
+        described["corrupted"] = int(self._tell_delay("corrupted")) if self._delay else 0
+        return json.loads(json.dumps(described))
