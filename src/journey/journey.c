@@ -139,12 +139,13 @@ static void end_movers(struct journey *journey, bool sweep)
 static bool end_well(struct journey *journey, bool good, GError **error)
 {
 	struct journey_report *report = journey->report;
-	bool killed = journey->performed && movers_failure(journey) != NULL;
+	bool killed = journey->mover_lost || movers_failure(journey) != NULL;
 	if (journey->performed) {
 		movers_let_go(journey);
 		good = journey_settle(journey, good, error);
 	}
-	end_movers(journey, killed);
+	/* A mover has nothing to leave behind before both have said hello. */
+	end_movers(journey, killed && journey->hellos[JOURNEY_DESTINATION]);
 	if (journey->performed)
 		return good;
 	journey_restore_source(journey);

@@ -387,6 +387,7 @@ void movers_let_go(struct journey *journey)
 
 void movers_end(struct journey *journey)
 {
+	journey->mover_lost |= movers_failure(journey) != NULL;
 	for (int side = 0; side < JOURNEY_SIDES; side++)
 		movers_tell(journey, side, dialogue_message("bye"));
 	for (int side = 0; side < JOURNEY_SIDES; side++)
