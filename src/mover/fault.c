@@ -28,6 +28,12 @@ void fault_gate(struct run *run)
 	if (run->settings->faults & MOVER_FAULT_GATE)
 		g_usleep(3 * G_USEC_PER_SEC);
 }
+
+void fault_release(struct run *run)
+{
+	if (run->settings->faults & MOVER_FAULT_RELEASE)
+		g_usleep(3 * G_USEC_PER_SEC);
+}
 #else
 void fault_decoded(struct run *run, struct observer *observer, struct link_frame *frame)
 {
@@ -38,6 +44,10 @@ void fault_late(struct run *run, struct observer *observer, struct link_frame *f
 }
 
 void fault_gate(struct run *run)
+{
+}
+
+void fault_release(struct run *run)
 {
 }
 #endif

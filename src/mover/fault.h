@@ -9,3 +9,5 @@ void fault_decoded(struct run *run, struct observer *observer, struct link_frame
 void fault_late(struct run *run, struct observer *observer, struct link_frame *frame);
 /* At the closed gate. */
 void fault_gate(struct run *run);
+/* Behind the gate: the hand-over is decided, and QEMU does not know it yet. */
+void fault_release(struct run *run);

@@ -88,6 +88,7 @@ bool gate_pass(struct run *run)
 	}
 	if (!run_advance(run, RUN_RELEASED))
 		return false;
+	fault_release(run);
 	/* Only to let the destination know; the hand-over does not wait for it. */
 	talk_send_json(run->link, TALK_RELEASED, NULL, NULL);
 	link_finish(run->link, LINK_TALK);

@@ -10,7 +10,8 @@
 
 static const char *const role_names[] = { "source", "destination" };
 static const char *const verify_names[] = { "none", "sample", "full" };
-static const char *const fault_names[] = { "page", "device", "late-page", "gate", "unknown" };
+static const char *const fault_names[] = { "page", "device",  "late-page",
+					   "gate", "unknown", "release" };
 
 static bool bad_field(GError **error, const char *name)
 {

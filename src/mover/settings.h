@@ -15,6 +15,7 @@ enum mover_fault {
 	MOVER_FAULT_LATE_PAGE = 1 << 2, /* destination: the same after its tag was checked */
 	MOVER_FAULT_GATE = 1 << 3,    /* source: wait 3 s at the gate (for kills and cuts there) */
 	MOVER_FAULT_UNKNOWN = 1 << 4, /* source: the reader is fed a stream it cannot know */
+	MOVER_FAULT_RELEASE = 1 << 5, /* source: wait 3 s between the decision and its word */
 };
 
 struct mover_settings {

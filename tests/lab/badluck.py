@@ -30,6 +30,7 @@ SANITIZERS = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS
 VM = 'luck'
 MIB = 1 << 20
 MOVED, REFUSED, FAILED, ATTENTION, CANCELLED, KILLED = 0, 3, 4, 5, 6, 137
+ENDS = {MOVED: 'destination', REFUSED: 'source', FAILED: 'source', CANCELLED: 'source'}  # what a code promises
 PATIENCE_S = 150  # for anything that must end by itself
 
 
@@ -51,6 +52,9 @@ class Event:
 
     def undo(self, scene):
         pass
+
+    def verify(self, report):
+        """What the closing report must say of it besides."""
 
 
 class KillMover(Event):
@@ -148,6 +152,9 @@ class Corrupt(Event):
             raise Premise('no segment was spoiled')
         scene.say(f'{spoiled} segments spoiled')
 
+    def verify(self, report):
+        assert report['link']['reconnects'] > 0, 'no connection was given up, so nobody noticed'
+
 
 class Signal(Event):
     def __init__(self, number):
@@ -204,7 +211,10 @@ EVENTS = {
 EARLY = 'early'  # both movers are set up, QEMU is not there yet
 MID = 'mid pre-copy'  # some MiB have passed
 SWITCHOVER = 'during switchover'  # everything is at the destination, the gate is still closed
-MOMENTS = (EARLY, MID, SWITCHOVER)
+DECIDED = 'behind the gate'  # the hand-over is decided, the source QEMU does not know it yet
+MOMENTS = (EARLY, MID, SWITCHOVER, DECIDED)
+FAULTS = {SWITCHOVER: 'gate', DECIDED: 'release'}  # test builds stay there for 3 s
+PHASES = {SWITCHOVER: 'loaded', DECIDED: 'released'}
 
 
 @dataclasses.dataclass
@@ -329,7 +339,7 @@ class Scene:
             return self.phase('source') and self.phase('destination')
         if moment == MID:
             return self.phase('source') == 'moving' and self.received('mig0') - self.received_before > 12 * MIB
-        return self.phase('source') == 'loaded'
+        return self.phase('source') == PHASES[moment]
 
     # ---- acting ----
 
@@ -348,7 +358,7 @@ class Scene:
         words = ['watari', 'migrate', vm, destination.name, '--json', '-v', '--max-downtime', '25s',
                  '--link-address', destination.address('migration'), '--connect-from', 'source', '--link', 'tcp',
                  '--bandwidth', '12M', *row.options]
-        faults = {'WATARI_TEST_FAULTS': 'gate'} if row.moment == SWITCHOVER else {}
+        faults = {'WATARI_TEST_FAULTS': FAULTS[row.moment]} if row.moment in FAULTS else {}
         self.received_before = self.received('mig0')
         self.cli = self.conductor.popen(words, env=faults, text=True, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -440,6 +450,8 @@ class Scene:
         try:
             self.launch(row)
             self.wait_moment(row.moment)
+            if row.probe:
+                time.sleep(1)  # the destination's QEMU has told the network meanwhile that the guest is there
             event.act(self)
             happened = time.monotonic()
             try:
@@ -450,7 +462,11 @@ class Scene:
             self.say(f'exit code {code} after {time.monotonic() - happened:.1f} s')
             if code in (ATTENTION, KILLED):
                 self.resolve()
-            self.say(f'runs at the {self.assert_one_copy(row)}')
+            side = self.assert_one_copy(row)
+            self.say(f'runs at the {side}')
+            if code in ENDS:
+                assert side == ENDS[code], f'exit code {code}, but the guest runs at the {side}'
+                event.verify(json.loads(''.join(self.printed)))
             assert code in row.codes, f'exit code {code}: {"".join(self.said)[-3000:]}{"".join(self.printed)[-2500:]}'
             self.assert_intact()
             self.assert_clean()

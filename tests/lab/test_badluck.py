@@ -3,7 +3,8 @@
 whole table is in long_badluck.py; what a scenario is and what it asserts, in badluck.py."""
 import unittest
 
-from badluck import (CANCELLED, EARLY, FAILED, KILLED, MID, MOVED, REFUSED, SWITCHOVER, BadLuck, Row, add_tests)
+from badluck import (CANCELLED, DECIDED, EARLY, FAILED, KILLED, MID, MOVED, REFUSED, SWITCHOVER, BadLuck, Row,
+                     add_tests)
 
 TIME_LIMIT_S = 900
 
@@ -18,12 +19,14 @@ ROWS = [
     Row('kill -9 of the destination mover', SWITCHOVER, (FAILED,), probe=True),
     Row('kill -9 of the CLI', SWITCHOVER, (KILLED,), conductor='source'),
     Row('kill -9 of the CLI', MID, (KILLED,), conductor='destination'),
+    Row('kill -9 of the CLI', DECIDED, (KILLED,), BOTH),
     Row('kill -9 of the source libvirtd', SWITCHOVER, (FAILED,)),
     Row('kill -9 of the destination libvirtd', SWITCHOVER, (FAILED,)),
     Row('sshd gone at the source', SWITCHOVER, (FAILED,)),
     Row('sshd gone at the destination', SWITCHOVER, (FAILED,)),
     Row('link cut for 5 s', SWITCHOVER, (MOVED,), ('destination',)),
     Row('link cut for longer than the limit', MID, (FAILED,), options=('--link-timeout', '4s')),
+    Row('all networks cut for 45 s', MID, (FAILED,), BOTH),
     Row('corrupted bytes', MID, (MOVED,), ('destination',)),
     Row('SIGINT', SWITCHOVER, (CANCELLED,)),
     Row('SIGHUP', SWITCHOVER, (MOVED,), ('destination',)),
