@@ -53,7 +53,7 @@ struct journey {
 	struct dialogue *movers[JOURNEY_SIDES];
 	JsonObject *hellos[JOURNEY_SIDES];
 	bool mover_lost; /* one ended by itself, as when it was killed: its files may be left */
-	char *socket; /* the same path at both hosts */
+	char *socket;    /* the same path at both hosts */
 	struct splice *splice;
 	bool disks_proven;
 
