@@ -318,7 +318,7 @@ static JsonObject *describe_setup(struct journey *journey, enum journey_side sid
 	json_object_set_int_member(setup, "link_timeout_ms", request->link_timeout_ms);
 	json_object_set_int_member(setup, "stop_limit_ms", stop_limit_ms(request->max_downtime_ms));
 	json_object_set_string_member(setup, "verify", modes[request->verify]);
-	if (request->faults && side == JOURNEY_SOURCE)
+	if (request->faults)
 		json_object_set_array_member(setup, "faults", split_words(request->faults));
 	return setup;
 }

@@ -1,0 +1,273 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""`watari migrate` between two real libvirt hosts: the moves that succeed, and those the gate refuses.
+
+hosta runs QEMU as root, hostb as Debian ships it (own user, dynamic ownership, seccomp), so every
+there-and-back passes both. The guest checks its own memory; a client outside talks to it meanwhile.
+"""
+import json
+import os
+import pathlib
+import re
+import sys
+import threading
+import unittest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "lab"))
+sys.dont_write_bytecode = True
+from watari_lab import HostSpec, Lab, client, guest  # noqa: E402
+
+TIME_LIMIT_S = 600
+WATARI = os.environ.get("WATARI", str(TOP / "build-asan/src/cli/watari"))
+ASAN = {name: os.environ[name] for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS") if name in os.environ}
+MIGRATED, FAILED = 0, 4
+# Generous: sanitizers and emulated guests on two cores that may have other work.
+DOWNTIME = ("--max-downtime", "20s")
+
+
+def setUpModule():
+    global lab
+    hosts = [HostSpec("hosta"), HostSpec("hostb", unprivileged=True)]
+    lab = Lab(f"move{os.getpid() % 100000}", hosts, watari=WATARI, watari_env=ASAN)
+    unittest.addModuleCleanup(lab.down)
+    lab.up()
+
+
+def leftovers(host):
+    """What a move might leave: movers, their directories, incoming QEMUs."""
+    found = [line for _, line in host.processes("watari mover")]
+    found += [line for _, line in host.processes("-incoming defer") if not host.virsh("list", "--name").stdout.strip()]
+    found += [path for path in ("/run/watari", "/run/libvirt/watari") if host.exists(path)]
+    return found
+
+
+class Move(unittest.TestCase):
+    """A guest on hosta at the start of each test."""
+
+    name = "g1"
+
+    def start(self, name=None, host="hosta", **options):
+        name = name or self.name
+        options = {"memory_mib": 128, "pattern": "none", **options}
+        guest.start(lab, host, name, **options)
+        self.addCleanup(guest.stop, lab, None, name)
+        return name
+
+    def migrate(self, source, destination, *options, name=None, environment=None, node=None, timeout=180):
+        argv = ["watari", "migrate", name or self.name, destination, "--json", *DOWNTIME, *options]
+        if node:
+            argv[2] = f"{source}:{argv[2]}"
+        done = lab.node(node or source).run(argv, check=False, timeout=timeout, env=environment)
+        self.assertTrue(done.stdout, f"no report; it said: {done.stderr}")
+        report = json.loads(done.stdout)
+        report["said"] = done.stderr
+        self.assertEqual(report["exit_code"], done.returncode)
+        return report
+
+    def assert_migrated(self, report, destination):
+        self.assertEqual(report["outcome"], "migrated", report["said"])
+        self.assertEqual(report["exit_code"], MIGRATED)
+        self.assertTrue(report["proof"]["stream"])
+        self.assertIsNone(report["bytes"]["opaque"])
+        self.assertEqual(guest.where(lab, report["vm"]["name"]), {destination: "running"})
+        self.assert_clean()
+
+    def assert_stayed(self, report, source, code):
+        self.assertEqual(report["exit_code"], code, report["said"])
+        self.assertEqual(guest.where(lab, report["vm"]["name"]), {source: "running"})
+        guest.check(lab, report["vm"]["name"])
+        self.assert_clean()
+
+    def assert_clean(self):
+        for host in lab.hosts:
+            self.assertEqual(leftovers(host), [], host.name)
+
+
+class ThereAndBack(Move):
+    """Each dirtying pattern that can converge, both ways, with the client watching."""
+
+    def there_and_back(self, pattern, **load):
+        self.start(pattern=pattern, **load)
+        before = guest.state(lab, self.name)
+        with client.Prober(lab, self.name) as prober:
+            for source, destination in (("hosta", "hostb"), ("hostb", "hosta")):
+                report = self.migrate(source, destination, "--verify-memory", "full")
+                self.assert_migrated(report, destination)
+                self.assertEqual(report["proof"]["memory"], "full")
+                self.assertGreaterEqual(report["proof"]["memory_bytes"], 128 << 20)
+                self.assertEqual(report["proof"]["memory_skipped"], [])
+        after = guest.state(lab, self.name)
+        self.assert_dirtied(pattern, before, after)
+        guest.check(lab, self.name)
+        self.assertTrue(prober.report["session"]["survived"], prober.report["session"])
+        self.assertEqual(prober.report["http"]["failed"], 0)
+        print(f"# {pattern}: longest gap {prober.report['longest_gap']['ms']:.0f} ms, own "
+              f"{prober.report['own']['worst_gap_ms']:.0f} ms, lost {prober.report['udp']['lost']}")
+
+    def assert_dirtied(self, pattern, before, after):
+        """The premise: the guest did change its memory while it moved."""
+        changed = after["memory"]["dirtied_pages"] - before["memory"]["dirtied_pages"]
+        if pattern == "none":
+            self.assertEqual(changed, 0)
+        else:
+            self.assertGreater(changed, 100)
+
+    def test_none(self):
+        self.there_and_back("none")
+
+    def test_few_bytes(self):
+        self.there_and_back("few", rate=200, set_mib=16)
+
+    def test_compressible(self):
+        self.there_and_back("text", rate=200, set_mib=16)
+
+    def test_random(self):
+        self.there_and_back("random", rate=200, set_mib=16)
+
+
+class Links(Move):
+    """How the two movers reach each other."""
+
+    def test_all_connections_carry(self):
+        self.start()
+        report = self.migrate("hosta", "hostb", "--connections", "4")
+        self.assert_migrated(report, "hostb")
+        carried = report["link"]["connection_bytes"]
+        self.assertEqual(len(carried), 4)
+        self.assertGreater(min(carried), report["bytes"]["wire_sent"] / 40, carried)
+
+    def test_destination_connects_to_a_port_of_the_range(self):
+        self.start()
+        report = self.migrate("hosta", "hostb", "--connect-from", "destination", "--ports", "50100-50101",
+                              "--link-address", lab.host("hosta").address("migration"))
+        self.assert_migrated(report, "hostb")
+        self.assertEqual(report["link"]["kind"], "tcp")
+
+    def test_through_ssh_where_only_port_22_is_open(self):
+        self.start()
+        for host in lab.hosts:
+            host.firewall_only_ssh()
+            self.addCleanup(host.firewall_off)
+        report = self.migrate("hosta", "hostb")
+        self.assertEqual(report["link"]["kind"], "ssh")
+        self.assert_migrated(report, "hostb")
+
+    def test_bandwidth_cap_on_the_wire(self):
+        self.start()
+        cap = 8 << 20
+        address = lab.host("hostb").address("migration")
+        device = migration_device(lab.host("hosta"))
+        before = transmitted(lab.host("hosta"), device)
+        report = self.migrate("hosta", "hostb", "--bandwidth", str(cap), "--link-address", address)
+        self.assert_migrated(report, "hostb")
+        sent = transmitted(lab.host("hosta"), device) - before
+        self.assertGreater(sent, 20 << 20, "nothing went over the migration network")
+        self.assertLess(sent / (report["times"]["migration_ms"] / 1000), 1.1 * cap)
+
+    def test_from_an_administrators_machine(self):
+        self.start()
+        report = self.migrate("hosta", "hostb", node="admin")
+        self.assert_migrated(report, "hostb")
+        report = self.migrate("hostb", "qemu+ssh://root@hosta/system", node="admin")
+        self.assert_migrated(report, "hosta")
+
+    def test_another_remote_shell(self):
+        self.start()
+        lab.host("hosta").write_text("/usr/local/bin/myshell", '#!/bin/sh\necho "$@" >>/tmp/myshell.log\nexec ssh "$@"\n', 0o755)
+        report = self.migrate("hosta", "hostb", "--rsh", "myshell")
+        self.assert_migrated(report, "hostb")
+        self.assertIn("watari", lab.host("hosta").read_text("/tmp/myshell.log"))
+
+
+def migration_device(host):
+    address = host.address("migration")
+    told = host.run(["ip", "-o", "-4", "address", "show"]).stdout
+    return re.search(rf"^\d+: (\S+)\s+inet {re.escape(address)}/", told, re.M)[1]
+
+
+def transmitted(host, device):
+    return int(host.run(["cat", f"/sys/class/net/{device}/statistics/tx_bytes"]).stdout)
+
+
+class Crossing(Move):
+    def test_two_moves_in_opposite_directions(self):
+        self.start("g1", "hosta", pattern="text", rate=100, set_mib=16)
+        self.start("g2", "hostb", pattern="text", rate=100, set_mib=16)
+        reports = {}
+
+        def go(name, source, destination):
+            reports[name] = self.migrate(source, destination, name=name)
+
+        threads = [threading.Thread(target=go, args=row)
+                   for row in (("g1", "hosta", "hostb"), ("g2", "hostb", "hosta"))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assert_migrated(reports["g1"], "hostb")
+        self.assert_migrated(reports["g2"], "hosta")
+        overlap = min(len(r["said"]) for r in reports.values())
+        self.assertGreater(overlap, 0)
+        for name in reports:
+            guest.check(lab, name)
+
+
+class Definitions(Move):
+    """Where the VM is defined afterwards."""
+
+    def defined(self, host):
+        return self.name in lab.host(host).virsh("list", "--all", "--persistent", "--name").stdout.split()
+
+    def test_a_persistent_vm_moves_whole(self):
+        self.start(persistent=True)
+        self.assert_migrated(self.migrate("hosta", "hostb"), "hostb")
+        self.assertEqual((self.defined("hosta"), self.defined("hostb")), (False, True))
+
+    def test_a_transient_vm_stays_transient(self):
+        self.start()
+        self.assert_migrated(self.migrate("hosta", "hostb"), "hostb")
+        self.assertEqual((self.defined("hosta"), self.defined("hostb")), (False, False))
+
+    def test_persistent_alone_keeps_the_source_definition(self):
+        self.start(persistent=True)
+        report = self.migrate("hosta", "hostb", "--persistent")
+        self.assertEqual(report["outcome"], "migrated", report["said"])
+        self.assertEqual((self.defined("hosta"), self.defined("hostb")), (True, True))
+
+
+class Gate(Move):
+    """What must not pass the gate, and what must pass it all the same."""
+
+    def refuse(self, fault, *options):
+        self.start(pattern="text", rate=100, set_mib=8)
+        report = self.migrate("hosta", "hostb", *options, environment={"WATARI_TEST_FAULTS": fault})
+        self.assert_stayed(report, "hosta", FAILED)
+        return report["error"]["what"]
+
+    def test_a_flipped_page_is_refused(self):
+        self.assertIn("differs from what the source sent", self.refuse("page"))
+
+    def test_flipped_device_state_is_refused(self):
+        self.assertIn("differs from what the source sent", self.refuse("device"))
+
+    def test_a_page_spoilt_after_its_tag_is_found_by_the_memory_proof(self):
+        self.assertIn("memory differs", self.refuse("late-page", "--verify-memory", "full"))
+
+    def test_too_long_a_stop_is_broken_off(self):
+        self.start()
+        report = self.migrate("hosta", "hostb", "--max-downtime", "1s", environment={"WATARI_TEST_FAULTS": "gate"})
+        self.assert_stayed(report, "hosta", FAILED)
+        self.assertIn("stopped", report["error"]["what"])
+
+    def test_a_stream_with_something_unknown_still_migrates(self):
+        self.start()
+        report = self.migrate("hosta", "hostb", environment={"WATARI_TEST_FAULTS": "unknown"})
+        self.assertEqual(report["outcome"], "migrated", report["said"])
+        self.assertIsNotNone(report["bytes"]["opaque"])
+        self.assertEqual(guest.where(lab, self.name), {"hostb": "running"})
+        guest.check(lab, self.name)
+
+
+if __name__ == "__main__":
+    unittest.main()
