@@ -222,10 +222,11 @@ def _node(lab, host):
     return lab.host(host) if isinstance(host, str) else host
 
 
-def _shared_file(lab, path) -> str:
-    """Puts a file of this machine into the lab's shared directory; the path the hosts see it under."""
-    copy = guest_image.share(path, lab.hosts[0].path(SHARED + "/boot"))
-    return f"{SHARED}/boot/{copy.name}"
+def _shared_file(lab, path, name: str) -> str:
+    """Puts a file of this machine into the lab's shared directory, for one guest alone: libvirt notes the owner it
+    gives a file, and refuses to share it between hosts whose QEMUs run as different users. Its path in the hosts."""
+    copy = guest_image.share(path, lab.hosts[0].path(f"{SHARED}/boot/{name}"))
+    return f"{SHARED}/boot/{name}/{copy.name}"
 
 
 def _direct_io(path: str) -> bool:
@@ -267,12 +268,12 @@ def _domain(lab, node, name: str, images, options: dict, words: str, disks, **do
         disk.cache = disk.cache or ("none" if _direct_io(node.path(disk.path)) else "writeback")
     domain.setdefault("type", acceleration())
     if domain["type"] == "qemu":  # TCG of QEMU before 9.0 loses dirtied pages; the script says why
-        domain.setdefault("emulator", _shared_file(lab, _QEMU_TCG))
+        domain.setdefault("emulator", _shared_file(lab, _QEMU_TCG, name))
     domain["memory_mib"] = int(domain.get("memory_mib", 256))
     return domain_xml(
         name,
-        kernel=_shared_file(lab, kernel),
-        initrd=_shared_file(lab, initrd),
+        kernel=_shared_file(lab, kernel, name),
+        initrd=_shared_file(lab, initrd, name),
         cmdline=f"{KERNEL_WORDS} {_load_words(options)} {words}".strip(),
         mac=f"52:54:00:77:00:{number:02x}",
         disks=disks,
@@ -295,9 +296,9 @@ def debian_xml(lab, host, name: str, *, service="", shared=True, words="", memor
     kernel, initrd, image = guest_image.build_debian()
     directory = SHARED + "/disks" if shared else "/lab/images"
     path = f"{directory}/{name}.qcow2"
-    base = f"{SHARED}/boot/{image.name}" if not os.path.exists(node.path(f"/lab/cache/{image.name}")) else f"/lab/cache/{image.name}"
+    base = f"{SHARED}/boot/{name}/{image.name}" if not os.path.exists(node.path(f"/lab/cache/{image.name}")) else f"/lab/cache/{image.name}"
     if not os.path.exists(node.path(base)):
-        _shared_file(lab, image)
+        _shared_file(lab, image, name)
     os.makedirs(node.path(directory), exist_ok=True)
     node.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, path])
     options = {"service": service, "mem": 32, "disk_rate": 0, "disk_set": 0, "http_port": 81, "ready_file": "/run/watari-ready"}
