@@ -159,9 +159,11 @@ static bool end_well(struct journey *journey, bool good, GError **error)
 static void judge_downtime(struct journey *journey)
 {
 	struct journey_report *report = journey->report;
+	/* Of a VM that went back nobody knows here how long it stood still. */
+	if (report->outcome != JOURNEY_MIGRATED)
+		return;
 	report->downtime_ms = MAX(report->libvirt_downtime_ms, report->stop_to_release_ms);
-	if (report->outcome != JOURNEY_MIGRATED ||
-	    report->downtime_ms <= journey->request->max_downtime_ms)
+	if (report->downtime_ms <= journey->request->max_downtime_ms)
 		return;
 	g_autofree char *down = unit_format_duration_ms(report->downtime_ms);
 	g_autofree char *ceiling = unit_format_duration_ms(journey->request->max_downtime_ms);

@@ -13,7 +13,8 @@
 enum {
 	UNKNOWN_MS = 90000,  /* hosts that do not answer are asked again for so long */
 	UNSTABLE_MS = 15000, /* libvirt is given so long to end by itself */
-	PAUSE_MS = 500,
+	SAME_MS = 2000,
+	PAUSE_MS = 300,
 	ANNOUNCE_MS = 10000,
 	REPEATS_MS = 1000,
 };
@@ -109,16 +110,30 @@ static bool pause_a_moment(struct journey *journey)
 	return !now;
 }
 
+/* A sight that libvirt may still change is believed when it has stayed for a while and the source
+ * has no job any more. A VM may be standing still meanwhile, so not longer than that. */
+static bool is_settled(const struct settling *settling, int64_t same_ms, int64_t all_ms)
+{
+	if (!settling->rule->unstable || all_ms >= UNSTABLE_MS)
+		return true;
+	return same_ms >= SAME_MS && !settling->sight.vms[JOURNEY_SOURCE].busy;
+}
+
 static void look_until_clear(struct settling *settling)
 {
 	struct journey *journey = settling->journey;
-	int64_t start_ms = clock_now_ms();
+	const struct ending_rule *last = NULL;
+	int64_t start_ms = clock_now_ms(), since_ms = start_ms;
 	journey_say(journey, _("asking both hosts where the VM is"));
 	for (;;) {
 		journey_call(journey, call_look, settling);
 		bool known = settling->sight.known[0] && settling->sight.known[1];
-		int64_t limit_ms = !known ? UNKNOWN_MS : settling->rule->unstable ? UNSTABLE_MS : 0;
-		if (clock_now_ms() - start_ms >= limit_ms)
+		int64_t now_ms = clock_now_ms();
+		if (settling->rule != last)
+			since_ms = now_ms;
+		last = settling->rule;
+		if (known ? is_settled(settling, now_ms - since_ms, now_ms - start_ms)
+			  : now_ms - start_ms >= UNKNOWN_MS)
 			return;
 		if (!known)
 			journey_say(journey, _("waiting for a host that does not answer"));
