@@ -10,7 +10,7 @@ from .build import build, run_command
 
 # Data races are looked for where threads share data without GLib's locks, which ThreadSanitizer
 # cannot see into: the link and the pipelines.
-THREADED = re.compile(r'link|lane|mover|pipeline|ring|relay|window|stage')
+THREADED = re.compile(r'^(?!man ).*(?:link|lane|mover|pipeline|ring|relay|window|stage)')
 SLOWNESS = 3  # what the sanitizers cost; meson's limits are for plain builds
 SANITIZERS = {
     'ASAN_OPTIONS': 'detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=1',

@@ -119,7 +119,7 @@ static bool try_tls(uint16_t port, const struct tls_client *client)
 	SSL_CTX_set_max_proto_version(context, client->max_version);
 	SSL_CTX_set_cipher_list(context, "ALL:@SECLEVEL=0");
 	g_assert_true(SSL_CTX_set_ciphersuites(context, client->suites));
-	g_assert_true(SSL_CTX_set1_groups_list(context, client->groups));
+	g_assert_true(SSL_CTX_set1_groups_list(context, (char *) (uintptr_t) client->groups));
 	SSL_CTX_set_psk_client_callback(context, old_psk);
 	SSL_CTX_set_psk_use_session_callback(context, new_psk);
 	SSL *ssl = SSL_new(context);
