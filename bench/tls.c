@@ -151,7 +151,7 @@ static void *openssl_open_on(struct transport *transport, bool client, bool buff
 	SSL_CTX *context = SSL_CTX_new(client ? TLS_client_method() : TLS_server_method());
 	SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
 	SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256");
-	SSL_CTX_set1_groups_list(context, "X25519");
+	SSL_CTX_set1_groups_list(context, (char *) (uintptr_t) "X25519");
 	SSL_CTX_set_num_tickets(context, 0);
 	SSL_CTX_set_psk_use_session_callback(context, openssl_offer);
 	SSL_CTX_set_psk_find_session_callback(context, openssl_find);
