@@ -78,7 +78,7 @@ static void (*const checks[])(struct check_context *) = {
 	check_vm_state,     check_same_host,   check_name_taken,    check_jobs,      check_machine,
 	check_cpu,          check_tsc,         check_memory,        check_placement, check_disks,
 	check_host_devices, check_filesystems, check_other_devices, check_networks,  check_labels,
-	check_snapshots,    check_persistence, check_dry_run,
+	check_tcg,          check_snapshots,   check_persistence,   check_dry_run,
 };
 
 static bool prepare(struct check_context *context, GError **error)

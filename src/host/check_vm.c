@@ -174,6 +174,24 @@ void check_jobs(struct check_context *context)
 		check_add(context->findings, "job", CHECK_PASS, NULL, NULL);
 }
 
+/* Before 9.0 a page that the guest rewrites right after QEMU looked which ones are dirty may never
+ * be sent again: an error of QEMU's translator (docs/qemu-stream.md), not seen with KVM. */
+void check_tcg(struct check_context *context)
+{
+	static const unsigned long repaired = 9000000;
+	if (g_strcmp0(context->virt_type, "qemu") != 0 ||
+	    context->source->qemu_version >= repaired) {
+		check_add(context->findings, "tcg", CHECK_PASS, NULL, NULL);
+		return;
+	}
+	g_autofree char *version = host_format_version(context->source->qemu_version);
+	check_add(context->findings, "tcg", CHECK_WARN,
+		  _("Use --verify-memory full, which finds such pages, or run the VM with KVM."),
+		  _("“%s” runs without KVM (TCG) in QEMU %s of %s, and QEMU before 9.0 may then "
+		    "lose memory pages in a migration, by an error of its own"),
+		  context->name, version, context->source->name);
+}
+
 void check_snapshots(struct check_context *context)
 {
 	int count = virDomainSnapshotNum(context->domain, 0);

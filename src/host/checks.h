@@ -20,6 +20,7 @@ void check_vm_state(struct check_context *context);
 void check_same_host(struct check_context *context);
 void check_name_taken(struct check_context *context);
 void check_jobs(struct check_context *context);
+void check_tcg(struct check_context *context);
 void check_snapshots(struct check_context *context);
 void check_persistence(struct check_context *context);
 void check_dry_run(struct check_context *context);

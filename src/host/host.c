@@ -79,6 +79,17 @@ static const char *next_step(void)
 	}
 }
 
+/* The same when ssh, or what it started there, complained. */
+static const char *next_step_behind_ssh(const char *reason)
+{
+	if (strstr(reason, "libvirt-sock") || strstr(reason, "virt-ssh-helper"))
+		return _("See whether libvirtd runs there (systemctl status libvirtd) and whether "
+			 "you "
+			 "may use it (root, group libvirt), and run “watari doctor HOST”.");
+	return _("See whether “ssh -o BatchMode=yes HOST true” works, and run “watari doctor "
+		 "HOST”.");
+}
+
 /* The library's own log would write warnings between the lines of our progress; LIBVIRT_DEBUG, if
  * the user sets it, still has its say. Read by libvirt once, in virInitialize. */
 static void quiet_library(void)
@@ -129,9 +140,7 @@ struct host *host_open_guarded(struct guard *guard, enum guard_side side,
 		g_propagate_error(error, g_steal_pointer(&failure));
 		return NULL;
 	}
-	error_set(error, WATARI_ERROR_REFUSED,
-		  _("See whether “ssh -o BatchMode=yes HOST true” works, and run “watari doctor "
-		    "HOST”."),
+	error_set(error, WATARI_ERROR_REFUSED, next_step_behind_ssh(reason),
 		  _("cannot reach libvirt at %s: %s"), address->text, reason);
 	return NULL;
 }

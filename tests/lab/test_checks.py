@@ -107,7 +107,8 @@ class Checks(unittest.TestCase):
         """Nothing is refused for a VM without a fault, and the VM runs on as if nobody had asked."""
         self.start(devices=disk(f'{IMAGES}/both.qcow2'))
         findings = self.check()
-        self.assertEqual([row for row in findings if row[0] in ('refuse', 'warn')], [])
+        # QEMU before 9.0 may lose pages of such VMs, which are without KVM
+        self.assertEqual([row for row in findings if row[0] in ('refuse', 'warn') and row[1] != 'tcg'], [])
         self.assertIn(['pass', 'blockers', '', ''], findings)
         self.assertIn(['path', 'vda', f'{IMAGES}/both.qcow2', 'file writable'], findings)
         self.expect_untouched()

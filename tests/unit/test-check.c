@@ -146,6 +146,33 @@ static void test_rows(void)
 		check_row(&rows[i]);
 }
 
+static enum check_result ask_tcg(char *virt_type, unsigned long version)
+{
+	struct host source = { .name = (char *) (uintptr_t) "here", .qemu_version = version };
+	struct check_context context = { .source = &source,
+					 .destination = &there,
+					 .name = "vm",
+					 .virt_type = virt_type,
+					 .findings = check_new_findings() };
+	check_tcg(&context);
+	g_assert_cmpuint(context.findings->len, ==, 1);
+	const struct check_finding *finding = context.findings->pdata[0];
+	enum check_result result = finding->result;
+	g_assert_true(result == CHECK_PASS || strstr(finding->next, "--verify-memory full"));
+	g_ptr_array_unref(context.findings);
+	return result;
+}
+
+/* Only the source's QEMU counts: it is the one that looks for dirty pages. */
+static void test_tcg(void)
+{
+	char qemu[] = "qemu", kvm[] = "kvm";
+	g_assert_cmpint(ask_tcg(qemu, 7002022), ==, CHECK_WARN);
+	g_assert_cmpint(ask_tcg(qemu, 8002999), ==, CHECK_WARN);
+	g_assert_cmpint(ask_tcg(qemu, 9000000), ==, CHECK_PASS);
+	g_assert_cmpint(ask_tcg(kvm, 7002022), ==, CHECK_PASS);
+}
+
 static void test_verdict(void)
 {
 	g_autoptr(GPtrArray) findings = check_new_findings();
@@ -186,6 +213,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/check/rows", test_rows);
+	g_test_add_func("/check/tcg", test_tcg);
 	g_test_add_func("/check/verdict", test_verdict);
 	g_test_add_func("/check/xml", test_xml);
 	return g_test_run();
