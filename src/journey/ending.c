@@ -138,6 +138,23 @@ static const struct {
 	       "/var/log/libvirt/qemu at both hosts.") } },
 };
 
+static bool is_stopped_by_migration(const struct host_vm *vm)
+{
+	return vm->state == HOST_VM_PAUSED && (vm->reason == VIR_DOMAIN_PAUSED_MIGRATION ||
+					       vm->reason == VIR_DOMAIN_PAUSED_STARTING_UP);
+}
+
+/* A VM that was paused before is whole where it is paused again. When both copies are, the
+ * destination's is the one that was handed over, and the source's may not be taken for it. */
+static bool is_paused_as_before(const struct ending_sight *sight, enum journey_side side)
+{
+	const struct host_vm *vm = &sight->vms[side];
+	if (!sight->paused_before || !sight->known[side] || vm->state != HOST_VM_PAUSED ||
+	    is_stopped_by_migration(vm))
+		return false;
+	return side == JOURNEY_DESTINATION || !is_paused_as_before(sight, JOURNEY_DESTINATION);
+}
+
 static enum seen see(const struct ending_sight *sight, enum journey_side side)
 {
 	static const enum seen of_state[] = {
@@ -147,9 +164,10 @@ static enum seen see(const struct ending_sight *sight, enum journey_side side)
 	const struct host_vm *vm = &sight->vms[side];
 	if (!sight->known[side])
 		return UNKNOWN;
-	if (vm->state == HOST_VM_PAUSED && (vm->reason == VIR_DOMAIN_PAUSED_MIGRATION ||
-					    vm->reason == VIR_DOMAIN_PAUSED_STARTING_UP))
+	if (is_stopped_by_migration(vm))
 		return STOPPED;
+	if (is_paused_as_before(sight, side))
+		return vm->busy && side == JOURNEY_SOURCE ? RUNS_BUSY : RUNS;
 	if (vm->state == HOST_VM_RUNNING && vm->busy && side == JOURNEY_SOURCE)
 		return RUNS_BUSY;
 	return of_state[vm->state];

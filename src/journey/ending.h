@@ -12,6 +12,7 @@ struct ending_sight {
 	bool known[JOURNEY_SIDES];
 	struct host_vm vms[JOURNEY_SIDES];
 	GError *errors[JOURNEY_SIDES]; /* why it is not known */
+	bool paused_before; /* somebody had paused it: then paused is what it should be again */
 };
 
 enum ending_action {

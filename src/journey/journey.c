@@ -13,7 +13,6 @@
 
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 static bool phase_record(struct journey *journey, GError **error);
 
@@ -206,19 +205,6 @@ void journey_clear(struct journey *journey)
 	explicit_bzero(journey->key, sizeof journey->key);
 }
 
-static void prepare_report(struct journey_report *report)
-{
-	*report = (struct journey_report){
-		.started_s = time(NULL),
-		.downtime_ms = -1,
-		.stop_to_release_ms = -1,
-		.libvirt_downtime_ms = -1,
-	};
-	report->notes = g_ptr_array_new_with_free_func(g_free);
-	for (int side = 0; side < JOURNEY_SIDES; side++)
-		report->sides[side].vm_state = g_strdup("unknown");
-}
-
 static void end_journal(struct journey *journey)
 {
 	struct journey_report *report = journey->report;
@@ -229,7 +215,7 @@ static void end_journal(struct journey *journey)
 
 void journey_prepare(struct journey *journey)
 {
-	prepare_report(journey->report);
+	journey_report_init(journey->report);
 	journey->started_us = clock_now_us();
 	journey->progress.left_ms = -1;
 	journey_catch_signals(journey);

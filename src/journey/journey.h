@@ -89,6 +89,8 @@ struct journey_report {
 /* Returns true when the VM is migrated and all is right. The report is filled in any case. */
 bool journey_run(const struct journey_request *request, const struct journey_observer *observer,
 		 struct journey_report *report, GError **error);
+/* An empty report; journey_run() does it by itself. */
+void journey_report_init(struct journey_report *report);
 void journey_report_clear(struct journey_report *report);
 /* The report as one JSON document with stable field names (man watari-migrate); ERROR may be NULL.
  * Caller frees. */

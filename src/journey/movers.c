@@ -242,8 +242,14 @@ static bool greet(struct journey *journey, enum journey_side side, GError **erro
 	json_object_set_string_member(hello, "t", "hello");
 	g_clear_pointer(&journey->hellos[side], json_object_unref);
 	journey->hellos[side] = hello;
-	if (json_get_int(hello, "proto", 0) == PROTOCOL && g_str_equal(version, WATARI_VERSION))
+	int64_t proto = json_get_int(hello, "proto", 0);
+	if (proto == PROTOCOL && g_str_equal(version, WATARI_VERSION))
 		return true;
+	if (g_str_equal(version, WATARI_VERSION))
+		return error_set(error, WATARI_ERROR_REFUSED, next,
+				 _("the watari at %s speaks version %d of the movers' protocol, "
+				   "this one %d"),
+				 host, (int) proto, PROTOCOL);
 	return error_set(error, WATARI_ERROR_REFUSED, next,
 			 _("the watari at %s is version %s, this one is %s"), host, version,
 			 WATARI_VERSION);
@@ -337,7 +343,9 @@ bool movers_set_up(struct journey *journey, GError **error)
 		g_autoptr(JsonObject) ready = movers_ask(
 			journey, side, describe_setup(journey, side), "ready", SETUP_MS, error);
 		if (!ready) {
-			error_classify(error, WATARI_ERROR_REFUSED, NULL);
+			error_classify(error, WATARI_ERROR_REFUSED,
+				       _("The movers need root's rights: name the host as "
+					 "root@HOST. “watari doctor HOST” says more."));
 			return false;
 		}
 		const char *socket = json_get_string(ready, "socket", "");

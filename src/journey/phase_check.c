@@ -22,10 +22,13 @@ static bool read_domain(struct journey *journey, GError **error)
 {
 	const char *name = journey->report->vm_name;
 	int persistent = virDomainIsPersistent(journey->domain);
+	int state = VIR_DOMAIN_NOSTATE;
 	journey->live_xml = virDomainGetXMLDesc(journey->domain, 0);
-	if (persistent < 0 || !journey->live_xml)
+	if (persistent < 0 || !journey->live_xml ||
+	    virDomainGetState(journey->domain, &state, NULL, 0) < 0)
 		return host_error(error, WATARI_ERROR_REFUSED, NULL, name);
 	journey->persistent = persistent == 1;
+	journey->paused_before = state == VIR_DOMAIN_PAUSED;
 	journey->nics = domain_read_nics(journey->live_xml, error);
 	if (!journey->nics)
 		return false;
@@ -57,7 +60,8 @@ static bool judge(struct journey *journey, GError **error)
 		struct check_finding *finding = findings->pdata[i];
 		if (finding->result == CHECK_WARN)
 			journey_note(journey, true, "%s%s%s", finding->what,
-				     finding->next ? " " : "", finding->next ? finding->next : "");
+				     finding->next ? " — " : "",
+				     finding->next ? finding->next : "");
 	}
 	return check_verdict(findings, error);
 }

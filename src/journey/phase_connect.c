@@ -4,6 +4,8 @@
 
 #include "base/i18n.h"
 
+#include <string.h>
+
 static bool read_shell(struct journey *journey, GError **error)
 {
 	if (!journey->request->rsh)
@@ -13,6 +15,19 @@ static bool read_shell(struct journey *journey, GError **error)
 	error_classify(error, WATARI_ERROR_USAGE, NULL);
 	error_prefix(error, "--rsh");
 	return false;
+}
+
+/* A name or an IP address, with or without brackets or zone. It is never given to a shell, but a
+ * word that can only be a mistake must not be passed over because another way works as well. */
+static bool check_link_address(const char *address, GError **error)
+{
+	if (!address)
+		return true;
+	bool good = *address != '-' && *address != '.';
+	for (const char *at = address; *at && good; at++)
+		good = g_ascii_isalnum(*at) || strchr(".:-_%[]", *at);
+	return good || error_set(error, WATARI_ERROR_USAGE, _("Give a host name or an IP address."),
+				 _("--link-address: “%s” is no address"), address);
 }
 
 static bool read_addresses(struct journey *journey, GError **error)
@@ -71,7 +86,8 @@ static bool connect_host(struct journey *journey, enum journey_side side, GError
 
 bool phase_connect(struct journey *journey, GError **error)
 {
-	if (!read_shell(journey, error) || !read_addresses(journey, error))
+	if (!check_link_address(journey->request->link_address, error) ||
+	    !read_shell(journey, error) || !read_addresses(journey, error))
 		return false;
 	journey->guard = guard_new(error);
 	return journey->guard && connect_host(journey, JOURNEY_SOURCE, error) &&

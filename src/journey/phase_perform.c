@@ -45,7 +45,9 @@ static bool fill_params(struct performing *performing, GError **error)
 {
 	struct journey *journey = performing->journey;
 	int max = 0;
-	g_autofree char *uri = g_strdup_printf("unix://%s", journey->socket);
+	/* the VM's name is in it, and may hold what a URI cannot */
+	g_autofree char *path = g_uri_escape_string(journey->socket, "/", FALSE);
+	g_autofree char *uri = g_strdup_printf("unix://%s", path);
 	if (virTypedParamsAddString(&performing->params, &performing->param_count, &max,
 				    VIR_MIGRATE_PARAM_URI, uri) < 0 ||
 	    virTypedParamsAddULLong(&performing->params, &performing->param_count, &max,

@@ -2,6 +2,8 @@
 /* The closing report as a value, and as JSON. */
 #include "journey/journey.h"
 
+#include <time.h>
+
 static const char *const outcome_names[] = {
 	[JOURNEY_REFUSED] = "refused",     [JOURNEY_MIGRATED] = "migrated",
 	[JOURNEY_FAILED] = "failed",       [JOURNEY_CANCELLED] = "cancelled",
@@ -12,6 +14,20 @@ _Static_assert(G_N_ELEMENTS(outcome_names) == JOURNEY_OUTCOME_LAST, "every outco
 const char *journey_outcome_name(enum journey_outcome outcome)
 {
 	return outcome_names[outcome];
+}
+
+void journey_report_init(struct journey_report *report)
+{
+	*report = (struct journey_report){
+		.outcome = JOURNEY_REFUSED,
+		.started_s = time(NULL),
+		.downtime_ms = -1,
+		.stop_to_release_ms = -1,
+		.libvirt_downtime_ms = -1,
+	};
+	report->notes = g_ptr_array_new_with_free_func(g_free);
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		report->sides[side].vm_state = g_strdup("unknown");
 }
 
 void journey_report_clear(struct journey_report *report)

@@ -35,6 +35,7 @@ static void call_look(void *data)
 	struct settling *settling = data;
 	ending_sight_clear(&settling->sight);
 	ending_look(&settling->ending, &settling->sight);
+	settling->sight.paused_before = settling->journey->paused_before;
 	settling->rule = ending_judge(&settling->sight);
 }
 

@@ -40,6 +40,7 @@ struct journey {
 	GPtrArray *nics;      /* struct domain_nic */
 	GPtrArray *paths;     /* struct check_shared_path */
 	bool persistent;      /* at the source, before */
+	bool paused_before;   /* by somebody, at the source */
 	bool undefine_source; /* once the VM runs at the destination */
 
 	/* the end (settle.c) */

@@ -86,6 +86,34 @@ static void check_safe(const struct ending_sight *seen)
 	}
 }
 
+/* Somebody paused it before: then it is whole where it is paused, and never whole twice. */
+static void test_paused_before(void)
+{
+	static const struct {
+		enum host_vm_state source, destination;
+		int destination_reason;
+		const char *name;
+		enum ending_action action;
+		enum journey_outcome outcome;
+	} rows[] = {
+		{ HOST_VM_ABSENT, HOST_VM_PAUSED, USER, "migrated", ENDING_NOTHING,
+		  JOURNEY_MIGRATED },
+		{ HOST_VM_PAUSED, HOST_VM_ABSENT, 0, "at-source", ENDING_NOTHING, JOURNEY_FAILED },
+		{ HOST_VM_PAUSED, HOST_VM_INCOMING, MIGRATION, "destination-left",
+		  ENDING_END_DESTINATION, JOURNEY_FAILED },
+		{ HOST_VM_PAUSED, HOST_VM_PAUSED, USER, "source-held", ENDING_NOTHING,
+		  JOURNEY_ATTENTION },
+		{ HOST_VM_ABSENT, HOST_VM_ABSENT, 0, "nowhere", ENDING_NOTHING, JOURNEY_ATTENTION },
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		struct ending_sight seen = sight(rows[i].source, USER, rows[i].destination,
+						 rows[i].destination_reason);
+		seen.paused_before = true;
+		assert_situation(seen, rows[i].name, rows[i].action);
+		g_assert_cmpint(ending_judge(&seen)->outcome, ==, rows[i].outcome);
+	}
+}
+
 /* Every pair of states and reasons, known or not: no rule ends a copy without another one that runs
  * or can go on, none resumes beside a running one, none acts on what is not known. */
 static void test_safe(void)
@@ -124,6 +152,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/ending/known", test_known);
 	g_test_add_func("/ending/busy", test_busy);
+	g_test_add_func("/ending/paused-before", test_paused_before);
 	g_test_add_func("/ending/safe", test_safe);
 	g_test_add_func("/ending/words", test_words);
 	return g_test_run();
