@@ -54,6 +54,13 @@ static int without_command(int argc, char **argv)
 	return WATARI_EXIT_OK;
 }
 
+/* A program that asked for JSON gets it, wherever in the line the mistake is. */
+static void print_usage_error(const struct command *command, char **argv, const GError *error)
+{
+	if (command->print_usage_error && g_strv_contains((const char *const *) argv, "--json"))
+		command->print_usage_error(error);
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
 	if (command->run_raw)
@@ -64,8 +71,10 @@ static int run(const struct command *command, int argc, char **argv)
 	bool help;
 	if (command->defaults)
 		command->defaults(values);
-	if (!options_parse(command, argc, argv, values, &arguments, &help, &error))
+	if (!options_parse(command, argc, argv, values, &arguments, &help, &error)) {
+		print_usage_error(command, argv, error);
 		return command_complain(error);
+	}
 	if (help) {
 		options_print_help(command, stdout);
 		return WATARI_EXIT_OK;

@@ -82,6 +82,14 @@ static void print_json(const struct journey_report *report, const GError *error)
 	puts(text);
 }
 
+static void print_usage_error(const GError *error)
+{
+	struct journey_report report;
+	journey_report_init(&report);
+	print_json(&report, error);
+	journey_report_clear(&report);
+}
+
 static int run(const struct command *command, void *data, char **arguments)
 {
 	struct values *values = data;
@@ -116,4 +124,5 @@ const struct command migrate_command = {
 	.values_size = sizeof(struct values),
 	.defaults = defaults,
 	.run = run,
+	.print_usage_error = print_usage_error,
 };
