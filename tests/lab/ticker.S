@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A guest of 64 KiB of ROM that says one "." on its serial port at every tick of its clock (18 a
+ * second) and sleeps in between: it is up at once, costs nothing, and the growing line shows from
+ * outside that it runs. For tests that ask whether a VM was left alone. */
+	.code16
+	.globl _start
+_start:
+	cli
+	xorw %ax, %ax
+	movw %ax, %ds
+	movw %ax, %ss
+	movw $0x7000, %sp
+	/* vector 8, the timer's */
+	movw $tick, 0x20
+	movw $0xf000, 0x22
+	/* interrupt controller: vectors from 8 on, only the timer */
+	movb $0x11, %al
+	outb %al, $0x20
+	movb $8, %al
+	outb %al, $0x21
+	movb $4, %al
+	outb %al, $0x21
+	movb $1, %al
+	outb %al, $0x21
+	movb $0xfe, %al
+	outb %al, $0x21
+	/* timer: its slowest rate */
+	movb $0x34, %al
+	outb %al, $0x43
+	xorb %al, %al
+	outb %al, $0x40
+	outb %al, $0x40
+	/* the local APIC, which is above 1 MiB, must let the old interrupts through */
+	lgdtl %cs:table - _start
+	movl %cr0, %eax
+	orb $1, %al
+	movl %eax, %cr0
+	movw $8, %bx
+	movw %bx, %ds
+	andb $0xfe, %al
+	movl %eax, %cr0
+	movl $0xfee00000, %ebx
+	movl $0x1ff, 0xf0(%ebx)
+	movl $0x700, 0x350(%ebx)
+	sti
+again:
+	hlt
+	movw $0x3f8, %dx
+	movb $'.', %al
+	outb %al, %dx
+	jmp again
+tick:
+	movb $0x20, %al
+	outb %al, $0x20
+	iret
+	.balign 8
+gdt:
+	.quad 0, 0x00cf92000000ffff
+table:
+	.word 15
+	.long 0xf0000 + gdt - _start
+	.org 0xfff0
+	ljmp $0xf000, $0
+	.org 0x10000

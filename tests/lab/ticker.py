@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VMs of the ticking ROM (ticker.S) in the lab: made, started, watched, moved around by tests about what happens to a VM
+rather than in it."""
+import os
+import pathlib
+import subprocess
+import tempfile
+import time
+
+from watari_lab import guest
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROM = '/lab/shared/ticker.rom'
+DOMAIN = """<domain type='{kind}'{namespace}>
+  <name>{name}</name>{uuid}<memory unit='MiB'>{memory}</memory>{maximum}<vcpu>1</vcpu>{backing}
+  <os><type arch='x86_64' machine='{machine}'>hvm</type><loader readonly='yes' type='rom'>{rom}</loader></os>
+  <features><acpi/><apic/></features>{cpu}
+  <devices><emulator>{emulator}</emulator>{devices}
+    <serial type='file'><source path='{log}' append='on'/><target port='0'/></serial>
+    <controller type='usb' model='none'/><memballoon model='none'/><video><model type='none'/></video>
+  </devices>{extra}
+</domain>"""
+CPU = "<cpu mode='custom' match='exact'><model>qemu64</model></cpu>"
+
+
+def install(lab):
+    """Assembles the ROM into the directory that all hosts share."""
+    with tempfile.TemporaryDirectory() as work:
+        subprocess.run(['as', '--32', '-o', f'{work}/o', HERE / 'ticker.S'], check=True)
+        subprocess.run(['ld', '-m', 'elf_i386', '-Ttext=0', '--oformat=binary', '-o', f'{work}/rom', f'{work}/o'],
+                       check=True)
+        lab.hosts[0].write_bytes(ROM, pathlib.Path(f'{work}/rom').read_bytes())
+
+
+def domain(name, kind='qemu', uuid='', memory=128, maximum='', backing='', devices='', cpu=CPU, machine=guest.MACHINE,
+           emulator='/usr/bin/qemu-system-x86_64', namespace='', extra='', log='/lab/shared/ticks'):
+    """Its XML; `name` and `log` are put in as they are."""
+    uuid = uuid and f'<uuid>{uuid}</uuid>'
+    return DOMAIN.format(kind=kind, name=name, uuid=uuid, memory=memory, maximum=maximum, backing=backing,
+                         devices=devices, cpu=cpu, machine=machine, emulator=emulator, namespace=namespace,
+                         extra=extra, log=log, rom=ROM)
+
+
+def count(lab, log='/lab/shared/ticks'):
+    """How often it has ticked until now, at all hosts together."""
+    try:
+        return os.stat(lab.hosts[0].path(log)).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def goes_on(lab, log='/lab/shared/ticks', seconds=20.0):
+    """Whether it ticks, waiting for it for so long."""
+    before, limit = count(lab, log), time.monotonic() + seconds
+    while count(lab, log) == before:
+        if time.monotonic() > limit:
+            return False
+        time.sleep(0.02)
+    return True
