@@ -43,16 +43,24 @@ def leftovers(host):
 
 
 class Move(unittest.TestCase):
-    """A guest on hosta at the start of each test."""
+    """One guest serves all tests: each moves it from where it is to the other host. Booting costs more than moving."""
 
     name = "g1"
 
-    def start(self, name=None, host="hosta", **options):
-        name = name or self.name
-        options = {"memory_mib": 128, "pattern": "none", **options}
-        guest.start(lab, host, name, **options)
-        self.addCleanup(guest.stop, lab, None, name)
-        return name
+    @classmethod
+    def setUpClass(cls):
+        if not guest.where(lab, cls.name):
+            guest.start(lab, "hosta", cls.name, memory_mib=128)
+
+    def setUp(self):
+        """From where to where, and no load left from the test before."""
+        (self.here,) = guest.where(lab, self.name)
+        self.there = self.other(self.here)
+        guest.load(lab, self.name, "none")
+
+    @staticmethod
+    def other(host):
+        return "hostb" if host == "hosta" else "hosta"
 
     def migrate(self, source, destination, *options, name=None, environment=None, node=None, timeout=180):
         argv = ["watari", "migrate", name or self.name, destination, "--json", *DOWNTIME, *options]
@@ -63,6 +71,12 @@ class Move(unittest.TestCase):
         report = json.loads(done.stdout)
         report["said"] = done.stderr
         self.assertEqual(report["exit_code"], done.returncode)
+        return report
+
+    def move(self, *options, **more):
+        """From here to there, which must work; the report."""
+        report = self.migrate(self.here, self.there, *options, **more)
+        self.assert_migrated(report, self.there)
         return report
 
     def assert_migrated(self, report, destination):
@@ -88,10 +102,10 @@ class ThereAndBack(Move):
     """Each dirtying pattern that can converge, both ways, with the client watching."""
 
     def there_and_back(self, pattern, **load):
-        self.start(pattern=pattern, **load)
+        guest.load(lab, self.name, pattern, **load)
         before = guest.state(lab, self.name)
         with client.Prober(lab, self.name) as prober:
-            for source, destination in (("hosta", "hostb"), ("hostb", "hosta")):
+            for source, destination in ((self.here, self.there), (self.there, self.here)):
                 report = self.migrate(source, destination, "--verify-memory", "full")
                 self.assert_migrated(report, destination)
                 self.assertEqual(report["proof"]["memory"], "full")
@@ -130,54 +144,42 @@ class Links(Move):
     """How the two movers reach each other."""
 
     def test_all_connections_carry(self):
-        self.start()
-        report = self.migrate("hosta", "hostb", "--connections", "4")
-        self.assert_migrated(report, "hostb")
+        report = self.move("--connections", "4")
         carried = report["link"]["connection_bytes"]
         self.assertEqual(len(carried), 4)
         self.assertGreater(min(carried), report["bytes"]["wire_sent"] / 40, carried)
 
     def test_destination_connects_to_a_port_of_the_range(self):
-        self.start()
-        report = self.migrate("hosta", "hostb", "--connect-from", "destination", "--ports", "50100-50101",
-                              "--link-address", lab.host("hosta").address("migration"))
-        self.assert_migrated(report, "hostb")
+        report = self.move("--connect-from", "destination", "--ports", "50100-50101",
+                           "--link-address", lab.host(self.here).address("migration"))
         self.assertEqual(report["link"]["kind"], "tcp")
 
     def test_through_ssh_where_only_port_22_is_open(self):
-        self.start()
         for host in lab.hosts:
             host.firewall_only_ssh()
             self.addCleanup(host.firewall_off)
-        report = self.migrate("hosta", "hostb")
-        self.assertEqual(report["link"]["kind"], "ssh")
-        self.assert_migrated(report, "hostb")
+        self.assertEqual(self.move()["link"]["kind"], "ssh")
 
     def test_bandwidth_cap_on_the_wire(self):
-        self.start()
         cap = 8 << 20
-        address = lab.host("hostb").address("migration")
-        device = migration_device(lab.host("hosta"))
-        before = transmitted(lab.host("hosta"), device)
-        report = self.migrate("hosta", "hostb", "--bandwidth", str(cap), "--link-address", address)
-        self.assert_migrated(report, "hostb")
-        sent = transmitted(lab.host("hosta"), device) - before
+        source = lab.host(self.here)
+        device = migration_device(source)
+        before = transmitted(source, device)
+        report = self.move("--bandwidth", str(cap), "--link-address", lab.host(self.there).address("migration"))
+        sent = transmitted(source, device) - before
         self.assertGreater(sent, 20 << 20, "nothing went over the migration network")
         self.assertLess(sent / (report["times"]["migration_ms"] / 1000), 1.1 * cap)
 
     def test_from_an_administrators_machine(self):
-        self.start()
-        report = self.migrate("hosta", "hostb", node="admin")
-        self.assert_migrated(report, "hostb")
-        report = self.migrate("hostb", "qemu+ssh://root@hosta/system", node="admin")
-        self.assert_migrated(report, "hosta")
+        self.move(node="admin")
+        report = self.migrate(self.there, f"qemu+ssh://root@{self.here}/system", node="admin")
+        self.assert_migrated(report, self.here)
 
     def test_another_remote_shell(self):
-        self.start()
-        lab.host("hosta").write_text("/usr/local/bin/myshell", '#!/bin/sh\necho "$@" >>/tmp/myshell.log\nexec ssh "$@"\n', 0o755)
-        report = self.migrate("hosta", "hostb", "--rsh", "myshell")
-        self.assert_migrated(report, "hostb")
-        self.assertIn("watari", lab.host("hosta").read_text("/tmp/myshell.log"))
+        script = '#!/bin/sh\necho "$@" >>/tmp/myshell.log\nexec ssh "$@"\n'
+        lab.host(self.here).write_text("/usr/local/bin/myshell", script, 0o755)
+        self.move("--rsh", "myshell")
+        self.assertIn("watari", lab.host(self.here).read_text("/tmp/myshell.log"))
 
 
 def migration_device(host):
@@ -190,59 +192,54 @@ def transmitted(host, device):
     return int(host.run(["cat", f"/sys/class/net/{device}/statistics/tx_bytes"]).stdout)
 
 
-class Crossing(Move):
+class Others(unittest.TestCase):
+    """Guests of their own: two that cross, and persistent ones."""
+
+    migrate, assert_migrated, assert_clean = Move.migrate, Move.assert_migrated, Move.assert_clean
+
+    def start(self, name, host="hosta", **options):
+        guest.start(lab, host, name, memory_mib=96, **options)
+        self.addCleanup(guest.stop, lab, None, name)
+
+    def defined(self, name):
+        return [host.name for host in lab.hosts
+                if name in host.virsh("list", "--all", "--persistent", "--name").stdout.split()]
+
     def test_two_moves_in_opposite_directions(self):
-        self.start("g1", "hosta", pattern="text", rate=100, set_mib=16)
-        self.start("g2", "hostb", pattern="text", rate=100, set_mib=16)
+        self.start("left", "hosta", pattern="text", rate=100, set_mib=16)
+        self.start("right", "hostb", pattern="text", rate=100, set_mib=16)
         reports = {}
 
         def go(name, source, destination):
             reports[name] = self.migrate(source, destination, name=name)
 
         threads = [threading.Thread(target=go, args=row)
-                   for row in (("g1", "hosta", "hostb"), ("g2", "hostb", "hosta"))]
+                   for row in (("left", "hosta", "hostb"), ("right", "hostb", "hosta"))]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        self.assert_migrated(reports["g1"], "hostb")
-        self.assert_migrated(reports["g2"], "hosta")
-        overlap = min(len(r["said"]) for r in reports.values())
-        self.assertGreater(overlap, 0)
+        self.assert_migrated(reports["left"], "hostb")
+        self.assert_migrated(reports["right"], "hosta")
         for name in reports:
             guest.check(lab, name)
 
-
-class Definitions(Move):
-    """Where the VM is defined afterwards."""
-
-    def defined(self, host):
-        return self.name in lab.host(host).virsh("list", "--all", "--persistent", "--name").stdout.split()
-
-    def test_a_persistent_vm_moves_whole(self):
-        self.start(persistent=True)
-        self.assert_migrated(self.migrate("hosta", "hostb"), "hostb")
-        self.assertEqual((self.defined("hosta"), self.defined("hostb")), (False, True))
-
-    def test_a_transient_vm_stays_transient(self):
-        self.start()
-        self.assert_migrated(self.migrate("hosta", "hostb"), "hostb")
-        self.assertEqual((self.defined("hosta"), self.defined("hostb")), (False, False))
-
-    def test_persistent_alone_keeps_the_source_definition(self):
-        self.start(persistent=True)
-        report = self.migrate("hosta", "hostb", "--persistent")
+    def test_a_persistent_vm_moves_whole_and_a_copy_of_the_definition_may_stay(self):
+        self.start("kept", persistent=True)
+        self.assert_migrated(self.migrate("hosta", "hostb", name="kept"), "hostb")
+        self.assertEqual(self.defined("kept"), ["hostb"])
+        report = self.migrate("hostb", "hosta", "--persistent", name="kept")
         self.assertEqual(report["outcome"], "migrated", report["said"])
-        self.assertEqual((self.defined("hosta"), self.defined("hostb")), (True, True))
+        self.assertEqual(self.defined("kept"), ["hosta", "hostb"])
 
 
 class Gate(Move):
     """What must not pass the gate, and what must pass it all the same."""
 
     def refuse(self, fault, *options):
-        self.start(pattern="text", rate=100, set_mib=8)
-        report = self.migrate("hosta", "hostb", *options, environment={"WATARI_TEST_FAULTS": fault})
-        self.assert_stayed(report, "hosta", FAILED)
+        guest.load(lab, self.name, "text", rate=100, set_mib=8)
+        report = self.migrate(self.here, self.there, *options, environment={"WATARI_TEST_FAULTS": fault})
+        self.assert_stayed(report, self.here, FAILED)
         return report["error"]["what"]
 
     def test_a_flipped_page_is_refused(self):
@@ -255,17 +252,13 @@ class Gate(Move):
         self.assertIn("memory differs", self.refuse("late-page", "--verify-memory", "full"))
 
     def test_too_long_a_stop_is_broken_off(self):
-        self.start()
-        report = self.migrate("hosta", "hostb", "--max-downtime", "1s", environment={"WATARI_TEST_FAULTS": "gate"})
-        self.assert_stayed(report, "hosta", FAILED)
-        self.assertIn("stopped", report["error"]["what"])
+        self.assertIn("stopped", self.refuse("gate", "--max-downtime", "1s"))
 
     def test_a_stream_with_something_unknown_still_migrates(self):
-        self.start()
-        report = self.migrate("hosta", "hostb", environment={"WATARI_TEST_FAULTS": "unknown"})
+        report = self.migrate(self.here, self.there, environment={"WATARI_TEST_FAULTS": "unknown"})
         self.assertEqual(report["outcome"], "migrated", report["said"])
         self.assertIsNotNone(report["bytes"]["opaque"])
-        self.assertEqual(guest.where(lab, self.name), {"hostb": "running"})
+        self.assertEqual(guest.where(lab, self.name), {self.there: "running"})
         guest.check(lab, self.name)
 
 
