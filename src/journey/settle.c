@@ -14,6 +14,8 @@ enum {
 	UNKNOWN_MS = 90000,  /* hosts that do not answer are asked again for so long */
 	UNSTABLE_MS = 15000, /* libvirt is given so long to end by itself */
 	SAME_MS = 2000,
+	LATE_MS =
+		45000, /* past libvirtd's keepalive (30 s): a Finish that is still on its way is over */
 	PAUSE_MS = 300,
 	ANNOUNCE_MS = 10000,
 	REPEATS_MS = 1000,
@@ -111,10 +113,22 @@ static bool pause_a_moment(struct journey *journey)
 	return !now;
 }
 
+/* Two stopped copies: a Finish that was passed on but not executed yet would start the destination's,
+ * and a copy that has run must not be thrown away (docs/guard.md). So unless this very journey knows
+ * that Finish was never said, only time tells. */
+static bool may_still_start(const struct settling *settling)
+{
+	struct guard *guard = settling->journey->guard;
+	return settling->rule->action == ENDING_END_DESTINATION_RESUME &&
+	       (!guard || guard_answer(guard) != GUARD_NOT_ASKED);
+}
+
 /* A sight that libvirt may still change is believed when it has stayed for a while and the source
  * has no job any more. A VM may be standing still meanwhile, so not longer than that. */
 static bool is_settled(const struct settling *settling, int64_t same_ms, int64_t all_ms)
 {
+	if (may_still_start(settling))
+		return same_ms >= LATE_MS;
 	if (!settling->rule->unstable || all_ms >= UNSTABLE_MS)
 		return true;
 	return same_ms >= SAME_MS && !settling->sight.vms[JOURNEY_SOURCE].busy;

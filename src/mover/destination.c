@@ -130,8 +130,11 @@ static bool listen_once(struct run *run, struct return_reader *messages)
 	while (n < 0 && errno == EINTR);
 	if (n <= 0) {
 		link_frame_cancel(run->link, LINK_RETURN, frame);
-		link_finish(run->link, LINK_RETURN);
-		if (run_get_phase(run) < RUN_LOADED)
+		/* Once refused, the reason must reach the source, not this mere consequence of it. */
+		enum run_phase phase = run_get_phase(run);
+		if (phase != RUN_REFUSED)
+			link_finish(run->link, LINK_RETURN);
+		if (phase < RUN_LOADED)
 			run_refuse(run, "local", "%s",
 				   _("the destination QEMU closed its socket before it had loaded "
 				     "the VM; its log says why"));
