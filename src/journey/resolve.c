@@ -171,9 +171,10 @@ static bool prepare(struct journey *journey, const struct resolve_request *reque
 static bool resolve(struct journey *journey, const struct journal_move *move,
 		    struct resolve_result *result, GError **error)
 {
-	if (move && !journey->dry_run)
-		movers_sweep(journey);
 	bool good = journey_settle(journey, false, error);
+	/* Not before: an orphan past its gate may still be carrying the hand-over out. */
+	if (move && !journey->dry_run && journey->report->outcome != JOURNEY_ATTENTION)
+		movers_sweep(journey);
 	result->situation = journey->situation;
 	result->what = journey->situation_what;
 	result->acted = journey->acted;

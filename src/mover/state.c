@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { END_MS = 2000, END_STEP_MS = 20 };
+
 static const char *state_dir(void)
 {
 	const char *dir = g_getenv("WATARI_RUN_DIR");
@@ -83,14 +85,35 @@ static void remove_socket_dir(const char *dir)
 	rmdir(dir);
 }
 
-static void sweep_file(const char *path)
+static bool wait_dead(int pid)
+{
+	for (int waited_ms = 0; waited_ms < END_MS && !is_dead(pid); waited_ms += END_STEP_MS)
+		g_usleep(END_STEP_MS * 1000);
+	return is_dead(pid);
+}
+
+/* Of a mover that outlived its conductor and the end of its move. */
+static bool end_mover(int pid)
+{
+	static const int signals[] = { SIGTERM, SIGKILL };
+	for (size_t i = 0; i < G_N_ELEMENTS(signals) && !is_dead(pid); i++) {
+		kill(pid, signals[i]);
+		wait_dead(pid);
+	}
+	return is_dead(pid);
+}
+
+static void sweep_file(const char *path, bool end)
 {
 	g_autofree char *text = NULL;
 	size_t length = 0;
 	if (!g_file_get_contents(path, &text, &length, NULL))
 		return;
 	g_autoptr(JsonObject) state = json_parse_object(text, length, NULL);
-	if (!state || !is_dead((int) json_get_int(state, "pid", 0)))
+	if (!state)
+		return;
+	int pid = (int) json_get_int(state, "pid", 0);
+	if (!(end ? end_mover(pid) : is_dead(pid)))
 		return;
 	remove_socket_dir(json_get_string(state, "socket_dir", NULL));
 	unlink(path);
@@ -104,7 +127,7 @@ int state_sweep(const char *id)
 	while (entries && (name = g_dir_read_name(entries))) {
 		g_autofree char *path = g_build_filename(state_dir(), name, NULL);
 		if (g_str_has_suffix(name, ".json") && (!id || g_str_has_prefix(name, id)))
-			sweep_file(path);
+			sweep_file(path, id != NULL);
 	}
 	if (entries)
 		g_dir_close(entries);

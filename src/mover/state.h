@@ -8,6 +8,7 @@
 /* Write (atomically: a reader never sees half a file). Failing is not fatal: it is a help only. */
 void state_write(const struct mover_settings *settings, enum run_phase phase);
 void state_remove(const struct mover_settings *settings);
-/* Remove the files of movers of ID (NULL: any) that no longer live, with their socket directories.
- * Prints one JSON line for each to stdout. Returns an exit code. */
+/* ID NULL: remove the files of all movers that no longer live, with their socket directories. Else
+ * those of ID, whose move is over: a mover that lives on is ended first. Prints one JSON line for
+ * each to stdout. Returns an exit code. */
 int state_sweep(const char *id);
