@@ -15,16 +15,21 @@ _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def enter(pid: int) -> None:
+    """Moves the calling thread, for good, into the network of process pid."""
+    with open(f"/proc/{pid}/ns/net", "rb") as namespace:
+        if _libc.setns(namespace.fileno(), _CLONE_NEWNET):
+            errno = ctypes.get_errno()
+            raise OSError(errno, os.strerror(errno))
+
+
 def connect(pid: int, address: tuple[str, int], timeout: float) -> socket.socket:
     """A TCP connection made in the network of process pid."""
     result: list = []
 
     def enter_and_connect():
         try:
-            with open(f"/proc/{pid}/ns/net", "rb") as namespace:
-                if _libc.setns(namespace.fileno(), _CLONE_NEWNET):
-                    errno = ctypes.get_errno()
-                    raise OSError(errno, os.strerror(errno))
+            enter(pid)
             result.append(socket.create_connection(address, timeout))
         except OSError as error:
             result.append(error)

@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,7 +24,7 @@ import unittest
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / 'lab'))
 
-from watari_lab import HostSpec, Lab, client, guest  # noqa: E402
+from watari_lab import HostSpec, Lab, client, guest, netio  # noqa: E402
 
 WATARI = os.environ.get('WATARI', str(TOP / 'build-asan/src/cli/watari'))
 SANITIZERS = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS') if name in os.environ}
@@ -287,6 +288,40 @@ class Witness(threading.Thread):
         return self
 
 
+class Announcements(threading.Thread):
+    """Hears, on the client's network, who says where the guest is (RARP, as QEMU does it and our mover after a return)."""
+
+    RARP = 0x8035
+
+    def __init__(self, lab, mac):
+        super().__init__(daemon=True)
+        self.mac = bytes.fromhex(mac.replace(':', ''))
+        self.pid = lab.client.pid
+        self.times = []
+        self.open = threading.Event()
+        self.over = False
+        self.start()
+        self.open.wait(10)
+
+    def run(self):
+        netio.enter(self.pid)
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(self.RARP)) as ear:
+            ear.bind(('svc0', self.RARP))
+            ear.settimeout(0.1)
+            self.open.set()
+            while not self.over:
+                try:
+                    frame = ear.recv(2048)
+                except TimeoutError:
+                    continue
+                if frame[6:12] == self.mac:
+                    self.times.append(time.monotonic())
+
+    def end(self):
+        self.over = True
+        self.join()
+
+
 # ---- one move ----
 
 
@@ -297,10 +332,6 @@ class Scene:
         self.lab = Lab(name, [HostSpec('hosta'), HostSpec('hostb', unprivileged=True)], watari=WATARI,
                        watari_env=SANITIZERS)
         self.notes = []
-
-    def up(self):
-        self.lab.up()
-        self.start_guest()
 
     def start_guest(self):
         guest.start(self.lab, 'hosta', VM, memory_mib=128, pattern='random', rate=150, set_mib=8)
@@ -315,6 +346,12 @@ class Scene:
         """Pids of the mover processes themselves, not of shells around them."""
         return [pid for pid, line in self.hosts[side].processes(' mover')
                 if line.split()[0].endswith('watari') and line.split()[1] == 'mover']
+
+    def mac(self):
+        for line in self.hosts['source'].virsh('domiflist', VM).stdout.splitlines():
+            if 'br-svc' in line:
+                return line.split()[-1]
+        raise Premise('the guest has no interface')
 
     def phase(self, side):
         """What the mover of a side has written down for `watari resolve`, None without one."""
@@ -404,6 +441,14 @@ class Scene:
         assert side in row.ends, f'the guest runs at the {side}'
         return side
 
+    def assert_announced(self, heard):
+        """The premise: the destination's QEMU said that the guest is there. So it must be said again, from the source."""
+        if not self.told:
+            raise Premise('the destination never announced the guest')
+        again = len(heard.times) - self.told
+        assert again, 'nobody told the network that the guest is back at the source'
+        self.say(f'announced {self.told} times at the destination, {again} times after the return')
+
     def assert_intact(self):
         last = self.last_state
         guest.check(self.lab, VM)
@@ -444,6 +489,7 @@ class Scene:
         self.last_state = guest.state(self.lab, VM)
         event = EVENTS[row.event]
         prober = client.Prober(self.lab, VM, udp_rate=200, http_rate=2).start() if row.probe else None
+        heard = Announcements(self.lab, self.mac()) if row.probe else None
         if row.event == 'corrupted bytes':
             self.lab.link(delay_ms=0.5)  # so that the packet device is in the way from the start
         witness = Witness(self.lab.hosts)
@@ -452,6 +498,7 @@ class Scene:
             self.wait_moment(row.moment)
             if row.probe:
                 time.sleep(1)  # the destination's QEMU has told the network meanwhile that the guest is there
+            self.told = len(heard.times) if heard else 0
             event.act(self)
             happened = time.monotonic()
             try:
@@ -468,10 +515,14 @@ class Scene:
                 assert side == ENDS[code], f'exit code {code}, but the guest runs at the {side}'
                 event.verify(json.loads(''.join(self.printed)))
             assert code in row.codes, f'exit code {code}: {"".join(self.said)[-3000:]}{"".join(self.printed)[-2500:]}'
+            if heard and side == 'source':
+                self.assert_announced(heard)
             self.assert_intact()
             self.assert_clean()
         finally:
             witness.end()
+            if heard:
+                heard.end()
             if prober:
                 gap = prober.stop()
                 self.say(f'longest gap seen by the client {gap["longest_gap"]["ms"]:.0f} ms, session '
@@ -499,15 +550,16 @@ class Scene:
 
 
 class BadLuck(unittest.TestCase):
-    """One test for each row of `rows`; they share one lab."""
+    """One test for each row that add_tests() gives; they share one lab."""
 
-    rows = ()
+    lab_name = 'badluck'
 
     @classmethod
     def setUpClass(cls):
-        cls.scene = Scene('badluck')
+        cls.scene = Scene(cls.lab_name)
+        cls.scene.lab.up()
         cls.addClassCleanup(cls.scene.lab.down)
-        cls.scene.up()
+        cls.scene.start_guest()
 
     def run_row(self, row):
         try:
@@ -525,4 +577,4 @@ def add_tests(case, rows):
             self.run_row(row)
         words = ''.join(letter if letter.isalnum() else '_' for letter in row.name)
         test.__doc__ = row.name
-        setattr(case, f'test_{number:02}_{words}', test)
+        setattr(case, f'test_{number + 1:02}_{words}', test)

@@ -46,7 +46,7 @@ def all_rows():
 
 
 class Whole(BadLuck):
-    pass
+    lab_name = 'badlong'
 
 
 DONE = {row.name for row in test_badluck.ROWS}
