@@ -442,12 +442,11 @@ class Scene:
         return side
 
     def assert_announced(self, heard):
-        """The premise: the destination's QEMU said that the guest is there. So it must be said again, from the source."""
-        if not self.told:
-            raise Premise('the destination never announced the guest')
+        """Whether the destination's QEMU told the network before that the guest is there depends on its version (7.2 does
+        not while the guest is stopped); after a return the source tells it in any case."""
         again = len(heard.times) - self.told
-        assert again, 'nobody told the network that the guest is back at the source'
-        self.say(f'announced {self.told} times at the destination, {again} times after the return')
+        assert again > 0, 'nobody told the network that the guest is back at the source'
+        self.say(f'announced {self.told} times before, {again} times after the return')
 
     def assert_intact(self):
         last = self.last_state
@@ -497,7 +496,7 @@ class Scene:
             self.launch(row)
             self.wait_moment(row.moment)
             if row.probe:
-                time.sleep(1)  # the destination's QEMU has told the network meanwhile that the guest is there
+                time.sleep(1)  # the destination's QEMU may tell the network meanwhile that the guest is there
             self.told = len(heard.times) if heard else 0
             event.act(self)
             happened = time.monotonic()
