@@ -87,6 +87,15 @@ static void report_cpu(struct check_context *context, enum check_result result, 
 			  last && last->message ? last->message : _("it is not compatible"));
 }
 
+/* A model or feature that is newer than the destination's libvirt: it would not even read the VM's
+ * description. It has no code of its own for that. */
+static bool is_unknown_there(virErrorPtr last)
+{
+	return last && last->message &&
+	       (strstr(last->message, "nknown CPU feature") ||
+		strstr(last->message, "nknown CPU model"));
+}
+
 /* check='none' in the VM's CPU: its owner wants no such question asked, and libvirt at the
  * destination will not ask it either. */
 static void compare_cpu(struct check_context *context, const char *cpu)
@@ -100,6 +109,8 @@ static void compare_cpu(struct check_context *context, const char *cpu)
 	if (result == VIR_CPU_COMPARE_INCOMPATIBLE ||
 	    (result < 0 && last && last->code == VIR_ERR_CPU_INCOMPATIBLE))
 		report_cpu(context, unchecked ? CHECK_WARN : CHECK_REFUSE, last);
+	else if (result < 0 && is_unknown_there(last))
+		report_cpu(context, CHECK_REFUSE, last);
 	else if (result < 0)
 		check_add_virt(
 			context, "cpu", CHECK_WARN, NULL,

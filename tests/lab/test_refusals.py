@@ -4,30 +4,19 @@ its exit code and a message that names the thing, the reason and the next step, 
 migration network, leaves the VM as it was and nothing behind at either host. And what is moved although it looks odd:
 paused VMs, VMs with snapshots, names with any character."""
 import contextlib
-import dataclasses
 import json
-import os
 import pathlib
 import re
 import sys
-import time
 import unittest
 import xml.sax.saxutils
 
-TOP = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(TOP / 'lab'), str(TOP / 'tests' / 'lab')]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-import ticker  # noqa: E402
-from watari_lab import Lab  # noqa: E402
+from refusals import LINK, SANITIZERS, UUID, WATARI, Case, RefusalLab, add_cases, ticker  # noqa: E402
 
 TIME_LIMIT_S = 480
-WATARI = os.environ.get('WATARI_TEST_BINARY', str(TOP / 'build-asan' / 'src' / 'cli' / 'watari'))
-SANITIZERS = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS') if name in os.environ}
-UUID = '5761746a-7269-4c61-8262-00000000c0de'
 OTHER_UUID = '5761746a-7269-4c61-8262-00000000c0d1'
-LINK = ['--link-address', 'hostb-mig', '--json']  # so that any byte of the VM would be on the migration network
-ARP_FRAME = 42  # bytes; a neighbour is asked for again when it was not heard of for a while
-HANDSHAKE = 100_000  # bytes on the network when the movers were linked, and nothing else
 
 
 def disk(path, more='', kind='qcow2', target='vda'):
@@ -39,22 +28,6 @@ HERE, BOTH, SHARED = '/lab/images/here.qcow2', '/lab/images/both.qcow2', '/lab/s
 MEMFD = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
 TOO_MUCH_MIB = 2 * int(re.search(r'MemTotal:\s+(\d+)', pathlib.Path('/proc/meminfo').read_text())[1]) // 1024
 QEMU_ARGUMENTS = " xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'"
-
-
-@dataclasses.dataclass
-class Case:
-    """words: the command line after `watari migrate`; at: where it is run; vm: what differs in the VM, None for the one
-    that all these cases share; prepare: what is wrong with the hosts (a context manager); what, next: parts of the message
-    and of the next step; phase: how far it came."""
-    name: str
-    words: tuple = ('v', 'hostb')
-    what: tuple = ()
-    next: tuple = ()
-    phase: str = 'check'
-    vm: dict | None = None
-    prepare: object = None
-    at: str = 'hosta'
-    linked: bool = False  # the movers had to be linked to find it out
 
 
 # ---- what is wrong with the hosts ----
@@ -155,12 +128,6 @@ def backup(test):
 
 
 @contextlib.contextmanager
-def shut_off(test):
-    test.here.virsh('destroy', test.vm)
-    yield
-
-
-@contextlib.contextmanager
 def no_rights(test):
     """Somebody who may log in at the destination and may not use its libvirt."""
     test.there.run(['sh', '-c', 'useradd -m -p x guest && cp -r /root/.ssh ~guest/ && chown -R guest: ~guest/.ssh'])
@@ -205,7 +172,7 @@ HOSTS = [
 ]
 
 VMS = [
-    Case('shut off', what=('cannot be migrated: it is not running',), next=('Start it first',), vm={}, prepare=shut_off),
+    Case('shut off', what=('cannot be migrated: it is not running',), next=('Start it first',), vm={}, off=True),
     Case('too much memory', what=('needs about', 'of memory; hostb has', 'free'), next=('Make room there',),
          vm={'memory': TOO_MUCH_MIB, 'backing': "<memoryBacking><source type='file'/><access mode='shared'/></memoryBacking>"}),
     Case('an emulator of its own', what=('the emulator /usr/local/bin/own-qemu, which hostb does not have',),
@@ -314,20 +281,7 @@ ODD_NAMES = ["$(touch /tmp/pwned)", "a;touch /tmp/pwned", "../../etc/passwd", '%
              'two\nlines']
 
 
-class Refusals(unittest.TestCase):
-    maxDiff = None
-
-    @classmethod
-    def setUpClass(cls):
-        cls.lab = Lab('refusals', watari=WATARI, watari_env=SANITIZERS)
-        cls.lab.up()
-        cls.addClassCleanup(cls.lab.down)
-        cls.here, cls.there = cls.lab.host('hosta'), cls.lab.host('hostb')
-        ticker.install(cls.lab)
-        cls.make_places()
-        cls.vm = 'v'
-        cls.start_vm('v', uuid=UUID)
-
+class Refusals(RefusalLab):
     @classmethod
     def make_places(cls):
         make = 'mkdir -p /lab/images /srv && cd /lab/images && qemu-img create -q -f qcow2 both.qcow2 64M'
@@ -340,100 +294,6 @@ class Refusals(unittest.TestCase):
                             "</network>")
         cls.here.virsh('net-define', '/root/net.xml')
         cls.here.virsh('net-start', 'onlyhere')
-
-    @classmethod
-    def start_vm(cls, name, how='create', log=None, **differences):
-        cls.log = log or f'/lab/shared/ticks-{name}'
-        cls.here.write_text('/root/vm.xml', ticker.domain(name, log=cls.log, **differences))
-        cls.here.virsh(how, '/root/vm.xml')
-        if how == 'define':
-            cls.here.virsh('start', xml.sax.saxutils.unescape(name))
-
-    # ---- looking ----
-
-    def watari(self, *words, at='hosta', env=None, timeout=150):
-        return self.lab.node(at).run(['watari', 'migrate', *words], check=False, timeout=timeout, env=env)
-
-    def vm_now(self):
-        """What a VM that was left alone keeps."""
-        questions = '; '.join(f'{word} {self.vm}' for word in ('domstate --reason', 'dominfo', 'domjobinfo', 'dumpxml'))
-        said = self.here.virsh(questions, check=False).stdout
-        pid = f'/run/libvirt/qemu/{self.vm}.pid'
-        return (re.sub(r'(CPU time|Time elapsed|Data|File|Disk).*', '', said),
-                self.here.read_text(pid) if self.here.exists(pid) else None)
-
-    def on_wire(self):
-        """Bytes and packets on the migration network so far, at both hosts."""
-        numbers = []
-        for host in (self.here, self.there):
-            text = pathlib.Path(f'/proc/{host.pid}/net/dev').read_text()
-            numbers.append([int(word) for word in re.search(r'mig0:(.*)', text)[1].split()])
-        return numbers
-
-    def left(self):
-        """What must not stay: processes, sockets, states, tokens."""
-        found = []
-        for node in (self.here, self.there, self.lab.admin):
-            found += [line for _, line in node.processes('watari') if 'watari_lab' not in line and 'nsenter' not in line]
-            found += [path for path in ('/run/watari', '/run/libvirt/watari', '/tmp/pwned', '/root/pwned')
-                      if node.exists(path)]
-            for place in ('/lab/images', '/lab/shared'):
-                if os.path.isdir(node.path(place)):
-                    found += [name for name in os.listdir(node.path(place)) if '.watari-' in name]
-        return found
-
-    def expect_nothing_left(self):
-        limit = time.monotonic() + 20
-        while (left := self.left()) and time.monotonic() < limit:
-            time.sleep(0.1)
-        self.assertEqual(left, [])
-
-    def expect_message(self, done, case):
-        report = json.loads(done.stdout)
-        self.assertEqual((done.returncode, report['exit_code'], report['outcome'], report['error']['class'],
-                          report['failed_phase'], report['bytes']['stream']), (3, 3, 'refused', 'refused', case.phase, 0),
-                         done.stderr)
-        what, following = report['error']['what'], report['error']['next']
-        for word in case.what:
-            self.assertIn(word, what)
-        for word in case.next:
-            self.assertIn(word, following or '')
-        self.assertTrue(done.stderr.endswith(f'watari: {what}\n        {following}\n'), done.stderr)
-        return report
-
-    def check(self, case):
-        with contextlib.ExitStack() as stack:
-            if case.vm is not None:
-                stack.callback(self.end_vm)
-                type(self).vm = 'vm'
-                self.start_vm('vm', how='define' if case.prepare is shut_off else 'create', **case.vm)
-            if case.prepare:
-                stack.enter_context(case.prepare(self))
-            before, wire = self.vm_now(), self.on_wire()
-            vms_there = self.there.virsh('list', '--all', '--name', check=False).stdout
-            words = [self.vm if word == 'v' and case.vm is not None else word for word in case.words]
-            report = self.expect_message(self.watari(*words, *LINK, at=case.at), case)
-            after = self.on_wire()
-            for now, was in zip(after, wire):
-                size, frames = (now[0] + now[8] - was[0] - was[8], now[1] + now[9] - was[1] - was[9])
-                if case.linked:
-                    self.assertLess(size, HANDSHAKE)
-                else:
-                    self.assertEqual(size, frames * ARP_FRAME, 'more than the kernels themselves say was on the link')
-            self.assertEqual(self.vm_now(), before)
-            self.assertEqual(self.there.virsh('list', '--all', '--name', check=False).stdout, vms_there)
-            if case.prepare is not shut_off:
-                self.assertTrue(ticker.goes_on(self.lab, self.log), 'the VM does not run on')
-            self.expect_nothing_left()
-            return report
-
-    def end_vm(self):
-        self.here.virsh('destroy', self.vm, check=False)
-        self.here.virsh('undefine', self.vm, '--snapshots-metadata', check=False)
-        self.back_to_v()
-
-    def back_to_v(self):
-        type(self).vm, type(self).log = 'v', '/lab/shared/ticks-v'
 
     # ---- the command line ----
 
@@ -512,6 +372,7 @@ class Refusals(unittest.TestCase):
         self.addCleanup(self.back_to_v)
         self.addCleanup(self.clear, 'snap')
         self.start_vm('snap', how='define', devices=disk(SHARED))
+        self.here.virsh('start', 'snap')
         for each in ('one', 'two', 'three'):
             self.here.virsh('snapshot-create-as', 'snap', each, '--description', f'“{each}” & <more>')
         self.here.virsh('snapshot-current', 'snap', 'two')
@@ -543,17 +404,7 @@ class Refusals(unittest.TestCase):
             self.assertEqual(row['result'], 'pass')
 
 
-def add_case(case):
-    """Its own method, so that each case is told of by itself."""
-    def test(self):
-        self.check(case)
-    name = re.sub(r'\W+', '_', case.name).strip('_').lower()
-    setattr(Refusals, f'test_{name}', test)
-
-
-for case in HOSTS + VMS:
-    add_case(case)
-
+add_cases(Refusals, HOSTS + VMS)
 
 if __name__ == '__main__':
     unittest.main()

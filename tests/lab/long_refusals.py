@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a destination refuses because its QEMU or libvirt is older: VMs of Debian 13 that Debian 12 cannot run."""
+import pathlib
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from refusals import Case, RefusalLab, add_cases  # noqa: E402
+from watari_lab import HostSpec  # noqa: E402
+
+TIME_LIMIT_S = 900
+LATER = 'it takes effect when it is started again'
+CASES = [
+    Case('a machine type that is too new', ('hosta:v', 'hostb'),
+         ('hostb (QEMU 7.2', 'cannot run the machine type pc-q35-10.0'), ('Update QEMU there', 'an older machine type'),
+         vm={'machine': 'pc-q35-10.0'}, at='hostb'),
+    Case('a CPU feature that is not there', ('hosta:v', 'hostb'), ('the CPU of hostb lacks features', 'sha-ni'),
+         ('a CPU model that both hosts have', LATER), at='hostb',
+         vm={'cpu': "<cpu mode='custom' match='exact'><model>qemu64</model><feature policy='require' name='sha-ni'/></cpu>"}),
+    # emulated by QEMU 10.0, not known to libvirt 9.0
+    Case('a CPU feature that is not known', ('hosta:v', 'hostb'), ('the CPU of hostb cannot run', 'cmpccxadd'),
+         ('a CPU model that both hosts have', LATER), at='hostb',
+         vm={'cpu': "<cpu mode='custom' match='exact'><model>qemu64</model>"
+                    "<feature policy='require' name='cmpccxadd'/></cpu>"}),
+]
+
+
+class OlderDestination(RefusalLab):
+    hosts = [HostSpec('hosta', release='trixie'), HostSpec('hostb', unprivileged=True)]
+
+
+add_cases(OlderDestination, CASES)
+
+if __name__ == '__main__':
+    unittest.main()
