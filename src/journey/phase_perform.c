@@ -227,7 +227,7 @@ static void explain(struct performing *performing, GError **error)
 {
 	struct journey *journey = performing->journey;
 	g_autofree char *libvirt_says = error_what(performing->error);
-	if (journey->cancelled && !journey->released)
+	if (journey->cancelled && (!journey->released || performing->ending_ms))
 		journey_check_cancel(journey, error);
 	else if (journey->mover_reason)
 		error_set(error, WATARI_ERROR_FAILED, NULL, "%s (%s)", journey->mover_reason,
