@@ -36,9 +36,9 @@ static JsonObject *describe_emitted(struct run *run)
 
 static bool agree(struct run *run, GError **error)
 {
-	JsonObject *mine = describe_emitted(run);
-	run_post(run, "agreeing", json_object_ref(mine));
-	if (!talk_send_json(run->link, TALK_AGREE, mine, error))
+	/* Two objects: json-glib's reference counts belong to one thread. */
+	run_post(run, "agreeing", describe_emitted(run));
+	if (!talk_send_json(run->link, TALK_AGREE, describe_emitted(run), error))
 		return false;
 	struct link_frame *frame = talk_receive(run->link, ANSWER_MS, error);
 	if (!frame)

@@ -173,6 +173,7 @@ static int serve(void)
 
 int mover_main(int argc, char **argv)
 {
+	watari_error_quark(); /* before there are threads that would register it side by side */
 	if (argc == 1)
 		return serve();
 	if (argc == 3 && g_str_equal(argv[1], "--attach"))

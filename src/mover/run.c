@@ -68,6 +68,7 @@ void run_free(struct run *run)
 	g_free(run->refuse_reason);
 	g_free(run->opaque_reason);
 	g_free(run->blocks);
+	g_queue_clear_full(&run->events, (GDestroyNotify) json_object_unref);
 	pthread_cond_destroy(&run->changed);
 	pthread_mutex_destroy(&run->lock);
 	g_free(run);
@@ -187,33 +188,29 @@ bool run_adopt_qemu(struct run *run, int fd)
 	return allowed && run_advance(run, RUN_MOVING);
 }
 
-struct posted {
-	struct run *run;
-	JsonObject *event;
-};
-
+/* Events wait in the run's own queue, under its lock: the main loop is only woken for them. */
 static gboolean deliver(void *data)
 {
-	struct posted *posted = data;
-	posted->run->on_event(posted->event, posted->run->on_event_data);
+	struct run *run = data;
+	pthread_mutex_lock(&run->lock);
+	JsonObject *event = g_queue_pop_head(&run->events);
+	pthread_mutex_unlock(&run->lock);
+	if (event) {
+		run->on_event(event, run->on_event_data);
+		json_object_unref(event);
+	}
 	return G_SOURCE_REMOVE;
-}
-
-static void posted_free(void *data)
-{
-	struct posted *posted = data;
-	json_object_unref(posted->event);
-	g_free(posted);
 }
 
 void run_post(struct run *run, const char *what, JsonObject *extra)
 {
-	struct posted *posted = g_new0(struct posted, 1);
-	posted->run = run;
-	posted->event = extra ? extra : json_object_new();
-	json_object_set_string_member(posted->event, "t", "event");
-	json_object_set_string_member(posted->event, "what", what);
-	g_idle_add_full(G_PRIORITY_DEFAULT, deliver, posted, posted_free);
+	JsonObject *event = extra ? extra : json_object_new();
+	json_object_set_string_member(event, "t", "event");
+	json_object_set_string_member(event, "what", what);
+	pthread_mutex_lock(&run->lock);
+	g_queue_push_tail(&run->events, event);
+	pthread_mutex_unlock(&run->lock);
+	g_idle_add_full(G_PRIORITY_DEFAULT, deliver, run, NULL);
 }
 
 void run_count_frame(struct run *run, struct tag_context *context, const struct link_frame *frame)

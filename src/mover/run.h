@@ -50,6 +50,7 @@ struct run {
 	uint32_t block_count;
 	uint64_t frames, bytes;   /* read at the source, emitted at the destination */
 	uint8_t chain[TAG_BYTES]; /* of those */
+	GQueue events;            /* JsonObject *, on their way to the main thread */
 	int64_t stopped_us, loaded_us, released_us; /* 0: not yet; monotonic clock */
 
 	/* main thread */

@@ -35,7 +35,7 @@ def build(tally, name, targets=()):
     tree = TOP / name
     started = time.monotonic()
     status, output = 0, ''
-    if name == 'build-asan' and "'faults'" in (TOP / 'meson_options.txt').read_text():
+    if name in ('build-asan', 'build-tsan') and "'faults'" in (TOP / 'meson_options.txt').read_text():
         arguments = [*arguments, '-Dfaults=true']
     note = tree / 'tests-run-arguments'  # so that a tree made with others is made again
     usable = note.exists() and note.read_text() == str(arguments) or name == 'build'  # "make" made that one

@@ -7,15 +7,18 @@ import re
 
 from . import program, tap
 from .build import build, run_command
+from .tally import TOP
 
 # Data races are looked for where threads share data without GLib's locks, which ThreadSanitizer
 # cannot see into: the link and the pipelines.
-THREADED = re.compile(r'^(?!man ).*(?:link|lane|mover|pipeline|ring|relay|window|stage)')
+THREADED = re.compile(r'^(?!man ).*(?:link|lane|mover|pipeline|ring|relay|guard|window|stage)')
+# The pipelines as they really run: the movers between two QEMUs, these classes of the lab's test.
+PIPELINES = ('tests/lab/test_mover.py', 'Moves|Proofs|Refusals')
 SLOWNESS = 3  # what the sanitizers cost; meson's limits are for plain builds
 SANITIZERS = {
     'ASAN_OPTIONS': 'detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=1',
     'UBSAN_OPTIONS': 'halt_on_error=1:abort_on_error=1:print_stacktrace=1',
-    'TSAN_OPTIONS': 'halt_on_error=1:second_deadlock_stack=1',
+    'TSAN_OPTIONS': f'halt_on_error=1:second_deadlock_stack=1:suppressions={TOP}/tests/runner/tsan.supp',
     'G_SLICE': 'always-malloc',
     'MALLOC_PERTURB_': '165',
 }
@@ -61,4 +64,10 @@ def run_asan(tally, options):
 
 def run_tsan(tally, options):
     tally.head('link and pipelines (ThreadSanitizer)')
-    run_tests(tally, options, 'tsan', build(tally, 'build-tsan', ['meson-test-prereq']), THREADED.search)
+    tree = build(tally, 'build-tsan', ['meson-test-prereq', 'src/cli/watari'])
+    run_tests(tally, options, 'tsan', tree, THREADED.search)
+    file, pattern = PIPELINES
+    if not options.only or options.only in file:
+        command = ['/usr/bin/python3', str(TOP / 'tests/runner/unittest_tap.py'), str(TOP / file), pattern]
+        environment = {**SANITIZERS, 'WATARI_TEST_BINARY': str(tree / 'src/cli/watari')}
+        tally.file('tsan', 'pipelines', *tap.run(command, 300, environment))

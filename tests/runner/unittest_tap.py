@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one unittest file and says the results as TAP: unittest_tap.py FILE [PATTERN]
+"""Runs one unittest file and says the results as TAP: unittest_tap.py FILE [PATTERN|PATTERN...]
 
 Sub-tests count as cases of their own. What the tests print goes through as it is.
 """
@@ -88,7 +88,7 @@ def main():
     path = pathlib.Path(sys.argv[1])
     loader = unittest.TestLoader()
     if len(sys.argv) > 2:
-        loader.testNamePatterns = [f'*{sys.argv[2]}*']
+        loader.testNamePatterns = [f'*{pattern}*' for pattern in sys.argv[2].split('|')]
     result = TapResult()
     loader.loadTestsFromModule(load(path)).run(result)
     print(f'1..{result.number}' if result.number else '1..0 # SKIP no test here has that name', flush=True)
