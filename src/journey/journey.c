@@ -125,11 +125,15 @@ static enum journey_outcome outcome_of(const GError *error)
 	}
 }
 
-static void end_movers(struct journey *journey, bool sweep)
+/* A mover that was killed, or lost its connection behind the gate, leaves files; none does before
+ * both have said hello. While it is unclear where the VM is, orphans may still be needed. */
+static void end_movers(struct journey *journey, bool good)
 {
 	movers_end(journey);
 	g_clear_pointer(&journey->splice, splice_free);
-	if (sweep)
+	bool suspect = journey->mover_lost || (journey->performed && !good);
+	bool unclear = journey->performed && journey->report->outcome == JOURNEY_ATTENTION;
+	if (suspect && !unclear && journey->hellos[JOURNEY_DESTINATION])
 		movers_sweep(journey);
 }
 
@@ -138,13 +142,12 @@ static void end_movers(struct journey *journey, bool sweep)
 static bool end_well(struct journey *journey, bool good, GError **error)
 {
 	struct journey_report *report = journey->report;
-	bool killed = journey->mover_lost || movers_failure(journey) != NULL;
+	journey->mover_lost |= movers_failure(journey) != NULL;
 	if (journey->performed) {
 		movers_let_go(journey);
 		good = journey_settle(journey, good, error);
 	}
-	/* A mover has nothing to leave behind before both have said hello. */
-	end_movers(journey, killed && journey->hellos[JOURNEY_DESTINATION]);
+	end_movers(journey, good);
 	if (journey->performed)
 		return good;
 	journey_restore_source(journey);
