@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define FAREWELL_MS 30000 /* how long an orphan stays for a hand-over that is decided */
+#define IDLE_MS 120000    /* a conductor that has not said “start” by then will not come back */
 
 static const char *const features[] = {
 #ifdef WATARI_FAULTS
@@ -74,6 +75,16 @@ static void conductor_lost(const char *reason, void *data)
 		g_main_loop_quit(mover->loop);
 	else
 		g_timeout_add(phase == RUN_RELEASED ? FAREWELL_MS : 1000, give_up, mover);
+}
+
+/* Before the start nothing is said on the control channel for long times, so a host that lost its
+ * network would not notice that the conductor is gone. */
+static gboolean waited_enough(void *data)
+{
+	struct mover *mover = data;
+	if (!mover->started)
+		conductor_lost(_("no start within two minutes"), mover);
+	return G_SOURCE_REMOVE;
 }
 
 static gboolean got_signal(void *data)
@@ -165,6 +176,7 @@ static int serve(void)
 	signal(SIGHUP, SIG_IGN);
 	g_unix_signal_add(SIGTERM, got_signal, &mover);
 	g_timeout_add(STATS_INTERVAL_MS, tell_stats, &mover);
+	g_timeout_add(IDLE_MS, waited_enough, &mover);
 	send_hello(&mover);
 	g_main_loop_run(mover.loop);
 	mover_clear(&mover);
