@@ -213,7 +213,9 @@ class Proofs(Scenario):
         """libvirt's pid file, which the source mover looks for."""
         qemu = super().qemu(name, *arguments)
         if name == "source":
-            os.makedirs("/run/libvirt/qemu", exist_ok=True)
+            if not os.path.isdir("/run/libvirt/qemu"):
+                os.makedirs("/run/libvirt/qemu")
+                self.addCleanup(os.removedirs, "/run/libvirt/qemu")
             self.pid_file = f"/run/libvirt/qemu/watari-test-{os.getpid()}.pid"
             with open(self.pid_file, "w") as pid_file:
                 pid_file.write(str(qemu.process.pid))
