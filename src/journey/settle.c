@@ -27,7 +27,7 @@ struct settling {
 	struct ending_sight sight;
 	const struct ending_rule *rule;
 	GError *error;
-	bool good;
+	bool good, swept;
 };
 
 /* ---- in threads ---- */
@@ -134,11 +134,24 @@ static bool is_settled(const struct settling *settling, int64_t same_ms, int64_t
 	return same_ms >= SAME_MS && !settling->sight.vms[JOURNEY_SOURCE].busy;
 }
 
+/* Movers that a cut network hid from us may still be copying: this journey has given their move up,
+ * so they are ended. (One that is past its gate carries the hand-over out all the same. What another
+ * conductor moves, `watari resolve` leaves alone.) */
+static void end_hidden_movers(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	const struct host_vm *source = &settling->sight.vms[JOURNEY_SOURCE];
+	if (!journey->guard || !journey->performed || settling->swept || !source->busy)
+		return;
+	settling->swept = true;
+	movers_sweep(journey);
+}
+
 static void look_until_clear(struct settling *settling)
 {
 	struct journey *journey = settling->journey;
 	const struct ending_rule *last = NULL;
-	int64_t start_ms = clock_now_ms(), since_ms = start_ms;
+	int64_t start_ms = clock_now_ms(), since_ms = start_ms, known_ms = 0;
 	journey_say(journey, _("asking both hosts where the VM is"));
 	for (;;) {
 		journey_call(journey, call_look, settling);
@@ -147,9 +160,13 @@ static void look_until_clear(struct settling *settling)
 		if (settling->rule != last)
 			since_ms = now_ms;
 		last = settling->rule;
-		if (known ? is_settled(settling, now_ms - since_ms, now_ms - start_ms)
+		if (known && !known_ms)
+			known_ms = now_ms;
+		if (known ? is_settled(settling, now_ms - since_ms, now_ms - known_ms)
 			  : now_ms - start_ms >= UNKNOWN_MS)
 			return;
+		if (known && now_ms - since_ms >= SAME_MS)
+			end_hidden_movers(settling);
 		if (!known)
 			journey_say(journey, _("waiting for a host that does not answer"));
 		if (!pause_a_moment(journey) && !known)
