@@ -22,7 +22,7 @@ sys.path.insert(0, str(TOP / 'lab'))
 from watari_lab import HostSpec, Lab, guest_image  # noqa: E402
 
 TIME_LIMIT_S = 600
-TRIES = int(os.environ.get('GUARD_TRIES', '5'))
+TRIES = int(os.environ.get('GUARD_TRIES', '3'))
 PROGRAM = pathlib.Path(os.environ.get('WATARI_BUILD', TOP / 'build')) / 'tests' / 'lab' / 'guard-migrate'
 SANITIZERS = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS') if name in os.environ}
 VM = 'window'
