@@ -176,6 +176,21 @@ static void look_until_clear(struct settling *settling)
 
 /* ---- what follows ---- */
 
+/* What the journal and the user hear of it; ERROR NULL: they are defined again. */
+static void tell_snapshots(struct journey *journey, const GError *error)
+{
+	if (!error) {
+		journal_add_event(journey->journal, journey->report->id, "snapshots-restored", NULL,
+				  NULL);
+		return;
+	}
+	g_autofree char *what = error_what(error);
+	journey_note(journey, true,
+		     _("The VM's snapshots are not defined again (%s); “watari resolve %s” tries "
+		       "it once more."),
+		     what, journey->report->vm_name);
+}
+
 static void restore_snapshots(struct settling *settling)
 {
 	struct journey *journey = settling->journey;
@@ -183,18 +198,12 @@ static void restore_snapshots(struct settling *settling)
 		return;
 	settling->good = false;
 	journey_call(journey, call_restore_snapshots, settling);
-	if (settling->good) {
+	if (settling->good)
 		journey->report->snapshots = (int) json_array_get_length(journey->snapshots);
-		journal_add_event(journey->journal, journey->report->id, "snapshots-restored", NULL,
-				  NULL);
-		return;
-	}
-	g_autofree char *what =
-		settling->error ? error_what(settling->error) : g_strdup(_("the VM is not found"));
-	journey_note(journey, true,
-		     _("The VM's snapshots are not defined again (%s); “watari resolve %s” tries "
-		       "it once more."),
-		     what, journey->report->vm_name);
+	else if (!settling->error)
+		error_set(&settling->error, WATARI_ERROR_INTERNAL, NULL, "%s",
+			  _("the VM is not found"));
+	tell_snapshots(journey, settling->good ? NULL : settling->error);
 	g_clear_error(&settling->error);
 }
 
@@ -410,15 +419,6 @@ void journey_restore_source(struct journey *journey)
 	if (!journey->snapshots || !json_array_get_length(journey->snapshots))
 		return;
 	journey_call(journey, call_restore_source, &restoring);
-	if (!restoring.error) {
-		journal_add_event(journey->journal, journey->report->id, "snapshots-restored", NULL,
-				  NULL);
-		return;
-	}
-	g_autofree char *what = error_what(restoring.error);
-	journey_note(journey, true,
-		     _("The VM's snapshots are not defined again (%s); “watari resolve %s” tries "
-		       "it once more."),
-		     what, journey->report->vm_name);
-	g_error_free(restoring.error);
+	tell_snapshots(journey, restoring.error);
+	g_clear_error(&restoring.error);
 }
