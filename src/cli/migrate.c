@@ -17,6 +17,9 @@ static const char *const link_words[] = { "auto", "tcp", "ssh", NULL };
 static const char *const from_words[] = { "either", "source", "destination", NULL };
 static const char *const verify_words[] = { "none", "sample", "full", NULL };
 
+static const char *const compress_words[] = { "auto", "off", "1", "2", "3", "4",
+					      "5",    "6",   "7", "8", "9", NULL };
+
 static const struct option_row rows[] = {
 	{ "connect", 'c', OPTION_TEXT, AT(request.connect), N_("URI"),
 	  .help = N_("The libvirt URI of the source host.") },
@@ -46,6 +49,16 @@ static const struct option_row rows[] = {
 	  .least = 1000, .most = 86400000, .unit = 1000,
 	  .help = N_("How long the link may be broken before the move is given up. "
 		     "The default is 60s.") },
+	{ "compress", 0, OPTION_WORD, AT(request.compress), N_("HOW"), .words = compress_words,
+	  .help = N_("What is tried to send less: auto (the default: as much as pays on this link "
+		     "and these hosts), off (everything goes as it is), or the most effort that "
+		     "may be taken, 1 to 9.") },
+	{ "cores", 0, OPTION_NUMBER, AT(request.cores), N_("NUMBER"), .least = 1, .most = 256,
+	  .help = N_("How many threads may encode or decode at each host. "
+		     "The default leaves the guests' cores alone.") },
+	{ "memory-limit", 0, OPTION_BYTES, AT(request.memory_limit), N_("SIZE"), .least = 64 << 20,
+	  .help = N_("The memory that the program at each host may take, 64M or more. "
+		     "The default is 512M.") },
 	{ "verify-memory", 0, OPTION_WORD, AT(request.verify), N_("HOW"), .words = verify_words,
 	  .help = N_("Read the memory of both stopped QEMUs before the hand-over and compare it: "
 		     "none (the default), sample or full. This lengthens the downtime.") },
@@ -72,6 +85,7 @@ static void defaults(void *data)
 {
 	struct values *values = data;
 	values->request.connections = 2;
+	values->request.memory_limit = 512 << 20;
 	values->request.max_downtime_ms = 2000;
 	values->request.link_timeout_ms = 60000;
 }

@@ -302,6 +302,13 @@ static int64_t stop_limit_ms(int64_t ceiling_ms)
 	return MAX(ceiling_ms - MIN(HAND_OVER_MS, ceiling_ms / 4), 1);
 }
 
+static char *compress_word(int compress)
+{
+	if (compress >= JOURNEY_COMPRESS_1)
+		return g_strdup_printf("%d", compress - JOURNEY_COMPRESS_1 + 1);
+	return g_strdup(compress == JOURNEY_COMPRESS_OFF ? "off" : "auto");
+}
+
 static JsonObject *describe_setup(struct journey *journey, enum journey_side side)
 {
 	static const char *const roles[] = { "source", "destination" };
@@ -324,6 +331,11 @@ static JsonObject *describe_setup(struct journey *journey, enum journey_side sid
 	json_object_set_int_member(setup, "link_timeout_ms", request->link_timeout_ms);
 	json_object_set_int_member(setup, "stop_limit_ms", stop_limit_ms(request->max_downtime_ms));
 	json_object_set_string_member(setup, "verify", modes[request->verify]);
+	json_object_set_int_member(setup, "memory_limit", (gint64) request->memory_limit);
+	if (request->cores > 0)
+		json_object_set_int_member(setup, "cores", request->cores);
+	g_autofree char *compress = compress_word(request->compress);
+	json_object_set_string_member(setup, "compress", compress);
 	if (request->faults)
 		json_object_set_array_member(setup, "faults", split_words(request->faults));
 	return setup;

@@ -7,6 +7,8 @@
 
 enum journey_link_kind { JOURNEY_LINK_AUTO, JOURNEY_LINK_TCP, JOURNEY_LINK_SSH };
 enum journey_connect_from { JOURNEY_FROM_EITHER, JOURNEY_FROM_SOURCE, JOURNEY_FROM_DESTINATION };
+/* From JOURNEY_COMPRESS_1 on: the most effort that may be taken, 1 to 9. */
+enum journey_compress { JOURNEY_COMPRESS_AUTO, JOURNEY_COMPRESS_OFF, JOURNEY_COMPRESS_1 };
 enum journey_verify { JOURNEY_VERIFY_NONE, JOURNEY_VERIFY_SAMPLE, JOURNEY_VERIFY_FULL };
 
 struct journey_request {
@@ -17,6 +19,9 @@ struct journey_request {
 	int64_t max_downtime_ms; /* hard ceiling from the stop to the hand-over */
 	int64_t link_timeout_ms; /* how long the link may be dark */
 	int connections;
+	uint64_t memory_limit; /* bytes, for each mover */
+	int cores;         /* threads that encode and decode, at each host; 0: the mover's choice */
+	int compress;      /* enum journey_compress */
 	uint16_t ports[2]; /* 0,0: any */
 	const char *link_address;
 	int connect_from;                 /* enum journey_connect_from */

@@ -111,6 +111,34 @@ static bool parse_numbers(struct mover_settings *s, JsonObject *setup, GError **
 	return true;
 }
 
+/* "auto", "off", or the most effort that may be taken, "1" to "9". */
+static bool parse_effort(struct mover_settings *s, JsonObject *setup, GError **error)
+{
+	const char *word = json_get_string(setup, "compress", NULL);
+	if (!word && json_object_has_member(setup, "compress"))
+		return bad_field(error, "compress");
+	s->encode = g_strcmp0(word, "off") != 0;
+	if (!word || !s->encode || g_str_equal(word, "auto"))
+		return true;
+	if (word[0] < '1' || word[0] > '9' || word[1])
+		return bad_field(error, "compress");
+	s->effort_max = word[0] - '0';
+	return true;
+}
+
+/* How much of this host the mover may take, and for what. */
+static bool parse_engine(struct mover_settings *s, JsonObject *setup, GError **error)
+{
+	int64_t memory, cores;
+	if (!parse_number(setup, "memory_limit", MOVER_MEMORY_DEFAULT, MOVER_MEMORY_LEAST,
+			  INT64_MAX, &memory, error) ||
+	    !parse_number(setup, "cores", 0, 0, MOVER_CORES_MOST, &cores, error))
+		return false;
+	s->memory_limit = (uint64_t) memory;
+	s->cores = (unsigned) cores;
+	return parse_effort(s, setup, error);
+}
+
 static bool parse_faults(struct mover_settings *s, JsonObject *setup, GError **error)
 {
 	JsonArray *faults = json_get_array(setup, "faults");
@@ -138,7 +166,8 @@ struct mover_settings *mover_settings_parse(JsonObject *setup, GError **error)
 	if (verify < 0)
 		bad_field(error, "verify");
 	if (verify < 0 || !parse_identity(s, setup, error) || !parse_vm(s, setup, error) ||
-	    !parse_numbers(s, setup, error) || !parse_faults(s, setup, error)) {
+	    !parse_numbers(s, setup, error) || !parse_engine(s, setup, error) ||
+	    !parse_faults(s, setup, error)) {
 		mover_settings_free(s);
 		return NULL;
 	}

@@ -5,6 +5,11 @@
 #include "content/tag.h"
 #include "link/link.h"
 
+/* Of `memory_limit` and `cores`. */
+#define MOVER_MEMORY_LEAST (64LL * 1024 * 1024)
+#define MOVER_MEMORY_DEFAULT (512LL * 1024 * 1024)
+#define MOVER_CORES_MOST 256
+
 enum mover_role { MOVER_SOURCE, MOVER_DESTINATION };
 enum mover_verify { MOVER_VERIFY_NONE, MOVER_VERIFY_SAMPLE, MOVER_VERIFY_FULL };
 
@@ -28,6 +33,10 @@ struct mover_settings {
 	int socket_user, socket_group; /* who may enter it; -1: root only */
 	uint64_t bandwidth;            /* bytes a second, 0: no cap */
 	uint64_t window_max;           /* bytes, 0: the link's default */
+	uint64_t memory_limit;         /* bytes this mover may take */
+	unsigned cores;                /* threads that encode or decode, 0: the mover's default */
+	bool encode;                   /* false: every byte goes as it is */
+	int effort_max;                /* 1..9, 0: as measured */
 	int link_timeout_ms, stop_limit_ms;
 	enum mover_verify verify;
 	unsigned faults; /* enum mover_fault */

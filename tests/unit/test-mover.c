@@ -36,10 +36,39 @@ static void test_settings_defaults(void)
 	g_assert_cmpint(s->link_timeout_ms, ==, 60000);
 	g_assert_cmpint(s->stop_limit_ms, ==, 0);
 	g_assert_cmpint(s->verify, ==, MOVER_VERIFY_NONE);
+	g_assert_cmpuint(s->memory_limit, ==, 512 << 20);
+	g_assert_cmpuint(s->cores, ==, 0);
+	g_assert_true(s->encode);
+	g_assert_cmpint(s->effort_max, ==, 0);
 	g_assert_cmphex(s->key[1], ==, 0x23);
 	g_autofree char *path = mover_settings_socket(s, &error);
 	g_assert_cmpstr(path, ==, "/run/libvirt/watari/x/m.tunnelmigrate.dest.db");
 	mover_settings_free(s);
+}
+
+static void test_settings_engine(void)
+{
+	g_autoptr(GError) error = NULL;
+	struct mover_settings *s = parse(",\"memory_limit\":67108864,\"cores\":3", &error);
+	g_assert_no_error(error);
+	g_assert_cmpuint(s->memory_limit, ==, 64 << 20);
+	g_assert_cmpuint(s->cores, ==, 3);
+	mover_settings_free(s);
+	static const struct {
+		const char *tail;
+		bool encode;
+		int effort_max;
+	} cases[] = { { ",\"compress\":\"auto\"", true, 0 },
+		      { ",\"compress\":\"off\"", false, 0 },
+		      { ",\"compress\":\"1\"", true, 1 },
+		      { ",\"compress\":\"9\"", true, 9 } };
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		s = parse(cases[i].tail, &error);
+		g_assert_no_error(error);
+		g_assert_cmpint(s->encode, ==, cases[i].encode);
+		g_assert_cmpint(s->effort_max, ==, cases[i].effort_max);
+		mover_settings_free(s);
+	}
 }
 
 static void test_settings_refused(void)
@@ -60,6 +89,16 @@ static void test_settings_refused(void)
 		",\"socket_dir\":\"/run/../etc\"",
 		",\"faults\":[\"none-such\"]",
 		",\"faults\":[1]",
+		",\"memory_limit\":67108863",
+		",\"memory_limit\":0",
+		",\"memory_limit\":\"64M\"",
+		",\"cores\":-1",
+		",\"cores\":257",
+		",\"compress\":\"0\"",
+		",\"compress\":\"10\"",
+		",\"compress\":\"max\"",
+		",\"compress\":\"\"",
+		",\"compress\":3",
 		",\"key\":\"" ID "0123456789abcdef0123456789abcdeg\"",
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(tails); i++) {
@@ -172,6 +211,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/mover/settings/defaults", test_settings_defaults);
+	g_test_add_func("/mover/settings/engine", test_settings_engine);
 	g_test_add_func("/mover/settings/refused", test_settings_refused);
 	g_test_add_func("/mover/settings/long-name", test_settings_long_name);
 	g_test_add_func("/mover/lines/any-chunking", test_lines_any_chunking);

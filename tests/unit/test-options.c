@@ -46,6 +46,9 @@ static void test_defaults(void)
 	g_assert_cmpint(request->link_timeout_ms, ==, 60000);
 	g_assert_cmpint(request->link, ==, JOURNEY_LINK_AUTO);
 	g_assert_cmpuint(request->bandwidth, ==, 0);
+	g_assert_cmpuint(request->memory_limit, ==, 512 << 20);
+	g_assert_cmpint(request->cores, ==, 0);
+	g_assert_cmpint(request->compress, ==, JOURNEY_COMPRESS_AUTO);
 	g_assert_cmpstr(parsed.arguments[0], ==, "vm");
 	g_assert_cmpstr(parsed.arguments[1], ==, "dest");
 	clear(&parsed);
@@ -57,7 +60,8 @@ static void test_values(void)
 		parse(&migrate_command, "migrate vm --bandwidth=1.5M --max-downtime 300ms -c "
 					"qemu+ssh://a/system --connections 4 --ports 5000-5010 "
 					"--connect-from destination --link tcp --link-timeout 5 "
-					"--verify-memory full --persistent dest");
+					"--verify-memory full --persistent --memory-limit 64M "
+					"--cores 3 --compress 9 dest");
 	const struct journey_request *request = parsed.values;
 	g_assert_no_error(parsed.error);
 	g_assert_cmpuint(request->bandwidth, ==, 3 * 512 * 1024);
@@ -71,6 +75,9 @@ static void test_values(void)
 	g_assert_cmpint(request->link_timeout_ms, ==, 5000);
 	g_assert_cmpint(request->verify, ==, JOURNEY_VERIFY_FULL);
 	g_assert_true(request->persistent);
+	g_assert_cmpuint(request->memory_limit, ==, 64 << 20);
+	g_assert_cmpint(request->cores, ==, 3);
+	g_assert_cmpint(request->compress, ==, JOURNEY_COMPRESS_1 + 8);
 	g_assert_false(request->undefine_source);
 	g_assert_cmpstr(parsed.arguments[1], ==, "dest");
 	clear(&parsed);
@@ -94,6 +101,12 @@ static void test_nonsense(void)
 		{ "migrate a b --connections 0", "between" },
 		{ "migrate a b --connections 17", "between" },
 		{ "migrate a b --connections 2x", "not a number" },
+		{ "migrate a b --memory-limit 63M", "at least" },
+		{ "migrate a b --memory-limit lots", "not a number" },
+		{ "migrate a b --cores 0", "between" },
+		{ "migrate a b --cores 257", "between" },
+		{ "migrate a b --compress 10", "none of" },
+		{ "migrate a b --compress 0", "none of" },
 		{ "migrate a b --ports 10-5", "not a range" },
 		{ "migrate a b --ports 0", "not a range" },
 		{ "migrate a b --ports 1-65536", "not a range" },
