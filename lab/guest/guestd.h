@@ -112,6 +112,9 @@ void watch_set(const char *query);
 void watch_describe(struct text *json);
 uint64_t watch_errors(char *error, size_t size);
 
+/* work.c: counters of other programs' work, to see how much a migration slows them down. */
+void work_describe(struct text *json);
+
 /* echo.c, http.c: what the outside talks to. */
 void echo_start(void);
 void echo_describe(struct text *json);

@@ -3,7 +3,7 @@
  * The HTTP control on port 80. GET only, one request a connection, answers in JSON.
  *
  *   /         name, uptime, requests served: a quick sign of life
- *   /state    everything: memory, disk, time, services
+ *   /state    everything: memory, disk, time, services, work
  *   /check    verifies all memory and all of the disk area now; "ok" or the first wrong page, now
  * or ever /load     ?pattern=none|few|text|random|zero|same|mixed &rate=PAGES_A_SECOND|max &set=MIB
  * &order=sequential|random &verify=0|1 &disk_rate=BLOCKS_A_SECOND &disk_kind=random|text /watch
@@ -68,6 +68,8 @@ static void answer_state(const char *query, struct text *json)
 	watch_describe(json);
 	text_add(json, ",\"services\":");
 	echo_describe(json);
+	text_add(json, ",\"work\":");
+	work_describe(json);
 	text_add(json, "}");
 }
 

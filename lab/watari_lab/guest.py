@@ -207,6 +207,13 @@ def _number(lab, name: str) -> int:
     return _registry(lab, take)[name]["number"]
 
 
+def adopt(lab, name: str, number: int, files=()) -> None:
+    """Makes room for a guest that was saved in another lab: its number (address and MAC), the files it boots from."""
+    _registry(lab, lambda guests: guests.update({name: {"number": number}}))
+    for path in files:
+        _shared_file(lab, path, name)
+
+
 def address(lab, name: str) -> str:
     """The guest's address on the service network."""
     guests = _registry(lab)

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who moves what over which link: the tables that everything else goes by.
+
+A contender gets what an administrator could give it: as many connections as Watari (2), as much memory for
+old pages as Watari's movers may take (512 MiB), libvirt's default limit of downtime (300 ms). QEMU plain
+and “virsh migrate --live as it comes” are one contender: libvirt itself lifts QEMU's limit of bandwidth
+(max-bandwidth, seen by query-migrate-parameters while it moves), so that the two do not differ.
+"""
+import dataclasses
+
+CONNECTIONS = 2
+OLD_PAGES_BYTES = 512 << 20
+LIMIT_S = 120  # a guest that has not moved by then has not converged
+
+
+@dataclasses.dataclass(frozen=True)
+class Guest:
+    name: str
+    title: str
+    kind: str  # as lab/guest knows it
+    options: dict
+    core: bool = True
+    warm_s: float = 5  # from ready to the state that is kept
+    work: str = ""  # which counter tells its work: see move.work_done
+    first_pass_mib: int = 400  # for the first estimate of time, nothing else
+    dirty_mib_s: float = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    name: str
+    title: str
+    shape: dict
+    mbit: float
+    core: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    name: str
+    title: str
+    words: tuple = ()  # further words of the command
+    watari: bool = False
+    core: bool = True
+    ratio: float = 1  # for the first estimate of time: bytes against plain
+
+
+def _small(set_mib, **options):
+    words = " ".join(f"watari.{key}={value}" for key, value in {"mem": set_mib, **options}.items())
+    return {"memory_mib": 1024, "words": words}
+
+
+GUESTS = {guest.name: guest for guest in (
+    Guest("idle", "Debian, warm, idle", "debian", {"memory_mib": 1024}, warm_s=20),
+    Guest("redis", "Debian, Redis under load", "debian", {"memory_mib": 1024, "service": "redis"}, warm_s=60,
+          work="redis_commands", first_pass_mib=450, dirty_mib_s=15),
+    Guest("few", "few bytes a page, 512 MiB", "small",
+          {**_small(512, order="random"), "pattern": "few", "set_mib": 512, "rate": 5000}, work="dirtied_pages",
+          first_pass_mib=560, dirty_mib_s=20),
+    Guest("sqlite", "Debian, SQLite updates", "debian", {"memory_mib": 1024, "service": "sqlite"}, warm_s=30,
+          work="forks", first_pass_mib=430, dirty_mib_s=8),
+    Guest("random", "768 MiB random, still", "small", _small(768, fill="random"), core=False, first_pass_mib=800),
+    Guest("empty", "8 GiB, mostly empty", "small", {**_small(64), "memory_mib": 8192}, core=False, first_pass_mib=160),
+    # For the bench's own test: boots in seconds, moves in one.
+    Guest("tiny", "small, text", "small", {"memory_mib": 192, "words": "watari.mem=32", "pattern": "text", "rate": 200,
+          "set_mib": 16}, core=False, warm_s=1, work="dirtied_pages", first_pass_mib=70),
+)}
+
+LINKS = {link.name: link for link in (
+    Link("1gbit", "1 Gbit/s", {"rate": "1gbit", "delay_ms": 0}, 1000),
+    Link("100mbit", "100 Mbit/s", {"rate": "100mbit", "delay_ms": 0}, 100),
+    Link("40ms", "1 Gbit/s, 40 ms round trip", {"rate": "1gbit", "delay_ms": 20}, 800),
+    Link("unshaped", "unshaped", {"rate": None, "delay_ms": 0}, 4000, core=False),
+)}
+
+_ZSTD = ("--parallel", "--parallel-connections", str(CONNECTIONS), "--compressed", "--comp-methods", "zstd")
+CONTENDERS = {contender.name: contender for contender in (
+    Contender("plain", "QEMU plain: virsh migrate --live as it comes"),
+    Contender("xbzrle", "QEMU XBZRLE", ("--compressed", "--comp-methods", "xbzrle", "--comp-xbzrle-cache",
+              str(OLD_PAGES_BYTES)), ratio=0.95),
+    Contender("multifd-zstd", "multifd with zstd", _ZSTD, ratio=0.35),
+    Contender("multifd-zstd-tls", "multifd with zstd and TLS", (*_ZSTD, "--tls"), ratio=0.35),
+    Contender("watari", "Watari (always encrypted)", watari=True, ratio=0.3),
+    Contender("tls", "QEMU plain with TLS", ("--tls",), core=False),
+    Contender("multifd", "multifd, nothing compressed", _ZSTD[:3], core=False),
+    Contender("multifd-tls", "multifd with TLS, nothing compressed", (*_ZSTD[:3], "--tls"), core=False),
+)}
+
+
+def core(table):
+    return [entry.name for entry in table.values() if entry.core]
+
+
+def variant(text):
+    """NAME=WORDS as a contender of its own: `watari migrate` with further words, to compare its options."""
+    name, equals, words = text.partition("=")
+    if not equals or not name or name in CONTENDERS:
+        raise ValueError(f"{text!r}: say NAME=WORDS with a new name, as in watari-1=\"--connections 1\"")
+    return Contender(name, f"Watari with {words}", tuple(words.split()), watari=True, core=False, ratio=0.5)
