@@ -81,6 +81,7 @@ CONTENDERS = {contender.name: contender for contender in (
     Contender("multifd-zstd", "multifd with zstd", _ZSTD, ratio=0.35),
     Contender("multifd-zstd-tls", "multifd with zstd and TLS", (*_ZSTD, "--tls"), ratio=0.35),
     Contender("watari", "Watari (always encrypted)", watari=True, ratio=0.3),
+    Contender("watari-off", "Watari, nothing encoded", ("--compress", "off"), watari=True, core=False),
     Contender("tls", "QEMU plain with TLS", ("--tls",), core=False),
     Contender("multifd", "multifd, nothing compressed", _ZSTD[:3], core=False),
     Contender("multifd-tls", "multifd with TLS, nothing compressed", (*_ZSTD[:3], "--tls"), core=False),
@@ -95,5 +96,5 @@ def variant(text):
     """NAME=WORDS as a contender of its own: `watari migrate` with further words, to compare its options."""
     name, equals, words = text.partition("=")
     if not equals or not name or name in CONTENDERS:
-        raise ValueError(f"{text!r}: say NAME=WORDS with a new name, as in watari-1=\"--connections 1\"")
+        raise ValueError(f"{text!r}: say NAME=WORDS with a new name, as in watari-4=\"--connections 4\"")
     return Contender(name, f"Watari with {words}", tuple(words.split()), watari=True, core=False, ratio=0.5)

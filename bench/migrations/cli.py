@@ -3,6 +3,7 @@
 import argparse
 import os
 import pathlib
+import signal
 import sys
 import time
 
@@ -139,6 +140,7 @@ def main(argv=None):
             say("bench: the lab makes namespaces and interfaces: run it as root (sudo make bench)")
             return 2
         run.plan()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell had it ignored
         try:
             run.measure()
         except KeyboardInterrupt:

@@ -12,6 +12,8 @@ from . import catalog, observe
 SETTLE_S = 4  # the guest runs so long after it was restored; its quiet gap and its pace are taken from this time
 AFTER_S = 0.7  # a gap may still be open when the command has ended
 CANCEL_S = 40
+# The prober's datagrams a second: a thousand would take half of the guest's processor under TCG.
+PROBE_RATE = 250
 STATS = {"downtime": "downtime_ms", "time_elapsed": "job_ms", "memory_iteration": "passes",
          "memory_normal_bytes": "page_bytes", "compression_bytes": "xbzrle_bytes",
          "compression_cache_misses": "xbzrle_misses", "memory_bps": "job_bytes_s"}
@@ -56,7 +58,7 @@ class Move:
         self.stage.shape(self.link)
         self.stage.restore(self.guest)
         try:
-            with client.Prober(self.stage.lab, self.guest.name) as prober:
+            with client.Prober(self.stage.lab, self.guest.name, udp_rate=PROBE_RATE, http_rate=1) as prober:
                 self._settle(prober)
                 self._move(prober)
         finally:
@@ -106,7 +108,7 @@ class Move:
 
     def _cancel(self, process):
         if self.contender.watari:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
         else:
             self.source.virsh("domjobabort", self.guest.name, check=False)
         try:

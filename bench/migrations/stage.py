@@ -50,14 +50,16 @@ class Stage:
     # ---- the hosts ----
 
     def _configure(self):
-        """Certificates for `--tls`, and the migration network for whoever names no other."""
+        """Certificates for `--tls`, the migration network for whoever names no other, and that the hosts share a
+        directory, which libvirt cannot see of itself."""
         with tempfile.TemporaryDirectory() as work:
             make_certificates(work, [node.address("migration") for node in self.lab.hosts])
             for node in self.lab.hosts:
                 for path in pathlib.Path(work).glob("*.pem"):
                     node.write_bytes(f"/etc/pki/qemu/{path.name}", path.read_bytes(), 0o600)
                 conf = node.read_text("/etc/libvirt/qemu.conf")
-                node.write_text("/etc/libvirt/qemu.conf", f'{conf}migration_host = "{node.address("migration")}"\n')
+                node.write_text("/etc/libvirt/qemu.conf", f'{conf}migration_host = "{node.address("migration")}"\n'
+                                f'shared_filesystems = ["{guests.SHARED}"]\n')
                 node.kill_libvirtd()
                 node.start_libvirtd()
 

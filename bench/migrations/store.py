@@ -52,10 +52,10 @@ class Store:
             yield json.loads(line)
 
     def find(self, wanted, mark):
-        """The newest result of this key and fingerprint, or None."""
+        """The newest result of this key and fingerprint, or None. One that failed is none: it is tried again."""
         for record in reversed(self.records):
             if key(record) == wanted and record["fingerprint"] == mark:
-                return record
+                return None if record["outcome"] == "failed" else record
         return None
 
     def add(self, record):
