@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/i18n.h"
+#include "content/known.h"
 #include "mover/announce.h"
 #include "mover/state.h"
 #include "mover/token.h"
@@ -75,11 +76,14 @@ void commands_drop_link(struct mover *mover, const char *reason)
 static bool make_link(struct mover *mover, GError **error)
 {
 	const struct mover_settings *s = mover->settings;
-	struct link_config config = { .source = s->role == MOVER_SOURCE,
-				      .connections = s->connections,
-				      .window_max = s->window_max,
-				      .bandwidth = s->bandwidth,
-				      .timeout_ms = s->link_timeout_ms };
+	struct link_config config = {
+		.source = s->role == MOVER_SOURCE,
+		.connections = s->connections,
+		.window_max = s->window_max ? s->window_max
+					    : known_sizes_for(s->memory_limit).link_window,
+		.bandwidth = s->bandwidth,
+		.timeout_ms = s->link_timeout_ms
+	};
 	if (!mover->run || mover->started)
 		return out_of_turn(error);
 	memcpy(config.key, s->key, sizeof(config.key));

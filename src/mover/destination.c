@@ -4,6 +4,8 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/i18n.h"
+#include "content/resolver.h"
+#include "mover/decoders.h"
 #include "mover/fault.h"
 #include "mover/gate.h"
 #include "mover/local.h"
@@ -23,7 +25,9 @@ static void *listener_thread(void *data);
 struct emitter {
 	struct run *run;
 	struct observer *observer;
-	struct tag_context *tags;
+	struct resolver *resolver;
+	struct tag_context *chain;
+	uint8_t *records; /* written anew */
 };
 
 /* QEMU is connected to when the first frame is here: not before libvirt started it. */
@@ -47,61 +51,100 @@ static bool connect_qemu(struct run *run)
 	return true;
 }
 
-static bool emit_frame(struct emitter *emitter, struct link_frame *frame)
+/* Between the resolver and QEMU: where the records of this batch are. */
+struct records {
+	uint8_t *bytes;
+	size_t length;
+};
+
+static enum resolver_answer resolve(struct emitter *emitter, const struct decoded *decoded,
+				    struct records *records)
+{
+	struct batch *batch = decoded->batch;
+	const struct stream_reader *reader = observer_reader(emitter->observer);
+	*records = (struct records){ batch->raw, decoded->body };
+	if (batch->kind == BATCH_ITEMS) {
+		records->bytes = emitter->records;
+		fault_decoded(emitter->run, batch);
+		return resolver_items(emitter->resolver, batch, reader, decoded->frame->tag,
+				      records->bytes, &records->length);
+	}
+	batch->filled = decoded->body;
+	batch->original_bytes = batch->parsed = decoded->body;
+	if (batch->kind == BATCH_RAW)
+		return resolver_pass(emitter->resolver, batch, decoded->frame->tag);
+	batch->parsed = 0;
+	observer_read(emitter->observer, batch);
+	if (batch->has_blocks)
+		resolver_set_blocks(emitter->resolver, reader);
+	fault_decoded(emitter->run, batch);
+	return resolver_plain(emitter->resolver, batch, decoded->frame->tag);
+}
+
+static bool check(struct emitter *emitter, const struct decoded *decoded,
+		  enum resolver_answer answer)
+{
+	const char *reason[] = {
+		[RESOLVER_DAMAGED] = N_("it names what is not there"),
+		[RESOLVER_DIFFERENT] = N_("wrong after decoding"),
+	};
+	if (answer == RESOLVER_GOOD)
+		return true;
+	run_refuse(emitter->run, "verify",
+		   _("frame %" PRIu64 " differs from what the source sent (%s)"),
+		   decoded->frame->sequence, _(reason[answer]));
+	return false;
+}
+
+static bool emit(struct emitter *emitter, const struct decoded *decoded)
 {
 	struct run *run = emitter->run;
-	uint8_t tag[TAG_BYTES];
+	struct records records;
 	if (run->qemu < 0 && !connect_qemu(run))
 		return false;
-	observer_see(emitter->observer, frame->data, frame->length);
-	fault_decoded(run, emitter->observer, frame);
-	tag_compute(emitter->tags, frame->data, frame->length, tag);
-	if (!tag_equal(tag, frame->tag)) {
-		run_refuse(run, "verify",
-			   _("frame %" PRIu64
-			     " differs from what the source sent (wrong after decoding)"),
-			   frame->sequence);
+	if (!check(emitter, decoded, resolve(emitter, decoded, &records)))
 		return false;
-	}
-	fault_late(run, emitter->observer, frame);
-	if (!fd_write_all(run->qemu, frame->data, frame->length)) {
+	if (decoded->batch->kind != BATCH_PLAIN)
+		observer_see(emitter->observer, records.bytes, records.length);
+	fault_late(run, decoded->batch, records.bytes, records.length);
+	if (!fd_write_all(run->qemu, records.bytes, records.length)) {
 		run_refuse(run, "local", _("the destination QEMU takes no more: %s"),
 			   g_strerror(errno));
 		return false;
 	}
-	run_count_frame(run, emitter->tags, frame);
+	run_count_frame(run, emitter->chain, decoded->frame->tag, decoded->batch->original_bytes);
 	return true;
 }
 
 static void emit_stream(struct emitter *emitter)
 {
 	struct run *run = emitter->run;
-	for (bool open = true; open;) {
-		g_autoptr(GError) error = NULL;
-		bool finished = false;
-		struct link_frame *frame =
-			link_receive(run->link, LINK_MEMORY, -1, &finished, &error);
-		if (!frame) {
-			if (error)
-				run_refuse_error(run, "link", error);
-			else if (run->qemu >= 0)
-				shutdown(run->qemu, SHUT_WR);
-			return;
-		}
-		open = emit_frame(emitter, frame);
-		link_frame_done(run->link, LINK_MEMORY, frame);
+	struct decoded decoded;
+	while (decoders_next(run->decoders, &decoded)) {
+		bool good = emit(emitter, &decoded);
+		decoders_done(run->decoders, &decoded);
+		if (!good)
+			break;
 	}
+	if (run_get_phase(run) != RUN_REFUSED && run->qemu >= 0)
+		shutdown(run->qemu, SHUT_WR);
+	decoders_stop(run->decoders);
 }
 
 static void *emitter_thread(void *data)
 {
 	struct run *run = data;
+	struct known_sizes sizes = known_sizes_for(run->settings->memory_limit);
 	struct emitter emitter = { .run = run,
 				   .observer = observer_new(run),
-				   .tags = tag_context_new(run->settings->key, "frame") };
+				   .resolver = resolver_new(run->settings->key, &sizes),
+				   .chain = tag_context_new(run->settings->key, "chain"),
+				   .records = g_malloc(BATCH_EMIT_MAX) };
 	emit_stream(&emitter);
 	observer_free(emitter.observer);
-	tag_context_free(emitter.tags);
+	resolver_free(emitter.resolver);
+	tag_context_free(emitter.chain);
+	g_free(emitter.records);
 	return run_thread_ends(run);
 }
 
@@ -165,5 +208,6 @@ static void *talker_thread(void *data)
 
 bool destination_start(struct run *run, GError **error)
 {
-	return run_spawn(run, emitter_thread, error) && run_spawn(run, talker_thread, error);
+	return decoders_start(run, error) && run_spawn(run, emitter_thread, error) &&
+	       run_spawn(run, talker_thread, error);
 }

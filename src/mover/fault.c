@@ -1,26 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mover/fault.h"
 
+#include <string.h>
+
 #ifdef WATARI_FAULTS
-/* Every frame that holds such bytes is struck: a single page might be healed by a later pass. */
-static void strike(struct run *run, unsigned fault, struct observer *observer,
-		   enum stream_kind kind, struct link_frame *frame, size_t skip)
+#define RECORD_HEAD 8 /* at least, before a page's content */
+
+static void flip(const uint8_t *byte)
 {
-	ssize_t at = observer_find(observer, kind);
-	if (!(run->settings->faults & fault) || at < 0 || (size_t) at + skip >= frame->length)
+	*(uint8_t *) (uintptr_t) byte ^= 0x10;
+}
+
+/* Every batch that holds such bytes is struck: a single page might be healed by a later pass. */
+static void strike(const struct batch *batch, enum item_kind kind, uint32_t least)
+{
+	for (uint32_t i = 0; i < batch->count; i++) {
+		const struct item *item = &batch->items[i];
+		if (item->kind != kind || item->length < least || !item->data)
+			continue;
+		flip(item->data + least - 1);
 		return;
-	frame->data[(size_t) at + skip] ^= 0x10;
+	}
 }
 
-void fault_decoded(struct run *run, struct observer *observer, struct link_frame *frame)
+static bool is_stopped(struct run *run)
 {
-	strike(run, MOVER_FAULT_PAGE, observer, STREAM_PAGE, frame, 100);
-	strike(run, MOVER_FAULT_DEVICE, observer, STREAM_DEVICE_STATE, frame, 40);
+	pthread_mutex_lock(&run->lock);
+	bool stopped = run->stream.stopped;
+	pthread_mutex_unlock(&run->lock);
+	return stopped;
 }
 
-void fault_late(struct run *run, struct observer *observer, struct link_frame *frame)
+void fault_decoded(struct run *run, const struct batch *batch)
 {
-	strike(run, MOVER_FAULT_LATE_PAGE, observer, STREAM_PAGE, frame, 100);
+	unsigned faults = run->settings->faults;
+	if (faults & MOVER_FAULT_PAGE)
+		strike(batch, ITEM_LITERAL, 1024);
+	/* The device state is the long run of bytes after the stop. */
+	if (faults & MOVER_FAULT_DEVICE && is_stopped(run))
+		strike(batch, ITEM_BYTES, 1024);
+}
+
+/* Only a page can be struck here and be overlooked by QEMU. */
+void fault_late(struct run *run, const struct batch *batch, uint8_t *records, size_t length)
+{
+	if (!(run->settings->faults & MOVER_FAULT_LATE_PAGE))
+		return;
+	for (uint32_t i = 0; i < batch->count; i++) {
+		const struct item *item = &batch->items[i];
+		if (item->kind != ITEM_LITERAL)
+			continue;
+		uint8_t *at = memmem(records, length, item->data, item->length);
+		if (at && at >= records + RECORD_HEAD)
+			at[100] ^= 0x10;
+		return;
+	}
 }
 
 void fault_gate(struct run *run)
@@ -35,11 +69,11 @@ void fault_release(struct run *run)
 		g_usleep(3 * G_USEC_PER_SEC);
 }
 #else
-void fault_decoded(struct run *run, struct observer *observer, struct link_frame *frame)
+void fault_decoded(struct run *run, const struct batch *batch)
 {
 }
 
-void fault_late(struct run *run, struct observer *observer, struct link_frame *frame)
+void fault_late(struct run *run, const struct batch *batch, uint8_t *records, size_t length)
 {
 }
 

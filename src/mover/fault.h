@@ -3,10 +3,10 @@
 #pragma once
 #include "mover/observe.h"
 
-/* Between decoding and the check of the tag. */
-void fault_decoded(struct run *run, struct observer *observer, struct link_frame *frame);
-/* Between the check of the tag and QEMU. */
-void fault_late(struct run *run, struct observer *observer, struct link_frame *frame);
+/* Between unpacking and the check of the tag. */
+void fault_decoded(struct run *run, const struct batch *batch);
+/* Between the check of the tag and QEMU: LENGTH bytes of records. */
+void fault_late(struct run *run, const struct batch *batch, uint8_t *records, size_t length);
 /* At the closed gate. */
 void fault_gate(struct run *run);
 /* Behind the gate: the hand-over is decided, and QEMU does not know it yet. */

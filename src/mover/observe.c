@@ -6,10 +6,6 @@
 struct observer {
 	struct run *run;
 	struct stream_reader *reader;
-	const uint8_t *data;
-	size_t length;
-	ssize_t seen[STREAM_KIND_LAST]; /* offset of the first record of a kind in this piece */
-	bool told_blocks;
 };
 
 struct observer *observer_new(struct run *run)
@@ -36,14 +32,9 @@ void observer_free(struct observer *observer)
 	g_free(observer);
 }
 
-/* Where a record's bytes (or its page) lie in this piece; carried ones lie outside. */
-static void note_place(struct observer *observer, const struct stream_record *record)
+struct stream_reader *observer_reader(struct observer *observer)
 {
-	const uint8_t *at = record->page ? record->page : record->bytes;
-	if (observer->seen[record->kind] >= 0 || at < observer->data ||
-	    at >= observer->data + observer->length)
-		return;
-	observer->seen[record->kind] = at - observer->data;
+	return observer->reader;
 }
 
 /* The table of RAM blocks, kept for the memory proof at the gate. */
@@ -83,24 +74,22 @@ static void tell_run(struct observer *observer)
 		run_advance(run, RUN_STOPPED);
 }
 
-void observer_see(struct observer *observer, const uint8_t *data, size_t length)
+void observer_read(struct observer *observer, struct batch *batch)
 {
-	struct stream_record record;
-	bool blocks = false;
-	observer->data = data;
-	observer->length = length;
-	memset(observer->seen, 0xff, sizeof(observer->seen));
-	stream_reader_feed(observer->reader, data, length);
-	while (stream_reader_next(observer->reader, &record)) {
-		note_place(observer, &record);
-		blocks |= record.kind == STREAM_BLOCK_LIST;
-	}
-	if (blocks)
+	batch_read(batch, observer->reader);
+	if (batch->has_blocks)
 		copy_blocks(observer);
 	tell_run(observer);
 }
 
-ssize_t observer_find(struct observer *observer, enum stream_kind kind)
+void observer_see(struct observer *observer, const uint8_t *data, size_t length)
 {
-	return observer->seen[kind];
+	struct stream_record record;
+	bool blocks = false;
+	stream_reader_feed(observer->reader, data, length);
+	while (stream_reader_next(observer->reader, &record))
+		blocks |= record.kind == STREAM_BLOCK_LIST;
+	if (blocks)
+		copy_blocks(observer);
+	tell_run(observer);
 }

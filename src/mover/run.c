@@ -5,6 +5,8 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/i18n.h"
+#include "mover/decoders.h"
+#include "mover/encoders.h"
 #include "mover/local.h"
 
 #include <errno.h>
@@ -58,6 +60,8 @@ void run_free(struct run *run)
 		shutdown(run->listener, SHUT_RDWR);
 	for (unsigned i = 0; i < run->thread_count; i++)
 		pthread_join(run->threads[i], NULL);
+	encoders_free(run->encoders);
+	decoders_free(run->decoders);
 	fd_clear(&run->qemu);
 	fd_clear(&run->listener);
 	if (run->link)
@@ -213,12 +217,13 @@ void run_post(struct run *run, const char *what, JsonObject *extra)
 	g_idle_add_full(G_PRIORITY_DEFAULT, deliver, run, NULL);
 }
 
-void run_count_frame(struct run *run, struct tag_context *context, const struct link_frame *frame)
+void run_count_frame(struct run *run, struct tag_context *context, const uint8_t tag[TAG_BYTES],
+		     uint64_t bytes)
 {
 	pthread_mutex_lock(&run->lock);
 	run->frames++;
-	run->bytes += frame->length;
-	tag_fold(context, run->chain, frame->tag);
+	run->bytes += bytes;
+	tag_fold(context, run->chain, tag);
 	pthread_cond_broadcast(&run->changed);
 	pthread_mutex_unlock(&run->lock);
 }

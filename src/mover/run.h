@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One move as its mover sees it: what the pipelines, the gate and the control channel share.
  *
- * Threads: the main thread (control channel, timers), and per role two or three pipeline threads.
+ * Threads: the main thread (control channel, timers), and per role the pipelines' threads.
  *
- *   source:       reader    QEMU's socket  -> frames of LINK_MEMORY
+ *   source:       reader    QEMU's socket  -> batches, sorted
+ *                 encoders  batches        -> frames of LINK_MEMORY (mover/encoders.h)
  *                 returner  LINK_RETURN    -> QEMU's socket, and the gate
- *   destination:  emitter   LINK_MEMORY    -> QEMU's socket
+ *   destination:  decoders  LINK_MEMORY    -> batches (mover/decoders.h)
+ *                 emitter   batches        -> QEMU's socket
  *                 listener  QEMU's socket  -> LINK_RETURN
  *                 talker    LINK_TALK      -> answers at the gate
  */
 #pragma once
+#include "content/sorter.h"
 #include "mover/settings.h"
 #include "stream/reader.h"
 
 #include <pthread.h>
+
+#define RUN_WORKERS_MAX 16 /* threads that encode or decode */
+#define RUN_THREADS_MAX (3 + RUN_WORKERS_MAX)
 
 /* How far this move is. Only forward; run_advance() and run_refuse() exclude each other, so that
  * "released" and "refused" cannot both happen. */
@@ -25,6 +31,13 @@ enum run_phase {
 	RUN_RELEASED, /* SHUT went to the source QEMU: the destination may run from here on */
 	RUN_REFUSED,  /* broken off: the VM resumes at the source */
 	RUN_PHASE_LAST
+};
+
+/* What the encoders made of it. */
+struct run_content {
+	struct sorter_counts pages;
+	uint64_t original_bytes, encoded_bytes; /* in frames' payloads */
+	int64_t encode_us;                      /* CPU time of the workers */
 };
 
 struct run {
@@ -48,14 +61,20 @@ struct run {
 	char *opaque_reason;
 	struct stream_block *blocks; /* block_count of them, once the list was seen */
 	uint32_t block_count;
-	uint64_t frames, bytes;   /* read at the source, emitted at the destination */
-	uint8_t chain[TAG_BYTES]; /* of those */
-	GQueue events;            /* JsonObject *, on their way to the main thread */
+	uint64_t frames, bytes;     /* read at the source, emitted at the destination; bytes of the
+				   * source's QEMU at both */
+	struct run_content content; /* source */
+	uint8_t chain[TAG_BYTES];   /* of those */
+	GQueue events;              /* JsonObject *, on their way to the main thread */
 	int64_t stopped_us, loaded_us, released_us; /* 0: not yet; monotonic clock */
+
+	/* of the pipelines, freed when their threads have ended; one of them is NULL */
+	struct encoders *encoders;
+	struct decoders *decoders;
 
 	/* main thread */
 	unsigned timer;
-	pthread_t threads[3];
+	pthread_t threads[RUN_THREADS_MAX];
 	unsigned thread_count;
 	int running; /* atomic: threads that have not ended */
 };
@@ -81,8 +100,9 @@ void run_refuse_error(struct run *run, const char *code, const GError *error);
 bool run_adopt_qemu(struct run *run, int fd);
 /* Post {"t":"event","what":WHAT,...} to the main thread; takes EXTRA (may be NULL). Any thread. */
 void run_post(struct run *run, const char *what, JsonObject *extra);
-/* Count one frame that passed, under the lock, and fold its tag into the chain. */
-void run_count_frame(struct run *run, struct tag_context *context, const struct link_frame *frame);
+/* Count one frame that passed, with BYTES of QEMU's stream in it, and fold its tag into the chain. */
+void run_count_frame(struct run *run, struct tag_context *context, const uint8_t tag[TAG_BYTES],
+		     uint64_t bytes);
 
 /* The roles (source.c, destination.c): start their threads with run_spawn. */
 bool source_start(struct run *run, GError **error);

@@ -4,6 +4,8 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/i18n.h"
+#include "content/sorter.h"
+#include "mover/encoders.h"
 #include "mover/gate.h"
 #include "mover/local.h"
 #include "mover/observe.h"
@@ -13,36 +15,31 @@
 #include <errno.h>
 #include <poll.h>
 
-#define BATCH_MIN (32 * 1024) /* smaller frames cost more than they save */
-#define LINGER_MS 1           /* a partial batch goes out after that much silence */
+#define LINGER_MS 1 /* a batch that is not full goes out after that much silence */
 
 struct reader {
 	struct run *run;
 	struct observer *observer;
-	struct tag_context *tags;
+	struct sorter *sorter;
 	int qemu;
+	bool stopped;  /* the VM is: nothing lingers any more */
+	uint8_t *tail; /* of a batch: a record that is not complete */
 };
 
-/* A frame is a small part of the window, so that a slow link gets small steps. */
-static size_t batch_bytes(struct run *run)
+/* Add to BATCH from QEMU's socket until it is full or nothing more comes for a moment. False at the
+ * end of the stream or on an error (errno, 0: end); the batch may hold bytes. */
+static bool fill(struct reader *reader, struct batch *batch)
 {
-	struct link_stats stats;
-	link_get_stats(run->link, &stats);
-	return CLAMP(stats.window / 8, BATCH_MIN, LINK_PAYLOAD_MAX);
-}
-
-/* Fill FRAME from QEMU's socket until BATCH bytes are there or nothing more comes for a moment.
- * False at the end of the stream or on an error (errno, 0: end); the frame may hold bytes. */
-static bool fill_frame(int qemu, struct link_frame *frame, size_t batch)
-{
-	while (frame->length < batch) {
-		struct pollfd ready = { .fd = qemu, .events = POLLIN };
-		int n = poll(&ready, 1, frame->length ? LINGER_MS : -1);
+	size_t before = batch->filled; /* an unfinished record alone is not worth sending */
+	while (batch_room(batch) > 0) {
+		struct pollfd ready = { .fd = reader->qemu, .events = POLLIN };
+		int patience = batch->filled == before ? -1 : reader->stopped ? 0 : LINGER_MS;
+		int n = poll(&ready, 1, patience);
 		if (n == 0)
 			return true;
 		if (n < 0 && errno == EINTR)
 			continue;
-		ssize_t got = read(qemu, frame->data + frame->length, batch - frame->length);
+		ssize_t got = read(reader->qemu, batch->raw + batch->filled, batch_room(batch));
 		if (got < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (got <= 0) {
@@ -50,67 +47,91 @@ static bool fill_frame(int qemu, struct link_frame *frame, size_t batch)
 				errno = 0;
 			return false;
 		}
-		frame->length += (size_t) got;
+		batch->filled += (size_t) got;
 	}
 	return true;
 }
 
-static void send_frame(struct reader *reader, struct link_frame *frame)
+static void tell_counts(struct reader *reader)
 {
 	struct run *run = reader->run;
-	if (frame->length == 0) {
-		link_frame_cancel(run->link, LINK_MEMORY, frame);
-		return;
-	}
-	observer_see(reader->observer, frame->data, frame->length);
-	tag_compute(reader->tags, frame->data, frame->length, frame->tag);
-	run_count_frame(run, reader->tags, frame);
-	link_frame_commit(run->link, LINK_MEMORY, frame);
+	pthread_mutex_lock(&run->lock);
+	run->content.pages = *sorter_counts(reader->sorter);
+	reader->stopped = run->stream.stopped;
+	pthread_mutex_unlock(&run->lock);
+}
+
+/* Decide how each page of it travels. What is not understood goes as it is, from there on. */
+static void sort(struct reader *reader, struct batch *batch)
+{
+	struct encoders *encoders = reader->run->encoders;
+	const struct stream_reader *stream = observer_reader(reader->observer);
+	if (!reader->run->settings->encode || stream_reader_opaque_reason(stream))
+		sorter_forget(reader->sorter);
+	if (batch->has_blocks)
+		sorter_set_blocks(reader->sorter, stream);
+	sorter_sort(reader->sorter, batch, encoders_store(encoders));
+	tell_counts(reader);
+}
+
+/* Before the hand-over the end means cancelled or failed: the destination must not take what it has
+ * for a whole VM. After it, it is QEMU's farewell. */
+static void end_stream(struct reader *reader, int reason)
+{
+	struct run *run = reader->run;
+	encoders_finish(run->encoders);
+	run_refuse(run, "local", _("the source QEMU closed its migration stream (%s)"),
+		   reason ? g_strerror(reason) : _("cancelled or failed there"));
+	link_finish(run->link, LINK_MEMORY);
 }
 
 static void read_stream(struct reader *reader)
 {
-	struct run *run = reader->run;
-	for (;;) {
-		g_autoptr(GError) error = NULL;
-		struct link_frame *frame = link_frame_begin(run->link, LINK_MEMORY, &error);
-		if (!frame) {
-			run_refuse_error(run, "link", error);
-			return;
-		}
-		frame->length = 0;
-		bool more = fill_frame(reader->qemu, frame, batch_bytes(run));
+	struct encoders *encoders = reader->run->encoders;
+	struct batch *batch = encoders_take(encoders);
+	bool more = true;
+	while (batch && more) {
+		more = fill(reader, batch);
 		int reason = errno;
-		send_frame(reader, frame);
-		if (!more) {
-			/* Before the hand-over the end means cancelled or failed: the destination
-			 * must not take what it has for a whole VM. After it, it is QEMU's
-			 * farewell. */
-			run_refuse(run, "local",
-				   _("the source QEMU closed its migration stream (%s)"),
-				   reason ? g_strerror(reason) : _("cancelled or failed there"));
-			link_finish(run->link, LINK_MEMORY);
-			return;
+		observer_read(reader->observer, batch);
+		if (!more)
+			batch_flush(batch, observer_reader(reader->observer));
+		if (batch->count) {
+			size_t left = batch_take_tail(batch, reader->tail);
+			sort(reader, batch);
+			encoders_submit(encoders, batch);
+			batch = encoders_take(encoders);
+			if (batch)
+				batch_begin(batch, reader->tail, left);
 		}
+		if (!more)
+			end_stream(reader, reason);
 	}
+	if (batch)
+		encoders_give_back(encoders, batch);
 }
 
 static void *reader_thread(void *data)
 {
 	struct run *run = data;
+	struct known_sizes sizes = known_sizes_for(run->settings->memory_limit);
 	g_autoptr(GError) error = NULL;
 	struct reader reader = { .run = run, .qemu = local_accept(run->listener, &error) };
 	if (reader.qemu < 0) {
 		run_refuse_error(run, "local", error);
-		return run_thread_ends(run);
+		goto out;
 	}
 	if (!run_adopt_qemu(run, reader.qemu))
-		return run_thread_ends(run);
-	reader.tags = tag_context_new(run->settings->key, "frame");
+		goto out;
+	reader.sorter = sorter_new(run->settings->key, &sizes);
 	reader.observer = observer_new(run);
+	reader.tail = g_malloc(STREAM_CARRY_MAX);
 	read_stream(&reader);
+	g_free(reader.tail);
 	observer_free(reader.observer);
-	tag_context_free(reader.tags);
+	sorter_free(reader.sorter);
+out:
+	encoders_finish(run->encoders); /* ends the workers */
 	return run_thread_ends(run);
 }
 
@@ -162,5 +183,6 @@ static void *returner_thread(void *data)
 
 bool source_start(struct run *run, GError **error)
 {
-	return run_spawn(run, reader_thread, error) && run_spawn(run, returner_thread, error);
+	return encoders_start(run, error) && run_spawn(run, reader_thread, error) &&
+	       run_spawn(run, returner_thread, error);
 }

@@ -51,6 +51,31 @@ static void describe_link(JsonObject *stats, const struct link_stats *link, unsi
 	json_object_set_int_member(stats, "dark_ms", link->dark_ms);
 }
 
+/* What the engine made of the stream; at the source only. Under the lock. */
+static JsonObject *describe_content(const struct run_content *content)
+{
+	JsonObject *object = json_object_new();
+	const struct {
+		const char *name;
+		uint64_t value;
+	} numbers[] = {
+		{ "zero_pages", content->pages.zero_pages },
+		{ "same_pages", content->pages.same_pages },
+		{ "reference_pages", content->pages.reference_pages },
+		{ "delta_pages", content->pages.delta_pages },
+		{ "literal_pages", content->pages.literal_pages },
+		{ "plain_pages", content->pages.plain_pages },
+		{ "delta_bytes", content->pages.delta_bytes },
+		{ "refused_deltas", content->pages.refused_deltas },
+		{ "original_bytes", content->original_bytes },
+		{ "encoded_bytes", content->encoded_bytes },
+		{ "encode_ms", (uint64_t) content->encode_us / 1000 },
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
+		json_object_set_int_member(object, numbers[i].name, (gint64) numbers[i].value);
+	return object;
+}
+
 /* Under the lock. */
 static void describe_run(JsonObject *stats, struct run *run)
 {
@@ -65,6 +90,8 @@ static void describe_run(JsonObject *stats, struct run *run)
 	json_object_set_boolean_member(stats, "stopped", run->stream.stopped);
 	if (run->stopped_us)
 		json_object_set_int_member(stats, "stopped_ms", (end - run->stopped_us) / 1000);
+	if (run->settings->role == MOVER_SOURCE)
+		json_object_set_object_member(stats, "content", describe_content(&run->content));
 	if (run->opaque_reason)
 		json_object_set_string_member(stats, "opaque", run->opaque_reason);
 }

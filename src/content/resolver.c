@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "content/resolver.h"
+
+#include "content/delta.h"
+#include "content/page_cache.h"
+#include "content/page_table.h"
+
+#include <glib.h>
+#include <string.h>
+
+/* Flags in the low bits of a record's first word; see docs/qemu-stream.md. */
+#define RECORD_ZERO 0x02
+#define RECORD_PAGE 0x08
+#define RECORD_CONTINUE 0x20
+
+struct resolver {
+	struct tag_context *pages, *list;
+	struct page_table *table;
+	struct page_cache *cache;
+	bool begun; /* the block list has passed */
+	uint32_t last_block;
+	uint8_t page[DELTA_PAGE_MAX];
+};
+
+/* Where records are written anew. */
+struct output {
+	uint8_t *at, *end;
+	const struct stream_reader *reader;
+};
+
+struct resolver *resolver_new(const uint8_t key[TAG_KEY_BYTES], const struct known_sizes *sizes)
+{
+	struct resolver *resolver = g_new0(struct resolver, 1);
+	resolver->pages = tag_context_new(key, "page");
+	resolver->list = tag_context_new(key, "list");
+	if (!resolver->pages || !resolver->list)
+		g_error("the crypto library gives no tags");
+	resolver->table = page_table_new(sizes->page_table);
+	resolver->cache = page_cache_new(sizes->page_cache);
+	resolver->last_block = BATCH_NO_BLOCK;
+	return resolver;
+}
+
+void resolver_free(struct resolver *resolver)
+{
+	if (!resolver)
+		return;
+	tag_context_free(resolver->pages);
+	tag_context_free(resolver->list);
+	page_table_free(resolver->table);
+	page_cache_free(resolver->cache);
+	g_free(resolver);
+}
+
+void resolver_set_blocks(struct resolver *resolver, const struct stream_reader *reader)
+{
+	if (!resolver->begun)
+		known_set_blocks(resolver->table, reader);
+	resolver->begun = true;
+}
+
+/* ---- writing records ---- */
+
+static bool put(struct output *out, const void *bytes, size_t length)
+{
+	if ((size_t) (out->end - out->at) < length)
+		return false;
+	memcpy(out->at, bytes, length);
+	out->at += length;
+	return true;
+}
+
+/* The first word, and the name where QEMU needs it. */
+static bool put_head(struct resolver *resolver, struct output *out, const struct item *item,
+		     uint64_t page, unsigned flag, uint32_t page_bytes)
+{
+	const struct stream_block *block = stream_reader_block(out->reader, item->block);
+	bool named = item->block == resolver->last_block;
+	if (!block || page >= (block->used_bytes + page_bytes - 1) / page_bytes)
+		return false;
+	uint64_t word = __builtin_bswap64(page * page_bytes | flag | (named ? RECORD_CONTINUE : 0));
+	uint8_t length = (uint8_t) strlen(block->name);
+	resolver->last_block = item->block;
+	return put(out, &word, sizeof(word)) &&
+	       (named || (put(out, &length, 1) && put(out, block->name, length)));
+}
+
+static bool put_zeros(struct resolver *resolver, struct output *out, const struct item *item,
+		      uint32_t page_bytes)
+{
+	for (uint32_t i = 0; i < item->count; i++)
+		if (!put_head(resolver, out, item, item->page + i, RECORD_ZERO, page_bytes) ||
+		    !put(out, "", 1))
+			return false;
+	page_table_put_zero_run(resolver->table, item->block, item->page, item->count);
+	return true;
+}
+
+/* ---- one page ---- */
+
+static void remember(struct resolver *resolver, const struct item *item)
+{
+	struct page_entry entry = { .kind = PAGE_CONTENT, .tag = item_short_tag(item->tag) };
+	page_table_put(resolver->table, item->block, item->page, &entry);
+}
+
+static bool resolve_same(struct resolver *resolver, struct item *item)
+{
+	struct page_entry known;
+	page_table_get(resolver->table, item->block, item->page, &known);
+	if (known.kind != PAGE_CONTENT || item->block != resolver->last_block)
+		return false;
+	memcpy(item->tag, &known.tag, sizeof(known.tag));
+	return true;
+}
+
+/* The content of the page that ITEM means, NULL if there is none. */
+static const uint8_t *content_of(struct resolver *resolver, struct item *item, uint32_t page_bytes)
+{
+	if (item->kind == ITEM_LITERAL)
+		return item->data;
+	const uint8_t *kept = page_cache_get(resolver->cache, item->place, page_bytes);
+	if (!kept || item->kind == ITEM_REFERENCE)
+		return kept;
+	return delta_decode(kept, item->data, item->length, resolver->page, page_bytes)
+		       ? resolver->page
+		       : NULL;
+}
+
+static bool put_page(struct resolver *resolver, struct output *out, struct item *item,
+		     uint32_t page_bytes)
+{
+	const uint8_t *content = content_of(resolver, item, page_bytes);
+	if (!content)
+		return false;
+	if (item->kind != ITEM_LITERAL)
+		tag_compute(resolver->pages, content, page_bytes, item->tag);
+	if (!put_head(resolver, out, item, item->page, RECORD_PAGE, page_bytes) ||
+	    !put(out, content, page_bytes))
+		return false;
+	if (item->kind == ITEM_LITERAL)
+		page_cache_add(resolver->cache, content, page_bytes);
+	remember(resolver, item);
+	return true;
+}
+
+static bool put_bytes(struct resolver *resolver, struct output *out, const struct item *item)
+{
+	if (item->block != BATCH_NO_BLOCK) {
+		resolver->last_block = item->block;
+		page_table_clear(resolver->table);
+	}
+	return put(out, item->data, item->length);
+}
+
+static bool put_item(struct resolver *resolver, struct output *out, struct item *item,
+		     uint32_t page_bytes)
+{
+	switch (item->kind) {
+	case ITEM_BYTES:
+		return put_bytes(resolver, out, item);
+	case ITEM_ZERO:
+		return put_zeros(resolver, out, item, page_bytes);
+	case ITEM_SAME:
+		return resolve_same(resolver, item);
+	default:
+		return put_page(resolver, out, item, page_bytes);
+	}
+}
+
+/* ---- batches ---- */
+
+static enum resolver_answer compare(const uint8_t tag[TAG_BYTES], const uint8_t expected[TAG_BYTES])
+{
+	return tag_equal(tag, expected) ? RESOLVER_GOOD : RESOLVER_DIFFERENT;
+}
+
+enum resolver_answer resolver_pass(struct resolver *resolver, const struct batch *batch,
+				   const uint8_t expected[TAG_BYTES])
+{
+	uint8_t tag[TAG_BYTES];
+	tag_compute(resolver->list, batch->raw, batch->parsed, tag);
+	return compare(tag, expected);
+}
+
+enum resolver_answer resolver_plain(struct resolver *resolver, struct batch *batch,
+				    const uint8_t expected[TAG_BYTES])
+{
+	uint8_t tag[TAG_BYTES];
+	batch_tag_literals(batch, resolver->pages);
+	for (uint32_t i = 0; i < batch->count; i++) {
+		const struct item *item = &batch->items[i];
+		if (item->kind == ITEM_ZERO)
+			page_table_put_zero_run(resolver->table, item->block, item->page,
+						item->count);
+		if (item->block != BATCH_NO_BLOCK && item->kind == ITEM_BYTES)
+			page_table_clear(resolver->table);
+		if (item->block != BATCH_NO_BLOCK)
+			resolver->last_block = item->block;
+		if (item->kind == ITEM_LITERAL)
+			remember(resolver, item);
+	}
+	batch_seal(batch, resolver->pages, resolver->list, tag);
+	return compare(tag, expected);
+}
+
+enum resolver_answer resolver_items(struct resolver *resolver, struct batch *batch,
+				    const struct stream_reader *reader,
+				    const uint8_t expected[TAG_BYTES], uint8_t *out, size_t *length)
+{
+	uint8_t tag[TAG_BYTES];
+	struct output output = { out, out + BATCH_EMIT_MAX, reader };
+	if (batch->page_bytes != stream_reader_page_size(reader))
+		return RESOLVER_DAMAGED;
+	for (uint32_t i = 0; i < batch->count; i++)
+		if (!put_item(resolver, &output, &batch->items[i], batch->page_bytes))
+			return RESOLVER_DAMAGED;
+	*length = (size_t) (output.at - out);
+	batch_seal(batch, resolver->pages, resolver->list, tag);
+	return compare(tag, expected);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The source's memory of what the destination has: decides for each page of a batch how it
+ * travels, and remembers that it did.
+ *
+ *   same       the page table says that this page had this content when it was sent last
+ *   reference  the content is in the cache, because another page had it, or this one earlier
+ *   delta      an older version of the page is in the cache, and the difference is small
+ *   literal    else: it enters the cache
+ *
+ * Equality is by a keyed tag (content/tag.h), of which the table keeps 64 bits: two contents that a
+ * guest chooses without knowing the key are taken for one with a probability below 2^-55 a
+ * comparison (polynomial of degree 257 over GF(2^128), 64 bits of the value looked at). A
+ * reference is compared byte for byte besides, and the frame's tag, of 128 bits, covers what is
+ * meant by reference and delta.
+ *
+ * The destination remembers the same by resolving the same batches in the same order
+ * (content/resolver.h). No acknowledgement is needed for that: a frame is resolved after all
+ * before it, so what it names has always arrived.
+ *
+ * Memory: as content/memory.h says. Thread rules: one thread at a time.
+ */
+#pragma once
+#include "content/batch.h"
+#include "content/known.h"
+
+struct sorter_counts {
+	uint64_t zero_pages, same_pages, reference_pages, delta_pages, literal_pages, plain_pages;
+	uint64_t delta_bytes; /* of the deltas, unpacked */
+	uint64_t refused_deltas;
+};
+
+struct sorter;
+struct sorter *sorter_new(const uint8_t key[TAG_KEY_BYTES], const struct known_sizes *sizes);
+void sorter_free(struct sorter *sorter);
+/* Must be called with the reader's blocks before a batch that has pages. */
+void sorter_set_blocks(struct sorter *sorter, const struct stream_reader *reader);
+
+/* Makes BATCH a RAW one: nothing is looked at, nothing remembered. */
+void sorter_pass(struct sorter *sorter, struct batch *batch);
+/* Makes it an ITEMS one, or a PLAIN one if PLAIN is wanted (or it cannot be anything else). */
+void sorter_sort(struct sorter *sorter, struct batch *batch, bool plain);
+/* Everything is forgotten, for good: from here on all batches must be RAW. For post-copy, where the
+ * destination throws pages away by itself. */
+void sorter_forget(struct sorter *sorter);
+const struct sorter_counts *sorter_counts(const struct sorter *sorter);

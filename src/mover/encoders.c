@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mover/encoders.h"
+
+#include "base/clock.h"
+#include "content/body.h"
+#include "mover/frame.h"
+#include "mover/workers.h"
+
+#include <string.h>
+
+struct encoders {
+	struct run *run;
+	unsigned count; /* batches, all told */
+	struct tag_context *chain;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* under the lock */
+	struct batch **empty; /* empty_count of them */
+	unsigned empty_count;
+	struct batch **submitted;                     /* ring of `count`, by ticket */
+	uint64_t submit_next, take_next, commit_next; /* tickets */
+	bool finished, failed;
+	unsigned workers_begun;
+};
+
+struct worker {
+	struct encoders *encoders;
+	unsigned index;
+	struct packer *packer;
+	struct body *body;
+};
+
+static struct batch *take_submitted(struct encoders *encoders, uint64_t *ticket)
+{
+	struct batch *batch = NULL;
+	pthread_mutex_lock(&encoders->lock);
+	while (encoders->take_next == encoders->submit_next && !encoders->finished &&
+	       !encoders->failed)
+		pthread_cond_wait(&encoders->changed, &encoders->lock);
+	if (encoders->take_next < encoders->submit_next && !encoders->failed) {
+		*ticket = encoders->take_next++;
+		batch = encoders->submitted[*ticket % encoders->count];
+	}
+	pthread_mutex_unlock(&encoders->lock);
+	return batch;
+}
+
+static void fail(struct encoders *encoders, const GError *error)
+{
+	pthread_mutex_lock(&encoders->lock);
+	encoders->failed = true;
+	pthread_cond_broadcast(&encoders->changed);
+	pthread_mutex_unlock(&encoders->lock);
+	run_refuse_error(encoders->run, "link", error);
+}
+
+/* The batch into FRAME. */
+static void pack(struct worker *worker, const struct batch *batch, struct link_frame *frame)
+{
+	struct run *run = worker->encoders->run;
+	struct codec_effort effort = { CODEC_ZSTD, 1, 0 };
+	struct frame_head head = { .kind = batch->kind, .stream = worker->index };
+	if (!run->settings->encode)
+		effort.method = CODEC_STORE;
+	body_write(worker->body, batch);
+	head.body = (uint32_t) worker->body->length;
+	frame->length = FRAME_HEAD + packer_pack(worker->packer, &effort, worker->body->parts,
+						 worker->body->part_count, frame->data + FRAME_HEAD,
+						 LINK_PAYLOAD_MAX - FRAME_HEAD, &head.method);
+	if (head.stream >= FRAME_STREAMS)
+		head.stream = 0; /* it does not use one */
+	frame_put_head(frame->data, &head);
+	frame->flags = frame_flags(&head);
+	memcpy(frame->tag, batch->tag, TAG_BYTES);
+}
+
+static bool wait_turn(struct encoders *encoders, uint64_t ticket)
+{
+	pthread_mutex_lock(&encoders->lock);
+	while (encoders->commit_next != ticket && !encoders->failed)
+		pthread_cond_wait(&encoders->changed, &encoders->lock);
+	bool good = !encoders->failed;
+	pthread_mutex_unlock(&encoders->lock);
+	return good;
+}
+
+static void commit(struct encoders *encoders, struct batch *batch, struct link_frame *frame)
+{
+	struct run *run = encoders->run;
+	uint64_t original_bytes = batch->original_bytes;
+	size_t length = frame->length;
+	run_count_frame(run, encoders->chain, frame->tag, original_bytes);
+	link_frame_commit(run->link, LINK_MEMORY, frame);
+	pthread_mutex_lock(&run->lock);
+	run->content.original_bytes += original_bytes;
+	run->content.encoded_bytes += length;
+	pthread_mutex_unlock(&run->lock);
+	batch_clear(batch);
+	pthread_mutex_lock(&encoders->lock);
+	encoders->commit_next++;
+	encoders->empty[encoders->empty_count++] = batch;
+	pthread_cond_broadcast(&encoders->changed);
+	pthread_mutex_unlock(&encoders->lock);
+}
+
+static void encode_batches(struct worker *worker)
+{
+	struct encoders *encoders = worker->encoders;
+	struct run *run = encoders->run;
+	struct batch *batch;
+	uint64_t ticket;
+	while ((batch = take_submitted(encoders, &ticket))) {
+		g_autoptr(GError) error = NULL;
+		struct link_frame *frame = link_frame_begin(run->link, LINK_MEMORY, &error);
+		if (!frame) {
+			fail(encoders, error);
+			return;
+		}
+		int64_t since = workers_cpu_us();
+		pack(worker, batch, frame);
+		int64_t spent = workers_cpu_us() - since;
+		pthread_mutex_lock(&run->lock);
+		run->content.encode_us += spent;
+		pthread_mutex_unlock(&run->lock);
+		if (!wait_turn(encoders, ticket)) {
+			link_frame_cancel(run->link, LINK_MEMORY, frame);
+			return;
+		}
+		commit(encoders, batch, frame);
+	}
+}
+
+static void *worker_thread(void *data)
+{
+	struct run *run = data;
+	struct encoders *encoders = run->encoders;
+	struct worker worker = { .encoders = encoders, .packer = packer_new(), .body = body_new() };
+	pthread_mutex_lock(&encoders->lock);
+	worker.index = encoders->workers_begun++;
+	pthread_mutex_unlock(&encoders->lock);
+	encode_batches(&worker);
+	packer_free(worker.packer);
+	body_free(worker.body);
+	return run_thread_ends(run);
+}
+
+struct encoders *encoders_start(struct run *run, GError **error)
+{
+	struct encoders *encoders = run->encoders = g_new0(struct encoders, 1);
+	unsigned workers = workers_count(run);
+	encoders->run = run;
+	encoders->count = ENCODERS_BATCHES(workers);
+	encoders->chain = tag_context_new(run->settings->key, "chain");
+	encoders->empty = g_new(struct batch *, encoders->count);
+	encoders->submitted = g_new(struct batch *, encoders->count);
+	pthread_mutex_init(&encoders->lock, NULL);
+	pthread_cond_init(&encoders->changed, NULL);
+	while (encoders->empty_count < encoders->count)
+		encoders->empty[encoders->empty_count++] = batch_new();
+	for (unsigned i = 0; i < workers; i++)
+		if (!run_spawn(run, worker_thread, error))
+			return NULL; /* run_free() ends those that run */
+	return encoders;
+}
+
+void encoders_free(struct encoders *encoders)
+{
+	if (!encoders)
+		return;
+	for (unsigned i = 0; i < encoders->empty_count; i++)
+		batch_free(encoders->empty[i]);
+	for (uint64_t i = encoders->commit_next; i < encoders->submit_next; i++)
+		batch_free(encoders->submitted[i % encoders->count]);
+	g_free(encoders->empty);
+	g_free(encoders->submitted);
+	tag_context_free(encoders->chain);
+	pthread_cond_destroy(&encoders->changed);
+	pthread_mutex_destroy(&encoders->lock);
+	g_free(encoders);
+}
+
+struct batch *encoders_take(struct encoders *encoders)
+{
+	struct batch *batch = NULL;
+	pthread_mutex_lock(&encoders->lock);
+	while (!encoders->empty_count && !encoders->failed)
+		pthread_cond_wait(&encoders->changed, &encoders->lock);
+	if (!encoders->failed)
+		batch = encoders->empty[--encoders->empty_count];
+	pthread_mutex_unlock(&encoders->lock);
+	return batch;
+}
+
+void encoders_submit(struct encoders *encoders, struct batch *batch)
+{
+	pthread_mutex_lock(&encoders->lock);
+	encoders->submitted[encoders->submit_next++ % encoders->count] = batch;
+	pthread_cond_broadcast(&encoders->changed);
+	pthread_mutex_unlock(&encoders->lock);
+}
+
+void encoders_give_back(struct encoders *encoders, struct batch *batch)
+{
+	batch_clear(batch);
+	pthread_mutex_lock(&encoders->lock);
+	encoders->empty[encoders->empty_count++] = batch;
+	pthread_mutex_unlock(&encoders->lock);
+}
+
+void encoders_finish(struct encoders *encoders)
+{
+	pthread_mutex_lock(&encoders->lock);
+	while (encoders->commit_next < encoders->submit_next && !encoders->failed)
+		pthread_cond_wait(&encoders->changed, &encoders->lock);
+	encoders->finished = true;
+	pthread_cond_broadcast(&encoders->changed);
+	pthread_mutex_unlock(&encoders->lock);
+}
+
+bool encoders_store(struct encoders *encoders)
+{
+	return !encoders->run->settings->encode;
+}
