@@ -89,7 +89,8 @@ class Run:
         known = {store.key(record) for record in self.store.records}
         todo = [item for item in self.items if item.key not in known]
         seconds = self.clock.left_s(todo)
-        seconds += sum(schedule.PREPARE_S[guest.kind] for guest in {item.guest.name: item.guest for item in todo}.values())
+        seconds += sum(schedule.PREPARE_S[guest.kind] + guest.warm_s
+                       for guest in {item.guest.name: item.guest for item in todo}.values())
         say(f"{len(self.items)} moves ({len(self.guests)} guests, {len(self.links)} links, {len(self.contenders)} "
             f"contenders), {len(self.items) - len(todo)} of them measured before; about {schedule.span(seconds)}")
 
@@ -97,7 +98,7 @@ class Run:
         from . import stage
         with stage.Stage(f"bench{os.getpid() % 10000}", self.options.watari, self.options.results, say) as here:
             self.versions = {**here.versions(), "watari": store.file_digest(self.options.watari)}
-            todo = [item for item in self.items if not self.store.find(item.key, self.mark(item))]
+            todo = [item for item in self.items if not self.store.find(item.key, self.mark(item), self.options.limit)]
             for guest in {item.guest.name: item.guest for item in todo}.values():
                 say(f"{guest.title}: ready after {here.prepare(guest, here.versions()):.0f} s")
             say(f"{len(todo)} moves to do, about {schedule.span(self.clock.left_s(todo))}")

@@ -81,6 +81,12 @@ def hosts_seconds(nodes, without=()):
     return total + used.ru_utime + used.ru_stime
 
 
+def path_seconds(node):
+    """hosts_seconds of one host less what its guest's vCPUs have used."""
+    qemu = _pid_of(node, "qemu-system-x86_64")
+    return hosts_seconds([node]) - (vcpu_seconds(qemu) or 0.0 if qemu else 0.0)
+
+
 def link_device(lab):
     """Process id of the lab's packet-delay, or None while it is not in the way."""
     todo = [lab.pid]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report: one table and the aims in Markdown, everything in JSON, charts beside them."""
+import collections
 import dataclasses
 import json
 import pathlib
@@ -19,6 +20,7 @@ COLUMNS = (
     ("probe's own ms", "gap_own_ms", 1, 1, False),
     ("guest's pace %", "work_kept", 0.01, 0, False),
     ("CPU s", "cpu_s", 1, 2, True),
+    ("of it above quiet", "cpu_above_s", 1, 2, False),
     ("CPU s, link device", "cpu_link_s", 1, 2, False),
     ("movers' peak MiB", "peak_mib", 1, 0, False),
 )
@@ -26,9 +28,10 @@ WORDS = """\
 **wire**: bytes on the migration interface, both ways. **total**: the whole command, as somebody waits for it;
 **copying**: libvirt's own time for the job. **downtime**: as QEMU and libvirt say. **longest gap**: between two answers to
 a prober outside ({rate} UDP datagrams a second) during the move and 0.7 s after; **quiet gap**: the same while the restored
-guest ran for {settle} s before; **probe's own**: the part of the gap that may be the prober's. **pace**: work done by the
+guest ran for {settle:g} s before; **probe's own**: the part of the gap that may be the prober's. **pace**: work done by the
 guest during the move, against its pace before. **CPU**: all processes of both hosts (QEMUs without their vCPU threads,
-libvirtds, ssh, movers), kernel time on their behalf included; the lab's packet-delay stands apart. Medians of the moves that
+libvirtds, ssh, movers), kernel time on their behalf included; **above quiet**: less what they took in as many seconds
+before the move; the lab's packet-delay stands apart. Medians of the moves that
 came to their end, least and most in brackets. A guest that has not moved within {limit:.0f} s has not converged.
 
 Guests run under {accelerator}{tcg}."""
@@ -74,8 +77,9 @@ def aims_table(verdicts):
     lines = ["| aim | wanted | found | |", "|---|---|---|---|"]
     lines += [f"| {v.text} | {v.limit} | {v.found} | {'**missed**' if v.result == 'missed' else v.result} |"
               for v in verdicts if v.result != "not measured"]
-    left = [v.text for v in verdicts if v.result == "not measured"]
-    return "\n".join(lines) + (f"\n\nNot measured: {'; '.join(left)}." if left else "")
+    left = collections.Counter(v.text.partition(",")[0] for v in verdicts if v.result == "not measured")
+    told = ", ".join(f"{count} of {guest}" for guest, count in left.items())
+    return "\n".join(lines) + (f"\n\nNot measured: {told}." if left else "")
 
 
 def _head(records):
@@ -111,7 +115,7 @@ def markdown(records, variants=()):
     chosen = summary.newest(records)
     cells = summary.cells(records)
     accelerator = chosen[-1].get("versions", {}).get("accelerator", "qemu") if chosen else "qemu"
-    words = WORDS.format(settle=move.SETTLE_S, rate=move.PROBE_RATE, limit=max((record.get("limit_s", 0) for record in chosen), default=0),
+    words = WORDS.format(settle=move.QUIET_S, rate=move.PROBE_RATE, limit=max((record.get("limit_s", 0) for record in chosen), default=0),
                          accelerator="KVM" if accelerator == "kvm" else "TCG", tcg="" if accelerator == "kvm" else TCG)
     parts = ["## Migrations side by side", _head(chosen), "### Aims", aims_table(aims.judge(records)), "### All figures",
              table(cells), _legend(cells, variants), words]

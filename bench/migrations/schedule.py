@@ -5,8 +5,8 @@ import statistics
 
 from . import catalog, move
 
-OVERHEAD_S = move.SETTLE_S + 6  # restore, prober, ending, looking
-PREPARE_S = {"debian": 75, "small": 30}
+OVERHEAD_S = move.SETTLE_S + 5  # restore, prober, ending, looking
+PREPARE_S = {"debian": 60, "small": 25}  # and the time that the guest warms up
 
 
 @dataclasses.dataclass(frozen=True)

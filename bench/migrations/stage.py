@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -60,8 +61,7 @@ class Stage:
                 conf = node.read_text("/etc/libvirt/qemu.conf")
                 node.write_text("/etc/libvirt/qemu.conf", f'{conf}migration_host = "{node.address("migration")}"\n'
                                 f'shared_filesystems = ["{guests.SHARED}"]\n')
-                node.kill_libvirtd()
-                node.start_libvirtd()
+                restart_libvirtd(node)
 
     def versions(self):
         told = self.source.virsh("version").stdout.splitlines()
@@ -145,10 +145,14 @@ class Stage:
                 node.virsh("destroy", guest.name, check=False)
                 node.virsh("undefine", guest.name, check=False)
 
-    def copy_free_kib(self):
-        """Memory that is left for states and guests."""
-        with open("/proc/meminfo", encoding="ascii") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable:"))
+
+def restart_libvirtd(node):
+    pid = node.libvirtd_pid()
+    node.kill_libvirtd(signal.SIGTERM)
+    deadline = time.monotonic() + 20
+    while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
+        time.sleep(0.02)  # while it ends, its pid file is locked
+    node.start_libvirtd()
 
 
 def _kernel_name():

@@ -51,11 +51,14 @@ class Store:
         for line in whole.decode().splitlines():
             yield json.loads(line)
 
-    def find(self, wanted, mark):
-        """The newest result of this key and fingerprint, or None. One that failed is none: it is tried again."""
+    def find(self, wanted, mark, limit_s=0):
+        """The newest result of this key and fingerprint, or None. One that failed is none, nor is one that was given less
+        time to converge: it is tried again."""
         for record in reversed(self.records):
             if key(record) == wanted and record["fingerprint"] == mark:
-                return None if record["outcome"] == "failed" else record
+                again = record["outcome"] == "failed" or (
+                    record["outcome"] == "not-converged" and record["limit_s"] < limit_s)
+                return None if again else record
         return None
 
     def add(self, record):

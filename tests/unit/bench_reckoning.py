@@ -75,6 +75,9 @@ class Keeping(unittest.TestCase):
             kept = store.Store(place)
             kept.add(record("idle", "1gbit", "plain", outcome="failed"))
             self.assertIsNone(kept.find(("idle", "1gbit", "plain", 1), "one"))
+            kept.add(record("idle", "1gbit", "xbzrle", outcome="not-converged"))
+            for limit, counts in ((120, True), (200, False)):
+                self.assertEqual(kept.find(("idle", "1gbit", "xbzrle", 1), "one", limit) is not None, counts)
 
     def test_the_binary_counts_for_watari_alone(self):
         guest, link = catalog.GUESTS["idle"], catalog.LINKS["1gbit"]
