@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How hard to compress: a model of each rung, kept up by what is reported, and the best of them. */
+#include "content/effort.h"
+
+#include "content/effort_regions.h"
+
+#include <glib.h>
+#include <math.h>
+
+static const struct effort_rung rungs[] = {
+	[EFFORT_STORE] = { "store", 0, false, 4000e6, 1.00 },
+	[EFFORT_LZ4] = { "lz4", 0, false, 650e6, 2.25 },
+	[EFFORT_FAST] = { "zstd -1", -1, false, 380e6, 2.80 },
+	[EFFORT_BATCH] = { "zstd 1", 1, false, 330e6, 3.02 },
+	[EFFORT_STREAM_1] = { "zstd 1, stream", 1, true, 250e6, 3.25 },
+	[EFFORT_STREAM_2] = { "zstd 2, stream", 2, true, 200e6, 3.37 },
+	[EFFORT_STREAM_3] = { "zstd 3, stream", 3, true, 130e6, 3.47 },
+	[EFFORT_STREAM_5] = { "zstd 5, stream", 5, true, 70e6, 3.56 },
+	[EFFORT_STREAM_7] = { "zstd 7, stream", 7, true, 40e6, 3.64 },
+	[EFFORT_STREAM_9] = { "zstd 9, stream", 9, true, 31e6, 3.70 },
+};
+_Static_assert(G_N_ELEMENTS(rungs) == EFFORT_LEVELS, "a rung for each level");
+
+#define BATCH_BYTES (256 * 1024.0)
+#define LEARN 0.1            /* weight of a full batch */
+#define GAINS_NOTHING 0.95   /* packed / original: says nothing about other memory */
+#define SHARE_FORGET 0.95    /* a batch */
+#define BLOCKED_LIMITED 0.05 /* of the workers' time: the link is what limits */
+#define BLOCKED_FREE 0.02    /* ... it is not */
+#define IDLE_MUCH 0.5        /* of the workers' time: QEMU is what limits */
+#define GROWTH_FIRST 1.05    /* of a link that does not make anybody wait, an interval */
+#define GROWTH_MOST 2.0
+#define PATIENCE_MOST 64
+#define EXPLORE_SHARE 0.01 /* of the processor time */
+#define EXPLORE_AGE 256    /* batches after which a rung's numbers are old */
+
+struct model {
+	double ns_per_byte;
+	double packed_share; /* packed / original */
+	uint64_t seen;       /* the batch that told last; 0: only guessed */
+};
+
+struct effort {
+	struct effort_config config;
+	struct regions *regions;
+	struct model models[EFFORT_LEVELS];
+	enum effort_level level, tail_level;
+	double tail_bytes;
+	double link_bytes_s; /* 0: unknown, INFINITY: never a limit */
+	double link_limit;   /* when it made workers wait last */
+	double growth;
+	unsigned free_notes, patience; /* notes of a free link: since then; before it grows */
+	double cpu_ns, wall_ns;        /* lately */
+	double stored_share; /* of the original bytes: in regions where nothing is gained */
+	double explore_ns;   /* may be spent on trying */
+	uint64_t batches, switched_at;
+	struct effort_link link; /* intervals that are not judged yet, summed */
+	uint64_t link_batches;   /* `batches` when they began */
+};
+
+const struct effort_rung *effort_rung(enum effort_level level)
+{
+	return &rungs[level];
+}
+
+struct effort *effort_new(const struct effort_config *config)
+{
+	struct effort *effort = g_new0(struct effort, 1);
+	effort->config = *config;
+	effort->config.workers = MAX(config->workers, 1);
+	effort->config.max = MIN(config->max, EFFORT_LEVELS - 1);
+	effort->regions = regions_new();
+	for (unsigned i = 0; i < EFFORT_LEVELS; i++) {
+		effort->models[i].ns_per_byte = 1e9 / rungs[i].speed;
+		effort->models[i].packed_share = 1 / rungs[i].ratio;
+	}
+	effort->link_bytes_s = config->link_bytes_s;
+	effort->growth = GROWTH_FIRST;
+	effort->patience = 1;
+	effort->level = MIN(EFFORT_BATCH, effort->config.max);
+	return effort;
+}
+
+void effort_free(struct effort *effort)
+{
+	if (!effort)
+		return;
+	regions_free(effort->regions);
+	g_free(effort);
+}
+
+/* ---- what is to be expected ---- */
+
+static double cpu_share(const struct effort *effort)
+{
+	if (effort->wall_ns <= 0)
+		return 1;
+	return CLAMP(effort->cpu_ns / effort->wall_ns, 0.02, 1);
+}
+
+static double link_ns_per_byte(const struct effort *effort)
+{
+	return effort->link_bytes_s > 0 ? 1e9 / effort->link_bytes_s : 0;
+}
+
+/* Original bytes a nanosecond through encoders and link, if memory as a whole were encoded so. */
+static double throughput(const struct effort *effort, enum effort_level level)
+{
+	const struct model *model = &effort->models[level];
+	double stored = effort->stored_share, rest = 1 - stored;
+	double wire = stored + rest * model->packed_share;
+	double cpu = stored * effort->models[EFFORT_STORE].ns_per_byte + rest * model->ns_per_byte;
+	double link_ns = wire * link_ns_per_byte(effort);
+	double cpu_ns = cpu / (effort->config.workers * cpu_share(effort));
+	return 1 / MAX(link_ns, cpu_ns);
+}
+
+/* Nanoseconds until the tail is across. */
+static double tail_ns(const struct effort *effort, enum effort_level level)
+{
+	const struct model *model = &effort->models[level];
+	double bytes = effort->tail_bytes, first = MIN(bytes, BATCH_BYTES);
+	double at_once = CLAMP(bytes / BATCH_BYTES, 1, effort->config.workers);
+	double one_ns = model->ns_per_byte / cpu_share(effort);
+	double link_ns = model->packed_share * link_ns_per_byte(effort);
+	/* The first batch is encoded while the link has nothing to do. */
+	return MAX(bytes * one_ns / at_once, first * one_ns + bytes * link_ns);
+}
+
+/* ---- which one ---- */
+
+static enum effort_level best_level(const struct effort *effort)
+{
+	enum effort_level best = EFFORT_STORE;
+	for (enum effort_level i = EFFORT_LZ4; i <= effort->config.max; i++)
+		if (throughput(effort, i) > throughput(effort, best) * 1.001)
+			best = i;
+	return best;
+}
+
+/* Is a gain of this part (0.02: two percent) worth a switch now? The window of a stream is lost
+ * with it, so the smaller the gain the longer a stream goes on first. */
+static bool worth_switching(const struct effort *effort, double gain)
+{
+	uint64_t since = effort->batches - effort->switched_at;
+	if (!rungs[effort->level].continuing)
+		return gain > 0.02 || (gain > 0.005 && since > 64);
+	return gain > 0.01 && (double) since > 3 * effort->config.workers / gain;
+}
+
+static void decide(struct effort *effort)
+{
+	if (effort->link_bytes_s == 0)
+		return; /* the first notes will tell */
+	enum effort_level best = best_level(effort);
+	if (best == effort->level)
+		return;
+	double gain = throughput(effort, best) / throughput(effort, effort->level) - 1;
+	/* What the processors cannot keep up with, or does far too little, is left at once. */
+	if (gain < 0.5 && !worth_switching(effort, gain))
+		return;
+	effort->level = best;
+	effort->switched_at = effort->batches;
+}
+
+static void decide_tail(struct effort *effort)
+{
+	enum effort_level best = EFFORT_STORE;
+	for (enum effort_level i = EFFORT_LZ4; i <= effort->config.max; i++) {
+		if (rungs[i].continuing && i != effort->level)
+			continue; /* a new stream's window is empty */
+		if (tail_ns(effort, i) < tail_ns(effort, best) * 0.999)
+			best = i;
+	}
+	effort->tail_level = best;
+}
+
+/* A neighbour whose numbers are old, if there is time to spare for it; else the level itself. */
+static enum effort_level explore(struct effort *effort)
+{
+	if (effort->link_bytes_s == 0 || isinf(effort->link_bytes_s))
+		return effort->level;
+	for (int step = -1; step <= 1; step += 2) {
+		int i = (int) effort->level + step;
+		if (i < EFFORT_LZ4 || i > (int) effort->config.max || rungs[i].continuing)
+			continue;
+		struct model *model = &effort->models[i];
+		double cost_ns = BATCH_BYTES * model->ns_per_byte;
+		if (effort->batches - model->seen < EXPLORE_AGE || cost_ns > effort->explore_ns)
+			continue;
+		effort->explore_ns -= cost_ns;
+		model->seen = effort->batches; /* once, even if nothing comes of it */
+		return (enum effort_level) i;
+	}
+	return effort->level;
+}
+
+enum effort_level effort_choose(struct effort *effort, uint64_t number)
+{
+	bool tail = effort->tail_bytes > 0;
+	enum effort_level level = tail ? effort->tail_level : explore(effort);
+	if (level == EFFORT_STORE)
+		return level;
+	struct region *region = regions_find(effort->regions, number);
+	return region_wants_pack(region, level) ? level : EFFORT_STORE;
+}
+
+enum effort_level effort_level_now(const struct effort *effort)
+{
+	return effort->tail_bytes > 0 ? effort->tail_level : effort->level;
+}
+
+void effort_set_tail(struct effort *effort, uint64_t tail_bytes)
+{
+	effort->tail_bytes = (double) tail_bytes;
+	if (tail_bytes > 0)
+		decide_tail(effort);
+}
+
+void effort_set_workers(struct effort *effort, unsigned workers)
+{
+	effort->config.workers = MAX(workers, 1);
+	decide(effort);
+}
+
+/* ---- what happened ---- */
+
+static void learn_speed(struct effort *effort, enum effort_level level, double ns_per_byte,
+			double weight)
+{
+	struct model *model = &effort->models[level];
+	double before = model->ns_per_byte;
+	model->ns_per_byte += weight * (ns_per_byte - before);
+	if (level == EFFORT_STORE)
+		return; /* says nothing about compressors */
+	double change = model->ns_per_byte / before - 1;
+	for (unsigned i = EFFORT_LZ4; i < EFFORT_LEVELS; i++)
+		if (i != level)
+			effort->models[i].ns_per_byte *=
+				1 + change * (effort->models[i].seen ? 0.5 : 1);
+}
+
+static void learn_ratio(struct effort *effort, enum effort_level level, double packed_share,
+			double weight)
+{
+	struct model *model = &effort->models[level];
+	double before = model->packed_share;
+	double after = CLAMP(before + weight * (packed_share - before), 0.0005, 0.98);
+	model->packed_share = after;
+	/* Memory that packs to its square with one packs to about its square with the others. */
+	double change = log(after) / log(before) - 1;
+	for (unsigned i = EFFORT_LZ4; i < EFFORT_LEVELS; i++) {
+		if (i == level)
+			continue;
+		double *share = &effort->models[i].packed_share;
+		*share = pow(*share, 1 + change * (effort->models[i].seen ? 0.5 : 1));
+		*share = CLAMP(*share, 0.0005, 0.98);
+	}
+}
+
+static void learn(struct effort *effort, const struct effort_batch *batch)
+{
+	double original = (double) batch->original_bytes;
+	double weight = LEARN * MIN(1, original / BATCH_BYTES);
+	double packed_share = (double) batch->packed_bytes / original;
+	bool gains = batch->level != EFFORT_STORE && packed_share <= GAINS_NOTHING;
+	if (effort->level != EFFORT_STORE)
+		effort->stored_share += weight * ((gains ? 0 : 1) - effort->stored_share);
+	else
+		effort->stored_share *= 1 - weight;
+	if (batch->level != EFFORT_STORE && !gains)
+		return;
+	/* The first batch of a rung counts for more: until then it is a guess. */
+	struct model *model = &effort->models[batch->level];
+	if (!model->seen)
+		weight = MIN(1, 5 * weight);
+	model->seen = effort->batches;
+	learn_speed(effort, batch->level, (double) batch->cpu_ns / original, weight);
+	if (gains)
+		learn_ratio(effort, batch->level, packed_share, weight);
+}
+
+void effort_note_batch(struct effort *effort, const struct effort_batch *batch)
+{
+	if (batch->original_bytes == 0 || batch->level >= EFFORT_LEVELS)
+		return;
+	effort->batches++;
+	uint64_t wall_ns = MAX(batch->wall_ns, batch->cpu_ns);
+	effort->cpu_ns = effort->cpu_ns * SHARE_FORGET + (double) batch->cpu_ns;
+	effort->wall_ns = effort->wall_ns * SHARE_FORGET + (double) wall_ns;
+	effort->explore_ns += EXPLORE_SHARE * (double) batch->cpu_ns;
+	if (batch->level != EFFORT_STORE)
+		region_note_pack(regions_find(effort->regions, batch->region), batch->level,
+				 batch->original_bytes, batch->packed_bytes);
+	learn(effort, batch);
+	decide(effort);
+}
+
+/* Nobody waited for it: it may carry more than was thought. Slowly at first, and later after each
+ * time that this turned out to be wrong: to try it costs an effort that is too low. */
+static void link_is_free(struct effort *effort, double rate)
+{
+	if (effort->link_bytes_s == 0) {
+		effort->link_bytes_s = INFINITY;
+		return;
+	}
+	effort->link_bytes_s = MAX(effort->link_bytes_s, rate);
+	if (++effort->free_notes < effort->patience)
+		return;
+	effort->link_bytes_s *= effort->growth;
+	effort->growth = MIN(effort->growth * effort->growth, GROWTH_MOST);
+	if (effort->link_bytes_s > 1e12)
+		effort->link_bytes_s = INFINITY;
+}
+
+/* It made the workers wait: it carries what it carried. */
+static void link_is_limit(struct effort *effort, double rate)
+{
+	bool tried_more =
+		effort->link_bytes_s > 1.04 * effort->link_limit && effort->link_limit > 0;
+	rate = MAX(rate, 1000);
+	if (tried_more)
+		effort->patience = rate > 1.2 * effort->link_limit
+					   ? 1
+					   : MIN(2 * effort->patience, PATIENCE_MOST);
+	if (tried_more || effort->link_bytes_s == 0 || !isfinite(effort->link_bytes_s))
+		effort->link_bytes_s = rate;
+	else
+		effort->link_bytes_s += 0.5 * (rate - effort->link_bytes_s);
+	effort->link_limit = effort->link_bytes_s;
+	effort->growth = GROWTH_FIRST;
+	effort->free_notes = 0;
+}
+
+static void judge_link(struct effort *effort, const struct effort_link *link)
+{
+	double interval = (double) link->interval_ns;
+	double workers_ns = interval * effort->config.workers;
+	double blocked = (double) link->blocked_ns / workers_ns;
+	double idle = (double) link->idle_ns / workers_ns;
+	double rate = (double) link->wire_bytes * 1e9 / interval;
+	if (blocked < BLOCKED_FREE && idle < IDLE_MUCH)
+		link_is_free(effort, rate);
+	else if (blocked >= BLOCKED_LIMITED && idle < IDLE_MUCH)
+		link_is_limit(effort, rate);
+	else if (effort->link_bytes_s > 0)
+		effort->link_bytes_s = MAX(effort->link_bytes_s, rate);
+}
+
+void effort_note_link(struct effort *effort, const struct effort_link *link)
+{
+	struct effort_link *sum = &effort->link;
+	sum->interval_ns += link->interval_ns;
+	sum->wire_bytes += link->wire_bytes;
+	sum->blocked_ns += link->blocked_ns;
+	sum->idle_ns += link->idle_ns;
+	/* A wait is told of when it is over: an interval in which nobody finished says nothing. */
+	if (sum->interval_ns == 0 ||
+	    effort->batches - effort->link_batches < 2 * effort->config.workers)
+		return;
+	judge_link(effort, sum);
+	*sum = (struct effort_link){ 0 };
+	effort->link_batches = effort->batches;
+	decide(effort);
+	if (effort->tail_bytes > 0)
+		decide_tail(effort);
+}
+
+/* ---- deltas ---- */
+
+bool effort_wants_delta(struct effort *effort, uint64_t region)
+{
+	return region_wants_delta(regions_find(effort->regions, region));
+}
+
+void effort_note_delta(struct effort *effort, uint64_t number, uint64_t original_bytes,
+		       uint64_t wire_bytes)
+{
+	if (original_bytes == 0)
+		return;
+	struct region *region = regions_find(effort->regions, number);
+	double share = region->original_share > 0 ? (double) region->original_share
+						  : effort->models[effort->level].packed_share;
+	region_note_delta(region, (double) wire_bytes, share * (double) original_bytes);
+}
+
+struct effort_belief effort_belief(const struct effort *effort)
+{
+	const struct model *model = &effort->models[effort->level];
+	return (struct effort_belief){
+		.link_bytes_s = effort->link_bytes_s,
+		.share = cpu_share(effort),
+		.speed = 1e9 / model->ns_per_byte,
+		.ratio = 1 / model->packed_share,
+	};
+}
