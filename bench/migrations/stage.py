@@ -9,7 +9,6 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -148,9 +147,8 @@ class Stage:
 
 def restart_libvirtd(node):
     pid = node.libvirtd_pid()
-    node.kill_libvirtd(signal.SIGTERM)
-    deadline = time.monotonic() + 20
-    while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
+    node.kill_libvirtd()  # asked politely it would first finish whatever it is about
+    while pid and os.path.exists(f"/proc/{pid}"):
         time.sleep(0.02)  # while it ends, its pid file is locked
     node.start_libvirtd()
 
