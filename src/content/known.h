@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How much both sides remember: what follows from a mover's memory limit.
  *
- *   limit / 8     window of the link: frames that are under way
+ *   limit / 16    window of the link: frames that are under way
  *   limit / 8     page table: 12.25 bytes for each page that is not zero, so 64 MiB are good for a
  *                 guest with 20 GiB in use; beyond it pages are no longer found to be the same
  *   limit / 16    index from content to the cache (source only)
- *   3/8 limit     cache of pages (content/page_cache.h)
- *   limit / 8     windows of the compressors' streams, all workers together
- *   the rest      program, batches in hand (0.6 MiB each, at most 2.4 with all their lists full) and
+ *   limit / 2     cache of pages (content/page_cache.h); the destination takes 1/16 of it more
+ *   limit / 16    windows of the compressors' streams, all together
+ *   the rest      program, batches in hand (0.8 MiB each, at most 2.9 with all their lists full) and
  *                 the compressors' tables
  */
 #pragma once
@@ -24,11 +24,11 @@ struct known_sizes {
 static inline struct known_sizes known_sizes_for(uint64_t memory_limit)
 {
 	return (struct known_sizes){
-		.link_window = memory_limit / 8,
+		.link_window = memory_limit / 16,
 		.page_table = memory_limit / 8,
 		.content_index = memory_limit / 16,
-		.page_cache = memory_limit / 8 * 3,
-		.stream_windows = memory_limit / 8,
+		.page_cache = memory_limit / 2,
+		.stream_windows = memory_limit / 16,
 	};
 }
 

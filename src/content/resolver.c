@@ -36,7 +36,7 @@ struct resolver *resolver_new(const uint8_t key[TAG_KEY_BYTES], const struct kno
 	if (!resolver->pages || !resolver->list)
 		g_error("the crypto library gives no tags");
 	resolver->table = page_table_new(sizes->page_table);
-	resolver->cache = page_cache_new(sizes->page_cache);
+	resolver->cache = page_cache_new(sizes->page_cache, true);
 	resolver->last_block = BATCH_NO_BLOCK;
 	return resolver;
 }

@@ -40,7 +40,7 @@ struct sorter *sorter_new(const uint8_t key[TAG_KEY_BYTES], const struct known_s
 		g_error("the crypto library gives no tags");
 	sorter->table = page_table_new(sizes->page_table);
 	sorter->index = content_index_new(sizes->content_index);
-	sorter->cache = page_cache_new(sizes->page_cache);
+	sorter->cache = page_cache_new(sizes->page_cache, false);
 	sorter->last_block = BATCH_NO_BLOCK;
 	return sorter;
 }
