@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "content/body.h"
 #include "mover/frame.h"
+#include "mover/tempo.h"
 #include "mover/workers.h"
 
 #include <string.h>
@@ -12,6 +13,7 @@ struct encoders {
 	struct run *run;
 	unsigned count; /* batches, all told */
 	struct tag_context *chain;
+	struct tempo *tempo;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -34,6 +36,7 @@ struct worker {
 static struct batch *take_submitted(struct encoders *encoders, uint64_t *ticket)
 {
 	struct batch *batch = NULL;
+	int64_t since = clock_now_us();
 	pthread_mutex_lock(&encoders->lock);
 	while (encoders->take_next == encoders->submit_next && !encoders->finished &&
 	       !encoders->failed)
@@ -43,6 +46,7 @@ static struct batch *take_submitted(struct encoders *encoders, uint64_t *ticket)
 		batch = encoders->submitted[*ticket % encoders->count];
 	}
 	pthread_mutex_unlock(&encoders->lock);
+	tempo_idle(encoders->tempo, clock_now_us() - since);
 	return batch;
 }
 
@@ -55,14 +59,24 @@ static void fail(struct encoders *encoders, const GError *error)
 	run_refuse_error(encoders->run, "link", error);
 }
 
+static void count_packed(struct run *run, const struct tempo_packed *packed)
+{
+	pthread_mutex_lock(&run->lock);
+	run->content.encoded_bytes += packed->packed;
+	run->content.encode_us += packed->cpu_us;
+	pthread_mutex_unlock(&run->lock);
+}
+
 /* The batch into FRAME. */
 static void pack(struct worker *worker, const struct batch *batch, struct link_frame *frame)
 {
-	struct run *run = worker->encoders->run;
-	struct codec_effort effort = { CODEC_ZSTD, 1, 0 };
+	struct tempo *tempo = worker->encoders->tempo;
+	struct codec_effort effort;
 	struct frame_head head = { .kind = batch->kind, .stream = worker->index };
-	if (!run->settings->encode)
-		effort.method = CODEC_STORE;
+	int64_t cpu_us = workers_cpu_us(), wall_us = clock_now_us();
+	struct tempo_packed packed = {
+		.level = tempo_choose(tempo, batch, worker->index < FRAME_STREAMS, &effort)
+	};
 	body_write(worker->body, batch);
 	head.body = (uint32_t) worker->body->length;
 	frame->length = FRAME_HEAD + packer_pack(worker->packer, &effort, worker->body->parts,
@@ -73,6 +87,12 @@ static void pack(struct worker *worker, const struct batch *batch, struct link_f
 	frame_put_head(frame->data, &head);
 	frame->flags = frame_flags(&head);
 	memcpy(frame->tag, batch->tag, TAG_BYTES);
+	packed.body = head.body;
+	packed.packed = frame->length;
+	packed.cpu_us = workers_cpu_us() - cpu_us;
+	packed.wall_us = clock_now_us() - wall_us;
+	tempo_note(tempo, batch, &packed);
+	count_packed(worker->encoders->run, &packed);
 }
 
 static bool wait_turn(struct encoders *encoders, uint64_t ticket)
@@ -89,12 +109,10 @@ static void commit(struct encoders *encoders, struct batch *batch, struct link_f
 {
 	struct run *run = encoders->run;
 	uint64_t original_bytes = batch->original_bytes;
-	size_t length = frame->length;
 	run_count_frame(run, encoders->chain, frame->tag, original_bytes);
 	link_frame_commit(run->link, LINK_MEMORY, frame);
 	pthread_mutex_lock(&run->lock);
 	run->content.original_bytes += original_bytes;
-	run->content.encoded_bytes += length;
 	pthread_mutex_unlock(&run->lock);
 	batch_clear(batch);
 	pthread_mutex_lock(&encoders->lock);
@@ -112,17 +130,14 @@ static void encode_batches(struct worker *worker)
 	uint64_t ticket;
 	while ((batch = take_submitted(encoders, &ticket))) {
 		g_autoptr(GError) error = NULL;
+		int64_t since = clock_now_us();
 		struct link_frame *frame = link_frame_begin(run->link, LINK_MEMORY, &error);
 		if (!frame) {
 			fail(encoders, error);
 			return;
 		}
-		int64_t since = workers_cpu_us();
+		tempo_blocked(encoders->tempo, clock_now_us() - since);
 		pack(worker, batch, frame);
-		int64_t spent = workers_cpu_us() - since;
-		pthread_mutex_lock(&run->lock);
-		run->content.encode_us += spent;
-		pthread_mutex_unlock(&run->lock);
 		if (!wait_turn(encoders, ticket)) {
 			link_frame_cancel(run->link, LINK_MEMORY, frame);
 			return;
@@ -151,6 +166,7 @@ struct encoders *encoders_start(struct run *run, GError **error)
 	unsigned workers = workers_count(run);
 	encoders->run = run;
 	encoders->count = ENCODERS_BATCHES(workers);
+	encoders->tempo = tempo_new(run, workers);
 	encoders->chain = tag_context_new(run->settings->key, "chain");
 	encoders->empty = g_new(struct batch *, encoders->count);
 	encoders->submitted = g_new(struct batch *, encoders->count);
@@ -175,6 +191,7 @@ void encoders_free(struct encoders *encoders)
 	g_free(encoders->empty);
 	g_free(encoders->submitted);
 	tag_context_free(encoders->chain);
+	tempo_free(encoders->tempo);
 	pthread_cond_destroy(&encoders->changed);
 	pthread_mutex_destroy(&encoders->lock);
 	g_free(encoders);
@@ -220,5 +237,10 @@ void encoders_finish(struct encoders *encoders)
 
 bool encoders_store(struct encoders *encoders)
 {
-	return !encoders->run->settings->encode;
+	return tempo_stores(encoders->tempo);
+}
+
+void encoders_describe(struct encoders *encoders, JsonObject *stats)
+{
+	tempo_describe(encoders->tempo, stats);
 }

@@ -29,3 +29,5 @@ void encoders_give_back(struct encoders *encoders, struct batch *batch);
 void encoders_finish(struct encoders *encoders);
 /* Would batches be packed at all now? No: they should be sorted as PLAIN. */
 bool encoders_store(struct encoders *encoders);
+/* For the statistics: which efforts, and why. Any thread. */
+void encoders_describe(struct encoders *encoders, JsonObject *stats);

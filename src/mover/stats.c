@@ -2,6 +2,7 @@
 #include "mover/stats.h"
 
 #include "base/clock.h"
+#include "mover/encoders.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -90,22 +91,26 @@ static void describe_run(JsonObject *stats, struct run *run)
 	json_object_set_boolean_member(stats, "stopped", run->stream.stopped);
 	if (run->stopped_us)
 		json_object_set_int_member(stats, "stopped_ms", (end - run->stopped_us) / 1000);
-	if (run->settings->role == MOVER_SOURCE)
-		json_object_set_object_member(stats, "content", describe_content(&run->content));
 	if (run->opaque_reason)
 		json_object_set_string_member(stats, "opaque", run->opaque_reason);
 }
 
 JsonObject *stats_describe(struct run *run)
 {
-	JsonObject *stats = json_object_new();
+	JsonObject *stats = json_object_new(), *content = NULL;
 	struct link_stats link = { 0 };
 	json_object_set_string_member(stats, "t", "stats");
 	if (run->link)
 		link_get_stats(run->link, &link);
 	pthread_mutex_lock(&run->lock);
 	describe_run(stats, run);
+	if (run->encoders)
+		content = describe_content(&run->content);
 	pthread_mutex_unlock(&run->lock);
+	if (content) {
+		encoders_describe(run->encoders, content);
+		json_object_set_object_member(stats, "content", content);
+	}
 	describe_link(stats, &link, run->settings->connections);
 	json_object_set_int_member(stats, "rss_kib", peak_rss_kib());
 	json_object_set_int_member(stats, "cpu_ms", cpu_ms());

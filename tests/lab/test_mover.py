@@ -118,7 +118,9 @@ class Moves(Scenario):
         self.assertNotIn("opaque", source)
         self.assertGreater(source["device_bytes"], 1000)
         self.assertTrue(all(lane > 0 for lane in source["lanes"]), source["lanes"])
-        self.assertEqual(source["pages"], destination["pages"])
+        # a page that the destination's QEMU has like that already is not handed on again
+        handed_on = {**source["pages"], "normal": source["pages"]["normal"] - source["content"]["same_pages"]}
+        self.assertEqual(handed_on, destination["pages"])
 
     def test_source_listens(self):
         self.start(listen="source", connections=4)

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Feeds content/effort.h with what the workers and the link do, and turns its answers into settings
+ * of the codec. For all workers at once: it has a lock of its own. */
+#pragma once
+#include "content/batch.h"
+#include "content/codec.h"
+#include "content/effort.h"
+#include "mover/run.h"
+
+struct tempo;
+struct tempo *tempo_new(struct run *run, unsigned workers);
+void tempo_free(struct tempo *tempo);
+
+/* How to pack BATCH; IN_STREAM: this worker has a codec stream of its own. */
+enum effort_level tempo_choose(struct tempo *tempo, const struct batch *batch, bool in_stream,
+			       struct codec_effort *effort);
+/* It was packed so. */
+struct tempo_packed {
+	enum effort_level level;
+	size_t body, packed; /* bytes */
+	int64_t cpu_us, wall_us;
+};
+void tempo_note(struct tempo *tempo, const struct batch *batch, const struct tempo_packed *packed);
+/* A worker waited so long: for room in the link's window, for something to do. */
+void tempo_blocked(struct tempo *tempo, int64_t us);
+void tempo_idle(struct tempo *tempo, int64_t us);
+/* Is the link faster than any compressor? */
+bool tempo_stores(struct tempo *tempo);
+/* For the statistics. */
+void tempo_describe(struct tempo *tempo, JsonObject *stats);
