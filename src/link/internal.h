@@ -59,6 +59,7 @@ struct lane {
 	struct channel *channel;
 	struct wire_decoder decoder;
 	struct frame *incoming; /* its payload is being received */
+	int low_water;          /* SO_RCVLOWAT of the connection */
 	struct lane_out out;
 	bool blocked; /* the socket takes no more now */
 	bool broken;  /* end of this connection */

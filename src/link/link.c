@@ -489,6 +489,8 @@ void link_get_stats(struct link *link, struct link_stats *stats)
 	stats->up = link->up;
 	stats->reconnects = link->reconnects;
 	stats->in_flight = queue->bytes;
+	stats->arrived = queue->arrived;
+	stats->consumed = queue->consumed_bytes;
 	stats->window = queue->window.size;
 	stats->drain_rate = queue->window.rate;
 	stats->round_trip_us = link_round_trip_us(link);

@@ -130,13 +130,12 @@ static void encode_batches(struct worker *worker)
 	uint64_t ticket;
 	while ((batch = take_submitted(encoders, &ticket))) {
 		g_autoptr(GError) error = NULL;
-		int64_t since = clock_now_us();
+		tempo_look(encoders->tempo);
 		struct link_frame *frame = link_frame_begin(run->link, LINK_MEMORY, &error);
 		if (!frame) {
 			fail(encoders, error);
 			return;
 		}
-		tempo_blocked(encoders->tempo, clock_now_us() - since);
 		pack(worker, batch, frame);
 		if (!wait_turn(encoders, ticket)) {
 			link_frame_cancel(run->link, LINK_MEMORY, frame);

@@ -6,9 +6,10 @@
 
 #include <math.h>
 
-#define INTERVAL_US 20000       /* between looks at the link */
+#define INTERVAL_US 40000       /* between judgements of the link */
 #define TAIL_BYTES (512 * 1024) /* after the stop: what is on its way in one piece */
-#define REGION_PAGES_LOG 14     /* 64 MiB */
+#define LOOKS_MIN 4
+#define REGION_PAGES_LOG 14 /* 64 MiB */
 
 struct tempo {
 	struct run *run;
@@ -16,9 +17,10 @@ struct tempo {
 	pthread_mutex_t lock;
 	/* under the lock */
 	struct effort *effort;
-	int64_t looked_us;
-	uint64_t wire_bytes; /* of the link, at that time */
-	int64_t blocked_us, idle_us;
+	int64_t judged_us;
+	uint64_t consumed;    /* by the link's peer, at that time */
+	unsigned looks, busy; /* at the link since then; it had a full window to carry */
+	int64_t idle_us;
 	uint64_t batches[EFFORT_LEVELS];
 	bool tail;
 };
@@ -43,7 +45,7 @@ struct tempo *tempo_new(struct run *run, unsigned workers)
 	tempo->run = run;
 	tempo->window_log = frame_window_log(run->settings->memory_limit);
 	tempo->effort = effort_new(&config);
-	tempo->looked_us = clock_now_us();
+	tempo->judged_us = clock_now_us();
 	pthread_mutex_init(&tempo->lock, NULL);
 	return tempo;
 }
@@ -107,22 +109,25 @@ enum effort_level tempo_choose(struct tempo *tempo, const struct batch *batch, b
 	return level;
 }
 
-/* With the lock held. */
-static void look_at_link(struct tempo *tempo)
+/* With the lock held. The link is the limit where it had a full window to carry nearly all the time;
+ * what it took away then is what it can. */
+static void judge_link(struct tempo *tempo)
 {
-	int64_t now = clock_now_us(), interval = now - tempo->looked_us;
-	if (interval < INTERVAL_US)
+	int64_t now = clock_now_us(), interval = now - tempo->judged_us;
+	if (interval < INTERVAL_US || tempo->looks < LOOKS_MIN)
 		return;
 	struct link_stats stats;
 	link_get_stats(tempo->run->link, &stats);
+	bool limited = tempo->busy * 5 >= tempo->looks * 4;
 	struct effort_link link = { .interval_ns = (uint64_t) interval * 1000,
-				    .wire_bytes = stats.wire_sent - tempo->wire_bytes,
-				    .blocked_ns = (uint64_t) tempo->blocked_us * 1000,
+				    .wire_bytes = stats.consumed - tempo->consumed,
+				    .blocked_ns = limited ? (uint64_t) interval * 1000 : 0,
 				    .idle_ns = (uint64_t) tempo->idle_us * 1000 };
 	effort_note_link(tempo->effort, &link);
-	tempo->looked_us = now;
-	tempo->wire_bytes = stats.wire_sent;
-	tempo->blocked_us = tempo->idle_us = 0;
+	tempo->judged_us = now;
+	tempo->consumed = stats.consumed;
+	tempo->idle_us = 0;
+	tempo->looks = tempo->busy = 0;
 }
 
 void tempo_note(struct tempo *tempo, const struct batch *batch, const struct tempo_packed *packed)
@@ -135,14 +140,18 @@ void tempo_note(struct tempo *tempo, const struct batch *batch, const struct tem
 				     .wall_ns = (uint64_t) packed->wall_us * 1000 };
 	pthread_mutex_lock(&tempo->lock);
 	effort_note_batch(tempo->effort, &note);
-	look_at_link(tempo);
+	judge_link(tempo);
 	pthread_mutex_unlock(&tempo->lock);
 }
 
-void tempo_blocked(struct tempo *tempo, int64_t us)
+/* Has the link enough to carry? What has arrived and is not digested there is not its business. */
+void tempo_look(struct tempo *tempo)
 {
+	struct link_stats stats;
+	link_get_stats(tempo->run->link, &stats);
 	pthread_mutex_lock(&tempo->lock);
-	tempo->blocked_us += us;
+	tempo->looks++;
+	tempo->busy += stats.in_flight - stats.arrived >= stats.window / 2;
 	pthread_mutex_unlock(&tempo->lock);
 }
 

@@ -21,8 +21,9 @@ struct tempo_packed {
 	int64_t cpu_us, wall_us;
 };
 void tempo_note(struct tempo *tempo, const struct batch *batch, const struct tempo_packed *packed);
-/* A worker waited so long: for room in the link's window, for something to do. */
-void tempo_blocked(struct tempo *tempo, int64_t us);
+/* A worker is about to begin a frame. */
+void tempo_look(struct tempo *tempo);
+/* A worker waited so long for something to do. */
 void tempo_idle(struct tempo *tempo, int64_t us);
 /* Is the link faster than any compressor? */
 bool tempo_stores(struct tempo *tempo);
