@@ -12,6 +12,7 @@ from watari_lab.errors import CommandError, LabError
 from . import catalog, report, schedule, store
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
+DISTURBED = 0.15  # a share of the machine's processor time; what is measured beside so much says little
 DESCRIPTION = """\
 Moves the same saved guests over the same links with QEMU's own means and with Watari, in turn, and
 writes one table (Markdown, JSON, SVG charts). What is measured already is not measured again: a run
@@ -71,8 +72,10 @@ def tell(record):
         return f"FAILED: {record.get('error', '')[:200]}"
     if record["outcome"] == "not-converged":
         return f"has not converged, {record['bytes'] / 2**20:.0f} MiB so far"
+    busy = record.get("others_cpu", 0)
     return (f"{record['total_s']:.1f} s, {record['bytes'] / 2**20:.1f} MiB, gap {record['gap_ms']:.0f} ms, "
-            f"CPU {record['cpu_s']:.1f} s")
+            f"CPU {record['cpu_s']:.1f} s"
+            + (f" (DISTURBED: something else took {busy:.0%} of the machine)" if busy > DISTURBED else ""))
 
 
 class Run:

@@ -31,16 +31,21 @@ def command(contender, name, destination):
     return ["virsh", "migrate", "--live", name, f"qemu+ssh://{destination.name}/system", *contender.words, *tls]
 
 
+def ask(lab, guest):
+    """The guest's own state, {} when it does not answer in time (on a machine that is busy with other things)."""
+    try:
+        return guests.state(lab, guest.name)
+    except OSError:
+        return {}
+
+
 def work_done(lab, guest):
     """(seconds, work) by the guest's own counter, or None."""
     if not guest.work:
         return None
     asked = time.monotonic()
-    try:
-        state = guests.state(lab, guest.name)
-    except OSError:
-        return None
-    found = {**state["memory"], **state.get("work", {})}.get(guest.work)
+    state = ask(lab, guest)
+    found = {**state.get("memory", {}), **state.get("work", {})}.get(guest.work)
     return None if found is None else ((asked + time.monotonic()) / 2, found)
 
 
@@ -85,7 +90,7 @@ class Move:
         time.sleep(0.2)  # virsh event has connected
         prober.reset()
         try:
-            watch.begin(without=[passes.pid])
+            watch.begin(without=[passes.pid], prober=prober.pid)
             out, error, status = self._command(watch)
             self.record.update(watch.counted)
             self._look(prober)
@@ -138,7 +143,7 @@ class Move:
             own_worst_ms=seen["own"]["worst_gap_ms"], session_survived=seen["session"]["survived"],
             work_moving=moving, work_kept=moving / quiet if moving is not None and quiet else None)
         if self.guest.kind == "small":
-            self.record["wrong_pages"] = guests.state(self.stage.lab, self.guest.name)["memory"]["errors"]
+            self.record["wrong_pages"] = ask(self.stage.lab, self.guest).get("memory", {}).get("errors")
 
     # ---- what the contender says ----
 

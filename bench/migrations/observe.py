@@ -87,6 +87,18 @@ def path_seconds(node):
     return hosts_seconds([node]) - (vcpu_seconds(qemu) or 0.0 if qemu else 0.0)
 
 
+def machine_seconds():
+    """Processor time of everything on this machine, without interrupts."""
+    with open("/proc/stat", encoding="ascii") as file:
+        return sum(int(word) for word in file.readline().split()[1:4]) / TICKS
+
+
+def own_seconds(prober):
+    """Of the bench itself and its prober."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime + (process_seconds(prober) if prober else 0.0)
+
+
 def link_device(lab):
     """Process id of the lab's packet-delay, or None while it is not in the way."""
     todo = [lab.pid]
@@ -134,7 +146,7 @@ class Passes:
 
 
 class Watch(threading.Thread):
-    """Samples the wire, the vCPUs and the movers from start() to finish()."""
+    """Samples the wire, the vCPUs and the movers from begin() to finish()."""
 
     def __init__(self, lab, source, destination):
         super().__init__(daemon=True)
@@ -150,14 +162,16 @@ class Watch(threading.Thread):
     def bytes(self, network="mig0"):
         return sum(interface_bytes(self.source.pid, network))
 
-    def begin(self, without=()):
-        self.without = [pid for pid in without if pid]
+    def begin(self, without=(), prober=None):
+        self.without, self.prober = [pid for pid in without if pid], prober
         self._look()
         for host, pid in self.qemus.items():
             self.vcpu_first[host] = vcpu_seconds(pid) or 0.0
         self.wire_before, self.management_before = self.bytes(), self.bytes("mgt0")
         self.device_before = process_seconds(self.device) if self.device else 0.0
         self.cpu_before = hosts_seconds([self.source, self.destination], self.without)
+        self.began = time.monotonic()
+        self.others_before = machine_seconds() - own_seconds(prober)
         self.start()
 
     def _look(self):
@@ -185,6 +199,9 @@ class Watch(threading.Thread):
     def finish(self):
         """Call it as soon as the move's command has ended and was waited for."""
         cpu = hosts_seconds([self.source, self.destination], self.without) - self.cpu_before
+        device = process_seconds(self.device) - self.device_before if self.device else 0.0
+        others = machine_seconds() - own_seconds(self.prober) - self.others_before - cpu - device
+        share = others / (time.monotonic() - self.began) / os.cpu_count()
         self.ending.set()
         self.join()
         self._sample()
@@ -194,7 +211,8 @@ class Watch(threading.Thread):
             "management_bytes": self.bytes("mgt0") - self.management_before,
             "cpu_s": round(cpu - guest, 3),
             "cpu_guest_s": round(guest, 3),
-            "cpu_link_s": round(process_seconds(self.device) - self.device_before, 3) if self.device else 0.0,
+            "cpu_link_s": round(device, 3),
+            "others_cpu": round(max(0.0, share), 3),
             "movers_peak_mib": [round(kib / 1024, 1) for _, kib in sorted(self.movers.items())] or None,
         }
 

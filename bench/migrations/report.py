@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import json
 import pathlib
+import statistics
 
 from . import aims, catalog, charts, summary
 
@@ -90,7 +91,16 @@ def _head(records):
     return (f"{len(records)} moves, {min(record['at'] for record in records)[:16]} to "
             f"{max(record['at'] for record in records)[:16]}, in {len(sessions)} "
             f"{'sitting' if len(sessions) == 1 else 'sittings'}; {newest['cores']} cores, QEMU {newest['qemu']}, libvirt "
-            f"{newest['libvirt']}, kernel {newest['kernel']}; watari {', '.join(sorted({v['watari'] for v in versions}))}.")
+            f"{newest['libvirt']}, kernel {newest['kernel']}; watari {', '.join(sorted({v['watari'] for v in versions}))}."
+            + _disturbance(records))
+
+
+def _disturbance(records):
+    shares = [record["others_cpu"] * 100 for record in records if "others_cpu" in record]
+    if not shares:
+        return ""
+    return (f" What was not part of a move took {statistics.median(shares):.0f} % of the machine's processor time in the "
+            f"median move, {max(shares):.0f} % in the worst.")
 
 
 def _legend(cells, variants):

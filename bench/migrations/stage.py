@@ -135,7 +135,21 @@ class Stage:
             os.makedirs(os.path.dirname(self._disk(guest)), exist_ok=True)
             shutil.copyfile(self.source.path(f"{kept}/disk"), self._disk(guest))
         self.source.virsh("restore", f"{kept}/image", timeout=120)
-        guests.wait_ready(self.lab, guest.name, 30)
+        for limit in (10, 20, 30):
+            self._forget_addresses()
+            try:
+                guests.wait_ready(self.lab, guest.name, limit)
+                return
+            except guests.GuestError:
+                if limit == 30:
+                    raise
+
+    def _forget_addresses(self):
+        """Switches may still know the guest where it moved to before; what QEMU announces after a restore can get lost on
+        a busy machine. Who has to ask for its address by broadcast finds it."""
+        flush = self.lab.client.popen_network(["ip", "neigh", "flush", "all"], stdout=subprocess.DEVNULL,
+                                              stderr=subprocess.DEVNULL)
+        flush.wait(10)
 
     def clear(self, guest):
         """Whatever became of it: it is nowhere any more."""

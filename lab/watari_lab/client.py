@@ -56,6 +56,11 @@ class Prober:
             raise
         return self
 
+    @property
+    def pid(self) -> int | None:
+        """Of its process while it runs (nsenter and setpriv have become the prober)."""
+        return self._process.pid if self._process else None
+
     def snapshot(self) -> dict:
         """The report so far; the measurement goes on."""
         return self._ask("snapshot")
