@@ -3,7 +3,10 @@
 #include "cli/report.h"
 
 #include "base/i18n.h"
+#include "base/json.h"
 #include "base/unit.h"
+
+#include <inttypes.h>
 
 static const char *host_of(const struct journey_report_side *side)
 {
@@ -56,6 +59,9 @@ static void print_bytes(const struct journey_report *report, FILE *out)
 	g_autofree char *stream = unit_format_bytes(report->stream_bytes);
 	g_autofree char *wire = unit_format_bytes(report->wire_sent);
 	fprintf(out, _("  bytes     %s of migration, %s on the wire"), stream, wire);
+	if (report->wire_sent > 0 && report->stream_bytes >= report->wire_sent * 11 / 10)
+		fprintf(out, _(" (1/%.1f of it)"),
+			(double) report->stream_bytes / (double) report->wire_sent);
 	fprintf(out, _(", %d passes"), report->iterations);
 	fputc('\n', out);
 	fprintf(out, _("  link      %s, %d connections"), report->link, report->connections);
@@ -66,6 +72,34 @@ static void print_bytes(const struct journey_report *report, FILE *out)
 		fprintf(out, _("  note      carried as plain bytes: %s"), report->opaque);
 		fputc('\n', out);
 	}
+}
+
+/* The kinds of what was sent, by the names that the mover gives them. */
+static void print_content(const struct journey_report *report, FILE *out)
+{
+	static const struct {
+		const char *name, *words;
+	} kinds[] = {
+		/* TRANSLATORS: pages of memory, by what was sent for them */
+		{ "zero_pages", N_("zero") },
+		{ "same_pages", N_("as before") },
+		{ "reference_pages", N_("as elsewhere") },
+		{ "delta_pages", N_("by what changed") },
+		{ "literal_pages", N_("whole") },
+	};
+	JsonObject *content = report->sides[JOURNEY_SOURCE].content;
+	const char *between = _("  pages     ");
+	bool any = false;
+	for (size_t i = 0; content && i < G_N_ELEMENTS(kinds); i++) {
+		int64_t pages = json_get_int(content, kinds[i].name, 0);
+		if (pages <= 0)
+			continue;
+		fprintf(out, "%s%s %" PRId64, between, _(kinds[i].words), pages);
+		between = ", ";
+		any = true;
+	}
+	if (any)
+		fputc('\n', out);
 }
 
 static void print_proof(const struct journey_report *report, FILE *out)
@@ -90,6 +124,7 @@ void report_print(const struct journey_report *report, FILE *out)
 	print_times(report, out);
 	if (report->stream_bytes > 0)
 		print_bytes(report, out);
+	print_content(report, out);
 	print_proof(report, out);
 	if (report->snapshots > 0) {
 		fprintf(out, _("  snapshots %d carried"), report->snapshots);

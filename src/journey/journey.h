@@ -54,6 +54,7 @@ struct journey_report_side {
 	char *host;     /* its own name */
 	char *vm_state; /* stable word of host_vm_state_name, or "unknown" */
 	int64_t mover_rss_kib, mover_cpu_ms;
+	JsonObject *content; /* what its mover says that it did to the bytes, or NULL */
 };
 
 struct journey_report {
@@ -70,8 +71,10 @@ struct journey_report {
 	uint64_t stream_bytes, wire_sent, wire_received;
 	uint64_t pages_normal, pages_zero;
 	int iterations;
-	char *opaque; /* why the stream was carried as plain bytes, or NULL */
-	char *link;   /* "tcp", "ssh" or NULL */
+	int64_t limit_ms;  /* QEMU's limit of the downtime at the end; 0: never set */
+	JsonArray *limits; /* each change of it with its reasons (raises.c), or NULL */
+	char *opaque;      /* why the stream was carried as plain bytes, or NULL */
+	char *link;        /* "tcp", "ssh" or NULL */
 	int connections;
 	uint64_t *lane_bytes; /* connections of them, or NULL */
 	int64_t round_trip_us, reconnects;

@@ -10,6 +10,9 @@
 
 enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000, SWEEP_MS = 20000, HAND_OVER_MS = 100 };
 
+/* Five times a second; half of it is left after 1.3 s. */
+static const double wire_rate_kept = 0.9;
+
 static enum journey_side side_of(struct journey *journey, struct dialogue *dialogue)
 {
 	return dialogue == journey->movers[JOURNEY_SOURCE] ? JOURNEY_SOURCE : JOURNEY_DESTINATION;
@@ -24,6 +27,18 @@ static void copy_lanes(struct journey_report *report, JsonArray *lanes)
 	report->lane_bytes = g_new0(uint64_t, (gsize) report->connections + 1);
 	for (int i = 0; i < report->connections; i++)
 		report->lane_bytes[i] = (uint64_t) json_array_get_int_element(lanes, (guint) i);
+}
+
+/* The rate of a busy wire: the most seen of late. */
+static void learn_wire_rate(struct journey *journey, uint64_t sent, int64_t now_us)
+{
+	double elapsed_s = (double) (now_us - journey->wire_seen_us) / 1e6;
+	double fallen = journey->link.wire_rate * wire_rate_kept;
+	if (journey->wire_seen_us && elapsed_s > 0.05 && sent >= journey->wire_seen)
+		journey->link.wire_rate =
+			MAX(fallen, (double) (sent - journey->wire_seen) / elapsed_s);
+	journey->wire_seen = sent;
+	journey->wire_seen_us = now_us;
 }
 
 static void copy_source_stats(struct journey *journey, JsonObject *stats)
@@ -51,6 +66,10 @@ static void copy_source_stats(struct journey *journey, JsonObject *stats)
 	progress->wire_bytes = report->wire_sent + report->wire_received;
 	progress->rate = (double) json_get_int(stats, "rate", 0);
 	progress->iteration = report->iterations;
+	learn_wire_rate(journey, report->wire_sent, json_get_int(stats, "clock_us", 0));
+	journey->link.rate = progress->rate;
+	journey->link.in_flight = (uint64_t) json_get_int(stats, "in_flight", 0);
+	journey->link.round_trip_us = report->round_trip_us;
 	if (journey->released && json_object_has_member(stats, "stopped_ms"))
 		report->stop_to_release_ms = json_get_int(stats, "stopped_ms", -1);
 }
@@ -60,6 +79,11 @@ static void copy_stats(struct journey *journey, enum journey_side side, JsonObje
 	struct journey_report_side *report = &journey->report->sides[side];
 	report->mover_rss_kib = json_get_int(stats, "rss_kib", report->mover_rss_kib);
 	report->mover_cpu_ms = json_get_int(stats, "cpu_ms", report->mover_cpu_ms);
+	JsonObject *content = json_get_object(stats, "content");
+	if (content) {
+		g_clear_pointer(&report->content, json_object_unref);
+		report->content = json_object_ref(content);
+	}
 	if (side != JOURNEY_SOURCE)
 		return;
 	copy_source_stats(journey, stats);

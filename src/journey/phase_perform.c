@@ -3,6 +3,7 @@
  * so it has a thread; this thread looks after it: cancels, movers that give up, a ceiling that is
  * reached, a destination that falls silent. */
 #include "journey/movers.h"
+#include "journey/raises.h"
 #include "journey/watch.h"
 
 #include "base/clock.h"
@@ -128,11 +129,19 @@ static void end_it(struct performing *performing, const char *reason)
 
 /* ---- looking after it ---- */
 
+static void tell_changes(struct performing *performing)
+{
+	struct limit_change change;
+	while (watch_take_change(performing->watch, &change))
+		raises_note(performing->journey, &change);
+}
+
 static void show_numbers(struct performing *performing)
 {
 	struct journey *journey = performing->journey;
 	struct journey_progress *progress = &journey->progress;
 	struct watch_numbers numbers;
+	watch_set_link(performing->watch, &journey->link);
 	watch_get(performing->watch, &numbers);
 	if (!numbers.total)
 		return;
@@ -192,6 +201,7 @@ static gboolean tick(gpointer data)
 	struct performing *performing = data;
 	struct journey *journey = performing->journey;
 	show_numbers(performing);
+	tell_changes(performing);
 	const char *reason = reason_to_end(performing);
 	if (reason && !(journey->released && guard_finish_sent(journey->guard)))
 		end_it(performing, reason);
@@ -207,6 +217,7 @@ static void run_migration(struct performing *performing)
 	struct journey *journey = performing->journey;
 	int64_t start_ms = clock_now_ms();
 	journey->performed = true;
+	journey->report->limit_ms = LIMIT_LEAST_MS;
 	performing->watch = watch_new(journey->domain, journey->request->max_downtime_ms);
 	GThread *thread = g_thread_new("migrate", migrate, performing);
 	guint timer = g_timeout_add(TICK_MS, tick, performing);
@@ -218,6 +229,7 @@ static void run_migration(struct performing *performing)
 	g_source_remove(timer);
 	g_thread_join(thread);
 	journey->report->migration_ms = clock_now_ms() - start_ms;
+	tell_changes(performing);
 	watch_free(performing->watch);
 	join_aborter(performing);
 }

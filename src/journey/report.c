@@ -36,6 +36,7 @@ void journey_report_clear(struct journey_report *report)
 		g_free(report->sides[side].address);
 		g_free(report->sides[side].host);
 		g_free(report->sides[side].vm_state);
+		g_clear_pointer(&report->sides[side].content, json_object_unref);
 	}
 	char *const texts[] = { report->vm_name,     report->vm_uuid, report->failed_phase,
 				report->opaque,      report->link,    report->stream_tag,
@@ -43,6 +44,7 @@ void journey_report_clear(struct journey_report *report)
 	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_free(report->lane_bytes);
+	g_clear_pointer(&report->limits, json_array_unref);
 	g_strfreev(report->memory_skipped);
 	g_clear_pointer(&report->findings, g_ptr_array_unref);
 	g_clear_pointer(&report->notes, g_ptr_array_unref);
@@ -78,6 +80,11 @@ static JsonObject *describe_side(const struct journey_report_side *side)
 	set_text(object, "vm_state", side->vm_state);
 	set_number(mover, "rss_kib", side->mover_rss_kib);
 	set_number(mover, "cpu_ms", side->mover_cpu_ms);
+	/* as the mover says it: its fields are its own */
+	if (side->content)
+		json_object_set_object_member(mover, "content", json_object_ref(side->content));
+	else
+		json_object_set_null_member(mover, "content");
 	json_object_set_object_member(object, "mover", mover);
 	return object;
 }
@@ -102,10 +109,26 @@ static JsonObject *describe_bytes(const struct journey_report *report)
 	set_number(object, "stream", (int64_t) report->stream_bytes);
 	set_number(object, "wire_sent", (int64_t) report->wire_sent);
 	set_number(object, "wire_received", (int64_t) report->wire_received);
+	if (report->stream_bytes > 0 && report->wire_sent > 0)
+		json_object_set_double_member(object, "ratio",
+					      (double) report->stream_bytes /
+						      (double) report->wire_sent);
+	else
+		json_object_set_null_member(object, "ratio");
 	set_number(object, "pages_normal", (int64_t) report->pages_normal);
 	set_number(object, "pages_zero", (int64_t) report->pages_zero);
 	set_number(object, "iterations", report->iterations);
 	set_text(object, "opaque", report->opaque);
+	return object;
+}
+
+static JsonObject *describe_convergence(const struct journey_report *report)
+{
+	JsonObject *object = json_object_new();
+	set_number(object, "limit_ms", report->limit_ms > 0 ? report->limit_ms : -1);
+	json_object_set_array_member(object, "changes",
+				     report->limits ? json_array_ref(report->limits)
+						    : json_array_new());
 	return object;
 }
 
@@ -190,6 +213,7 @@ char *journey_report_print(const struct journey_report *report, const GError *er
 	set_text(object, "failed_phase", report->failed_phase);
 	json_object_set_object_member(object, "times", describe_times(report));
 	json_object_set_object_member(object, "bytes", describe_bytes(report));
+	json_object_set_object_member(object, "convergence", describe_convergence(report));
 	json_object_set_object_member(object, "link", describe_link(report));
 	json_object_set_object_member(object, "proof", describe_proof(report));
 	set_number(object, "snapshots", report->snapshots);

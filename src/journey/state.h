@@ -10,6 +10,7 @@
 #include "journey/dialogue.h"
 #include "journey/domain.h"
 #include "journey/journey.h"
+#include "journey/watch.h"
 #include "record/journal.h"
 
 struct journey;
@@ -68,6 +69,9 @@ struct journey {
 	int64_t stopped_us, released_us;
 	char *mover_reason; /* why a mover gave up, in its own words */
 	struct journey_progress progress;
+	uint64_t wire_seen; /* in the last stats, at that time */
+	int64_t wire_seen_us;
+	struct watch_link link; /* as the source's mover said last */
 };
 
 /* Loop and threads (loop.c). */

@@ -1,101 +1,103 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The job's numbers and the ladder of QEMU's downtime limit. */
+/* The job's numbers, and QEMU's downtime limit set from them. */
 #include "journey/watch.h"
+
+#include "base/clock.h"
 
 #include <glib.h>
 
 enum {
-	POLL_MS = 300,
-	FIRST_LIMIT_MS = 100, /* or a third of the ceiling */
-	FLAT_ROUNDS = 2,      /* so many rounds that did not get smaller: one step up */
-	HOPELESS_ROUNDS = 40, /* so many at the top: it will not end by itself */
+	POLL_MS = 300,        /* in the first pass */
+	POLL_ROUNDS_MS = 100, /* later: QEMU measures its bandwidth over as much */
+	SOON = 4,             /* that part of the memory is left: the first pass is about to end */
 };
-/* Of the ceiling, what QEMU may use for the rest of the memory: device state, the proof at the gate
- * and the hand-over need the other part. */
-static const double top_share = 0.6;
-static const double step_up = 1.6;
-static const double smaller = 0.9; /* a round counts as smaller below this part of the last best */
 
 struct watch {
 	/* set once */
 	virDomainPtr domain;
-	int64_t ceiling_ms;
 	GThread *thread;
 	/* the thread's */
-	int round;
-	uint64_t round_start, best; /* remaining at the start of this round; the smallest ever */
-	int flat, at_top;
+	struct limit limit;
 	/* under lock */
 	GMutex lock;
 	GCond wake;
 	bool stop;
 	struct watch_numbers numbers;
+	struct watch_link link;
+	GQueue changes; /* struct limit_change, carried out */
 };
 
-static void set_limit(struct watch *watch, int64_t limit_ms)
+static bool set_limit(struct watch *watch, int64_t limit_ms)
 {
 	if (virDomainMigrateSetMaxDowntime(watch->domain, (unsigned long long) limit_ms, 0) < 0)
-		return;
+		return false;
 	g_mutex_lock(&watch->lock);
 	watch->numbers.limit_ms = limit_ms;
 	g_mutex_unlock(&watch->lock);
+	return true;
 }
 
-static void read_numbers(virTypedParameterPtr params, int count, struct watch_numbers *numbers)
+static uint64_t number(virTypedParameterPtr params, int count, const char *name)
 {
-	unsigned long long remaining = 0, total = 0, dirty = 0, page = 4096, iteration = 0;
-	virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_MEMORY_REMAINING, &remaining);
-	virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_MEMORY_TOTAL, &total);
-	virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE, &dirty);
-	virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE, &page);
-	virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_MEMORY_ITERATION, &iteration);
-	numbers->remaining = remaining;
-	numbers->total = total;
-	numbers->dirty_rate = (double) dirty * (double) page;
-	numbers->iteration = (int) iteration;
+	unsigned long long value = 0;
+	virTypedParamsGetULLong(params, count, name, &value);
+	return value;
 }
 
-/* A round has ended: did it leave less than the best one before? Polled numbers inside a round are
- * a saw-tooth and say nothing. */
-static void judge_round(struct watch *watch)
+static void read_numbers(virTypedParameterPtr params, int count, struct watch_numbers *numbers,
+			 struct limit_sample *sample)
 {
-	int64_t top_ms = (int64_t) ((double) watch->ceiling_ms * top_share);
-	int64_t limit_ms = watch->numbers.limit_ms;
-	if (watch->best == 0 || (double) watch->round_start < (double) watch->best * smaller) {
-		watch->best = watch->round_start;
-		watch->flat = 0;
-		return;
-	}
-	if (limit_ms >= top_ms)
-		watch->at_top++;
-	if (++watch->flat < FLAT_ROUNDS || limit_ms >= top_ms)
-		return;
-	watch->flat = 0;
-	set_limit(watch, MIN(top_ms, (int64_t) ((double) limit_ms * step_up) + 1));
+	uint64_t page = number(params, count, VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE);
+	page = page > 0 ? page : 4096;
+	numbers->remaining = number(params, count, VIR_DOMAIN_JOB_MEMORY_REMAINING);
+	numbers->total = number(params, count, VIR_DOMAIN_JOB_MEMORY_TOTAL);
+	numbers->iteration = (int) number(params, count, VIR_DOMAIN_JOB_MEMORY_ITERATION);
+	numbers->dirty_rate =
+		(double) number(params, count, VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE) * (double) page;
+	sample->iteration = numbers->iteration;
+	sample->remaining = numbers->remaining;
+	sample->whole = number(params, count, VIR_DOMAIN_JOB_MEMORY_NORMAL_BYTES);
+	sample->sent = sample->whole + number(params, count, VIR_DOMAIN_JOB_MEMORY_CONSTANT) * page;
+	sample->qemu_rate = (double) number(params, count, VIR_DOMAIN_JOB_MEMORY_BPS);
 }
 
-static void look(struct watch *watch)
+static void decide(struct watch *watch, struct limit_sample *sample)
+{
+	struct limit_change change;
+	g_mutex_lock(&watch->lock);
+	sample->link_rate = watch->link.rate;
+	sample->wire_rate = watch->link.wire_rate;
+	sample->in_flight = watch->link.in_flight;
+	sample->round_trip_us = watch->link.round_trip_us;
+	g_mutex_unlock(&watch->lock);
+	if (!limit_look(&watch->limit, sample, &change) || !set_limit(watch, change.limit_ms))
+		return;
+	g_mutex_lock(&watch->lock);
+	g_queue_push_tail(&watch->changes, g_memdup2(&change, sizeof(change)));
+	g_mutex_unlock(&watch->lock);
+}
+
+/* Returns how long to wait for the next look. */
+static int look(struct watch *watch)
 {
 	virTypedParameterPtr params = NULL;
 	int count = 0, type = 0;
 	if (virDomainGetJobStats(watch->domain, &type, &params, &count, 0) < 0)
-		return;
+		return POLL_MS;
 	struct watch_numbers numbers = { 0 };
-	read_numbers(params, count, &numbers);
+	struct limit_sample sample = { .at_us = clock_now_us() };
+	read_numbers(params, count, &numbers, &sample);
 	virTypedParamsFree(params, count);
 	if (type == VIR_DOMAIN_JOB_NONE || numbers.total == 0)
-		return;
-	if (numbers.iteration > watch->round) {
-		watch->round = numbers.iteration;
-		watch->round_start = numbers.remaining;
-		if (watch->round > 1) /* the first pass is everything */
-			judge_round(watch);
-	}
+		return POLL_MS;
+	decide(watch, &sample);
 	g_mutex_lock(&watch->lock);
 	numbers.limit_ms = watch->numbers.limit_ms;
-	numbers.hopeless = watch->at_top >= HOPELESS_ROUNDS;
+	numbers.hopeless = limit_is_hopeless(&watch->limit);
 	watch->numbers = numbers;
 	g_mutex_unlock(&watch->lock);
+	bool ends_soon = numbers.remaining < numbers.total / SOON;
+	return numbers.iteration > 1 || ends_soon ? POLL_ROUNDS_MS : POLL_MS;
 }
 
 static gpointer work(gpointer data)
@@ -104,9 +106,8 @@ static gpointer work(gpointer data)
 	g_mutex_lock(&watch->lock);
 	while (!watch->stop) {
 		g_mutex_unlock(&watch->lock);
-		look(watch);
+		gint64 until = g_get_monotonic_time() + look(watch) * 1000;
 		g_mutex_lock(&watch->lock);
-		gint64 until = g_get_monotonic_time() + POLL_MS * 1000;
 		while (!watch->stop && g_cond_wait_until(&watch->wake, &watch->lock, until))
 			;
 	}
@@ -119,10 +120,10 @@ struct watch *watch_new(virDomainPtr domain, int64_t ceiling_ms)
 	struct watch *watch = g_new0(struct watch, 1);
 	virDomainRef(domain);
 	watch->domain = domain;
-	watch->ceiling_ms = ceiling_ms;
+	limit_init(&watch->limit, ceiling_ms);
 	g_mutex_init(&watch->lock);
 	g_cond_init(&watch->wake);
-	set_limit(watch, MAX(1, MIN(FIRST_LIMIT_MS, ceiling_ms / 3)));
+	set_limit(watch, LIMIT_LEAST_MS);
 	watch->thread = g_thread_new("watch", work, watch);
 	return watch;
 }
@@ -132,6 +133,23 @@ void watch_get(struct watch *watch, struct watch_numbers *numbers)
 	g_mutex_lock(&watch->lock);
 	*numbers = watch->numbers;
 	g_mutex_unlock(&watch->lock);
+}
+
+void watch_set_link(struct watch *watch, const struct watch_link *link)
+{
+	g_mutex_lock(&watch->lock);
+	watch->link = *link;
+	g_mutex_unlock(&watch->lock);
+}
+
+bool watch_take_change(struct watch *watch, struct limit_change *change)
+{
+	g_mutex_lock(&watch->lock);
+	g_autofree struct limit_change *first = g_queue_pop_head(&watch->changes);
+	g_mutex_unlock(&watch->lock);
+	if (first)
+		*change = *first;
+	return first != NULL;
 }
 
 void watch_free(struct watch *watch)
@@ -144,6 +162,7 @@ void watch_free(struct watch *watch)
 	g_mutex_unlock(&watch->lock);
 	g_thread_join(watch->thread);
 	virDomainFree(watch->domain);
+	g_queue_clear_full(&watch->changes, g_free);
 	g_mutex_clear(&watch->lock);
 	g_cond_clear(&watch->wake);
 	g_free(watch);

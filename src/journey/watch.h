@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Looks at libvirt's job statistics of the running migration, in a thread of its own (the answer
- * may be long in coming: while the VM is stopped QEMU does not answer), and raises QEMU's own limit
- * of the downtime when that is what it takes to converge.
- *
- * QEMU's limit decides when it stops the VM: it starts small and is raised only when the rounds no
- * longer get smaller, never beyond what the user's ceiling leaves. */
+ * may be long in coming: while the VM is stopped QEMU does not answer), and sets QEMU's own limit of
+ * the downtime as limit.h decides. */
 #pragma once
+#include "journey/limit.h"
+
 #include <libvirt/libvirt.h>
-#include <stdbool.h>
-#include <stdint.h>
 
 /* A copy of the newest numbers; 0 where unknown. */
 struct watch_numbers {
@@ -19,9 +16,20 @@ struct watch_numbers {
 	bool hopeless; /* the limit is at its most and the rounds have not got smaller for long */
 };
 
+/* What the movers know of the link. */
+struct watch_link {
+	double rate;      /* bytes a second that the destination's mover consumes */
+	double wire_rate; /* bytes a second on the wire when it was busy */
+	uint64_t in_flight;
+	int64_t round_trip_us;
+};
+
 struct watch;
 /* Keeps a reference to DOMAIN. CEILING_MS is the user's. Sets the first limit at once. */
 struct watch *watch_new(virDomainPtr domain, int64_t ceiling_ms);
 void watch_get(struct watch *watch, struct watch_numbers *numbers);
+void watch_set_link(struct watch *watch, const struct watch_link *link);
+/* The oldest decision that was carried out and not taken yet; false: none. */
+bool watch_take_change(struct watch *watch, struct limit_change *change);
 /* Ends the thread; waits for libvirt's last answer. */
 void watch_free(struct watch *watch);

@@ -100,6 +100,7 @@ JsonObject *stats_describe(struct run *run)
 	JsonObject *stats = json_object_new(), *content = NULL;
 	struct link_stats link = { 0 };
 	json_object_set_string_member(stats, "t", "stats");
+	json_object_set_int_member(stats, "clock_us", clock_now_us());
 	if (run->link)
 		link_get_stats(run->link, &link);
 	pthread_mutex_lock(&run->lock);

@@ -4,6 +4,7 @@
 #include "cli/report.h"
 
 #include "base/json.h"
+#include "journey/raises.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -47,11 +48,11 @@ static JsonObject *parse(const struct journey_report *report, const GError *erro
 
 static void test_fields(void)
 {
-	static const char *const names[] = { "format",       "watari",    "id",     "outcome",
-					     "exit_code",    "vm",        "source", "destination",
-					     "failed_phase", "times",     "bytes",  "link",
-					     "proof",        "snapshots", "checks", "notes",
-					     "error" };
+	static const char *const names[] = { "format",       "watari", "id",        "outcome",
+					     "exit_code",    "vm",     "source",    "destination",
+					     "failed_phase", "times",  "bytes",     "link",
+					     "convergence",  "proof",  "snapshots", "checks",
+					     "notes",        "error" };
 	struct journey_report report = sample();
 	g_autoptr(JsonObject) object = parse(&report, NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
@@ -109,6 +110,64 @@ static void test_text(void)
 	journey_report_clear(&report);
 }
 
+/* What a mover says of its encoders passes through; the text names the kinds it knows. */
+static void test_content(void)
+{
+	struct journey_report report = sample();
+	char *text = NULL;
+	size_t size;
+	g_autoptr(JsonObject) before = parse(&report, NULL);
+	JsonObject *mover = json_get_object(json_get_object(before, "source"), "mover");
+	g_assert_true(json_object_get_null_member(mover, "content"));
+	JsonObject *content = json_object_new();
+	json_object_set_int_member(content, "zero_pages", 12);
+	json_object_set_int_member(content, "delta_pages", 34);
+	json_object_set_int_member(content, "something_new", 56);
+	json_object_set_string_member(content, "literal_pages", "many");
+	report.sides[JOURNEY_SOURCE].content = content;
+	report.wire_sent = 256 * 1024;
+	g_autoptr(JsonObject) object = parse(&report, NULL);
+	mover = json_get_object(json_get_object(object, "source"), "mover");
+	g_assert_cmpint(json_get_int(json_get_object(mover, "content"), "something_new", 0), ==,
+			56);
+	g_assert_cmpfloat(json_object_get_double_member(json_get_object(object, "bytes"), "ratio"),
+			  ==, 4);
+	FILE *out = open_memstream(&text, &size);
+	report_print(&report, out);
+	fclose(out);
+	g_assert_nonnull(strstr(text, "(1/4.0 of it)"));
+	g_assert_nonnull(strstr(text, "zero 12, by what changed 34\n"));
+	free(text);
+	journey_report_clear(&report);
+}
+
+/* Each change of the limit is there with all it was decided by. */
+static void test_convergence(void)
+{
+	struct journey_report report = sample();
+	struct journey journey = { .report = &report,
+				   .observer = &(const struct journey_observer){ 0 } };
+	const struct limit_change change = { .limit_ms = 109,
+					     .reason = LIMIT_FLAT,
+					     .iteration = 7,
+					     .flat_rounds = 3,
+					     .bytes = 12200000,
+					     .drain = 115e6,
+					     .predicted_ms = 139,
+					     .target_ms = 205 };
+	raises_note(&journey, &change);
+	g_autoptr(JsonObject) object = parse(&report, NULL);
+	JsonObject *convergence = json_get_object(object, "convergence");
+	JsonArray *changes = json_get_array(convergence, "changes");
+	g_assert_cmpint(json_get_int(convergence, "limit_ms", 0), ==, 109);
+	g_assert_cmpuint(json_array_get_length(changes), ==, 1);
+	JsonObject *first = json_array_get_object_element(changes, 0);
+	g_assert_cmpstr(json_get_string(first, "reason", ""), ==, "flat");
+	g_assert_cmpint(json_get_int(first, "bytes", 0), ==, 12200000);
+	g_assert_cmpint(json_get_int(first, "predicted_ms", 0), ==, 139);
+	journey_report_clear(&report);
+}
+
 static void test_progress(void)
 {
 	struct journey_progress now = { .doing = "copying memory", .left_ms = -1 };
@@ -130,6 +189,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/report/error", test_error);
 	g_test_add_func("/report/empty", test_empty);
 	g_test_add_func("/report/text", test_text);
+	g_test_add_func("/report/content", test_content);
+	g_test_add_func("/report/convergence", test_convergence);
 	g_test_add_func("/report/progress", test_progress);
 	return g_test_run();
 }
