@@ -7,6 +7,7 @@
 
 enum {
 	FLAT_ROUNDS = 2,      /* so many rounds that did not get smaller are taken for a plateau */
+	FAR_S = 2,            /* of the first pass, at the wire's rate */
 	HOPELESS_ROUNDS = 40, /* so many at the top, and at least so long */
 	HOPELESS_US = 20 * 1000 * 1000,
 };
@@ -149,8 +150,15 @@ static bool differs(int64_t limit_ms, int64_t before_ms)
 	return difference >= 2 && (double) difference >= worth_setting * (double) before_ms;
 }
 
-/* QEMU's words for it. In the first pass its bandwidth says nothing about dirty pages, so that it is
- * not trusted to be lower than theirs. */
+/* Is the first pass still far from its end? Then nothing has to be set. */
+static bool is_far(const struct limit *limit, const struct limit_sample *sample)
+{
+	return sample->iteration < 2 &&
+	       (double) sample->remaining > FAR_S * drain_of(limit, sample);
+}
+
+/* QEMU's words for it. Its bandwidth may be stale, or that of a link that was not busy: what was seen
+ * of dirty pages, and in the first pass of the wire, is what it may soon measure. */
 static bool translate(struct limit *limit, const struct limit_sample *sample,
 		      enum limit_reason reason, struct limit_change *change)
 {
@@ -158,9 +166,8 @@ static bool translate(struct limit *limit, const struct limit_sample *sample,
 	double easy_ms = fmin(LIMIT_EASY_MS, limit->top_ms);
 	double bytes = fmax(limit->allowed, easy_ms / 1e3 * drain);
 	double rate = sample->qemu_rate > 0 ? sample->qemu_rate : drain;
-	if (sample->iteration < 2)
-		rate = fmax(rate, drain);
-	if (bytes <= 0 || rate <= 0)
+	rate = fmax(rate, sample->iteration < 2 ? drain : limit->drain);
+	if (bytes <= 0 || rate <= 0 || is_far(limit, sample))
 		return false;
 	double wanted_ms = fmin(ceil(bytes / rate * 1e3), floor(limit->top_ms));
 	int64_t limit_ms = (int64_t) fmax(wanted_ms, LIMIT_LEAST_MS);
