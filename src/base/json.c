@@ -92,3 +92,21 @@ JsonArray *json_get_array(JsonObject *object, const char *name)
 	JsonNode *node = json_object_get_member(object, name);
 	return node && JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
 }
+
+void json_set_text(JsonObject *object, const char *name, const char *text)
+{
+	if (text)
+		json_object_set_string_member(object, name, text);
+	else
+		json_object_set_null_member(object, name);
+}
+
+JsonObject *json_describe_error(const GError *error)
+{
+	JsonObject *object = json_object_new();
+	g_autofree char *what = error_what(error), *next = error_next(error);
+	json_set_text(object, "class", error_class_name(error));
+	json_set_text(object, "what", what);
+	json_set_text(object, "next", next);
+	return object;
+}

@@ -14,6 +14,11 @@ JsonObject *json_parse_object(const char *text, size_t length, GError **error);
 /* One line, no newline. Caller frees. */
 char *json_print_object(JsonObject *object);
 
+/* A string, or null where TEXT is NULL. */
+void json_set_text(JsonObject *object, const char *name, const char *text);
+/* {"class", "what", "next"}. */
+JsonObject *json_describe_error(const GError *error);
+
 /* Members by name; the fallback where absent or of another type. Strings stay owned by OBJECT. */
 const char *json_get_string(JsonObject *object, const char *name, const char *fallback);
 int64_t json_get_int(JsonObject *object, const char *name, int64_t fallback);

@@ -3,9 +3,8 @@
 #include "cli/command.h"
 
 #include "base/i18n.h"
+#include "base/json.h"
 #include "host/doctor.h"
-
-#include <json-glib/json-glib.h>
 
 struct values {
 	const char *rsh;
@@ -44,42 +43,35 @@ static void print_host(const char *name, const GPtrArray *findings)
 
 /* ---- for programs ---- */
 
-static void set_text(JsonObject *object, const char *name, const char *text)
-{
-	if (text)
-		json_object_set_string_member(object, name, text);
-	else
-		json_object_set_null_member(object, name);
-}
-
 static JsonObject *describe_host(const char *name, const GPtrArray *findings)
 {
 	JsonObject *host = json_object_new();
-	JsonArray *array = json_array_new();
-	for (guint i = 0; i < findings->len; i++) {
-		const struct check_finding *finding = findings->pdata[i];
-		JsonObject *object = json_object_new();
-		set_text(object, "check", finding->check);
-		set_text(object, "result", check_result_name(finding->result));
-		set_text(object, "what", finding->what);
-		set_text(object, "next", finding->next);
-		json_array_add_object_element(array, object);
-	}
-	set_text(host, "host", name);
-	json_object_set_array_member(host, "checks", array);
+	json_set_text(host, "host", name);
+	json_object_set_array_member(host, "checks", check_describe(findings));
 	return host;
 }
 
-static void print_json(JsonArray *hosts)
+/* ERROR NULL: all hosts were asked. */
+static void print_json(JsonArray *hosts, const GError *error)
 {
 	JsonObject *document = json_object_new();
 	json_object_set_int_member(document, "format", 1);
-	set_text(document, "watari", WATARI_VERSION);
+	json_set_text(document, "watari", WATARI_VERSION);
 	json_object_set_array_member(document, "hosts", json_array_ref(hosts));
+	if (error)
+		json_object_set_object_member(document, "error", json_describe_error(error));
+	else
+		json_object_set_null_member(document, "error");
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
 	json_node_take_object(node, document);
 	g_autofree char *text = json_to_string(node, TRUE);
 	puts(text);
+}
+
+static void print_usage_error(const GError *error)
+{
+	g_autoptr(JsonArray) none = json_array_new();
+	print_json(none, error);
 }
 
 /* ---- the work ---- */
@@ -120,14 +112,16 @@ static int run(const struct command *command, void *data, char **arguments)
 	bool known = true, good = true;
 	if (values->rsh && !g_shell_parse_argv(values->rsh, NULL, &shell.rsh, &error)) {
 		error_classify(&error, WATARI_ERROR_USAGE, NULL);
+		if (values->json)
+			print_usage_error(error);
 		return command_complain(error);
 	}
 	if (!*arguments)
 		known = look_at(NULL, &shell, values, hosts, &good, &error);
 	for (char **name = *arguments ? arguments : here; known && *name; name++)
 		known = look_at(*name, &shell, values, hosts, &good, &error);
-	if (known && values->json)
-		print_json(hosts);
+	if (values->json)
+		print_json(hosts, error);
 	g_strfreev(shell.rsh);
 	if (!known)
 		return command_complain(error);
@@ -144,4 +138,5 @@ const struct command doctor_command = {
 	.row_count = G_N_ELEMENTS(rows),
 	.values_size = sizeof(struct values),
 	.run = run,
+	.print_usage_error = print_usage_error,
 };

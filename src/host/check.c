@@ -24,6 +24,21 @@ GPtrArray *check_new_findings(void)
 static const char *const result_names[] = { "pass", "warn", "refuse" };
 _Static_assert(G_N_ELEMENTS(result_names) == CHECK_REFUSE + 1, "one name for each result");
 
+JsonArray *check_describe(const GPtrArray *findings)
+{
+	JsonArray *array = json_array_new();
+	for (guint i = 0; findings && i < findings->len; i++) {
+		const struct check_finding *finding = findings->pdata[i];
+		JsonObject *object = json_object_new();
+		json_set_text(object, "check", finding->check);
+		json_set_text(object, "result", check_result_name(finding->result));
+		json_set_text(object, "what", finding->what);
+		json_set_text(object, "next", finding->next);
+		json_array_add_object_element(array, object);
+	}
+	return array;
+}
+
 const char *check_result_name(enum check_result result)
 {
 	return result_names[result];

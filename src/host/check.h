@@ -3,6 +3,7 @@
  * question, an answer (pass, warning, refusal) with the thing, the reason and the next step.
  */
 #pragma once
+#include "base/json.h"
 #include "host/host.h"
 #include "host/remote.h"
 
@@ -49,4 +50,6 @@ GPtrArray *check_list_shared_paths(virDomainPtr domain, GError **error);
 GPtrArray *check_new_findings(void);
 void check_add(GPtrArray *findings, const char *check, enum check_result result, const char *next,
 	       const char *format, ...) G_GNUC_PRINTF(5, 6);
+/* [{"check", "result", "what", "next"}]; FINDINGS may be NULL. */
+JsonArray *check_describe(const GPtrArray *findings);
 const char *check_result_name(enum check_result result); /* "pass", "warn", "refuse" */

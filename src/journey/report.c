@@ -2,6 +2,8 @@
 /* The closing report as a value, and as JSON. */
 #include "journey/journey.h"
 
+#include "base/json.h"
+
 #include <time.h>
 
 static const char *const outcome_names[] = {
@@ -55,14 +57,6 @@ void journey_report_clear(struct journey_report *report)
 
 enum { FORMAT = 1 };
 
-static void set_text(JsonObject *object, const char *name, const char *text)
-{
-	if (text)
-		json_object_set_string_member(object, name, text);
-	else
-		json_object_set_null_member(object, name);
-}
-
 /* Negative: not known. */
 static void set_number(JsonObject *object, const char *name, int64_t number)
 {
@@ -75,9 +69,9 @@ static void set_number(JsonObject *object, const char *name, int64_t number)
 static JsonObject *describe_side(const struct journey_report_side *side)
 {
 	JsonObject *object = json_object_new(), *mover = json_object_new();
-	set_text(object, "address", side->address);
-	set_text(object, "host", side->host);
-	set_text(object, "vm_state", side->vm_state);
+	json_set_text(object, "address", side->address);
+	json_set_text(object, "host", side->host);
+	json_set_text(object, "vm_state", side->vm_state);
 	set_number(mover, "rss_kib", side->mover_rss_kib);
 	set_number(mover, "cpu_ms", side->mover_cpu_ms);
 	/* as the mover says it: its fields are its own */
@@ -94,7 +88,7 @@ static JsonObject *describe_times(const struct journey_report *report)
 	JsonObject *object = json_object_new();
 	g_autoptr(GDateTime) started = g_date_time_new_from_unix_utc(report->started_s);
 	g_autofree char *text = g_date_time_format_iso8601(started);
-	set_text(object, "started", text);
+	json_set_text(object, "started", text);
 	set_number(object, "total_ms", report->total_ms);
 	set_number(object, "migration_ms", report->migration_ms);
 	set_number(object, "downtime_ms", report->downtime_ms);
@@ -118,7 +112,7 @@ static JsonObject *describe_bytes(const struct journey_report *report)
 	set_number(object, "pages_normal", (int64_t) report->pages_normal);
 	set_number(object, "pages_zero", (int64_t) report->pages_zero);
 	set_number(object, "iterations", report->iterations);
-	set_text(object, "opaque", report->opaque);
+	json_set_text(object, "opaque", report->opaque);
 	return object;
 }
 
@@ -138,7 +132,7 @@ static JsonObject *describe_link(const struct journey_report *report)
 	JsonArray *lanes = json_array_new();
 	for (int i = 0; report->lane_bytes && i < report->connections; i++)
 		json_array_add_int_element(lanes, (gint64) report->lane_bytes[i]);
-	set_text(object, "kind", report->link);
+	json_set_text(object, "kind", report->link);
 	set_number(object, "connections", report->connections);
 	json_object_set_array_member(object, "connection_bytes", lanes);
 	set_number(object, "round_trip_us", report->round_trip_us);
@@ -153,37 +147,12 @@ static JsonObject *describe_proof(const struct journey_report *report)
 	for (char **name = report->memory_skipped; name && *name; name++)
 		json_array_add_string_element(skipped, *name);
 	json_object_set_boolean_member(object, "stream", report->stream_agreed);
-	set_text(object, "stream_tag", report->stream_tag);
-	set_text(object, "memory", report->memory_proof ? report->memory_proof : "none");
+	json_set_text(object, "stream_tag", report->stream_tag);
+	json_set_text(object, "memory", report->memory_proof ? report->memory_proof : "none");
 	set_number(object, "memory_pages", (int64_t) report->memory_pages);
 	set_number(object, "memory_bytes", (int64_t) report->memory_bytes);
 	json_object_set_array_member(object, "memory_skipped", skipped);
 	set_number(object, "shared_disks", report->shared_disks);
-	return object;
-}
-
-static JsonArray *describe_findings(const struct journey_report *report)
-{
-	JsonArray *array = json_array_new();
-	for (guint i = 0; report->findings && i < report->findings->len; i++) {
-		const struct check_finding *finding = report->findings->pdata[i];
-		JsonObject *object = json_object_new();
-		set_text(object, "check", finding->check);
-		set_text(object, "result", check_result_name(finding->result));
-		set_text(object, "what", finding->what);
-		set_text(object, "next", finding->next);
-		json_array_add_object_element(array, object);
-	}
-	return array;
-}
-
-static JsonObject *describe_error(const GError *error)
-{
-	JsonObject *object = json_object_new();
-	g_autofree char *what = error_what(error), *next = error_next(error);
-	set_text(object, "class", error_class_name(error));
-	set_text(object, "what", what);
-	set_text(object, "next", next);
 	return object;
 }
 
@@ -192,12 +161,12 @@ static void describe_head(JsonObject *object, const struct journey_report *repor
 {
 	JsonObject *vm = json_object_new();
 	json_object_set_int_member(object, "format", FORMAT);
-	set_text(object, "watari", WATARI_VERSION);
-	set_text(object, "id", report->id[0] ? report->id : NULL);
-	set_text(object, "outcome", journey_outcome_name(report->outcome));
+	json_set_text(object, "watari", WATARI_VERSION);
+	json_set_text(object, "id", report->id[0] ? report->id : NULL);
+	json_set_text(object, "outcome", journey_outcome_name(report->outcome));
 	set_number(object, "exit_code", error ? (int64_t) error_exit_code(error) : 0);
-	set_text(vm, "name", report->vm_name);
-	set_text(vm, "uuid", report->vm_uuid);
+	json_set_text(vm, "name", report->vm_name);
+	json_set_text(vm, "uuid", report->vm_uuid);
 	json_object_set_object_member(object, "vm", vm);
 }
 
@@ -210,19 +179,19 @@ char *journey_report_print(const struct journey_report *report, const GError *er
 				      describe_side(&report->sides[JOURNEY_SOURCE]));
 	json_object_set_object_member(object, "destination",
 				      describe_side(&report->sides[JOURNEY_DESTINATION]));
-	set_text(object, "failed_phase", report->failed_phase);
+	json_set_text(object, "failed_phase", report->failed_phase);
 	json_object_set_object_member(object, "times", describe_times(report));
 	json_object_set_object_member(object, "bytes", describe_bytes(report));
 	json_object_set_object_member(object, "convergence", describe_convergence(report));
 	json_object_set_object_member(object, "link", describe_link(report));
 	json_object_set_object_member(object, "proof", describe_proof(report));
 	set_number(object, "snapshots", report->snapshots);
-	json_object_set_array_member(object, "checks", describe_findings(report));
+	json_object_set_array_member(object, "checks", check_describe(report->findings));
 	for (guint i = 0; report->notes && i < report->notes->len; i++)
 		json_array_add_string_element(notes, report->notes->pdata[i]);
 	json_object_set_array_member(object, "notes", notes);
 	if (error)
-		json_object_set_object_member(object, "error", describe_error(error));
+		json_object_set_object_member(object, "error", json_describe_error(error));
 	else
 		json_object_set_null_member(object, "error");
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);

@@ -149,6 +149,9 @@ static void check_rows(const struct command *command)
 		g_assert_true((row->kind == OPTION_WORD) == (row->words != NULL));
 		g_assert_true(row->kind != OPTION_DURATION || row->unit > 0);
 		g_assert_true(g_str_has_suffix(row->help, "."));
+		/* who can be asked for JSON says mistakes in it, too */
+		if (g_str_equal(row->name, "json"))
+			g_assert_nonnull(command->print_usage_error);
 		for (size_t j = 0; j < i; j++) {
 			g_assert_cmpstr(row->name, !=, command->rows[j].name);
 			g_assert_true(!row->letter || row->letter != command->rows[j].letter);
