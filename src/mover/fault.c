@@ -4,6 +4,7 @@
 #include <string.h>
 
 #ifdef WATARI_FAULTS
+#define DEVICE_LEAST 4096
 #define RECORD_HEAD 8 /* at least, before a page's content */
 
 static void flip(const uint8_t *byte)
@@ -23,22 +24,15 @@ static void strike(const struct batch *batch, enum item_kind kind, uint32_t leas
 	}
 }
 
-static bool is_stopped(struct run *run)
-{
-	pthread_mutex_lock(&run->lock);
-	bool stopped = run->stream.stopped;
-	pthread_mutex_unlock(&run->lock);
-	return stopped;
-}
-
 void fault_decoded(struct run *run, const struct batch *batch)
 {
 	unsigned faults = run->settings->faults;
 	if (faults & MOVER_FAULT_PAGE)
 		strike(batch, ITEM_LITERAL, 1024);
-	/* The device state is the long run of bytes after the stop. */
-	if (faults & MOVER_FAULT_DEVICE && is_stopped(run))
-		strike(batch, ITEM_BYTES, 1024);
+	/* The device state is the only long run of bytes that are no pages. (Whether the VM is stopped
+	 * is known only when the batch that says so, and may hold all of it, has been written.) */
+	if (faults & MOVER_FAULT_DEVICE)
+		strike(batch, ITEM_BYTES, DEVICE_LEAST);
 }
 
 /* Only a page can be struck here and be overlooked by QEMU. */
