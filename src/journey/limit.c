@@ -8,7 +8,7 @@
 enum {
 	FLAT_ROUNDS = 2,      /* so many rounds that did not get smaller are taken for a plateau */
 	FAR_S = 2,            /* of the first pass, at the wire's rate */
-	HOPELESS_ROUNDS = 40, /* so many at the top, and at least so long */
+	HOPELESS_ROUNDS = 10, /* so many at the top, and at least so long */
 	HOPELESS_US = 20 * 1000 * 1000,
 };
 /* Of the ceiling, what the rest of the memory may take: device state, the proof at the gate and the
@@ -107,6 +107,7 @@ static double predict_ms(const struct limit *limit, const struct limit_sample *s
 static void note_round(struct limit *limit, const struct limit_sample *sample)
 {
 	double size = round_size(limit, sample), best = best_round(limit);
+	double elapsed_s = (double) (sample->at_us - limit->mark.at_us) / 1e6;
 	limit->mark = *sample;
 	if (size <= 0)
 		return;
@@ -118,7 +119,7 @@ static void note_round(struct limit *limit, const struct limit_sample *sample)
 	if (size < best / 2)
 		limit->steps = 0;
 	else if (limit->flat > FLAT_ROUNDS)
-		limit->steps++;
+		limit->steps += (int) fmax(elapsed_s, 1); /* long rounds are patience enough */
 }
 
 static void note_top(struct limit *limit, const struct limit_sample *sample)

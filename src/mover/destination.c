@@ -113,6 +113,7 @@ static bool emit(struct emitter *emitter, const struct decoded *decoded)
 		return false;
 	}
 	run_count_frame(run, emitter->chain, decoded->frame->tag, decoded->batch->original_bytes);
+	gate_tell(run);
 	return true;
 }
 

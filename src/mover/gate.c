@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define ANSWER_MS 10000 /* no answer at the gate means no agreement */
+#define TOLD_MS 50      /* then it is asked */
 #define EMITTED_MS 2000 /* SHUT is here, so the last frame is being counted right now */
 
 static void chain_hex(const uint8_t chain[TAG_BYTES], char text[2 * TAG_BYTES + 1])
@@ -34,25 +35,72 @@ static JsonObject *describe_emitted(struct run *run)
 
 /* ---- source ---- */
 
+/* What the destination says that it has emitted, once that is FRAMES. NULL: not in time, or failed. */
+static JsonObject *hear(struct run *run, int64_t frames, int timeout_ms, GError **error)
+{
+	int64_t until_ms = clock_now_ms() + timeout_ms;
+	for (;;) {
+		int64_t left_ms = MAX(until_ms - clock_now_ms(), 0);
+		struct link_frame *frame = talk_receive(run->link, (int) left_ms, error);
+		if (!frame)
+			return NULL;
+		bool last = frame->flags == TALK_AGREED;
+		bool said = last || frame->flags == TALK_EMITTED;
+		g_autoptr(JsonObject) theirs = said ? talk_parse(frame, NULL) : NULL;
+		link_frame_done(run->link, LINK_TALK, frame);
+		if (theirs && (last || json_get_int(theirs, "frames", -1) >= frames))
+			return g_steal_pointer(&theirs);
+	}
+}
+
+/* Its word is usually here before SHUT is. Asking costs a round trip. */
+static JsonObject *hear_or_ask(struct run *run, JsonObject *mine, GError **error)
+{
+	int64_t frames = json_get_int(mine, "frames", 0);
+	JsonObject *theirs = hear(run, frames, TOLD_MS, NULL);
+	if (theirs)
+		return theirs;
+	if (!talk_send_json(run->link, TALK_AGREE, json_object_ref(mine), error))
+		return NULL;
+	theirs = hear(run, frames, ANSWER_MS, error);
+	if (!theirs && error && !*error)
+		error_set(error, WATARI_ERROR_INTERNAL, NULL,
+			  _("the destination mover ended at the gate"));
+	return theirs;
+}
+
+struct link_frame *gate_receive_answer(struct run *run, int timeout_ms, GError **error)
+{
+	struct link_frame *frame;
+	while ((frame = talk_receive(run->link, timeout_ms, error)) &&
+	       (frame->flags == TALK_EMITTED || frame->flags == TALK_AGREED))
+		link_frame_done(run->link, LINK_TALK, frame);
+	return frame;
+}
+
+static bool is_same(JsonObject *mine, JsonObject *theirs)
+{
+	return json_get_int(theirs, "frames", -1) == json_get_int(mine, "frames", -2) &&
+	       json_get_int(theirs, "bytes", -1) == json_get_int(mine, "bytes", -2) &&
+	       g_str_equal(json_get_string(theirs, "chain", "-"),
+			   json_get_string(mine, "chain", "+"));
+}
+
 static bool agree(struct run *run, GError **error)
 {
 	/* Two objects: json-glib's reference counts belong to one thread. */
 	run_post(run, "agreeing", describe_emitted(run));
-	if (!talk_send_json(run->link, TALK_AGREE, describe_emitted(run), error))
+	g_autoptr(JsonObject) mine = describe_emitted(run);
+	g_autoptr(JsonObject) theirs = hear_or_ask(run, mine, error);
+	if (!theirs)
 		return false;
-	struct link_frame *frame = talk_receive(run->link, ANSWER_MS, error);
-	if (!frame)
-		return error && *error ? false
-				       : error_set(error, WATARI_ERROR_INTERNAL, NULL,
-						   _("the destination mover ended at the gate"));
-	g_autoptr(JsonObject) answer = frame->flags == TALK_AGREED ? talk_parse(frame, NULL) : NULL;
-	link_frame_done(run->link, LINK_TALK, frame);
-	if (!answer || !json_get_bool(answer, "same", false))
+	if (!is_same(mine, theirs))
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
 				 _("the destination did not hand on what the source sent"));
 	JsonObject *extra = json_object_new();
-	json_object_set_int_member(extra, "frames", json_get_int(answer, "frames", 0));
-	json_object_set_int_member(extra, "bytes", json_get_int(answer, "bytes", 0));
+	json_object_set_int_member(extra, "frames", json_get_int(theirs, "frames", 0));
+	json_object_set_int_member(extra, "bytes", json_get_int(theirs, "bytes", 0));
+	json_object_set_string_member(extra, "tag", json_get_string(theirs, "chain", ""));
 	run_post(run, "agreed", extra);
 	return true;
 }
@@ -97,6 +145,15 @@ bool gate_pass(struct run *run)
 
 /* ---- destination ---- */
 
+void gate_tell(struct run *run)
+{
+	pthread_mutex_lock(&run->lock);
+	bool stopped = run->stream.stopped && !run->stream.postcopy;
+	pthread_mutex_unlock(&run->lock);
+	if (stopped)
+		talk_send_json(run->link, TALK_EMITTED, describe_emitted(run), NULL);
+}
+
 static void wait_emitted(struct run *run, uint64_t frames)
 {
 	struct timespec until;
@@ -115,13 +172,7 @@ static bool answer_agree(struct run *run, const struct link_frame *frame, GError
 	if (!theirs)
 		return false;
 	wait_emitted(run, (uint64_t) json_get_int(theirs, "frames", 0));
-	JsonObject *mine = describe_emitted(run);
-	bool same = json_get_int(theirs, "frames", -1) == json_get_int(mine, "frames", -2) &&
-		    json_get_int(theirs, "bytes", -1) == json_get_int(mine, "bytes", -2) &&
-		    g_str_equal(json_get_string(theirs, "chain", "-"),
-				json_get_string(mine, "chain", "+"));
-	json_object_set_boolean_member(mine, "same", same);
-	return talk_send_json(run->link, TALK_AGREED, mine, error);
+	return talk_send_json(run->link, TALK_AGREED, describe_emitted(run), error);
 }
 
 static bool answer_compare(struct run *run, const struct link_frame *frame, GError **error)
