@@ -31,7 +31,7 @@ void batch_clear(struct batch *batch)
 	batch->filled = batch->fed = batch->parsed = batch->body = 0;
 	batch->count = 0;
 	batch->deltas_length = 0;
-	batch->original_bytes = 0;
+	batch->original_bytes = batch->pages = 0;
 	batch->has_blocks = batch->postcopy = false;
 	batch->kind = BATCH_RAW;
 }
@@ -61,6 +61,7 @@ static struct item *last_item(const struct batch *batch, enum item_kind kind)
 static void add_page(struct batch *batch, const struct stream_record *record)
 {
 	struct item *item = add_item(batch, ITEM_LITERAL, record);
+	batch->pages++;
 	item->length = batch->page_bytes;
 	item->data = batch->raw + batch->parsed + record->length - batch->page_bytes;
 	batch->body += batch->page_bytes + 24;
@@ -69,6 +70,7 @@ static void add_page(struct batch *batch, const struct stream_record *record)
 static void add_zero(struct batch *batch, const struct stream_record *record)
 {
 	struct item *last = last_item(batch, ITEM_ZERO);
+	batch->pages++;
 	if (last && last->block == record->block &&
 	    last->page + last->count == record->offset / batch->page_bytes) {
 		last->count++;

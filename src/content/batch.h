@@ -71,6 +71,7 @@ struct batch {
 	/* what became of it */
 	enum batch_kind kind;
 	uint64_t original_bytes; /* of QEMU's stream */
+	uint64_t pages;          /* in it, zeros too: what the destination's QEMU has to do */
 	uint8_t tag[TAG_BYTES];  /* of the content */
 	uint8_t *deltas;         /* storage for ITEM_DELTA's data */
 	size_t deltas_length;

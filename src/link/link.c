@@ -491,6 +491,7 @@ void link_get_stats(struct link *link, struct link_stats *stats)
 	stats->in_flight = queue->bytes;
 	stats->arrived = queue->arrived;
 	stats->consumed = queue->consumed_bytes;
+	stats->consumed_frames = queue->consumed;
 	stats->window = queue->window.size;
 	stats->drain_rate = queue->window.rate;
 	stats->round_trip_us = link_round_trip_us(link);

@@ -123,6 +123,7 @@ struct link_stats {
 	uint64_t in_flight; /* bytes sent, not yet consumed at the peer */
 	uint64_t arrived;   /* of them, what is at the peer and waits for its application */
 	uint64_t consumed;  /* bytes consumed at the peer, since the start */
+	uint64_t consumed_frames;
 	uint64_t window;
 	double drain_rate;     /* bytes a second consumed by the peer, smoothed */
 	int64_t round_trip_us; /* between the movers, smallest seen; 0: unknown */

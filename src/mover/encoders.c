@@ -9,6 +9,14 @@
 
 #include <string.h>
 
+/* A frame of a few bytes may stand for a hundred megabytes of zeros, for which the destination's QEMU
+ * needs its time. So besides the link's window the pages that it has not digested are bounded, or the
+ * last ones would wait behind them when the VM is stopped. */
+#define PAGES_AHEAD 65536       /* and what goes through in two round trips */
+#define PAGES_PER_SECOND 500000 /* that a QEMU takes, about */
+#define FRAMES_AHEAD 8192
+#define AHEAD_POLL_US 500
+
 struct encoders {
 	struct run *run;
 	unsigned count; /* batches, all told */
@@ -24,6 +32,8 @@ struct encoders {
 	uint64_t submit_next, take_next, commit_next; /* tickets */
 	bool finished, failed;
 	unsigned workers_begun;
+	uint64_t pages_committed;
+	uint64_t pages_up_to[FRAMES_AHEAD]; /* pages_committed after a frame, by ticket */
 };
 
 struct worker {
@@ -67,6 +77,23 @@ static void count_packed(struct run *run, const struct tempo_packed *packed)
 	pthread_mutex_unlock(&run->lock);
 }
 
+static bool is_too_far_ahead(struct encoders *encoders)
+{
+	struct link_stats stats;
+	link_get_stats(encoders->run->link, &stats);
+	uint64_t most = PAGES_AHEAD +
+			(uint64_t) stats.round_trip_us * 2 * PAGES_PER_SECOND / G_USEC_PER_SEC;
+	pthread_mutex_lock(&encoders->lock);
+	uint64_t digested = 0, consumed = stats.consumed_frames;
+	if (consumed > 0)
+		digested = encoders->pages_up_to[(consumed - 1) % FRAMES_AHEAD];
+	bool far = encoders->commit_next - consumed >= FRAMES_AHEAD - RUN_WORKERS_MAX ||
+		   encoders->pages_committed - digested > most;
+	bool over = encoders->failed;
+	pthread_mutex_unlock(&encoders->lock);
+	return far && !over && run_get_phase(encoders->run) != RUN_REFUSED;
+}
+
 /* The batch into FRAME. */
 static void pack(struct worker *worker, const struct batch *batch, struct link_frame *frame)
 {
@@ -108,8 +135,12 @@ static bool wait_turn(struct encoders *encoders, uint64_t ticket)
 static void commit(struct encoders *encoders, struct batch *batch, struct link_frame *frame)
 {
 	struct run *run = encoders->run;
-	uint64_t original_bytes = batch->original_bytes;
+	uint64_t original_bytes = batch->original_bytes, pages = batch->pages;
 	run_count_frame(run, encoders->chain, frame->tag, original_bytes);
+	pthread_mutex_lock(&encoders->lock);
+	encoders->pages_committed += pages;
+	encoders->pages_up_to[encoders->commit_next % FRAMES_AHEAD] = encoders->pages_committed;
+	pthread_mutex_unlock(&encoders->lock);
 	link_frame_commit(run->link, LINK_MEMORY, frame);
 	pthread_mutex_lock(&run->lock);
 	run->content.original_bytes += original_bytes;
@@ -130,6 +161,8 @@ static void encode_batches(struct worker *worker)
 	uint64_t ticket;
 	while ((batch = take_submitted(encoders, &ticket))) {
 		g_autoptr(GError) error = NULL;
+		while (is_too_far_ahead(encoders))
+			g_usleep(AHEAD_POLL_US);
 		tempo_look(encoders->tempo);
 		struct link_frame *frame = link_frame_begin(run->link, LINK_MEMORY, &error);
 		if (!frame) {
