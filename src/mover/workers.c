@@ -5,14 +5,16 @@
 #include <unistd.h>
 
 #define WORKERS_DEFAULT_MAX 4
+#define WORKER_BYTES (32 * 1024 * 1024) /* of the memory limit, for each worker */
 
 unsigned workers_count(const struct run *run)
 {
-	unsigned asked = run->settings->cores;
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	if (asked)
-		return MIN(asked, RUN_WORKERS_MAX);
-	return (unsigned) CLAMP(cores / 4, 1, WORKERS_DEFAULT_MAX);
+	unsigned wanted = (unsigned) CLAMP(cores / 4, 1, WORKERS_DEFAULT_MAX);
+	unsigned most = (unsigned) MIN(run->settings->memory_limit / WORKER_BYTES, RUN_WORKERS_MAX);
+	if (run->settings->cores)
+		wanted = run->settings->cores;
+	return MIN(wanted, MAX(most, 1));
 }
 
 int64_t workers_cpu_us(void)

@@ -4,7 +4,7 @@
 #include "mover/run.h"
 
 /* How many: what the user said, else a quarter of the machine's cores, 1 to 4: the others are the
- * guests'. */
+ * guests'. Never more than the memory limit is good for, one for each 32 MiB. */
 unsigned workers_count(const struct run *run);
 /* CPU time of the calling thread. */
 int64_t workers_cpu_us(void);
