@@ -50,14 +50,19 @@ def _small(set_mib, **options):
     return {"memory_mib": 1024, "words": words}
 
 
+def _debian(service="", pause=1):
+    """The load rests so many seconds between two rounds."""
+    return {"memory_mib": 1024, "service": service, "words": f"watari.load_pause={pause}"}
+
+
 GUESTS = {guest.name: guest for guest in (
-    Guest("idle", "Debian, warm, idle", "debian", {"memory_mib": 1024}, warm_s=20),
-    Guest("redis", "Debian, Redis under load", "debian", {"memory_mib": 1024, "service": "redis"}, warm_s=60,
+    Guest("idle", "Debian, warm, idle", "debian", _debian(), warm_s=20),
+    Guest("redis", "Debian, Redis under load", "debian", _debian("redis", 0.1), warm_s=60,
           work="redis_commands", first_pass_mib=450, dirty_mib_s=15),
     Guest("few", "few bytes a page, 512 MiB", "small",
           {**_small(512, order="random"), "pattern": "few", "set_mib": 512, "rate": 5000}, work="dirtied_pages",
           first_pass_mib=560, dirty_mib_s=20),
-    Guest("sqlite", "Debian, SQLite updates", "debian", {"memory_mib": 1024, "service": "sqlite"}, warm_s=30,
+    Guest("sqlite", "Debian, SQLite updates", "debian", _debian("sqlite", 0), warm_s=30,
           work="forks", first_pass_mib=430, dirty_mib_s=8),
     Guest("random", "768 MiB random, still", "small", _small(768, fill="random"), core=False, first_pass_mib=800),
     Guest("empty", "8 GiB, mostly empty", "small", {**_small(64), "memory_mib": 8192}, core=False, first_pass_mib=160),
