@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "content/body.h"
+#include "mover/fault.h"
 #include "mover/frame.h"
 #include "mover/tempo.h"
 #include "mover/workers.h"
@@ -169,7 +170,9 @@ static void encode_batches(struct worker *worker)
 			fail(encoders, error);
 			return;
 		}
+		fault_encoded(run, batch);
 		pack(worker, batch, frame);
+		fault_packed(run, frame->data + FRAME_HEAD, frame->length - FRAME_HEAD);
 		if (!wait_turn(encoders, ticket)) {
 			link_frame_cancel(run->link, LINK_MEMORY, frame);
 			return;

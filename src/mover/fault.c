@@ -24,6 +24,50 @@ static void strike(const struct batch *batch, enum item_kind kind, uint32_t leas
 	}
 }
 
+static const struct {
+	enum mover_fault fault;
+	enum item_kind kind;
+} liars[] = {
+	{ MOVER_FAULT_LIE_BYTES, ITEM_BYTES },         { MOVER_FAULT_LIE_ZERO, ITEM_ZERO },
+	{ MOVER_FAULT_LIE_LITERAL, ITEM_LITERAL },     { MOVER_FAULT_LIE_SAME, ITEM_SAME },
+	{ MOVER_FAULT_LIE_REFERENCE, ITEM_REFERENCE }, { MOVER_FAULT_LIE_DELTA, ITEM_DELTA },
+};
+
+static void lie(struct item *item)
+{
+	if (item->kind == ITEM_ZERO)
+		item->count++;
+	else if (item->kind == ITEM_SAME)
+		item->page ^= 1;
+	else if (item->kind == ITEM_REFERENCE)
+		item->place += item->place > 1 ? -1u : 1u;
+	else if (item->length > 0)
+		flip(item->data + item->length - 1);
+}
+
+static void lie_once(struct batch *batch, enum item_kind kind)
+{
+	for (uint32_t i = 0; i < batch->count; i++) {
+		if (batch->items[i].kind != kind)
+			continue;
+		lie(&batch->items[i]);
+		return;
+	}
+}
+
+void fault_encoded(struct run *run, struct batch *batch)
+{
+	for (size_t i = 0; batch->kind == BATCH_ITEMS && i < G_N_ELEMENTS(liars); i++)
+		if (run->settings->faults & liars[i].fault)
+			lie_once(batch, liars[i].kind);
+}
+
+void fault_packed(struct run *run, uint8_t *packed, size_t length)
+{
+	if (run->settings->faults & MOVER_FAULT_LIE_PACKED && length > 0)
+		flip(packed + length / 2);
+}
+
 void fault_decoded(struct run *run, const struct batch *batch)
 {
 	unsigned faults = run->settings->faults;
@@ -63,6 +107,14 @@ void fault_release(struct run *run)
 		g_usleep(3 * G_USEC_PER_SEC);
 }
 #else
+void fault_encoded(struct run *run, struct batch *batch)
+{
+}
+
+void fault_packed(struct run *run, uint8_t *packed, size_t length)
+{
+}
+
 void fault_decoded(struct run *run, const struct batch *batch)
 {
 }

@@ -3,6 +3,10 @@
 #pragma once
 #include "mover/observe.h"
 
+/* At the source, between sorting a batch and writing its body: an encoder that lies. */
+void fault_encoded(struct run *run, struct batch *batch);
+/* The same for what the compressor wrote. */
+void fault_packed(struct run *run, uint8_t *packed, size_t length);
 /* Between unpacking and the check of the tag. */
 void fault_decoded(struct run *run, const struct batch *batch);
 /* Between the check of the tag and QEMU: LENGTH bytes of records. */

@@ -10,8 +10,11 @@
 
 static const char *const role_names[] = { "source", "destination" };
 static const char *const verify_names[] = { "none", "sample", "full" };
-static const char *const fault_names[] = { "page", "device",  "late-page",
-					   "gate", "unknown", "release" };
+static const char *const fault_names[] = {
+	"page",          "device",    "late-page",  "gate",        "unknown",
+	"release",       "lie-bytes", "lie-zero",   "lie-literal", "lie-same",
+	"lie-reference", "lie-delta", "lie-packed",
+};
 
 static bool bad_field(GError **error, const char *name)
 {

@@ -21,6 +21,14 @@ enum mover_fault {
 	MOVER_FAULT_GATE = 1 << 3,    /* source: wait 3 s at the gate (for kills and cuts there) */
 	MOVER_FAULT_UNKNOWN = 1 << 4, /* source: the reader is fed a stream it cannot know */
 	MOVER_FAULT_RELEASE = 1 << 5, /* source: wait 3 s between the decision and its word */
+	/* source: an encoder lies, once in each batch that it has a part in */
+	MOVER_FAULT_LIE_BYTES = 1 << 6,
+	MOVER_FAULT_LIE_ZERO = 1 << 7,
+	MOVER_FAULT_LIE_LITERAL = 1 << 8,
+	MOVER_FAULT_LIE_SAME = 1 << 9,
+	MOVER_FAULT_LIE_REFERENCE = 1 << 10,
+	MOVER_FAULT_LIE_DELTA = 1 << 11,
+	MOVER_FAULT_LIE_PACKED = 1 << 12,
 };
 
 struct mover_settings {

@@ -145,8 +145,10 @@ class Moves(Scenario):
 
 
 class Refusals(Scenario):
-    def refuse(self, code, **settings):
+    def refuse(self, code, endless=False, **settings):
         self.start(**settings)
+        if endless:  # round after round: the guest is never below that
+            self.source.do("migrate-set-parameters", max_bandwidth=2 << 20, downtime_limit=1)
         self.migrate()
         self.assert_runs_at_source()
         outcomes = self.pair.finish()
@@ -175,6 +177,18 @@ class Refusals(Scenario):
         self.pair.source.wait("loaded")
         self.pair.source.send("abort", reason="the test says so")
         self.assert_runs_at_source()
+
+
+def add_lies():
+    """Each encoder lies at the source; the batch's tag catches it at the destination. (Pages that stay
+    the same do not occur in this guest: test-encoders has those.)"""
+    for encoder in ("bytes", "zero", "literal", "reference", "delta", "packed"):
+        def test(self, encoder=encoder):
+            self.refuse("verify", endless=encoder == "delta", faults=[f"lie-{encoder}"])
+        setattr(Refusals, f"test_lying_{encoder}", test)
+
+
+add_lies()
 
 
 class Deaths(Scenario):
