@@ -16,6 +16,7 @@ enum {
 	MOVER_ABORT_MS = 500,  /* libvirt is asked first, it ends it more tidily */
 	ABORT_AGAIN_MS = 2000, /* libvirt may not know of its job yet when it is first asked */
 	SILENCE_MS = 60000,    /* from the hand-over to libvirt's answer */
+	NUDGE_MS = 400,        /* an answer that is longer in coming may not have been asked for */
 	STUCK_MS = 45000,      /* from a cancel or a lost mover to libvirt's answer */
 };
 
@@ -37,6 +38,8 @@ struct performing {
 	struct watch *watch;
 	GThread *aborter;
 	gint aborter_done; /* atomic */
+	GThread *nudger;
+	gint nudger_done;  /* atomic */
 	int64_t ending_ms; /* since when it is being ended from here; 0: not */
 	int64_t abort_at_ms;
 	bool told_source;
@@ -101,6 +104,34 @@ static void join_aborter(struct performing *performing)
 {
 	if (performing->aborter)
 		g_thread_join(g_steal_pointer(&performing->aborter));
+}
+
+static gpointer nudge(gpointer data)
+{
+	struct performing *performing = data;
+	virDomainIsActive(performing->journey->domain);
+	g_atomic_int_set(&performing->nudger_done, 1);
+	return NULL;
+}
+
+static void join_nudger(struct performing *performing)
+{
+	if (performing->nudger)
+		g_thread_join(g_steal_pointer(&performing->nudger));
+}
+
+/* libvirt's library before 10.0 may leave a thread's call unsent while another thread (here: the one
+ * that migrates) waits for its own answer: the wake-up is lost when it comes between two turns of the
+ * library's loop. The next call of anybody sends both. */
+static void nudge_library(struct performing *performing)
+{
+	bool waits = watch_waiting_ms(performing->watch) > NUDGE_MS ||
+		     (performing->aborter && !g_atomic_int_get(&performing->aborter_done));
+	if (!waits || (performing->nudger && !g_atomic_int_get(&performing->nudger_done)))
+		return;
+	join_nudger(performing);
+	g_atomic_int_set(&performing->nudger_done, 0);
+	performing->nudger = g_thread_new("nudge", nudge, performing);
 }
 
 /* Until the stop libvirt cancels within milliseconds. After it QEMU writes with its big lock held
@@ -202,6 +233,7 @@ static gboolean tick(gpointer data)
 	struct journey *journey = performing->journey;
 	show_numbers(performing);
 	tell_changes(performing);
+	nudge_library(performing);
 	const char *reason = reason_to_end(performing);
 	if (reason && !(journey->released && guard_finish_sent(journey->guard)))
 		end_it(performing, reason);
@@ -232,6 +264,7 @@ static void run_migration(struct performing *performing)
 	tell_changes(performing);
 	watch_free(performing->watch);
 	join_aborter(performing);
+	join_nudger(performing);
 }
 
 /* What libvirt says when a mover closed the socket is less than what the mover says. */

@@ -22,6 +22,7 @@ struct watch {
 	GMutex lock;
 	GCond wake;
 	bool stop;
+	int64_t asked_ms; /* since when it looks; 0: it does not */
 	struct watch_numbers numbers;
 	struct watch_link link;
 	GQueue changes; /* struct limit_change, carried out */
@@ -105,9 +106,12 @@ static gpointer work(gpointer data)
 	struct watch *watch = data;
 	g_mutex_lock(&watch->lock);
 	while (!watch->stop) {
+		watch->asked_ms = clock_now_ms();
 		g_mutex_unlock(&watch->lock);
-		gint64 until = g_get_monotonic_time() + look(watch) * 1000;
+		int pause_ms = look(watch);
+		gint64 until = g_get_monotonic_time() + pause_ms * 1000;
 		g_mutex_lock(&watch->lock);
+		watch->asked_ms = 0;
 		while (!watch->stop && g_cond_wait_until(&watch->wake, &watch->lock, until))
 			;
 	}
@@ -150,6 +154,14 @@ bool watch_take_change(struct watch *watch, struct limit_change *change)
 	if (first)
 		*change = *first;
 	return first != NULL;
+}
+
+int64_t watch_waiting_ms(struct watch *watch)
+{
+	g_mutex_lock(&watch->lock);
+	int64_t asked_ms = watch->asked_ms;
+	g_mutex_unlock(&watch->lock);
+	return asked_ms ? clock_now_ms() - asked_ms : 0;
 }
 
 void watch_free(struct watch *watch)

@@ -31,5 +31,7 @@ void watch_get(struct watch *watch, struct watch_numbers *numbers);
 void watch_set_link(struct watch *watch, const struct watch_link *link);
 /* The oldest decision that was carried out and not taken yet; false: none. */
 bool watch_take_change(struct watch *watch, struct limit_change *change);
+/* For how long the thread has been waiting for libvirt's answer. */
+int64_t watch_waiting_ms(struct watch *watch);
 /* Ends the thread; waits for libvirt's last answer. */
 void watch_free(struct watch *watch);
