@@ -260,14 +260,16 @@ void encoders_give_back(struct encoders *encoders, struct batch *batch)
 	pthread_mutex_unlock(&encoders->lock);
 }
 
-void encoders_finish(struct encoders *encoders)
+bool encoders_finish(struct encoders *encoders)
 {
 	pthread_mutex_lock(&encoders->lock);
 	while (encoders->commit_next < encoders->submit_next && !encoders->failed)
 		pthread_cond_wait(&encoders->changed, &encoders->lock);
 	encoders->finished = true;
+	bool good = !encoders->failed;
 	pthread_cond_broadcast(&encoders->changed);
 	pthread_mutex_unlock(&encoders->lock);
+	return good;
 }
 
 bool encoders_store(struct encoders *encoders)

@@ -25,8 +25,9 @@ struct batch *encoders_take(struct encoders *encoders);
 void encoders_submit(struct encoders *encoders, struct batch *batch);
 /* One that was taken and is not needed. */
 void encoders_give_back(struct encoders *encoders, struct batch *batch);
-/* Waits until all that was submitted is committed, and ends the workers. */
-void encoders_finish(struct encoders *encoders);
+/* Waits until all that was submitted is committed, and ends the workers. False when the link has
+ * failed: some of them may be at it still. */
+bool encoders_finish(struct encoders *encoders);
 /* Would batches be packed at all now? No: they should be sorted as PLAIN. */
 bool encoders_store(struct encoders *encoders);
 /* For the statistics: which efforts, and why. Any thread. */

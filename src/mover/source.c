@@ -79,10 +79,11 @@ static void sort(struct reader *reader, struct batch *batch)
 static void end_stream(struct reader *reader, int reason)
 {
 	struct run *run = reader->run;
-	encoders_finish(run->encoders);
+	bool good = encoders_finish(run->encoders);
 	run_refuse(run, "local", _("the source QEMU closed its migration stream (%s)"),
 		   reason ? g_strerror(reason) : _("cancelled or failed there"));
-	link_finish(run->link, LINK_MEMORY);
+	if (good)
+		link_finish(run->link, LINK_MEMORY);
 }
 
 static void read_stream(struct reader *reader)

@@ -241,8 +241,8 @@ class Proofs(Scenario):
     def start(self, **settings):
         super().start(name=f"watari-test-{os.getpid()}", **settings)
 
-    def prove(self, mode):
-        self.start(verify=mode)
+    def prove(self, mode, **settings):
+        self.start(verify=mode, **settings)
         self.migrate()
         verified = self.pair.source.wait("verified", 30)
         self.assertEqual(verified["mode"], mode)
@@ -252,6 +252,11 @@ class Proofs(Scenario):
 
     def test_full(self):
         self.assertGreaterEqual(self.prove("full")["bytes"], 64 << 20)
+
+    def test_full_with_many_workers_and_little_memory(self):
+        """Whatever the workers' number and the caches' size, the memory is the same. A slow link: codec streams."""
+        verified = self.prove("full", cores=4, memory_limit=128 << 20, bandwidth=4 << 20)
+        self.assertGreaterEqual(verified["bytes"], 64 << 20)
 
     def test_sample(self):
         self.assertEqual(self.prove("sample")["pages"], 2048)
