@@ -28,6 +28,7 @@ _Static_assert(G_N_ELEMENTS(rungs) == EFFORT_LEVELS, "a rung for each level");
 #define BLOCKED_LIMITED 0.05 /* of the workers' time: the link is what limits */
 #define BLOCKED_FREE 0.02    /* ... it is not */
 #define IDLE_MUCH 0.5        /* of the workers' time: QEMU is what limits */
+#define IDLE_SOME 0.1        /* ... the workers are not */
 #define GROWTH_FIRST 1.05    /* of a link that does not make anybody wait, an interval */
 #define GROWTH_MOST 2.0
 #define PATIENCE_MOST 64
@@ -339,7 +340,7 @@ static void judge_link(struct effort *effort, const struct effort_link *link)
 	double blocked = (double) link->blocked_ns / workers_ns;
 	double idle = (double) link->idle_ns / workers_ns;
 	double rate = (double) link->wire_bytes * 1e9 / interval;
-	if (blocked < BLOCKED_FREE && idle < IDLE_MUCH)
+	if (blocked < BLOCKED_FREE && idle < IDLE_SOME)
 		link_is_free(effort, rate);
 	else if (blocked >= BLOCKED_LIMITED && idle < IDLE_MUCH)
 		link_is_limit(effort, rate);
