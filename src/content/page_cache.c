@@ -75,8 +75,6 @@ static uint8_t *map(size_t length)
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (bytes == MAP_FAILED)
 		g_error("no address space for a cache of %" G_GSIZE_FORMAT " bytes", length);
-	/* Filled from one end to the other: fewer page faults. Refused where the kernel has no such. */
-	madvise(bytes, length, MADV_HUGEPAGE);
 	return bytes;
 }
 

@@ -9,6 +9,7 @@
 #define INTERVAL_US 40000       /* between judgements of the link */
 #define TAIL_BYTES (512 * 1024) /* after the stop: what is on its way in one piece */
 #define LOOKS_MIN 4
+#define LINK_GUESS 125e6    /* bytes a second, until it shows */
 #define REGION_PAGES_LOG 14 /* 64 MiB */
 
 struct tempo {
@@ -41,7 +42,9 @@ struct tempo *tempo_new(struct run *run, unsigned workers)
 	struct tempo *tempo = g_new0(struct tempo, 1);
 	struct effort_config config = { .workers = workers,
 					.max = highest(run->settings),
-					.link_bytes_s = (double) run->settings->bandwidth };
+					.link_bytes_s = LINK_GUESS };
+	if (run->settings->bandwidth)
+		config.link_bytes_s = (double) run->settings->bandwidth;
 	tempo->run = run;
 	tempo->window_log = frame_window_log(run->settings->memory_limit);
 	tempo->effort = effort_new(&config);
