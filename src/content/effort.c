@@ -22,9 +22,12 @@ static const struct effort_rung rungs[] = {
 _Static_assert(G_N_ELEMENTS(rungs) == EFFORT_LEVELS, "a rung for each level");
 
 #define BATCH_BYTES (256 * 1024.0)
-#define LEARN 0.1            /* weight of a full batch */
-#define GAINS_NOTHING 0.95   /* packed / original: says nothing about other memory */
-#define SHARE_FORGET 0.95    /* a batch */
+#define LEARN 0.1          /* weight of a full batch */
+#define GAINS_NOTHING 0.95 /* packed / original: says nothing about other memory */
+#define SHARE_FORGET 0.95  /* a batch */
+/* A worker that gets less of a processor shares it with the rest of the path: reading, encryption,
+ * both QEMUs. They would hardly get faster by a lower effort, so less is not believed. */
+#define SHARE_LEAST 0.75
 #define BLOCKED_LIMITED 0.05 /* of the workers' time: the link is what limits */
 #define BLOCKED_FREE 0.02    /* ... it is not */
 #define IDLE_MUCH 0.5        /* of the workers' time: QEMU is what limits */
@@ -96,7 +99,7 @@ static double cpu_share(const struct effort *effort)
 {
 	if (effort->wall_ns <= 0)
 		return 1;
-	return CLAMP(effort->cpu_ns / effort->wall_ns, 0.02, 1);
+	return CLAMP(effort->cpu_ns / effort->wall_ns, SHARE_LEAST, 1);
 }
 
 static double link_ns_per_byte(const struct effort *effort)
