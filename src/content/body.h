@@ -37,11 +37,10 @@ struct body {
 
 struct body *body_new(void);
 void body_free(struct body *body);
-/* The parts of BATCH's body. They point into the batch and BODY. False when there are too many: the
- * batch must travel as PLAIN then, which body_fits() says beforehand. */
-void body_write(struct body *body, const struct batch *batch);
-/* Can the batch travel as ITEMS? */
+/* Can the batch travel as ITEMS? If not it must be PLAIN. */
 bool body_fits(const struct batch *batch);
+/* The parts of BATCH's body. They point into the batch and BODY. */
+void body_write(struct body *body, const struct batch *batch);
 
 /* Items of BATCH from the LENGTH bytes of an ITEMS body; their data points into BYTES. BYTES may be
  * anything: false when it is no such body. Of blocks, pages and places only the form is checked. */

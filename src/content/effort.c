@@ -370,24 +370,6 @@ void effort_note_link(struct effort *effort, const struct effort_link *link)
 		decide_tail(effort);
 }
 
-/* ---- deltas ---- */
-
-bool effort_wants_delta(struct effort *effort, uint64_t region)
-{
-	return region_wants_delta(regions_find(effort->regions, region));
-}
-
-void effort_note_delta(struct effort *effort, uint64_t number, uint64_t original_bytes,
-		       uint64_t wire_bytes)
-{
-	if (original_bytes == 0)
-		return;
-	struct region *region = regions_find(effort->regions, number);
-	double share = region->original_share > 0 ? (double) region->original_share
-						  : effort->models[effort->level].packed_share;
-	region_note_delta(region, (double) wire_bytes, share * (double) original_bytes);
-}
-
 struct effort_belief effort_belief(const struct effort *effort)
 {
 	const struct model *model = &effort->models[effort->level];

@@ -91,13 +91,6 @@ void effort_set_workers(struct effort *effort, unsigned workers);
  * across. 0 ends it. */
 void effort_set_tail(struct effort *effort, uint64_t tail_bytes);
 
-/* Deltas: should one be tried for a page of this region? */
-bool effort_wants_delta(struct effort *effort, uint64_t region);
-/* What the deltas of a batch (of this region) came to on the wire, for how many bytes of pages.
- * Where they take more than 0.8 of what packing the pages would, twice, deltas rest. */
-void effort_note_delta(struct effort *effort, uint64_t region, uint64_t original_bytes,
-		       uint64_t wire_bytes);
-
 /* For the journal and for tests: what is believed. */
 struct effort_belief {
 	double link_bytes_s; /* INFINITY: it has never made anybody wait */

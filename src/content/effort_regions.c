@@ -6,7 +6,6 @@
 
 #define SLOTS 4096 /* with 64 MiB a region: 256 GiB that are remembered side by side */
 #define PACK_GAINS 0.95
-#define DELTA_GAINS 0.80
 
 struct regions {
 	struct region slots[SLOTS];
@@ -46,7 +45,6 @@ bool region_wants_pack(struct region *region, unsigned effort)
 
 void region_note_pack(struct region *region, unsigned effort, uint64_t original, uint64_t packed)
 {
-	region->original_share = (float) ((double) packed / (double) original);
 	if ((double) packed <= PACK_GAINS * (double) original) {
 		region->pack_strikes = 0;
 		region->pack_effort = 0;
@@ -55,23 +53,4 @@ void region_note_pack(struct region *region, unsigned effort, uint64_t original,
 	if (region->pack_strikes < REGION_STRIKES)
 		region->pack_strikes++;
 	region->pack_effort = (uint8_t) MAX(region->pack_effort, effort);
-}
-
-bool region_wants_delta(struct region *region)
-{
-	if (region->delta_strikes < REGION_STRIKES)
-		return true;
-	if (region->delta_wait < UINT16_MAX)
-		region->delta_wait++;
-	return region->delta_wait >= REGION_DELTA_PROBE;
-}
-
-void region_note_delta(struct region *region, double delta, double plain)
-{
-	if (region->delta_wait >= REGION_DELTA_PROBE)
-		region->delta_wait = 0;
-	if (delta <= DELTA_GAINS * plain)
-		region->delta_strikes = 0;
-	else if (region->delta_strikes < REGION_STRIKES)
-		region->delta_strikes++;
 }

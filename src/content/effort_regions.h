@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is known of the regions of a guest's memory: where compression gains nothing, and where
- * deltas gain nothing. Part of content/effort.h; nobody else needs it.
+/* What is known of the regions of a guest's memory: where compression gains nothing. Part of
+ * content/effort.h; nobody else needs it.
  *
  * A bounded table that forgets: a region of another number takes the place of the older one, and
  * what is forgotten is learnt again within two batches.
@@ -11,18 +11,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define REGION_STRIKES 2       /* so often in a row it gained nothing: stop */
-#define REGION_PACK_PROBE 16   /* every so many batches it is tried again */
-#define REGION_DELTA_PROBE 512 /* the same for deltas, in pages asked about */
+#define REGION_STRIKES 2     /* so often in a row it gained nothing: stop */
+#define REGION_PACK_PROBE 16 /* every so many batches it is tried again */
 
 struct region {
 	uint32_t key;
-	float original_share; /* packed / original, as last seen; 0 = not seen */
 	uint8_t pack_strikes;
 	uint8_t pack_effort; /* the highest that gained nothing */
-	uint8_t delta_strikes;
 	uint16_t pack_wait;  /* batches since the last try */
-	uint16_t delta_wait; /* pages since the last try */
 };
 
 struct regions;
@@ -34,7 +30,3 @@ struct region *regions_find(struct regions *regions, uint64_t number);
 /* Should a batch of this region be packed with EFFORT? Counts the batches that are not. */
 bool region_wants_pack(struct region *region, unsigned effort);
 void region_note_pack(struct region *region, unsigned effort, uint64_t original, uint64_t packed);
-/* Should a delta be tried for a page of this region? Counts the pages. */
-bool region_wants_delta(struct region *region);
-/* A batch's deltas took so many bytes on the wire, where the whole pages would have taken PLAIN. */
-void region_note_delta(struct region *region, double delta, double plain);

@@ -17,7 +17,7 @@
  * (content/resolver.h). No acknowledgement is needed for that: a frame is resolved after all
  * before it, so what it names has always arrived.
  *
- * Memory: as content/memory.h says. Thread rules: one thread at a time.
+ * Memory: as content/known.h says. Thread rules: one thread at a time.
  */
 #pragma once
 #include "content/batch.h"

@@ -382,37 +382,6 @@ static void test_region_packing(void)
 	regions_free(regions);
 }
 
-static void test_region_deltas(void)
-{
-	struct effort_config config = { .workers = 2, .max = EFFORT_STREAM_9 };
-	struct effort *effort = effort_new(&config);
-	struct effort_batch batch = { .region = 3,
-				      .level = EFFORT_LZ4,
-				      .original_bytes = BATCH,
-				      .packed_bytes = BATCH / 4,
-				      .cpu_ns = 400000 };
-	unsigned tried = 0;
-	effort_note_batch(effort, &batch);
-	/* Whole pages of this region take a quarter, deltas must take less than a fifth. */
-	effort_note_delta(effort, 3, 4000, 900);
-	effort_note_delta(effort, 3, 4000, 790);
-	effort_note_delta(effort, 3, 4000, 900);
-	g_assert_true(effort_wants_delta(effort, 3));
-	effort_note_delta(effort, 3, 4000, 900);
-	for (unsigned i = 0; i < 511; i++)
-		tried += effort_wants_delta(effort, 3);
-	g_assert_cmpuint(tried, ==, 0);
-	g_assert_true(effort_wants_delta(effort, 3));
-	g_assert_true(effort_wants_delta(effort, 4));
-	effort_note_delta(effort, 3, 4000, 900);
-	g_assert_false(effort_wants_delta(effort, 3));
-	for (unsigned i = 0; i < 511; i++)
-		effort_wants_delta(effort, 3);
-	effort_note_delta(effort, 3, 4000, 100);
-	g_assert_true(effort_wants_delta(effort, 3));
-	effort_free(effort);
-}
-
 /* Numbers that a caller may come up with: nothing divides by zero, nothing is out of range. */
 static void test_any_numbers(void)
 {
@@ -437,7 +406,6 @@ static void test_any_numbers(void)
 			effort_note_link(effort, &link);
 			if (i % 10 == 0)
 				effort_set_tail(effort, ANY);
-			effort_note_delta(effort, ANY, ANY, ANY);
 			enum effort_level level = effort_choose(effort, ANY);
 			g_assert_cmpint(level, <=, config.max);
 			g_assert_cmpint(level, <, EFFORT_LEVELS);
@@ -462,7 +430,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/effort/max", test_max);
 	g_test_add_func("/effort/tail", test_tail);
 	g_test_add_func("/effort/region-packing", test_region_packing);
-	g_test_add_func("/effort/region-deltas", test_region_deltas);
 	g_test_add_func("/effort/any-numbers", test_any_numbers);
 	return g_test_run();
 }
