@@ -34,10 +34,11 @@ const char *limit_reason_name(enum limit_reason reason)
 	return reason_names[reason];
 }
 
-void limit_init(struct limit *limit, int64_t ceiling_ms)
+void limit_init(struct limit *limit, int64_t ceiling_ms, int64_t least_ms)
 {
 	*limit = (struct limit){ .top_ms = (double) ceiling_ms * top_share,
-				 .limit_ms = LIMIT_LEAST_MS };
+				 .least_ms = least_ms,
+				 .limit_ms = least_ms };
 }
 
 /* ---- what is measured ---- */
@@ -171,7 +172,7 @@ static bool translate(struct limit *limit, const struct limit_sample *sample,
 	if (bytes <= 0 || rate <= 0 || is_far(limit, sample))
 		return false;
 	double wanted_ms = fmin(ceil(bytes / rate * 1e3), floor(limit->top_ms));
-	int64_t limit_ms = (int64_t) fmax(wanted_ms, LIMIT_LEAST_MS);
+	int64_t limit_ms = (int64_t) fmax(wanted_ms, (double) limit->least_ms);
 	if (!differs(limit_ms, limit->limit_ms))
 		return false;
 	limit->limit_ms = limit_ms;

@@ -69,7 +69,7 @@ struct limit_change {
 /* All that is remembered between looks. */
 struct limit {
 	double top_ms;
-	int64_t limit_ms;
+	int64_t least_ms, limit_ms;
 	struct limit_sample last, mark; /* mark: the last look that saw a new round */
 	bool looked;
 	double drain;
@@ -83,8 +83,9 @@ struct limit {
 	int64_t top_since_us;
 };
 
-/* CEILING_MS is the user's. The limit is LIMIT_LEAST_MS from here on. */
-void limit_init(struct limit *limit, int64_t ceiling_ms);
+/* CEILING_MS is the user's. The limit is LEAST_MS from here on, never less: LIMIT_LEAST_MS where nothing
+ * speaks against it. */
+void limit_init(struct limit *limit, int64_t ceiling_ms, int64_t least_ms);
 /* True with *change when QEMU's limit should be set anew. */
 bool limit_look(struct limit *limit, const struct limit_sample *sample,
 		struct limit_change *change);

@@ -17,6 +17,7 @@ enum {
 	ABORT_AGAIN_MS = 2000, /* libvirt may not know of its job yet when it is first asked */
 	SILENCE_MS = 60000,    /* from the hand-over to libvirt's answer */
 	NUDGE_MS = 400,        /* an answer that is longer in coming may not have been asked for */
+	TCG_LIMIT_MS = 100,    /* or a third of the ceiling */
 	STUCK_MS = 45000,      /* from a cancel or a lost mover to libvirt's answer */
 };
 
@@ -244,13 +245,28 @@ static gboolean tick(gpointer data)
 
 /* ---- the whole ---- */
 
+/* Where QEMU may lose a page each time that it looks for dirty ones (the check "tcg"), few rounds are
+ * worth more than a short stop. */
+static int64_t least_limit_ms(struct journey *journey, int64_t ceiling_ms)
+{
+	GPtrArray *findings = journey->report->findings;
+	for (guint i = 0; findings && i < findings->len; i++) {
+		const struct check_finding *finding = findings->pdata[i];
+		if (g_str_equal(finding->check, "tcg") && finding->result == CHECK_WARN)
+			return MIN(TCG_LIMIT_MS, ceiling_ms / 3);
+	}
+	return LIMIT_LEAST_MS;
+}
+
 static void run_migration(struct performing *performing)
 {
 	struct journey *journey = performing->journey;
 	int64_t start_ms = clock_now_ms();
 	journey->performed = true;
-	journey->report->limit_ms = LIMIT_LEAST_MS;
-	performing->watch = watch_new(journey->domain, journey->request->max_downtime_ms);
+	int64_t ceiling_ms = journey->request->max_downtime_ms;
+	int64_t least_ms = least_limit_ms(journey, ceiling_ms);
+	journey->report->limit_ms = least_ms;
+	performing->watch = watch_new(journey->domain, ceiling_ms, least_ms);
 	GThread *thread = g_thread_new("migrate", migrate, performing);
 	guint timer = g_timeout_add(TICK_MS, tick, performing);
 	while (!g_atomic_int_get(&performing->done)) {

@@ -119,15 +119,15 @@ static gpointer work(gpointer data)
 	return NULL;
 }
 
-struct watch *watch_new(virDomainPtr domain, int64_t ceiling_ms)
+struct watch *watch_new(virDomainPtr domain, int64_t ceiling_ms, int64_t least_ms)
 {
 	struct watch *watch = g_new0(struct watch, 1);
 	virDomainRef(domain);
 	watch->domain = domain;
-	limit_init(&watch->limit, ceiling_ms);
+	limit_init(&watch->limit, ceiling_ms, least_ms);
 	g_mutex_init(&watch->lock);
 	g_cond_init(&watch->wake);
-	set_limit(watch, LIMIT_LEAST_MS);
+	set_limit(watch, least_ms);
 	watch->thread = g_thread_new("watch", work, watch);
 	return watch;
 }

@@ -26,7 +26,7 @@ struct watch_link {
 
 struct watch;
 /* Keeps a reference to DOMAIN. CEILING_MS is the user's. Sets the first limit at once. */
-struct watch *watch_new(virDomainPtr domain, int64_t ceiling_ms);
+struct watch *watch_new(virDomainPtr domain, int64_t ceiling_ms, int64_t least_ms);
 void watch_get(struct watch *watch, struct watch_numbers *numbers);
 void watch_set_link(struct watch *watch, const struct watch_link *link);
 /* The oldest decision that was carried out and not taken yet; false: none. */

@@ -394,6 +394,14 @@ bool link_drain(struct link *link, enum link_stream stream, int timeout_ms, GErr
 	return good;
 }
 
+bool link_check(struct link *link, GError **error)
+{
+	pthread_mutex_lock(&link->lock);
+	bool good = !has_ended(link) || fail_as_ended(link, error);
+	pthread_mutex_unlock(&link->lock);
+	return good;
+}
+
 /* ---- receiving ---- */
 
 struct link_frame *link_receive(struct link *link, enum link_stream stream, int timeout_ms,

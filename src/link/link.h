@@ -97,6 +97,9 @@ void link_finish(struct link *link, enum link_stream stream);
 /* Wait until everything committed on STREAM is consumed at the other end. */
 bool link_drain(struct link *link, enum link_stream stream, int timeout_ms, GError **error);
 
+/* False, with the reason, once the link has failed or was closed by either side. */
+bool link_check(struct link *link, GError **error);
+
 /* Receiving: the next frame in order. NULL with *error: failed. NULL without: the peer finished,
  * or TIMEOUT_MS passed (-1: wait for ever, 0: do not wait); *finished tells which. done acknowledges
  * and frees; in any order, from any thread. What has arrived in order is delivered even after the

@@ -4,6 +4,7 @@
 #include "base/i18n.h"
 #include "content/body.h"
 #include "mover/encoders.h"
+#include "mover/fault.h"
 #include "mover/frame.h"
 #include "mover/workers.h"
 
@@ -171,6 +172,7 @@ static bool unpack(struct worker *worker, const struct task *task)
 		return good && task->head.body <= BATCH_RAW_MAX;
 	if (!body_read(task->batch, task->batch->raw, task->head.body))
 		return false;
+	fault_decoded(worker->decoders->run, task->batch);
 	batch_tag_literals(task->batch, worker->pages);
 	return true;
 }

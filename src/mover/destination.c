@@ -65,7 +65,6 @@ static enum resolver_answer resolve(struct emitter *emitter, const struct decode
 	*records = (struct records){ batch->raw, decoded->body };
 	if (batch->kind == BATCH_ITEMS) {
 		records->bytes = emitter->records;
-		fault_decoded(emitter->run, batch);
 		return resolver_items(emitter->resolver, batch, reader, decoded->frame->tag,
 				      records->bytes, &records->length);
 	}
@@ -113,7 +112,6 @@ static bool emit(struct emitter *emitter, const struct decoded *decoded)
 		return false;
 	}
 	run_count_frame(run, emitter->chain, decoded->frame->tag, decoded->batch->original_bytes);
-	gate_tell(run);
 	return true;
 }
 

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #define ANSWER_MS 10000 /* no answer at the gate means no agreement */
-#define TOLD_MS 50      /* then it is asked */
 #define EMITTED_MS 2000 /* SHUT is here, so the last frame is being counted right now */
 
 static void chain_hex(const uint8_t chain[TAG_BYTES], char text[2 * TAG_BYTES + 1])
@@ -35,47 +34,22 @@ static JsonObject *describe_emitted(struct run *run)
 
 /* ---- source ---- */
 
-/* What the destination says that it has emitted, once that is FRAMES. NULL: not in time, or failed. */
-static JsonObject *hear(struct run *run, int64_t frames, int timeout_ms, GError **error)
+/* What the destination says that it has emitted. It is asked although it could tell beforehand: its
+ * answer also says that it is still there, which the hand-over must not go without. */
+static JsonObject *ask_emitted(struct run *run, JsonObject *mine, GError **error)
 {
-	int64_t until_ms = clock_now_ms() + timeout_ms;
-	for (;;) {
-		int64_t left_ms = MAX(until_ms - clock_now_ms(), 0);
-		struct link_frame *frame = talk_receive(run->link, (int) left_ms, error);
-		if (!frame)
-			return NULL;
-		bool last = frame->flags == TALK_AGREED;
-		bool said = last || frame->flags == TALK_EMITTED;
-		g_autoptr(JsonObject) theirs = said ? talk_parse(frame, NULL) : NULL;
-		link_frame_done(run->link, LINK_TALK, frame);
-		if (theirs && (last || json_get_int(theirs, "frames", -1) >= frames))
-			return g_steal_pointer(&theirs);
-	}
-}
-
-/* Its word is usually here before SHUT is. Asking costs a round trip. */
-static JsonObject *hear_or_ask(struct run *run, JsonObject *mine, GError **error)
-{
-	int64_t frames = json_get_int(mine, "frames", 0);
-	JsonObject *theirs = hear(run, frames, TOLD_MS, NULL);
-	if (theirs)
-		return theirs;
 	if (!talk_send_json(run->link, TALK_AGREE, json_object_ref(mine), error))
 		return NULL;
-	theirs = hear(run, frames, ANSWER_MS, error);
-	if (!theirs && error && !*error)
-		error_set(error, WATARI_ERROR_INTERNAL, NULL,
-			  _("the destination mover ended at the gate"));
+	struct link_frame *frame = talk_receive(run->link, ANSWER_MS, error);
+	if (!frame) {
+		if (error && !*error)
+			error_set(error, WATARI_ERROR_INTERNAL, NULL,
+				  _("the destination mover ended at the gate"));
+		return NULL;
+	}
+	JsonObject *theirs = frame->flags == TALK_AGREED ? talk_parse(frame, error) : NULL;
+	link_frame_done(run->link, LINK_TALK, frame);
 	return theirs;
-}
-
-struct link_frame *gate_receive_answer(struct run *run, int timeout_ms, GError **error)
-{
-	struct link_frame *frame;
-	while ((frame = talk_receive(run->link, timeout_ms, error)) &&
-	       (frame->flags == TALK_EMITTED || frame->flags == TALK_AGREED))
-		link_frame_done(run->link, LINK_TALK, frame);
-	return frame;
 }
 
 static bool is_same(JsonObject *mine, JsonObject *theirs)
@@ -91,10 +65,10 @@ static bool agree(struct run *run, GError **error)
 	/* Two objects: json-glib's reference counts belong to one thread. */
 	run_post(run, "agreeing", describe_emitted(run));
 	g_autoptr(JsonObject) mine = describe_emitted(run);
-	g_autoptr(JsonObject) theirs = hear_or_ask(run, mine, error);
-	if (!theirs)
+	g_autoptr(JsonObject) theirs = ask_emitted(run, mine, error);
+	if (error && *error)
 		return false;
-	if (!is_same(mine, theirs))
+	if (!theirs || !is_same(mine, theirs))
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
 				 _("the destination did not hand on what the source sent"));
 	JsonObject *extra = json_object_new();
@@ -129,8 +103,9 @@ bool gate_pass(struct run *run)
 		return false;
 	/* In post-copy the destination runs already: there is nothing left to hold back. */
 	fault_gate(run);
-	if (!postcopy &&
-	    (!agree(run, &error) || !proof_compare(run, &error) || !within_limit(run, &error))) {
+	/* The destination's word may be older than its end: the link says whether it is still there. */
+	if (!postcopy && (!agree(run, &error) || !proof_compare(run, &error) ||
+			  !within_limit(run, &error) || !link_check(run->link, &error))) {
 		run_refuse_error(run, "verify", error);
 		return false;
 	}
@@ -144,15 +119,6 @@ bool gate_pass(struct run *run)
 }
 
 /* ---- destination ---- */
-
-void gate_tell(struct run *run)
-{
-	pthread_mutex_lock(&run->lock);
-	bool stopped = run->stream.stopped && !run->stream.postcopy;
-	pthread_mutex_unlock(&run->lock);
-	if (stopped)
-		talk_send_json(run->link, TALK_EMITTED, describe_emitted(run), NULL);
-}
 
 static void wait_emitted(struct run *run, uint64_t frames)
 {

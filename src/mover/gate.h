@@ -3,9 +3,7 @@
  * QEMU before both movers agree. Refusing costs the guest a pause; releasing wrongly costs the VM.
  *
  *   source mover                           destination mover
- *   <------------------------------------- EMITTED {frames, bytes, chain}, after each frame once the
- *                                          VM is stopped: at the gate the last one is already here
- *   AGREE {frames} ----------------------> only if it is not: waits until it has emitted as many
+ *   AGREE {frames} ----------------------> waits until it has emitted as many
  *   <------------------------------------- AGREED {frames, bytes, chain}
  *   COMPARE {block, bytes, ...} ---------> reads the paused QEMU's memory     (if asked for)
  *   <------------------------------------- TAGS, or NO {reason}
@@ -16,21 +14,9 @@
 #pragma once
 #include "mover/run.h"
 
-enum talk_kind {
-	TALK_AGREE = 1,
-	TALK_AGREED,
-	TALK_COMPARE,
-	TALK_TAGS,
-	TALK_NO,
-	TALK_RELEASED,
-	TALK_EMITTED
-};
+enum talk_kind { TALK_AGREE = 1, TALK_AGREED, TALK_COMPARE, TALK_TAGS, TALK_NO, TALK_RELEASED };
 
 /* Source: SHUT 0 has come. True: released (the phase is RUN_RELEASED). Blocks. */
 bool gate_pass(struct run *run);
-/* Source: the next answer; what the destination says unasked is passed over. */
-struct link_frame *gate_receive_answer(struct run *run, int timeout_ms, GError **error);
-/* Destination: a frame was emitted and counted. */
-void gate_tell(struct run *run);
 /* Destination: answer until the link ends. */
 void gate_answer(struct run *run);

@@ -140,7 +140,7 @@ static bool ask(struct run *run, const struct parts *parts, GError **error)
 static bool receive_tags(struct run *run, uint8_t *tags, uint32_t count, bool *ambiguous,
 			 GError **error)
 {
-	struct link_frame *frame = gate_receive_answer(run, COMPARE_MS, error);
+	struct link_frame *frame = talk_receive(run->link, COMPARE_MS, error);
 	if (!frame)
 		return error && *error ? false
 				       : error_set(error, WATARI_ERROR_INTERNAL, NULL,

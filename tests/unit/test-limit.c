@@ -108,7 +108,7 @@ static void run_for(struct model *model, int seconds)
 {
 	struct limit limit;
 	struct state state = { .iteration = 1, .remaining = model->memory };
-	limit_init(&limit, model->ceiling_ms);
+	limit_init(&limit, model->ceiling_ms, LIMIT_LEAST_MS);
 	state.limit_ms = limit.limit_ms;
 	for (; state.now_us < (int64_t) seconds * 1000000; state.now_us += TICK_US) {
 		dirty_memory(model, &state);
@@ -262,7 +262,7 @@ static void test_nothing_known(void)
 {
 	struct limit limit;
 	struct limit_change change;
-	limit_init(&limit, 2000);
+	limit_init(&limit, 2000, LIMIT_LEAST_MS);
 	for (int i = 0; i < 100; i++) {
 		struct limit_sample sample = { .at_us = i * 1000, .iteration = i };
 		g_assert_false(limit_look(&limit, &sample, &change));
