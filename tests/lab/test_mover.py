@@ -184,7 +184,8 @@ def add_lies():
     the same do not occur in this guest: test-encoders has those.)"""
     for encoder in ("bytes", "zero", "literal", "reference", "delta", "packed"):
         def test(self, encoder=encoder):
-            self.refuse("verify", endless=encoder == "delta", faults=[f"lie-{encoder}"])
+            # a slow link: else nothing may be encoded at all, and nobody lies
+            self.refuse("verify", endless=encoder == "delta", bandwidth=8 << 20, faults=[f"lie-{encoder}"])
         setattr(Refusals, f"test_lying_{encoder}", test)
 
 
