@@ -95,7 +95,7 @@ void batch_begin(struct batch *batch, const uint8_t *tail, size_t length);
 
 /* The tags of the literals, with the context for pages: may be done ahead of the rest. */
 void batch_tag_literals(struct batch *batch, struct tag_context *pages);
-/* Compute the tag of the content: TAGS is for pages and bytes, LIST for the list of them. The items'
+/* Compute the tag of the content: PAGES is for pages and bytes, LIST for the list of them. The items'
  * own tags must be there, but for BYTES, which are tagged here. */
 void batch_seal(struct batch *batch, struct tag_context *pages, struct tag_context *list,
 		uint8_t tag[TAG_BYTES]);

@@ -221,12 +221,6 @@ void effort_set_tail(struct effort *effort, uint64_t tail_bytes)
 		decide_tail(effort);
 }
 
-void effort_set_workers(struct effort *effort, unsigned workers)
-{
-	effort->config.workers = MAX(workers, 1);
-	decide(effort);
-}
-
 /* ---- what happened ---- */
 
 static void learn_speed(struct effort *effort, enum effort_level level, double ns_per_byte,

@@ -84,8 +84,6 @@ enum effort_level effort_choose(struct effort *effort, uint64_t region);
 enum effort_level effort_level_now(const struct effort *effort);
 void effort_note_batch(struct effort *effort, const struct effort_batch *batch);
 void effort_note_link(struct effort *effort, const struct effort_link *link);
-/* Workers may come and go. */
-void effort_set_workers(struct effort *effort, unsigned workers);
 
 /* The switchover: TAIL_BYTES of original bytes are left, and what counts is when the last of them is
  * across. 0 ends it. */

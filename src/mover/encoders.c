@@ -136,16 +136,12 @@ static bool wait_turn(struct encoders *encoders, uint64_t ticket)
 static void commit(struct encoders *encoders, struct batch *batch, struct link_frame *frame)
 {
 	struct run *run = encoders->run;
-	uint64_t original_bytes = batch->original_bytes, pages = batch->pages;
-	run_count_frame(run, encoders->chain, frame->tag, original_bytes);
+	run_count_frame(run, encoders->chain, frame->tag, batch->original_bytes);
 	pthread_mutex_lock(&encoders->lock);
-	encoders->pages_committed += pages;
+	encoders->pages_committed += batch->pages;
 	encoders->pages_up_to[encoders->commit_next % FRAMES_AHEAD] = encoders->pages_committed;
 	pthread_mutex_unlock(&encoders->lock);
 	link_frame_commit(run->link, LINK_MEMORY, frame);
-	pthread_mutex_lock(&run->lock);
-	run->content.original_bytes += original_bytes;
-	pthread_mutex_unlock(&run->lock);
 	batch_clear(batch);
 	pthread_mutex_lock(&encoders->lock);
 	encoders->commit_next++;

@@ -36,8 +36,8 @@ enum run_phase {
 /* What the encoders made of it. */
 struct run_content {
 	struct sorter_counts pages;
-	uint64_t original_bytes, encoded_bytes; /* in frames' payloads */
-	int64_t encode_us;                      /* CPU time of the workers */
+	uint64_t encoded_bytes; /* in frames' payloads; what they were made of: run->bytes */
+	int64_t encode_us;      /* CPU time of the workers */
 };
 
 struct run {

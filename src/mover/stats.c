@@ -53,8 +53,9 @@ static void describe_link(JsonObject *stats, const struct link_stats *link, unsi
 }
 
 /* What the engine made of the stream; at the source only. Under the lock. */
-static JsonObject *describe_content(const struct run_content *content)
+static JsonObject *describe_content(const struct run *run)
 {
+	const struct run_content *content = &run->content;
 	JsonObject *object = json_object_new();
 	const struct {
 		const char *name;
@@ -68,7 +69,7 @@ static JsonObject *describe_content(const struct run_content *content)
 		{ "plain_pages", content->pages.plain_pages },
 		{ "delta_bytes", content->pages.delta_bytes },
 		{ "refused_deltas", content->pages.refused_deltas },
-		{ "original_bytes", content->original_bytes },
+		{ "original_bytes", run->bytes },
 		{ "encoded_bytes", content->encoded_bytes },
 		{ "encode_ms", (uint64_t) content->encode_us / 1000 },
 	};
@@ -106,7 +107,7 @@ JsonObject *stats_describe(struct run *run)
 	pthread_mutex_lock(&run->lock);
 	describe_run(stats, run);
 	if (run->encoders)
-		content = describe_content(&run->content);
+		content = describe_content(run);
 	pthread_mutex_unlock(&run->lock);
 	if (content) {
 		encoders_describe(run->encoders, content);
