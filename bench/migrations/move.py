@@ -176,6 +176,7 @@ class Move:
         self.record.update(job_ms=times["migration_ms"], downtime_ms=times["libvirt_downtime_ms"],
                            page_bytes=(told["pages_normal"] or 0) * 4096,
                            watari={name: report[name] for name in ("times", "bytes", "link") if name in report})
+        self.record["watari"]["content"] = report["source"]["mover"]["content"]
         rss = [report[side]["mover"]["rss_kib"] for side in ("source", "destination")]
         seen = self.record.get("movers_peak_mib") or [0, 0]
         if all(rss) and len(seen) == 2:

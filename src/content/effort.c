@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How hard to compress: a model of each rung, kept up by what is reported, and the best of them. */
+/* How hard to compress: a model of all rungs, kept up by what is reported, and the best of them. */
 #include "content/effort.h"
 
 #include "content/effort_regions.h"
@@ -23,6 +23,7 @@ _Static_assert(G_N_ELEMENTS(rungs) == EFFORT_LEVELS, "a rung for each level");
 
 #define BATCH_BYTES (256 * 1024.0)
 #define LEARN 0.1          /* weight of a full batch */
+#define LEARN_OWN 0.01     /* ... for what a rung alone costs more or less than the table says */
 #define GAINS_NOTHING 0.95 /* packed / original: says nothing about other memory */
 #define SHARE_FORGET 0.95  /* a batch */
 /* A worker that gets less of a processor shares it with the rest of the path: reading, encryption,
@@ -30,36 +31,36 @@ _Static_assert(G_N_ELEMENTS(rungs) == EFFORT_LEVELS, "a rung for each level");
 #define SHARE_LEAST 0.75
 #define BLOCKED_LIMITED 0.05 /* of the workers' time: the link is what limits */
 #define BLOCKED_FREE 0.02    /* ... it is not */
-#define IDLE_MUCH 0.5        /* of the workers' time: QEMU is what limits */
+#define IDLE_MUCH 0.5        /* of the workers' time: the rest of the path is what limits */
 #define IDLE_SOME 0.1        /* ... the workers are not */
+#define REST_SPARE 2         /* so much more than the rest must encoders manage to cost no time */
+#define REST_GROWTH 1.1      /* an interval in which the workers are what limits */
 #define GROWTH_FIRST 1.05    /* of a link that does not make anybody wait, an interval */
 #define GROWTH_MOST 2.0
 #define PATIENCE_MOST 64
-#define EXPLORE_SHARE 0.01 /* of the processor time */
-#define EXPLORE_AGE 256    /* batches after which a rung's numbers are old */
-
-struct model {
-	double ns_per_byte;
-	double packed_share; /* packed / original */
-	uint64_t seen;       /* the batch that told last; 0: only guessed */
-};
+#define ENDLESS 1e12 /* bytes a second: no limit */
 
 struct effort {
 	struct effort_config config;
 	struct regions *regions;
-	struct model models[EFFORT_LEVELS];
+	double packed_share;       /* packed / original, of EFFORT_BATCH */
+	double slowness;           /* of compressors, against the table */
+	double own[EFFORT_LEVELS]; /* of one rung, against that */
+	double store_ns;           /* for a byte */
+	uint64_t learnt;           /* batches */
 	enum effort_level level, tail_level;
 	double tail_bytes;
 	double link_bytes_s; /* 0: unknown, INFINITY: never a limit */
 	double link_limit;   /* when it made workers wait last */
+	double rest_bytes_s; /* original ones, that QEMUs and movers manage; 0: not known */
 	double growth;
 	unsigned free_notes, patience; /* notes of a free link: since then; before it grows */
 	double cpu_ns, wall_ns;        /* lately */
 	double stored_share; /* of the original bytes: in regions where nothing is gained */
-	double explore_ns;   /* may be spent on trying */
 	uint64_t batches, switched_at;
 	struct effort_link link; /* intervals that are not judged yet, summed */
 	uint64_t link_batches;   /* `batches` when they began */
+	double link_original;    /* bytes handed to compressors since then */
 };
 
 const struct effort_rung *effort_rung(enum effort_level level)
@@ -74,10 +75,11 @@ struct effort *effort_new(const struct effort_config *config)
 	effort->config.workers = MAX(config->workers, 1);
 	effort->config.max = MIN(config->max, EFFORT_LEVELS - 1);
 	effort->regions = regions_new();
-	for (unsigned i = 0; i < EFFORT_LEVELS; i++) {
-		effort->models[i].ns_per_byte = 1e9 / rungs[i].speed;
-		effort->models[i].packed_share = 1 / rungs[i].ratio;
-	}
+	for (unsigned i = 0; i < EFFORT_LEVELS; i++)
+		effort->own[i] = 1;
+	effort->packed_share = 1 / rungs[EFFORT_BATCH].ratio;
+	effort->slowness = 1;
+	effort->store_ns = 1e9 / rungs[EFFORT_STORE].speed;
 	effort->link_bytes_s = config->link_bytes_s;
 	effort->growth = GROWTH_FIRST;
 	effort->patience = 1;
@@ -107,46 +109,70 @@ static double link_ns_per_byte(const struct effort *effort)
 	return effort->link_bytes_s > 0 ? 1e9 / effort->link_bytes_s : 0;
 }
 
+static double ns_per_byte(const struct effort *effort, enum effort_level level)
+{
+	if (level == EFFORT_STORE)
+		return effort->store_ns;
+	return 1e9 / rungs[level].speed * effort->slowness * effort->own[level];
+}
+
+/* What EFFORT_BATCH halves, a rung with the table's ratio of its square quarters: so the order of
+ * the rungs stays, whatever memory they were tried on. */
+static double share_power(enum effort_level level)
+{
+	return log(rungs[level].ratio) / log(rungs[EFFORT_BATCH].ratio);
+}
+
+static double packed_share(const struct effort *effort, enum effort_level level)
+{
+	return level == EFFORT_STORE ? 1 : pow(effort->packed_share, share_power(level));
+}
+
 /* Original bytes a nanosecond through encoders and link, if memory as a whole were encoded so. */
 static double throughput(const struct effort *effort, enum effort_level level)
 {
-	const struct model *model = &effort->models[level];
 	double stored = effort->stored_share, rest = 1 - stored;
-	double wire = stored + rest * model->packed_share;
-	double cpu = stored * effort->models[EFFORT_STORE].ns_per_byte + rest * model->ns_per_byte;
+	double wire = stored + rest * packed_share(effort, level);
+	double cpu = stored * effort->store_ns + rest * ns_per_byte(effort, level);
 	double link_ns = wire * link_ns_per_byte(effort);
 	double cpu_ns = cpu / (effort->config.workers * cpu_share(effort));
-	return 1 / MAX(link_ns, cpu_ns);
+	double rest_ns = effort->rest_bytes_s > 0 ? 1e9 / effort->rest_bytes_s / REST_SPARE : 0;
+	return 1 / MAX(MAX(link_ns, cpu_ns), rest_ns);
 }
 
 /* Nanoseconds until the tail is across. */
 static double tail_ns(const struct effort *effort, enum effort_level level)
 {
-	const struct model *model = &effort->models[level];
 	double bytes = effort->tail_bytes, first = MIN(bytes, BATCH_BYTES);
 	double at_once = CLAMP(bytes / BATCH_BYTES, 1, effort->config.workers);
-	double one_ns = model->ns_per_byte / cpu_share(effort);
-	double link_ns = model->packed_share * link_ns_per_byte(effort);
+	double one_ns = ns_per_byte(effort, level) / cpu_share(effort);
+	double link_ns = packed_share(effort, level) * link_ns_per_byte(effort);
 	/* The first batch is encoded while the link has nothing to do. */
 	return MAX(bytes * one_ns / at_once, first * one_ns + bytes * link_ns);
 }
 
 /* ---- which one ---- */
 
+/* The fastest; and where neither link nor encoders are what limits, of those that cost no time the
+ * best, up to the last that is cheap. */
 static enum effort_level best_level(const struct effort *effort)
 {
 	enum effort_level best = EFFORT_STORE;
-	for (enum effort_level i = EFFORT_LZ4; i <= effort->config.max; i++)
-		if (throughput(effort, i) > throughput(effort, best) * 1.001)
+	for (enum effort_level i = EFFORT_LZ4; i <= effort->config.max; i++) {
+		double gain = throughput(effort, i) / throughput(effort, best);
+		if (gain > (i <= EFFORT_BATCH ? 0.999 : 1.001))
 			best = i;
+	}
 	return best;
 }
 
 /* Is a gain of this part (0.02: two percent) worth a switch now? The window of a stream is lost
  * with it, so the smaller the gain the longer a stream goes on first. */
-static bool worth_switching(const struct effort *effort, double gain)
+static bool worth_switching(const struct effort *effort, enum effort_level best, double gain)
 {
 	uint64_t since = effort->batches - effort->switched_at;
+	if (!rungs[effort->level].continuing && best <= EFFORT_BATCH && best > effort->level)
+		return since > 16; /* no time to be gained, but bytes */
 	if (!rungs[effort->level].continuing)
 		return gain > 0.02 || (gain > 0.005 && since > 64);
 	return gain > 0.01 && (double) since > 3 * effort->config.workers / gain;
@@ -161,7 +187,7 @@ static void decide(struct effort *effort)
 		return;
 	double gain = throughput(effort, best) / throughput(effort, effort->level) - 1;
 	/* What the processors cannot keep up with, or does far too little, is left at once. */
-	if (gain < 0.5 && !worth_switching(effort, gain))
+	if (gain < 0.5 && !worth_switching(effort, best, gain))
 		return;
 	effort->level = best;
 	effort->switched_at = effort->batches;
@@ -179,30 +205,10 @@ static void decide_tail(struct effort *effort)
 	effort->tail_level = best;
 }
 
-/* A neighbour whose numbers are old, if there is time to spare for it; else the level itself. */
-static enum effort_level explore(struct effort *effort)
-{
-	if (effort->link_bytes_s == 0 || isinf(effort->link_bytes_s))
-		return effort->level;
-	for (int step = -1; step <= 1; step += 2) {
-		int i = (int) effort->level + step;
-		if (i < EFFORT_LZ4 || i > (int) effort->config.max || rungs[i].continuing)
-			continue;
-		struct model *model = &effort->models[i];
-		double cost_ns = BATCH_BYTES * model->ns_per_byte;
-		if (effort->batches - model->seen < EXPLORE_AGE || cost_ns > effort->explore_ns)
-			continue;
-		effort->explore_ns -= cost_ns;
-		model->seen = effort->batches; /* once, even if nothing comes of it */
-		return (enum effort_level) i;
-	}
-	return effort->level;
-}
-
 enum effort_level effort_choose(struct effort *effort, uint64_t number)
 {
 	bool tail = effort->tail_bytes > 0;
-	enum effort_level level = tail ? effort->tail_level : explore(effort);
+	enum effort_level level = tail ? effort->tail_level : effort->level;
 	if (level == EFFORT_STORE)
 		return level;
 	struct region *region = regions_find(effort->regions, number);
@@ -223,59 +229,39 @@ void effort_set_tail(struct effort *effort, uint64_t tail_bytes)
 
 /* ---- what happened ---- */
 
-static void learn_speed(struct effort *effort, enum effort_level level, double ns_per_byte,
+static void learn_speed(struct effort *effort, enum effort_level level, double found,
 			double weight)
 {
-	struct model *model = &effort->models[level];
-	double before = model->ns_per_byte;
-	model->ns_per_byte += weight * (ns_per_byte - before);
-	if (level == EFFORT_STORE)
+	if (level == EFFORT_STORE) {
+		effort->store_ns += weight * (found - effort->store_ns);
 		return; /* says nothing about compressors */
-	double change = model->ns_per_byte / before - 1;
-	for (unsigned i = EFFORT_LZ4; i < EFFORT_LEVELS; i++)
-		if (i != level)
-			effort->models[i].ns_per_byte *=
-				1 + change * (effort->models[i].seen ? 0.5 : 1);
-}
-
-static void learn_ratio(struct effort *effort, enum effort_level level, double packed_share,
-			double weight)
-{
-	struct model *model = &effort->models[level];
-	double before = model->packed_share;
-	double after = CLAMP(before + weight * (packed_share - before), 0.0005, 0.98);
-	model->packed_share = after;
-	/* Memory that packs to its square with one packs to about its square with the others. */
-	double change = log(after) / log(before) - 1;
-	for (unsigned i = EFFORT_LZ4; i < EFFORT_LEVELS; i++) {
-		if (i == level)
-			continue;
-		double *share = &effort->models[i].packed_share;
-		*share = pow(*share, 1 + change * (effort->models[i].seen ? 0.5 : 1));
-		*share = CLAMP(*share, 0.0005, 0.98);
 	}
+	double off = found / ns_per_byte(effort, level); /* 1: as expected */
+	effort->slowness *= 1 + weight * (off - 1);
+	effort->slowness = CLAMP(effort->slowness, 0.01, 1000);
+	effort->own[level] *= 1 + LEARN_OWN * (CLAMP(off, 0, 10) - 1);
+	effort->own[level] = CLAMP(effort->own[level], 0.3, 3);
 }
 
 static void learn(struct effort *effort, const struct effort_batch *batch)
 {
 	double original = (double) batch->original_bytes;
-	double weight = LEARN * MIN(1, original / BATCH_BYTES);
-	double packed_share = (double) batch->packed_bytes / original;
-	bool gains = batch->level != EFFORT_STORE && packed_share <= GAINS_NOTHING;
+	double full = MIN(1, original / BATCH_BYTES), weight = LEARN * full;
+	double share = (double) batch->packed_bytes / original;
+	bool gains = batch->level != EFFORT_STORE && share <= GAINS_NOTHING;
 	if (effort->level != EFFORT_STORE)
 		effort->stored_share += weight * ((gains ? 0 : 1) - effort->stored_share);
 	else
 		effort->stored_share *= 1 - weight;
 	if (batch->level != EFFORT_STORE && !gains)
 		return;
-	/* The first batch of a rung counts for more: until then it is a guess. */
-	struct model *model = &effort->models[batch->level];
-	if (!model->seen)
-		weight = MIN(1, 5 * weight);
-	model->seen = effort->batches;
+	/* The first batches count for more: until then all is a guess. */
+	weight = MAX(weight, full / (2 + (double) effort->learnt++));
 	learn_speed(effort, batch->level, (double) batch->cpu_ns / original, weight);
-	if (gains)
-		learn_ratio(effort, batch->level, packed_share, weight);
+	if (!gains)
+		return;
+	share = pow(CLAMP(share, 0.0005, GAINS_NOTHING), 1 / share_power(batch->level));
+	effort->packed_share += weight * (share - effort->packed_share);
 }
 
 void effort_note_batch(struct effort *effort, const struct effort_batch *batch)
@@ -286,7 +272,7 @@ void effort_note_batch(struct effort *effort, const struct effort_batch *batch)
 	uint64_t wall_ns = MAX(batch->wall_ns, batch->cpu_ns);
 	effort->cpu_ns = effort->cpu_ns * SHARE_FORGET + (double) batch->cpu_ns;
 	effort->wall_ns = effort->wall_ns * SHARE_FORGET + (double) wall_ns;
-	effort->explore_ns += EXPLORE_SHARE * (double) batch->cpu_ns;
+	effort->link_original += (double) batch->original_bytes;
 	if (batch->level != EFFORT_STORE)
 		region_note_pack(regions_find(effort->regions, batch->region), batch->level,
 				 batch->original_bytes, batch->packed_bytes);
@@ -307,7 +293,7 @@ static void link_is_free(struct effort *effort, double rate)
 		return;
 	effort->link_bytes_s *= effort->growth;
 	effort->growth = MIN(effort->growth * effort->growth, GROWTH_MOST);
-	if (effort->link_bytes_s > 1e12)
+	if (effort->link_bytes_s > ENDLESS)
 		effort->link_bytes_s = INFINITY;
 }
 
@@ -330,6 +316,15 @@ static void link_is_limit(struct effort *effort, double rate)
 	effort->free_notes = 0;
 }
 
+/* QEMUs, and the movers' other threads: what they manage shows while workers wait for them. */
+static void judge_rest(struct effort *effort, double idle, double blocked, double rate)
+{
+	if (idle >= IDLE_SOME && blocked < BLOCKED_LIMITED)
+		effort->rest_bytes_s = MAX(rate, 1000);
+	else if (idle < IDLE_SOME && effort->rest_bytes_s > 0)
+		effort->rest_bytes_s = MIN(effort->rest_bytes_s * REST_GROWTH, ENDLESS);
+}
+
 static void judge_link(struct effort *effort, const struct effort_link *link)
 {
 	double interval = (double) link->interval_ns;
@@ -337,6 +332,7 @@ static void judge_link(struct effort *effort, const struct effort_link *link)
 	double blocked = (double) link->blocked_ns / workers_ns;
 	double idle = (double) link->idle_ns / workers_ns;
 	double rate = (double) link->wire_bytes * 1e9 / interval;
+	judge_rest(effort, idle, blocked, effort->link_original * 1e9 / interval);
 	if (blocked < BLOCKED_FREE && idle < IDLE_SOME)
 		link_is_free(effort, rate);
 	else if (blocked >= BLOCKED_LIMITED && idle < IDLE_MUCH)
@@ -359,6 +355,7 @@ void effort_note_link(struct effort *effort, const struct effort_link *link)
 	judge_link(effort, sum);
 	*sum = (struct effort_link){ 0 };
 	effort->link_batches = effort->batches;
+	effort->link_original = 0;
 	decide(effort);
 	if (effort->tail_bytes > 0)
 		decide_tail(effort);
@@ -366,11 +363,11 @@ void effort_note_link(struct effort *effort, const struct effort_link *link)
 
 struct effort_belief effort_belief(const struct effort *effort)
 {
-	const struct model *model = &effort->models[effort->level];
 	return (struct effort_belief){
 		.link_bytes_s = effort->link_bytes_s,
+		.rest_bytes_s = effort->rest_bytes_s,
 		.share = cpu_share(effort),
-		.speed = 1e9 / model->ns_per_byte,
-		.ratio = 1 / model->packed_share,
+		.speed = 1e9 / ns_per_byte(effort, effort->level),
+		.ratio = 1 / packed_share(effort, effort->level),
 	};
 }

@@ -2,20 +2,21 @@
 /* How hard to compress, decided by measurement, continuously.
  *
  * The aim is original bytes a second: min(link x ratio, workers x speed), and below the crossing of
- * the two, where the link is the limit, the best ratio that the workers can keep up with. Each
- * rung's speed and ratio are learnt from the batches; those of rungs that are not in use move along
- * with the ones that are, and are tried now and then where that costs under 1 % of the time. What
- * the link carries is known only while the encoders wait for it; while they do not, it is believed
- * to carry more and more until it makes them wait; where that was wrong, longer is waited before
- * the next attempt. A region of memory where packing gains nothing twice is stored from then on, but
- * for every 16th batch.
+ * the two, where the link is the limit, the best ratio that the workers can keep up with. Where the
+ * rest of the path is the limit (QEMU at both ends, reading, emitting), a rung that costs no time is
+ * taken for its smaller bytes, but none of the dear ones. How well memory packs and how fast this
+ * machine is, is learnt from the batches, for all rungs at once: what one of them tells goes to the
+ * others by the table. What the link carries is known only while the encoders wait for it; while
+ * they do not, it is believed to carry more and more until it makes them wait; where that was wrong,
+ * longer is waited before the next attempt. A region of memory where packing gains nothing twice is
+ * stored from then on, but for every 16th batch.
  *
  * Pure logic: no clock, no thread, no compressor. Times and bytes are handed in.
  *
  * Rungs, and what they start from (a warm Debian guest's pages, one core, batches of 64 pages;
  * docs/benchmarks.md). The continuing ones are zstd streams over batches with a window and
  * long-distance matching; a change of level begins the stream anew and loses its window, so they
- * are left only for a gain that is worth it, and not tried for a single batch.
+ * are left only for a gain that is worth it.
  *
  * Memory: 100 KiB. Thread rules: one thread at a time (the caller's lock).
  */
@@ -71,7 +72,8 @@ struct effort_link {
 	uint64_t interval_ns;
 	uint64_t wire_bytes; /* that it took away */
 	uint64_t blocked_ns; /* that workers waited for room in the window, summed over workers */
-	uint64_t idle_ns;    /* that workers waited for something to encode, summed over workers */
+	uint64_t idle_ns;    /* that they waited for the rest of the path: for something to encode, or
+			      * for the destination to digest what has arrived; summed over workers */
 };
 
 struct effort;
@@ -92,6 +94,7 @@ void effort_set_tail(struct effort *effort, uint64_t tail_bytes);
 /* For the journal and for tests: what is believed. */
 struct effort_belief {
 	double link_bytes_s; /* INFINITY: it has never made anybody wait */
+	double rest_bytes_s; /* original ones, by the rest of the path; 0: not known */
 	double share;        /* of a processor that a worker gets while it works */
 	double speed, ratio; /* of the level now in use */
 };

@@ -277,5 +277,8 @@ void host_address_free(struct host_address *address)
 	g_free(address->socket);
 	g_free(address->netcat);
 	g_free(address->command);
+	if (address->shared)
+		unlink(address->shared); /* ssh does, if it is not killed */
+	g_free(address->shared);
 	g_free(address);
 }

@@ -23,6 +23,7 @@ struct host_address {
 	char *netcat;   /* the URI's netcat program; NULL: virt-ssh-helper, else nc */
 	char *command;  /* the URI's ssh program; NULL: "ssh" */
 	bool no_verify; /* the URI says not to check host keys */
+	char *shared;   /* socket by which short commands share one ssh connection; NULL: none */
 };
 
 struct host_address *host_address_parse(const char *text, GError **error); /* NULL text: local */

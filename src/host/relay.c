@@ -89,7 +89,7 @@ static bool open_remote(struct relay *relay, const struct remote_shell *shell,
 				     host->socket ? host->socket : "",
 				     host->netcat ? host->netcat : "",
 				     NULL };
-	if (!remote_spawn(shell, host, argv, &relay->child, error))
+	if (!remote_spawn(shell, host, REMOTE_FIRST, argv, &relay->child, error))
 		return false;
 	relay->to = fd_steal(&relay->child.to);
 	relay->from = fd_steal(&relay->child.from);

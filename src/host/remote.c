@@ -9,15 +9,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glib/gstdio.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #define RUN_OUTPUT_MAX (1024 * 1024)
+#define SOCKET_PATH_MAX sizeof(((struct sockaddr_un *) NULL)->sun_path)
 
-/* ControlPath=none: a shared connection of the user's would have its own keepalive or none, and a
- * cut link would then never be seen. RemoteCommand=none: a command in the user's settings would
+/* A shared connection of the user's would have its own keepalive or none, and a cut link would then
+ * never be seen: only our own are shared (add_share). RemoteCommand=none: a command in the user's settings would
  * forbid ours. Everything else in ~/.ssh/config holds. */
 static const char *const ssh_options[] = {
 	"-T",
@@ -29,8 +32,7 @@ static const char *const ssh_options[] = {
 	"-oClearAllForwardings=yes",
 	"-oForwardX11=no",
 	"-oForwardAgent=no",
-	"-oControlMaster=no",
-	"-oControlPath=none",
+	"-oControlPersist=no",
 	"-oPermitLocalCommand=no",
 	"-oRemoteCommand=none",
 };
@@ -46,11 +48,35 @@ char *remote_quote(const char *const *argv)
 	return g_string_free(line, FALSE);
 }
 
-static void add_ssh(GPtrArray *words, const struct host_address *host)
+char *remote_share_path(void)
+{
+	const char *base = g_get_user_runtime_dir();
+	GStatBuf about;
+	g_autofree char *unique = g_uuid_string_random();
+	if (g_stat(base, &about) != 0 || about.st_uid != geteuid() || about.st_mode & 022)
+		return NULL;
+	g_autofree char *path = g_strdup_printf("%s/watari-ssh-%.8s", base, unique);
+	/* ssh binds a longer name first and renames it; and it reads options its own way */
+	if (strlen(path) + 20 >= SOCKET_PATH_MAX || strpbrk(path, " \t%$\"'\\"))
+		return NULL;
+	return g_steal_pointer(&path);
+}
+
+static void add_share(GPtrArray *words, const struct host_address *host, enum remote_share share)
+{
+	bool used = share != REMOTE_ALONE && host->shared;
+	g_ptr_array_add(words, g_strdup(used && share == REMOTE_FIRST ? "-oControlMaster=yes"
+								      : "-oControlMaster=no"));
+	g_ptr_array_add(words,
+			g_strconcat("-oControlPath=", used ? host->shared : "none", NULL));
+}
+
+static void add_ssh(GPtrArray *words, const struct host_address *host, enum remote_share share)
 {
 	g_ptr_array_add(words, g_strdup(host->command ? host->command : "ssh"));
 	for (unsigned i = 0; i < G_N_ELEMENTS(ssh_options); i++)
 		g_ptr_array_add(words, g_strdup(ssh_options[i]));
+	add_share(words, host, share);
 	if (host->port) {
 		g_ptr_array_add(words, g_strdup("-p"));
 		g_ptr_array_add(words, g_strdup_printf("%d", host->port));
@@ -67,7 +93,7 @@ static void add_ssh(GPtrArray *words, const struct host_address *host)
 }
 
 char **remote_command(const struct remote_shell *shell, const struct host_address *host,
-		      const char *const *argv)
+		      enum remote_share share, const char *const *argv)
 {
 	if (!host->shell)
 		return g_strdupv((char **) (uintptr_t) argv);
@@ -76,7 +102,7 @@ char **remote_command(const struct remote_shell *shell, const struct host_addres
 		for (unsigned i = 0; shell->rsh[i]; i++)
 			g_ptr_array_add(words, g_strdup(shell->rsh[i]));
 	else
-		add_ssh(words, host);
+		add_ssh(words, host, share);
 	/* host_address_parse lets no name through that begins with '-' */
 	g_ptr_array_add(words, g_strdup(host->shell));
 	g_ptr_array_add(words, remote_quote(argv));
@@ -98,9 +124,10 @@ static void prepare_child(gpointer data)
 }
 
 bool remote_spawn(const struct remote_shell *shell, const struct host_address *host,
-		  const char *const *argv, struct remote_child *child, GError **error)
+		  enum remote_share share, const char *const *argv, struct remote_child *child,
+		  GError **error)
 {
-	g_auto(GStrv) words = remote_command(shell, host, argv);
+	g_auto(GStrv) words = remote_command(shell, host, share, argv);
 	g_autoptr(GError) reason = NULL;
 	*child = (struct remote_child){ .pid = -1, .to = -1, .from = -1, .errors = -1 };
 	if (!g_spawn_async_with_pipes(NULL, words, NULL,
@@ -242,7 +269,7 @@ bool remote_run(const struct remote_shell *shell, const struct host_address *hos
 		const char *const *argv, int timeout_ms, char **output, int *status, GError **error)
 {
 	struct remote_child child;
-	if (!remote_spawn(shell, host, argv, &child, error))
+	if (!remote_spawn(shell, host, REMOTE_JOINS, argv, &child, error))
 		return false;
 	close(fd_steal(&child.to));
 	GString *text = g_string_new(NULL);

@@ -17,6 +17,18 @@ struct remote_shell {
 
 #define REMOTE_COMPLAINT_MAX 4096
 
+/* A handshake takes ssh some round trips and two processes tenths of a second. So short commands go
+ * through the connection of the relay, if host_address.shared names a socket for that; where that
+ * connection is gone they make their own. Movers always have their own: what ends one connection
+ * must not end the other. */
+enum remote_share {
+	REMOTE_ALONE,
+	REMOTE_FIRST, /* others may join this one */
+	REMOTE_JOINS,
+};
+/* A path for host_address.shared that is ours alone; NULL if there is no safe place. Caller frees. */
+char *remote_share_path(void);
+
 struct remote_child {
 	pid_t pid;
 	int to;                               /* its stdin */
@@ -28,7 +40,8 @@ struct remote_child {
 
 /* ARGV is run without a shell locally and quoted for the remote shell otherwise. */
 bool remote_spawn(const struct remote_shell *shell, const struct host_address *host,
-		  const char *const *argv, struct remote_child *child, GError **error);
+		  enum remote_share share, const char *const *argv, struct remote_child *child,
+		  GError **error);
 /* Take in what it said on stderr, so that it never waits for us. Never blocks. */
 void remote_collect(struct remote_child *child);
 /* What it said on stderr so far (last 4 KiB, made printable). Never blocks. Caller frees. */
@@ -46,4 +59,4 @@ bool remote_run(const struct remote_shell *shell, const struct host_address *hos
 char *remote_quote(const char *const *argv);
 /* The argument vector that remote_spawn runs (for tests and messages). Free with g_strfreev. */
 char **remote_command(const struct remote_shell *shell, const struct host_address *host,
-		      const char *const *argv);
+		      enum remote_share share, const char *const *argv);

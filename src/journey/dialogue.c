@@ -106,7 +106,7 @@ struct dialogue *dialogue_open(const struct remote_shell *shell, const struct ho
 			       void *data, GError **error)
 {
 	struct remote_child child;
-	if (!remote_spawn(shell, host, command, &child, error)) {
+	if (!remote_spawn(shell, host, REMOTE_ALONE, command, &child, error)) {
 		error_prefix(error, "%s", name);
 		return NULL;
 	}

@@ -47,7 +47,7 @@ static void take_down(struct pair *pair, int grace_ms)
 static void bring_up(struct splice *splice, struct pair *pair)
 {
 	for (int i = 0; i < 2; i++) {
-		if (!remote_spawn(&splice->shell, splice->ends[i].host,
+		if (!remote_spawn(&splice->shell, splice->ends[i].host, REMOTE_ALONE,
 				  (const char *const *) splice->ends[i].command, &pair->children[i],
 				  NULL)) {
 			if (i == 1)

@@ -16,6 +16,7 @@
 
 #define WINDOW_MAX_DEFAULT (64ull * 1024 * 1024)
 #define TIMEOUT_DEFAULT_MS 60000
+#define UNSENT_MUCH (32 * 1024)          /* by the kernel: the network is what limits */
 #define KEPT_MAX (16ull * 1024 * 1024) /* of free blocks, for the next frames */
 
 /* ---- shared by all files: with the lock held ---- */
@@ -509,6 +510,21 @@ void link_get_stats(struct link *link, struct link_stats *stats)
 		stats->resent_frames += link->queues[i].resent;
 	stats->refused_peers = link->refused_peers;
 	pthread_mutex_unlock(&link->lock);
+}
+
+bool link_is_limit(struct link *link)
+{
+	uint64_t unsent = 0;
+	pthread_mutex_lock(&link->lock);
+	bool dark = link->up == 0;
+	bool capped = atomic_load_explicit(&link->bandwidth, memory_order_relaxed) &&
+		      bucket_wait_us(&link->bucket, clock_now_us()) > 0;
+	/* Under the lock, for a lane closes its socket under it. */
+	for (unsigned i = 0; i < link->config.connections; i++)
+		if (link->lanes[i].fd >= 0)
+			unsent += socket_unsent_bytes(link->lanes[i].fd);
+	pthread_mutex_unlock(&link->lock);
+	return dark || capped || unsent >= UNSENT_MUCH;
 }
 
 void link_test_cut(struct link *link, unsigned lane)

@@ -135,6 +135,9 @@ struct link_stats {
 	uint64_t refused_peers; /* connections that failed the handshake */
 };
 void link_get_stats(struct link *link, struct link_stats *stats);
+/* Is the network what limits right now: the lanes' kernels have bytes that they may not send yet, or
+ * the cap forbids more, or no lane is up? A receiver that is slow to digest does not make it so. */
+bool link_is_limit(struct link *link);
 
 /* Tests: cut one lane's socket; force a TLS key update on every lane; sends on. */
 void link_test_cut(struct link *link, unsigned lane);

@@ -3,9 +3,11 @@
 #include "link/socket.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netdb.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -206,4 +208,13 @@ int64_t socket_silence_ms(int fd)
 {
 	struct tcp_info info;
 	return get_info(fd, &info) ? (int64_t) info.tcpi_last_ack_recv : -1;
+}
+
+uint64_t socket_unsent_bytes(int fd)
+{
+	int bytes = 0;
+	/* A unix socket does not know the first one; its bytes wait in the peer's queue. */
+	if (ioctl(fd, SIOCOUTQNSD, &bytes) != 0 && ioctl(fd, SIOCOUTQ, &bytes) != 0)
+		return 0;
+	return bytes > 0 ? (uint64_t) bytes : 0;
 }

@@ -36,3 +36,5 @@ int socket_accept(const struct socket_source *source);
 void socket_tune(int fd, bool is_unix);
 /* Since when the peer's kernel has acknowledged nothing, -1: unknown. */
 int64_t socket_silence_ms(int fd);
+/* What the kernel has taken and may not send yet. */
+uint64_t socket_unsent_bytes(int fd);

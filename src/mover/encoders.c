@@ -158,10 +158,12 @@ static void encode_batches(struct worker *worker)
 	uint64_t ticket;
 	while ((batch = take_submitted(encoders, &ticket))) {
 		g_autoptr(GError) error = NULL;
+		tempo_look(encoders->tempo);
+		int64_t since = clock_now_us();
 		while (is_too_far_ahead(encoders))
 			g_usleep(AHEAD_POLL_US);
-		tempo_look(encoders->tempo);
 		struct link_frame *frame = link_frame_begin(run->link, LINK_MEMORY, &error);
+		tempo_wait(encoders->tempo, clock_now_us() - since);
 		if (!frame) {
 			fail(encoders, error);
 			return;

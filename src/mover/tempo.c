@@ -20,8 +20,8 @@ struct tempo {
 	struct effort *effort;
 	int64_t judged_us;
 	uint64_t consumed;    /* by the link's peer, at that time */
-	unsigned looks, busy; /* at the link since then; it had a full window to carry */
-	int64_t idle_us;
+	unsigned looks, busy; /* at the link since then; it had more than it takes */
+	int64_t idle_us, waited_us; /* for a batch; for room to send it */
 	uint64_t batches[EFFORT_LEVELS];
 	bool tail;
 };
@@ -112,8 +112,8 @@ enum effort_level tempo_choose(struct tempo *tempo, const struct batch *batch, b
 	return level;
 }
 
-/* With the lock held. The link is the limit where it had a full window to carry nearly all the time;
- * what it took away then is what it can. */
+/* With the lock held. The link is the limit where it had more to carry than it takes nearly all the
+ * time; what it took away then is what it can. */
 static void judge_link(struct tempo *tempo)
 {
 	int64_t now = clock_now_us(), interval = now - tempo->judged_us;
@@ -122,14 +122,16 @@ static void judge_link(struct tempo *tempo)
 	struct link_stats stats;
 	link_get_stats(tempo->run->link, &stats);
 	bool limited = tempo->busy * 5 >= tempo->looks * 4;
+	/* If it is not, the waiting was for the destination. */
+	int64_t idle_us = tempo->idle_us + (limited ? 0 : tempo->waited_us);
 	struct effort_link link = { .interval_ns = (uint64_t) interval * 1000,
 				    .wire_bytes = stats.consumed - tempo->consumed,
 				    .blocked_ns = limited ? (uint64_t) interval * 1000 : 0,
-				    .idle_ns = (uint64_t) tempo->idle_us * 1000 };
+				    .idle_ns = (uint64_t) idle_us * 1000 };
 	effort_note_link(tempo->effort, &link);
 	tempo->judged_us = now;
 	tempo->consumed = stats.consumed;
-	tempo->idle_us = 0;
+	tempo->idle_us = tempo->waited_us = 0;
 	tempo->looks = tempo->busy = 0;
 }
 
@@ -147,14 +149,12 @@ void tempo_note(struct tempo *tempo, const struct batch *batch, const struct tem
 	pthread_mutex_unlock(&tempo->lock);
 }
 
-/* Has the link enough to carry? What has arrived and is not digested there is not its business. */
 void tempo_look(struct tempo *tempo)
 {
-	struct link_stats stats;
-	link_get_stats(tempo->run->link, &stats);
+	bool limit = link_is_limit(tempo->run->link);
 	pthread_mutex_lock(&tempo->lock);
 	tempo->looks++;
-	tempo->busy += stats.in_flight - stats.arrived >= stats.window / 2;
+	tempo->busy += limit;
 	pthread_mutex_unlock(&tempo->lock);
 }
 
@@ -162,6 +162,13 @@ void tempo_idle(struct tempo *tempo, int64_t us)
 {
 	pthread_mutex_lock(&tempo->lock);
 	tempo->idle_us += us;
+	pthread_mutex_unlock(&tempo->lock);
+}
+
+void tempo_wait(struct tempo *tempo, int64_t us)
+{
+	pthread_mutex_lock(&tempo->lock);
+	tempo->waited_us += us;
 	pthread_mutex_unlock(&tempo->lock);
 }
 

@@ -25,6 +25,8 @@ void tempo_note(struct tempo *tempo, const struct batch *batch, const struct tem
 void tempo_look(struct tempo *tempo);
 /* A worker waited so long for something to do. */
 void tempo_idle(struct tempo *tempo, int64_t us);
+/* ... for room to send what it has. */
+void tempo_wait(struct tempo *tempo, int64_t us);
 /* Is the link faster than any compressor? */
 bool tempo_stores(struct tempo *tempo);
 /* For the statistics. */

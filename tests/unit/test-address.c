@@ -204,13 +204,30 @@ static void test_command(void)
 	struct host_address *address =
 		host_address_parse("qemu+ssh://root@[::1]:2222/system?keyfile=/k", NULL);
 	const char *const argv[] = { "echo", "a b", NULL };
-	g_auto(GStrv) words = remote_command(NULL, address, argv);
+	g_auto(GStrv) words = remote_command(NULL, address, REMOTE_ALONE, argv);
 	g_autofree char *line = g_strjoinv(" ", words);
 	g_assert_true(g_str_has_prefix(line, "ssh -T "));
 	g_assert_true(g_str_has_suffix(line, " -p 2222 -i /k -- root@::1 'echo' 'a b'"));
+	g_assert_nonnull(strstr(line, " -oControlMaster=no -oControlPath=none "));
+	/* Without a socket nothing is shared; with one, movers still have a connection of their own. */
+	g_auto(GStrv) bare = remote_command(NULL, address, REMOTE_JOINS, argv);
+	g_assert_cmpuint(g_strv_length(bare), ==, g_strv_length(words));
+	g_assert_true(g_strv_contains((const char *const *) bare, "-oControlPath=none"));
+	address->shared = g_strdup("/nowhere/s");
+	static const char *const masters[] = { [REMOTE_ALONE] = "-oControlMaster=no",
+					       [REMOTE_FIRST] = "-oControlMaster=yes",
+					       [REMOTE_JOINS] = "-oControlMaster=no" };
+	for (enum remote_share share = REMOTE_ALONE; share <= REMOTE_JOINS; share++) {
+		g_auto(GStrv) given = remote_command(NULL, address, share, argv);
+		const char *const *list = (const char *const *) given;
+		g_assert_true(g_strv_contains(list, masters[share]));
+		g_assert_true(g_strv_contains(list, share == REMOTE_ALONE
+							    ? "-oControlPath=none"
+							    : "-oControlPath=/nowhere/s"));
+	}
 	char *rsh[] = { g_strdup("ip-run"), g_strdup("--fast"), NULL };
 	struct remote_shell shell = { .rsh = rsh };
-	g_auto(GStrv) other = remote_command(&shell, address, argv);
+	g_auto(GStrv) other = remote_command(&shell, address, REMOTE_FIRST, argv);
 	g_autofree char *other_line = g_strjoinv("|", other);
 	g_assert_cmpstr(other_line, ==, "ip-run|--fast|root@::1|'echo' 'a b'");
 	g_free(rsh[0]);

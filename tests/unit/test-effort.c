@@ -260,6 +260,30 @@ static void test_mixed_regions(void)
 	effort_free(sim.effort);
 }
 
+/* Memory that changes while it is sent, a part at a time: what one rung made of one part does not
+ * make it look better than the others. */
+static double part_power = 1;
+
+static const struct kind *by_part(uint64_t region)
+{
+	static struct kind kind;
+	kind = (struct kind){ part_power, 1 };
+	return &kind;
+}
+
+static void test_parts(void)
+{
+	struct sim sim;
+	sim_start(&sim, 1, 100 * MBIT, EFFORT_STREAM_9);
+	sim.kind_of = by_part;
+	for (unsigned i = 0; i < 12; i++) {
+		part_power = (const double[]){ 1.6, 0.7, 1.3, 0.5 }[i % 4];
+		sim_measure(&sim, 0.5);
+		g_assert_cmpint(effort_level_now(sim.effort), >=, EFFORT_STREAM_2);
+	}
+	effort_free(sim.effort);
+}
+
 /* A link that changes, a processor that is taken away: right again within two seconds. */
 static void test_changes(void)
 {
@@ -278,12 +302,13 @@ static void test_changes(void)
 			       effort_rung(effort_level_now(sim.effort))->name,
 			       effort_rung(best)->name, rate / most);
 		/* A share below 0.75 is not believed, on purpose: see SHARE_LEAST. */
-		g_assert_cmpfloat(rate, >, (shares[i] < 0.75 ? 0.9 : 0.95) * most);
+		g_assert_cmpfloat(rate, >, (shares[i] < 0.75 ? 0.85 : 0.95) * most);
 	}
 	effort_free(sim.effort);
 }
 
-/* QEMU brings less than anybody could take: nothing is learnt about the link that is not so. */
+/* QEMU brings less than anybody could take: nothing is learnt about the link that is not so, and the
+ * time that is there is used for a moderate effort. */
 static void test_idle_source(void)
 {
 	struct sim sim;
@@ -291,8 +316,15 @@ static void test_idle_source(void)
 	sim_run(&sim, 0.2);
 	sim.supply = 20e6;
 	sim_run(&sim, 5);
-	g_assert_cmpint(effort_level_now(sim.effort), ==, EFFORT_STORE);
+	g_assert_cmpint(effort_level_now(sim.effort), ==, EFFORT_BATCH);
 	g_assert_true(isinf(effort_belief(sim.effort).link_bytes_s));
+	/* It brings more than BATCH can do without becoming the limit, and at last what only storing can. */
+	sim.supply = 400e6;
+	sim_run(&sim, 5);
+	g_assert_cmpint(effort_level_now(sim.effort), ==, EFFORT_LZ4);
+	sim.supply = NEVER * 1e3;
+	sim_run(&sim, 5);
+	g_assert_cmpint(effort_level_now(sim.effort), ==, EFFORT_STORE);
 	effort_free(sim.effort);
 
 	sim_start(&sim, 2, 100 * MBIT, EFFORT_STREAM_9);
@@ -425,6 +457,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/effort/local-link", test_local_link);
 	g_test_add_func("/effort/near-the-best", test_near_the_best);
 	g_test_add_func("/effort/mixed-regions", test_mixed_regions);
+	g_test_add_func("/effort/parts", test_parts);
 	g_test_add_func("/effort/changes", test_changes);
 	g_test_add_func("/effort/idle-source", test_idle_source);
 	g_test_add_func("/effort/max", test_max);

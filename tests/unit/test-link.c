@@ -164,6 +164,7 @@ static void test_slow_consumer(void)
 	sender_start(&there);
 	GThread *watching = g_thread_new("watcher", run_watcher, &watcher);
 	g_usleep(100000); /* nobody takes anything */
+	WAIT_UNTIL(!link_is_limit(pair.source)); /* nor is it the network's fault */
 	talk_once(&pair, "talk does not wait behind data");
 	g_assert_cmpuint(receive_all(pair.destination, LINK_MEMORY, 3000), >=, there.bytes);
 	sender_join(&there);
@@ -208,6 +209,10 @@ static void test_bandwidth(void)
 	}
 	if (!SANITIZED)
 		g_assert_cmpfloat(rate, >, cap * 0.9);
+	unsigned limited = 0;
+	for (int i = 0; i < 50; i++, g_usleep(2000))
+		limited += link_is_limit(pair.source);
+	g_assert_cmpuint(limited, >, 25);
 	/* A change counts at once, in both directions. */
 	link_set_bandwidth(pair.source, (uint64_t) cap / 4);
 	g_usleep(50000);
