@@ -229,8 +229,7 @@ void effort_set_tail(struct effort *effort, uint64_t tail_bytes)
 
 /* ---- what happened ---- */
 
-static void learn_speed(struct effort *effort, enum effort_level level, double found,
-			double weight)
+static void learn_speed(struct effort *effort, enum effort_level level, double found, double weight)
 {
 	if (level == EFFORT_STORE) {
 		effort->store_ns += weight * (found - effort->store_ns);

@@ -72,7 +72,7 @@ struct effort_link {
 	uint64_t interval_ns;
 	uint64_t wire_bytes; /* that it took away */
 	uint64_t blocked_ns; /* that workers waited for room in the window, summed over workers */
-	uint64_t idle_ns;    /* that they waited for the rest of the path: for something to encode, or
+	uint64_t idle_ns; /* that they waited for the rest of the path: for something to encode, or
 			      * for the destination to digest what has arrived; summed over workers */
 };
 

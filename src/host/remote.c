@@ -67,8 +67,7 @@ static void add_share(GPtrArray *words, const struct host_address *host, enum re
 	bool used = share != REMOTE_ALONE && host->shared;
 	g_ptr_array_add(words, g_strdup(used && share == REMOTE_FIRST ? "-oControlMaster=yes"
 								      : "-oControlMaster=no"));
-	g_ptr_array_add(words,
-			g_strconcat("-oControlPath=", used ? host->shared : "none", NULL));
+	g_ptr_array_add(words, g_strconcat("-oControlPath=", used ? host->shared : "none", NULL));
 }
 
 static void add_ssh(GPtrArray *words, const struct host_address *host, enum remote_share share)

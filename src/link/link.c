@@ -16,7 +16,7 @@
 
 #define WINDOW_MAX_DEFAULT (64ull * 1024 * 1024)
 #define TIMEOUT_DEFAULT_MS 60000
-#define UNSENT_MUCH (32 * 1024)          /* by the kernel: the network is what limits */
+#define UNSENT_MUCH (32 * 1024)        /* by the kernel: the network is what limits */
 #define KEPT_MAX (16ull * 1024 * 1024) /* of free blocks, for the next frames */
 
 /* ---- shared by all files: with the lock held ---- */

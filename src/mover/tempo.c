@@ -19,8 +19,8 @@ struct tempo {
 	/* under the lock */
 	struct effort *effort;
 	int64_t judged_us;
-	uint64_t consumed;    /* by the link's peer, at that time */
-	unsigned looks, busy; /* at the link since then; it had more than it takes */
+	uint64_t consumed;          /* by the link's peer, at that time */
+	unsigned looks, busy;       /* at the link since then; it had more than it takes */
 	int64_t idle_us, waited_us; /* for a batch; for room to send it */
 	uint64_t batches[EFFORT_LEVELS];
 	bool tail;

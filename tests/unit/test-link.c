@@ -163,7 +163,7 @@ static void test_slow_consumer(void)
 	struct sender there = { .link = pair.source, .stream = LINK_MEMORY, .bytes = 20000000 };
 	sender_start(&there);
 	GThread *watching = g_thread_new("watcher", run_watcher, &watcher);
-	g_usleep(100000); /* nobody takes anything */
+	g_usleep(100000);                        /* nobody takes anything */
 	WAIT_UNTIL(!link_is_limit(pair.source)); /* nor is it the network's fault */
 	talk_once(&pair, "talk does not wait behind data");
 	g_assert_cmpuint(receive_all(pair.destination, LINK_MEMORY, 3000), >=, there.bytes);
