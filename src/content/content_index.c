@@ -57,12 +57,6 @@ static inline struct bucket *bucket_of(const struct content_index *index, uint64
 	return &index->buckets[(uint64_t) ((unsigned __int128) tag * index->count >> 64)];
 }
 
-void content_index_prefetch(const struct content_index *index, uint64_t tag)
-{
-	if (index->count > 0)
-		__builtin_prefetch(bucket_of(index, tag));
-}
-
 /* ENTRIES when it is not there; an entry without a place may be found, which is as good. */
 static inline unsigned bucket_find(const struct bucket *bucket, uint64_t tag)
 {

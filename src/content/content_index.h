@@ -21,6 +21,4 @@ void content_index_free(struct content_index *index);
 uint32_t content_index_get(const struct content_index *index, uint64_t tag);
 /* Replaces what was there for this tag; CONTENT_INDEX_NONE removes it. */
 void content_index_put(struct content_index *index, uint64_t tag, uint32_t place);
-/* Hint: this tag will be asked for or put soon. */
-void content_index_prefetch(const struct content_index *index, uint64_t tag);
 uint64_t content_index_bytes(const struct content_index *index);

@@ -2,8 +2,6 @@
 #include "content/resolver.h"
 
 #include "content/delta.h"
-#include "content/page_cache.h"
-#include "content/page_table.h"
 
 #include <glib.h>
 #include <string.h>
@@ -14,11 +12,7 @@
 #define RECORD_CONTINUE 0x20
 
 struct resolver {
-	struct tag_context *pages, *list;
-	struct page_table *table;
-	struct page_cache *cache;
-	bool begun; /* the block list has passed */
-	uint32_t last_block;
+	struct known known;
 	uint8_t page[DELTA_PAGE_MAX];
 };
 
@@ -31,13 +25,7 @@ struct output {
 struct resolver *resolver_new(const uint8_t key[TAG_KEY_BYTES], const struct known_sizes *sizes)
 {
 	struct resolver *resolver = g_new0(struct resolver, 1);
-	resolver->pages = tag_context_new(key, "page");
-	resolver->list = tag_context_new(key, "list");
-	if (!resolver->pages || !resolver->list)
-		g_error("the crypto library gives no tags");
-	resolver->table = page_table_new(sizes->page_table);
-	resolver->cache = page_cache_new(sizes->page_cache, true);
-	resolver->last_block = BATCH_NO_BLOCK;
+	known_init(&resolver->known, key, sizes, true);
 	return resolver;
 }
 
@@ -45,18 +33,13 @@ void resolver_free(struct resolver *resolver)
 {
 	if (!resolver)
 		return;
-	tag_context_free(resolver->pages);
-	tag_context_free(resolver->list);
-	page_table_free(resolver->table);
-	page_cache_free(resolver->cache);
+	known_clear(&resolver->known);
 	g_free(resolver);
 }
 
 void resolver_set_blocks(struct resolver *resolver, const struct stream_reader *reader)
 {
-	if (!resolver->begun)
-		known_set_blocks(resolver->table, reader);
-	resolver->begun = true;
+	known_set_blocks(&resolver->known, reader);
 }
 
 /* ---- writing records ---- */
@@ -75,12 +58,12 @@ static bool put_head(struct resolver *resolver, struct output *out, const struct
 		     uint64_t page, unsigned flag, uint32_t page_bytes)
 {
 	const struct stream_block *block = stream_reader_block(out->reader, item->block);
-	bool named = item->block == resolver->last_block;
+	bool named = item->block == resolver->known.last_block;
 	if (!block || page >= (block->used_bytes + page_bytes - 1) / page_bytes)
 		return false;
 	uint64_t word = __builtin_bswap64(page * page_bytes | flag | (named ? RECORD_CONTINUE : 0));
 	uint8_t length = (uint8_t) strlen(block->name);
-	resolver->last_block = item->block;
+	resolver->known.last_block = item->block;
 	return put(out, &word, sizeof(word)) &&
 	       (named || (put(out, &length, 1) && put(out, block->name, length)));
 }
@@ -92,23 +75,17 @@ static bool put_zeros(struct resolver *resolver, struct output *out, const struc
 		if (!put_head(resolver, out, item, item->page + i, RECORD_ZERO, page_bytes) ||
 		    !put(out, "", 1))
 			return false;
-	page_table_put_zero_run(resolver->table, item->block, item->page, item->count);
+	known_note_other(&resolver->known, item);
 	return true;
 }
 
 /* ---- one page ---- */
 
-static void remember(struct resolver *resolver, const struct item *item)
-{
-	struct page_entry entry = { .kind = PAGE_CONTENT, .tag = item_short_tag(item->tag) };
-	page_table_put(resolver->table, item->block, item->page, &entry);
-}
-
 static bool resolve_same(struct resolver *resolver, struct item *item)
 {
 	struct page_entry known;
-	page_table_get(resolver->table, item->block, item->page, &known);
-	if (known.kind != PAGE_CONTENT || item->block != resolver->last_block)
+	page_table_get(resolver->known.table, item->block, item->page, &known);
+	if (known.kind != PAGE_CONTENT || item->block != resolver->known.last_block)
 		return false;
 	memcpy(item->tag, &known.tag, sizeof(known.tag));
 	return true;
@@ -119,7 +96,7 @@ static const uint8_t *content_of(struct resolver *resolver, struct item *item, u
 {
 	if (item->kind == ITEM_LITERAL)
 		return item->data;
-	const uint8_t *kept = page_cache_get(resolver->cache, item->place, page_bytes);
+	const uint8_t *kept = page_cache_get(resolver->known.cache, item->place, page_bytes);
 	if (!kept || item->kind == ITEM_REFERENCE)
 		return kept;
 	return delta_decode(kept, item->data, item->length, resolver->page, page_bytes)
@@ -134,22 +111,19 @@ static bool put_page(struct resolver *resolver, struct output *out, struct item 
 	if (!content)
 		return false;
 	if (item->kind != ITEM_LITERAL)
-		tag_compute(resolver->pages, content, page_bytes, item->tag);
+		tag_compute(resolver->known.pages, content, page_bytes, item->tag);
 	if (!put_head(resolver, out, item, item->page, RECORD_PAGE, page_bytes) ||
 	    !put(out, content, page_bytes))
 		return false;
 	if (item->kind == ITEM_LITERAL)
-		page_cache_add(resolver->cache, content, page_bytes);
-	remember(resolver, item);
+		page_cache_add(resolver->known.cache, content, page_bytes);
+	known_note_page(&resolver->known, item, 0);
 	return true;
 }
 
 static bool put_bytes(struct resolver *resolver, struct output *out, const struct item *item)
 {
-	if (item->block != BATCH_NO_BLOCK) {
-		resolver->last_block = item->block;
-		page_table_clear(resolver->table);
-	}
+	known_note_other(&resolver->known, item);
 	return put(out, item->data, item->length);
 }
 
@@ -179,7 +153,7 @@ enum resolver_answer resolver_pass(struct resolver *resolver, const struct batch
 				   const uint8_t expected[TAG_BYTES])
 {
 	uint8_t tag[TAG_BYTES];
-	tag_compute(resolver->list, batch->raw, batch->parsed, tag);
+	tag_compute(resolver->known.list, batch->raw, batch->parsed, tag);
 	return compare(tag, expected);
 }
 
@@ -187,20 +161,15 @@ enum resolver_answer resolver_plain(struct resolver *resolver, struct batch *bat
 				    const uint8_t expected[TAG_BYTES])
 {
 	uint8_t tag[TAG_BYTES];
-	batch_tag_literals(batch, resolver->pages);
+	batch_tag_literals(batch, resolver->known.pages);
 	for (uint32_t i = 0; i < batch->count; i++) {
 		const struct item *item = &batch->items[i];
-		if (item->kind == ITEM_ZERO)
-			page_table_put_zero_run(resolver->table, item->block, item->page,
-						item->count);
-		if (item->block != BATCH_NO_BLOCK && item->kind == ITEM_BYTES)
-			page_table_clear(resolver->table);
-		if (item->block != BATCH_NO_BLOCK)
-			resolver->last_block = item->block;
 		if (item->kind == ITEM_LITERAL)
-			remember(resolver, item);
+			known_note_page(&resolver->known, item, 0);
+		else
+			known_note_other(&resolver->known, item);
 	}
-	batch_seal(batch, resolver->pages, resolver->list, tag);
+	batch_seal(batch, resolver->known.pages, resolver->known.list, tag);
 	return compare(tag, expected);
 }
 
@@ -216,6 +185,6 @@ enum resolver_answer resolver_items(struct resolver *resolver, struct batch *bat
 		if (!put_item(resolver, &output, &batch->items[i], batch->page_bytes))
 			return RESOLVER_DAMAGED;
 	*length = (size_t) (output.at - out);
-	batch_seal(batch, resolver->pages, resolver->list, tag);
+	batch_seal(batch, resolver->known.pages, resolver->known.list, tag);
 	return compare(tag, expected);
 }

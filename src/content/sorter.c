@@ -4,8 +4,6 @@
 #include "content/body.h"
 #include "content/content_index.h"
 #include "content/delta.h"
-#include "content/page_cache.h"
-#include "content/page_table.h"
 
 #include <glib.h>
 #include <string.h>
@@ -20,13 +18,9 @@ struct region {
 };
 
 struct sorter {
-	struct tag_context *pages, *list;
-	struct page_table *table;
+	struct known known;
 	struct content_index *index;
-	struct page_cache *cache;
 	struct region regions[REGIONS];
-	bool begun;          /* the block list has passed */
-	uint32_t last_block; /* of the page-like record that the destination's QEMU saw last */
 	bool forgotten;
 	struct sorter_counts counts;
 };
@@ -34,14 +28,8 @@ struct sorter {
 struct sorter *sorter_new(const uint8_t key[TAG_KEY_BYTES], const struct known_sizes *sizes)
 {
 	struct sorter *sorter = g_new0(struct sorter, 1);
-	sorter->pages = tag_context_new(key, "page");
-	sorter->list = tag_context_new(key, "list");
-	if (!sorter->pages || !sorter->list)
-		g_error("the crypto library gives no tags");
-	sorter->table = page_table_new(sizes->page_table);
+	known_init(&sorter->known, key, sizes, false);
 	sorter->index = content_index_new(sizes->content_index);
-	sorter->cache = page_cache_new(sizes->page_cache, false);
-	sorter->last_block = BATCH_NO_BLOCK;
 	return sorter;
 }
 
@@ -49,19 +37,14 @@ void sorter_free(struct sorter *sorter)
 {
 	if (!sorter)
 		return;
-	tag_context_free(sorter->pages);
-	tag_context_free(sorter->list);
-	page_table_free(sorter->table);
+	known_clear(&sorter->known);
 	content_index_free(sorter->index);
-	page_cache_free(sorter->cache);
 	g_free(sorter);
 }
 
 void sorter_set_blocks(struct sorter *sorter, const struct stream_reader *reader)
 {
-	if (!sorter->begun)
-		known_set_blocks(sorter->table, reader);
-	sorter->begun = true;
+	known_set_blocks(&sorter->known, reader);
 }
 
 const struct sorter_counts *sorter_counts(const struct sorter *sorter)
@@ -72,14 +55,14 @@ const struct sorter_counts *sorter_counts(const struct sorter *sorter)
 void sorter_forget(struct sorter *sorter)
 {
 	sorter->forgotten = true;
-	page_table_clear(sorter->table);
+	page_table_clear(sorter->known.table);
 }
 
 void sorter_pass(struct sorter *sorter, struct batch *batch)
 {
 	uint8_t tag[TAG_BYTES];
 	batch->kind = BATCH_RAW;
-	tag_compute(sorter->list, batch->raw, batch->parsed, tag);
+	tag_compute(sorter->known.list, batch->raw, batch->parsed, tag);
 	memcpy(batch->tag, tag, TAG_BYTES);
 }
 
@@ -96,13 +79,13 @@ static struct region *region_of(struct sorter *sorter, const struct item *item)
 static bool is_same(struct sorter *sorter, const struct item *item, const struct page_entry *known)
 {
 	return known->kind == PAGE_CONTENT && known->tag == item_short_tag(item->tag) &&
-	       item->block == sorter->last_block;
+	       item->block == sorter->known.last_block;
 }
 
 static bool is_reference(struct sorter *sorter, struct item *item)
 {
 	uint32_t place = content_index_get(sorter->index, item_short_tag(item->tag));
-	const uint8_t *content = page_cache_get(sorter->cache, place, item->length);
+	const uint8_t *content = page_cache_get(sorter->known.cache, place, item->length);
 	if (!content || memcmp(content, item->data, item->length) != 0)
 		return false;
 	item->place = place;
@@ -113,9 +96,10 @@ static bool is_delta(struct sorter *sorter, struct batch *batch, struct item *it
 		     const struct page_entry *known)
 {
 	struct region *region = region_of(sorter, item);
-	const uint8_t *old = known->kind == PAGE_CONTENT
-				     ? page_cache_get(sorter->cache, known->place, item->length)
-				     : NULL;
+	const uint8_t *old =
+		known->kind == PAGE_CONTENT
+			? page_cache_get(sorter->known.cache, known->place, item->length)
+			: NULL;
 	if (!old)
 		return false;
 	if (region->pause) {
@@ -138,17 +122,9 @@ static bool is_delta(struct sorter *sorter, struct batch *batch, struct item *it
 	return true;
 }
 
-static void remember(struct sorter *sorter, const struct item *item, uint32_t place)
-{
-	struct page_entry entry = { .kind = PAGE_CONTENT,
-				    .place = place,
-				    .tag = item_short_tag(item->tag) };
-	page_table_put(sorter->table, item->block, item->page, &entry);
-}
-
 static void keep_literal(struct sorter *sorter, struct item *item)
 {
-	item->place = page_cache_add(sorter->cache, item->data, item->length);
+	item->place = page_cache_add(sorter->known.cache, item->data, item->length);
 	if (item->place)
 		content_index_put(sorter->index, item_short_tag(item->tag), item->place);
 }
@@ -156,7 +132,7 @@ static void keep_literal(struct sorter *sorter, struct item *item)
 static void sort_page(struct sorter *sorter, struct batch *batch, struct item *item)
 {
 	struct page_entry known;
-	page_table_get(sorter->table, item->block, item->page, &known);
+	page_table_get(sorter->known.table, item->block, item->page, &known);
 	if (is_same(sorter, item, &known)) {
 		item->kind = ITEM_SAME;
 		sorter->counts.same_pages++;
@@ -173,22 +149,14 @@ static void sort_page(struct sorter *sorter, struct batch *batch, struct item *i
 		keep_literal(sorter, item);
 		sorter->counts.literal_pages++;
 	}
-	remember(sorter, item, item->place);
-	sorter->last_block = item->block;
+	known_note_page(&sorter->known, item, item->place);
 }
 
 static void note_other(struct sorter *sorter, const struct item *item)
 {
-	if (item->kind == ITEM_ZERO) {
+	if (item->kind == ITEM_ZERO)
 		sorter->counts.zero_pages += item->count;
-		page_table_put_zero_run(sorter->table, item->block, item->page, item->count);
-	}
-	if (item->block != BATCH_NO_BLOCK) {
-		sorter->last_block = item->block;
-		/* What a record that we do not read makes of the page is not known. */
-		if (item->kind == ITEM_BYTES)
-			page_table_clear(sorter->table);
-	}
+	known_note_other(&sorter->known, item);
 }
 
 /* ---- the batch ---- */
@@ -209,11 +177,12 @@ static void note_plain(struct sorter *sorter, struct batch *batch)
 {
 	for (uint32_t i = 0; i < batch->count; i++) {
 		struct item *item = &batch->items[i];
-		note_other(sorter, item);
-		if (item->kind != ITEM_LITERAL)
-			continue;
-		remember(sorter, item, 0);
-		sorter->counts.plain_pages++;
+		if (item->kind == ITEM_LITERAL) {
+			known_note_page(&sorter->known, item, 0);
+			sorter->counts.plain_pages++;
+		} else {
+			note_other(sorter, item);
+		}
 	}
 }
 
@@ -225,7 +194,7 @@ static bool knows_some(struct sorter *sorter, const struct batch *batch)
 		const struct item *item = &batch->items[i];
 		if (item->kind != ITEM_LITERAL)
 			continue;
-		page_table_get(sorter->table, item->block, item->page, &known);
+		page_table_get(sorter->known.table, item->block, item->page, &known);
 		if (is_same(sorter, item, &known))
 			return true;
 	}
@@ -240,8 +209,8 @@ void sorter_sort(struct sorter *sorter, struct batch *batch, bool plain)
 		sorter_pass(sorter, batch);
 		return;
 	}
-	batch_tag_literals(batch, sorter->pages);
-	bool bare = !sorter->begun || batch->has_blocks || !body_fits(batch);
+	batch_tag_literals(batch, sorter->known.pages);
+	bool bare = !sorter->known.begun || batch->has_blocks || !body_fits(batch);
 	if (bare || (plain && !knows_some(sorter, batch))) {
 		batch->kind = BATCH_PLAIN;
 		note_plain(sorter, batch);
@@ -249,5 +218,5 @@ void sorter_sort(struct sorter *sorter, struct batch *batch, bool plain)
 		batch->kind = BATCH_ITEMS;
 		sort_items(sorter, batch);
 	}
-	batch_seal(batch, sorter->pages, sorter->list, batch->tag);
+	batch_seal(batch, sorter->known.pages, sorter->known.list, batch->tag);
 }

@@ -89,7 +89,6 @@ static void test_no_room(void)
 {
 	struct content_index *index = content_index_new(63);
 	content_index_put(index, 1, 1);
-	content_index_prefetch(index, 1);
 	g_assert_cmpuint(content_index_get(index, 1), ==, 0);
 	g_assert_cmpuint(content_index_bytes(index), ==, 0);
 	content_index_free(index);
