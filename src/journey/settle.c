@@ -339,6 +339,11 @@ static bool conclude(struct settling *settling, bool said_migrated, GError **err
 		set_attention(settling, error);
 		return false;
 	}
+	if (settling->journey->paused_before && settling->journey->performed)
+		journey_note(
+			settling->journey, true, "%s",
+			_("The VM is paused as before. QEMU may refuse to move it again until it "
+			  "has run for a moment (virsh resume, virsh suspend)."));
 	if (!*error)
 		error_set(error, WATARI_ERROR_FAILED, NULL, "%s",
 			  _("libvirt said that the VM had moved, but it runs at the source"));

@@ -352,6 +352,7 @@ class Refusals(RefusalLab):
         report = self.move(name, 'hosta', 'hostb', 4, 'page')
         self.assertEqual((report['error']['class'], report['source']['vm_state']), ('failed', 'paused'))
         self.assertEqual((self.state(self.here, name), self.state(self.there, name)), ('paused (user)', ''))
+        self.assertIn('until it has run for a moment', str(report['notes']))
         # QEMU does not migrate a VM twice that was paused when it stopped it for the first time, until it has run.
         self.here.virsh('resume', name)
         self.here.virsh('suspend', name)
