@@ -42,9 +42,6 @@ struct worker {
 	unsigned index;
 	struct packer *packer;
 	struct body *body;
-	/* The frame to be: packed before the link has room for it, so that the link never waits. */
-	uint8_t *payload; /* LINK_PAYLOAD_MAX */
-	uint32_t length, flags;
 };
 
 static struct batch *take_submitted(struct encoders *encoders, uint64_t *ticket)
@@ -98,7 +95,8 @@ static bool is_too_far_ahead(struct encoders *encoders)
 	return far && !over && run_get_phase(encoders->run) != RUN_REFUSED;
 }
 
-static void pack(struct worker *worker, const struct batch *batch)
+/* The batch into FRAME. */
+static void pack(struct worker *worker, const struct batch *batch, struct link_frame *frame)
 {
 	struct tempo *tempo = worker->encoders->tempo;
 	struct codec_effort effort;
@@ -109,16 +107,16 @@ static void pack(struct worker *worker, const struct batch *batch)
 	};
 	body_write(worker->body, batch);
 	head.body = (uint32_t) worker->body->length;
-	size_t length = packer_pack(worker->packer, &effort, worker->body->parts,
-				    worker->body->part_count, worker->payload + FRAME_HEAD,
-				    LINK_PAYLOAD_MAX - FRAME_HEAD, &head.method);
-	worker->length = (uint32_t) (FRAME_HEAD + length);
+	frame->length = FRAME_HEAD + packer_pack(worker->packer, &effort, worker->body->parts,
+						 worker->body->part_count, frame->data + FRAME_HEAD,
+						 LINK_PAYLOAD_MAX - FRAME_HEAD, &head.method);
 	if (head.stream >= FRAME_STREAMS)
 		head.stream = 0; /* it does not use one */
-	frame_put_head(worker->payload, &head);
-	worker->flags = frame_flags(&head);
+	frame_put_head(frame->data, &head);
+	frame->flags = frame_flags(&head);
+	memcpy(frame->tag, batch->tag, TAG_BYTES);
 	packed.body = head.body;
-	packed.packed = worker->length;
+	packed.packed = frame->length;
 	packed.cpu_us = workers_cpu_us() - cpu_us;
 	packed.wall_us = clock_now_us() - wall_us;
 	tempo_note(tempo, batch, &packed);
@@ -135,26 +133,9 @@ static bool wait_turn(struct encoders *encoders, uint64_t ticket)
 	return good;
 }
 
-/* Waits for room. The others wait for this one meanwhile: it is the turn of its batch. */
-static struct link_frame *begin_frame(struct worker *worker, GError **error)
+static void commit(struct encoders *encoders, struct batch *batch, struct link_frame *frame)
 {
-	struct encoders *encoders = worker->encoders;
-	int64_t since = clock_now_us();
-	while (is_too_far_ahead(encoders))
-		g_usleep(AHEAD_POLL_US);
-	struct link_frame *frame = link_frame_begin(encoders->run->link, LINK_MEMORY, error);
-	tempo_wait(encoders->tempo, (clock_now_us() - since) * workers_count(encoders->run));
-	return frame;
-}
-
-static void commit(struct worker *worker, struct batch *batch, struct link_frame *frame)
-{
-	struct encoders *encoders = worker->encoders;
 	struct run *run = encoders->run;
-	frame->length = worker->length;
-	frame->flags = worker->flags;
-	memcpy(frame->data, worker->payload, worker->length);
-	memcpy(frame->tag, batch->tag, TAG_BYTES);
 	run_count_frame(run, encoders->chain, frame->tag, batch->original_bytes);
 	pthread_mutex_lock(&encoders->lock);
 	encoders->pages_committed += batch->pages;
@@ -178,17 +159,23 @@ static void encode_batches(struct worker *worker)
 	while ((batch = take_submitted(encoders, &ticket))) {
 		g_autoptr(GError) error = NULL;
 		tempo_look(encoders->tempo);
-		fault_encoded(run, batch);
-		pack(worker, batch);
-		fault_packed(run, worker->payload + FRAME_HEAD, worker->length - FRAME_HEAD);
-		if (!wait_turn(encoders, ticket))
-			return;
-		struct link_frame *frame = begin_frame(worker, &error);
+		int64_t since = clock_now_us();
+		while (is_too_far_ahead(encoders))
+			g_usleep(AHEAD_POLL_US);
+		struct link_frame *frame = link_frame_begin(run->link, LINK_MEMORY, &error);
+		tempo_wait(encoders->tempo, clock_now_us() - since);
 		if (!frame) {
 			fail(encoders, error);
 			return;
 		}
-		commit(worker, batch, frame);
+		fault_encoded(run, batch);
+		pack(worker, batch, frame);
+		fault_packed(run, frame->data + FRAME_HEAD, frame->length - FRAME_HEAD);
+		if (!wait_turn(encoders, ticket)) {
+			link_frame_cancel(run->link, LINK_MEMORY, frame);
+			return;
+		}
+		commit(encoders, batch, frame);
 	}
 }
 
@@ -196,17 +183,13 @@ static void *worker_thread(void *data)
 {
 	struct run *run = data;
 	struct encoders *encoders = run->encoders;
-	struct worker worker = { .encoders = encoders,
-				 .packer = packer_new(),
-				 .body = body_new(),
-				 .payload = g_malloc(LINK_PAYLOAD_MAX) };
+	struct worker worker = { .encoders = encoders, .packer = packer_new(), .body = body_new() };
 	pthread_mutex_lock(&encoders->lock);
 	worker.index = encoders->workers_begun++;
 	pthread_mutex_unlock(&encoders->lock);
 	encode_batches(&worker);
 	packer_free(worker.packer);
 	body_free(worker.body);
-	g_free(worker.payload);
 	return run_thread_ends(run);
 }
 
