@@ -33,11 +33,16 @@ _Static_assert(G_N_ELEMENTS(rungs) == EFFORT_LEVELS, "a rung for each level");
 #define BLOCKED_FREE 0.02    /* ... it is not */
 #define IDLE_MUCH 0.5        /* of the workers' time: the rest of the path is what limits */
 #define IDLE_SOME 0.1        /* ... the workers are not */
-#define REST_SPARE 2         /* so much more than the rest must encoders manage to cost no time */
-#define REST_GROWTH 1.1      /* an interval in which the workers are what limits */
-#define GROWTH_FIRST 1.05    /* of a link that does not make anybody wait, an interval */
+/* So much more than a slow link carries must workers manage with a dear rung: no batch is like the
+ * other, and a link that runs dry for a moment does not catch up. */
+#define DEAR_SPARE 1.25
+#define REST_SPARE 2      /* so much more than the rest must encoders manage to cost no time */
+#define REST_GROWTH 1.1   /* an interval in which the workers are what limits */
+#define GROWTH_FIRST 1.05 /* of a link that does not make anybody wait, an interval */
 #define GROWTH_MOST 2.0
 #define PATIENCE_MOST 64
+#define STARVED_PATIENCE 8 /* times as slowly, while workers get too little of a processor */
+#define ABOUT_AS_FAST 0.85
 #define ENDLESS 1e12 /* bytes a second: no limit */
 
 struct effort {
@@ -97,11 +102,14 @@ void effort_free(struct effort *effort)
 
 /* ---- what is to be expected ---- */
 
+static double true_share(const struct effort *effort)
+{
+	return effort->wall_ns > 0 ? effort->cpu_ns / effort->wall_ns : 1;
+}
+
 static double cpu_share(const struct effort *effort)
 {
-	if (effort->wall_ns <= 0)
-		return 1;
-	return CLAMP(effort->cpu_ns / effort->wall_ns, SHARE_LEAST, 1);
+	return CLAMP(true_share(effort), SHARE_LEAST, 1);
 }
 
 static double link_ns_per_byte(const struct effort *effort)
@@ -136,6 +144,8 @@ static double throughput(const struct effort *effort, enum effort_level level)
 	double cpu = stored * effort->store_ns + rest * ns_per_byte(effort, level);
 	double link_ns = wire * link_ns_per_byte(effort);
 	double cpu_ns = cpu / (effort->config.workers * cpu_share(effort));
+	if (rungs[level].continuing)
+		cpu_ns *= DEAR_SPARE;
 	double rest_ns = effort->rest_bytes_s > 0 ? 1e9 / effort->rest_bytes_s / REST_SPARE : 0;
 	return 1 / MAX(MAX(link_ns, cpu_ns), rest_ns);
 }
@@ -153,16 +163,19 @@ static double tail_ns(const struct effort *effort, enum effort_level level)
 
 /* ---- which one ---- */
 
-/* The fastest; and where neither link nor encoders are what limits, of those that cost no time the
- * best, up to the last that is cheap. */
+/* The fastest. Of the cheap rungs that are about as fast, or cost no time at all because the rest of
+ * the path is what limits, the best: its smaller bytes are certain, a worker's speed is a guess. */
 static enum effort_level best_level(const struct effort *effort)
 {
 	enum effort_level best = EFFORT_STORE;
-	for (enum effort_level i = EFFORT_LZ4; i <= effort->config.max; i++) {
-		double gain = throughput(effort, i) / throughput(effort, best);
-		if (gain > (i <= EFFORT_BATCH ? 0.999 : 1.001))
+	for (enum effort_level i = EFFORT_LZ4; i <= effort->config.max; i++)
+		if (throughput(effort, i) > throughput(effort, best) * 1.001)
 			best = i;
-	}
+	double fast = throughput(effort, best);
+	double enough = best == EFFORT_STORE ? 0.999 : ABOUT_AS_FAST;
+	for (enum effort_level i = best + 1; i <= MIN(EFFORT_BATCH, effort->config.max); i++)
+		if (throughput(effort, i) > fast * enough)
+			best = i;
 	return best;
 }
 
@@ -288,7 +301,11 @@ static void link_is_free(struct effort *effort, double rate)
 		return;
 	}
 	effort->link_bytes_s = MAX(effort->link_bytes_s, rate);
-	if (++effort->free_notes < effort->patience)
+	/* Workers that are starved would not make it a limit, whatever it carries. */
+	bool starved = true_share(effort) < SHARE_LEAST;
+	effort->free_notes++;
+	if (effort->free_notes < effort->patience ||
+	    (starved && effort->free_notes % STARVED_PATIENCE))
 		return;
 	effort->link_bytes_s *= effort->growth;
 	effort->growth = MIN(effort->growth * effort->growth, GROWTH_MOST);
