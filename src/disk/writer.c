@@ -6,6 +6,7 @@
 #include "base/i18n.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <libnbd.h>
 
 #define CLEAR_MAX (1ull << 30) /* bytes in one request, which has 32 bits for them */
@@ -151,8 +152,7 @@ static bool check_range(const struct disk_writer *writer, uint64_t offset, uint6
 	if (offset <= writer->size && length <= writer->size - offset)
 		return true;
 	return error_set(error, WATARI_ERROR_INTERNAL, NULL,
-			 _("disk %s: %" G_GUINT64_FORMAT " bytes at %" G_GUINT64_FORMAT
-			   " are beyond its end"),
+			 _("disk %s: %" PRIu64 " bytes at %" PRIu64 " are beyond its end"),
 			 writer->disk, length, offset);
 }
 
