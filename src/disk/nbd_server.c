@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "disk/nbd_server.h"
 
+#include "base/be.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/i18n.h"
@@ -106,10 +107,7 @@ static enum step list(struct session *session, const struct nbd_option *option, 
 	const char *name = session->server->export.name;
 	uint32_t length = (uint32_t) strlen(name);
 	g_autofree uint8_t *data = g_malloc(4 + length);
-	data[0] = (uint8_t) (length >> 24);
-	data[1] = (uint8_t) (length >> 16);
-	data[2] = (uint8_t) (length >> 8);
-	data[3] = (uint8_t) length;
+	be_put32(data, length);
 	memcpy(data + 4, name, length);
 	return answer(session, option, NBD_ANSWER_SERVER, data, 4 + length, error) &&
 			       answer(session, option, NBD_ANSWER_ACK, NULL, 0, error)

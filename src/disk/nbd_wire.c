@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "disk/nbd_wire.h"
 
-#include <endian.h>
+#include "base/be.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -25,83 +26,44 @@
 #define CAN_TRIM (1 << 5)
 #define CAN_WRITE_ZEROES (1 << 6)
 
-static void put16(uint8_t *at, uint16_t value)
-{
-	value = htobe16(value);
-	memcpy(at, &value, sizeof(value));
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-	value = htobe32(value);
-	memcpy(at, &value, sizeof(value));
-}
-
-static void put64(uint8_t *at, uint64_t value)
-{
-	value = htobe64(value);
-	memcpy(at, &value, sizeof(value));
-}
-
-static uint16_t get16(const uint8_t *at)
-{
-	uint16_t value;
-	memcpy(&value, at, sizeof(value));
-	return be16toh(value);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-	uint32_t value;
-	memcpy(&value, at, sizeof(value));
-	return be32toh(value);
-}
-
-static uint64_t get64(const uint8_t *at)
-{
-	uint64_t value;
-	memcpy(&value, at, sizeof(value));
-	return be64toh(value);
-}
-
 void nbd_put_hello(uint8_t at[NBD_HELLO_BYTES])
 {
-	put64(at, MAGIC_SERVER);
-	put64(at + 8, MAGIC_OPTION);
-	put16(at + 16, FIXED_NEWSTYLE | NO_ZEROES);
+	be_put64(at, MAGIC_SERVER);
+	be_put64(at + 8, MAGIC_OPTION);
+	be_put16(at + 16, FIXED_NEWSTYLE | NO_ZEROES);
 }
 
 bool nbd_get_client_flags(const uint8_t at[NBD_CLIENT_FLAGS_BYTES], bool *no_zeroes)
 {
-	uint32_t flags = get32(at);
+	uint32_t flags = be_get32(at);
 	*no_zeroes = flags & NO_ZEROES;
 	return flags & FIXED_NEWSTYLE && !(flags & ~(uint32_t) (FIXED_NEWSTYLE | NO_ZEROES));
 }
 
 bool nbd_get_option(const uint8_t at[NBD_OPTION_BYTES], struct nbd_option *option)
 {
-	*option = (struct nbd_option){ .code = get32(at + 8), .length = get32(at + 12) };
-	return get64(at) == MAGIC_OPTION;
+	*option = (struct nbd_option){ .code = be_get32(at + 8), .length = be_get32(at + 12) };
+	return be_get64(at) == MAGIC_OPTION;
 }
 
 void nbd_put_answer(uint8_t at[NBD_OPTION_REPLY_BYTES], uint32_t option, uint32_t type,
 		    uint32_t length)
 {
-	put64(at, MAGIC_ANSWER);
-	put32(at + 8, option);
-	put32(at + 12, type);
-	put32(at + 16, length);
+	be_put64(at, MAGIC_ANSWER);
+	be_put32(at + 8, option);
+	be_put32(at + 12, type);
+	be_put32(at + 16, length);
 }
 
 bool nbd_get_go(const uint8_t *data, uint32_t length, const char **name, uint32_t *name_length)
 {
 	if (length < 6)
 		return false;
-	*name_length = get32(data);
+	*name_length = be_get32(data);
 	*name = (const char *) data + 4;
 	if (*name_length > NBD_NAME_MAX || *name_length > length - 6)
 		return false;
-	return length == 6 + *name_length + 2u * get16(data + 4 + *name_length);
+	return length == 6 + *name_length + 2u * be_get16(data + 4 + *name_length);
 }
 
 static uint16_t abilities(const struct nbd_export *export)
@@ -112,35 +74,35 @@ static uint16_t abilities(const struct nbd_export *export)
 
 void nbd_put_info_export(uint8_t at[NBD_INFO_EXPORT_BYTES], const struct nbd_export *export)
 {
-	put16(at, INFO_EXPORT);
-	put64(at + 2, export->size);
-	put16(at + 10, abilities(export));
+	be_put16(at, INFO_EXPORT);
+	be_put64(at + 2, export->size);
+	be_put16(at + 10, abilities(export));
 }
 
 void nbd_put_info_block(uint8_t at[NBD_INFO_BLOCK_BYTES])
 {
-	put16(at, INFO_BLOCK_SIZE);
-	put32(at + 2, NBD_BLOCK_MIN);
-	put32(at + 6, NBD_BLOCK_PREFERRED);
-	put32(at + 10, NBD_BLOCK_MAX);
+	be_put16(at, INFO_BLOCK_SIZE);
+	be_put32(at + 2, NBD_BLOCK_MIN);
+	be_put32(at + 6, NBD_BLOCK_PREFERRED);
+	be_put32(at + 10, NBD_BLOCK_MAX);
 }
 
 size_t nbd_put_export(uint8_t at[NBD_EXPORT_BYTES], const struct nbd_export *export, bool no_zeroes)
 {
 	memset(at, 0, NBD_EXPORT_BYTES);
-	put64(at, export->size);
-	put16(at + 8, abilities(export));
+	be_put64(at, export->size);
+	be_put16(at + 8, abilities(export));
 	return no_zeroes ? 10 : NBD_EXPORT_BYTES;
 }
 
 bool nbd_get_request(const uint8_t at[NBD_REQUEST_BYTES], struct nbd_head *head)
 {
-	*head = (struct nbd_head){ .flags = get16(at + 4),
-				   .command = get16(at + 6),
-				   .cookie = get64(at + 8),
-				   .offset = get64(at + 16),
-				   .length = get32(at + 24) };
-	return get32(at) == MAGIC_REQUEST;
+	*head = (struct nbd_head){ .flags = be_get16(at + 4),
+				   .command = be_get16(at + 6),
+				   .cookie = be_get64(at + 8),
+				   .offset = be_get64(at + 16),
+				   .length = be_get32(at + 24) };
+	return be_get32(at) == MAGIC_REQUEST;
 }
 
 static uint16_t flags_for(uint16_t command)
@@ -202,7 +164,7 @@ static uint32_t wire_reason(int reason)
 
 void nbd_put_reply(uint8_t at[NBD_REPLY_BYTES], uint64_t cookie, int reason)
 {
-	put32(at, MAGIC_REPLY);
-	put32(at + 4, wire_reason(reason));
-	put64(at + 8, cookie);
+	be_put32(at, MAGIC_REPLY);
+	be_put32(at + 4, wire_reason(reason));
+	be_put64(at + 8, cookie);
 }

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/be.h"
 #include "base/i18n.h"
 
 static const char magic[8] = { 'W', 'A', 'T', 'A', 'R', 'I', '-', 'L' };
@@ -31,60 +32,21 @@ static const struct {
 _Static_assert(G_N_ELEMENTS(types) == WIRE_TYPE_LAST, "every type is described");
 _Static_assert(WIRE_HELLO_BYTES <= WIRE_CONTROL_MAX, "a hello fits");
 
-static void put16(uint8_t *at, uint16_t value)
-{
-	value = GUINT16_TO_BE(value);
-	memcpy(at, &value, sizeof(value));
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-	value = GUINT32_TO_BE(value);
-	memcpy(at, &value, sizeof(value));
-}
-
-static void put64(uint8_t *at, uint64_t value)
-{
-	value = GUINT64_TO_BE(value);
-	memcpy(at, &value, sizeof(value));
-}
-
-static uint16_t get16(const uint8_t *at)
-{
-	uint16_t value;
-	memcpy(&value, at, sizeof(value));
-	return GUINT16_FROM_BE(value);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-	uint32_t value;
-	memcpy(&value, at, sizeof(value));
-	return GUINT32_FROM_BE(value);
-}
-
-static uint64_t get64(const uint8_t *at)
-{
-	uint64_t value;
-	memcpy(&value, at, sizeof(value));
-	return GUINT64_FROM_BE(value);
-}
-
 static size_t put_header(uint8_t *at, enum wire_type type, unsigned stream, uint64_t sequence,
 			 size_t length)
 {
 	memset(at, 0, WIRE_HEADER_BYTES);
-	put32(at, (uint32_t) length);
+	be_put32(at, (uint32_t) length);
 	at[4] = (uint8_t) type;
 	at[5] = (uint8_t) stream;
-	put64(at + 16, sequence);
+	be_put64(at + 16, sequence);
 	return WIRE_HEADER_BYTES;
 }
 
 size_t wire_put_data(uint8_t *at, enum link_stream stream, const struct link_frame *frame)
 {
 	put_header(at, WIRE_DATA, stream, frame->sequence, frame->length);
-	put32(at + 8, frame->flags);
+	be_put32(at + 8, frame->flags);
 	memcpy(at + 24, frame->tag, LINK_TAG_BYTES);
 	return WIRE_HEADER_BYTES;
 }
@@ -92,7 +54,7 @@ size_t wire_put_data(uint8_t *at, enum link_stream stream, const struct link_fra
 size_t wire_put_ack(uint8_t *at, enum link_stream stream, uint64_t consumed, uint64_t expected)
 {
 	put_header(at, WIRE_ACK, stream, consumed, 8);
-	put64(at + WIRE_HEADER_BYTES, expected);
+	be_put64(at + WIRE_HEADER_BYTES, expected);
 	return WIRE_HEADER_BYTES + 8;
 }
 
@@ -123,15 +85,15 @@ size_t wire_put_hello(uint8_t *at, const struct wire_hello *hello)
 	uint8_t *body = at + WIRE_HEADER_BYTES;
 	memset(body, 0, WIRE_HELLO_BYTES);
 	memcpy(body, magic, sizeof(magic));
-	put16(body + 8, hello->version);
-	put16(body + 10, hello->lane);
-	put16(body + 12, hello->lanes);
+	be_put16(body + 8, hello->version);
+	be_put16(body + 10, hello->lane);
+	be_put16(body + 12, hello->lanes);
 	body[14] = hello->source;
 	body[15] = LINK_STREAM_LAST;
-	put32(body + 16, hello->features);
-	put64(body + 24, hello->window);
+	be_put32(body + 16, hello->features);
+	be_put64(body + 24, hello->window);
 	for (int i = 0; i < LINK_STREAM_LAST; i++)
-		put64(body + 32 + 8 * i, hello->expected[i]);
+		be_put64(body + 32 + 8 * i, hello->expected[i]);
 	return WIRE_HEADER_BYTES + WIRE_HELLO_BYTES;
 }
 
@@ -172,9 +134,9 @@ static enum wire_event read_header(struct wire_decoder *decoder)
 	struct wire_message *message = &decoder->message;
 	uint8_t type = header[4], stream = header[5];
 
-	message->length = get32(header);
-	message->flags = get32(header + 8);
-	message->sequence = get64(header + 16);
+	message->length = be_get32(header);
+	message->flags = be_get32(header + 8);
+	message->sequence = be_get64(header + 16);
 	memcpy(message->tag, header + 24, LINK_TAG_BYTES);
 	if (type >= WIRE_TYPE_LAST)
 		return refuse(decoder, N_("unknown message type"));
@@ -184,7 +146,7 @@ static enum wire_event read_header(struct wire_decoder *decoder)
 	message->stream = stream;
 	if (message->length < types[type].shortest || message->length > types[type].longest)
 		return refuse(decoder, N_("message of an impossible length"));
-	if (get16(header + 6) != 0 || get32(header + 12) != 0)
+	if (be_get16(header + 6) != 0 || be_get32(header + 12) != 0)
 		return refuse(decoder, N_("reserved field is not zero"));
 	if (type != WIRE_DATA && (message->flags || memcmp(message->tag, zero, sizeof(zero)) != 0))
 		return refuse(decoder, N_("reserved field is not zero"));
@@ -205,14 +167,14 @@ static enum wire_event read_hello(struct wire_decoder *decoder)
 	struct wire_hello *hello = &decoder->message.hello;
 	if (memcmp(body, magic, sizeof(magic)) != 0)
 		return refuse(decoder, N_("not a hello of a Watari mover"));
-	hello->version = get16(body + 8);
-	hello->lane = get16(body + 10);
-	hello->lanes = get16(body + 12);
+	hello->version = be_get16(body + 8);
+	hello->lane = be_get16(body + 10);
+	hello->lanes = be_get16(body + 12);
 	hello->source = body[14] == 1;
-	hello->features = get32(body + 16);
-	hello->window = get64(body + 24);
+	hello->features = be_get32(body + 16);
+	hello->window = be_get64(body + 24);
 	for (int i = 0; i < LINK_STREAM_LAST; i++)
-		hello->expected[i] = get64(body + 32 + 8 * i);
+		hello->expected[i] = be_get64(body + 32 + 8 * i);
 	if (hello->version != WIRE_VERSION)
 		return refuse(decoder, N_("hello of another protocol version"));
 	if (body[14] > 1 || hello->source != decoder->peer_is_source)
@@ -247,7 +209,7 @@ static enum wire_event read_payload(struct wire_decoder *decoder)
 	if (message->type == WIRE_CLOSE)
 		return read_close(decoder);
 	if (message->type == WIRE_ACK) {
-		message->expected = get64(decoder->control);
+		message->expected = be_get64(decoder->control);
 		if (message->expected < message->sequence)
 			return refuse(decoder, N_("more consumed than received"));
 	}

@@ -280,11 +280,15 @@ static void test_qemu_nbd(void)
 		(const char *[]){ "qemu-img", "create", "-q", "-f", "qcow2", image, "4M", NULL }));
 	const char *argv[] = { "qemu-nbd", "-f", "qcow2", "-x", "d", "-k", socket, image, NULL };
 	g_assert_true(g_spawn_async(NULL, (char **) (uintptr_t) argv, NULL,
-				    G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL,
-				    &server, NULL));
-	for (unsigned i = 0; i < 5000 && !g_file_test(socket, G_FILE_TEST_EXISTS); i++)
-		g_usleep(2000);
-	struct disk_writer *writer = open_writer(socket, "d", NULL);
+				    G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD |
+					    G_SPAWN_STDOUT_TO_DEV_NULL,
+				    NULL, NULL, &server, NULL));
+	/* Its socket is there a moment before it listens. */
+	struct disk_writer *writer = NULL;
+	for (unsigned i = 0; i < 5000 && !writer; i++, g_usleep(2000))
+		writer = open_writer(socket, "d", NULL);
+	if (!writer)
+		kill(server, SIGKILL);
 	g_assert_nonnull(writer);
 	for (unsigned i = 0; i < 500; i++)
 		do_something(writer, model, SIZE, random);
