@@ -28,27 +28,6 @@
 #define OLD_US 1000000  /* a connection that lived so long was a good one */
 #define DOUBT_US 100000 /* how often a silent peer is looked at */
 
-void lane_break(struct lane *lane, const char *what, const char *problem)
-{
-	lane->broken = true;
-	pthread_mutex_lock(&lane->link->lock);
-	link_note_problem(lane->link, what, problem);
-	pthread_mutex_unlock(&lane->link->lock);
-}
-
-void lane_break_channel(struct lane *lane)
-{
-	lane_break(lane, _("connection lost"), channel_problem(lane->channel));
-}
-
-void lane_fail_protocol(struct lane *lane, const char *problem)
-{
-	lane->broken = true;
-	pthread_mutex_lock(&lane->link->lock);
-	link_fail_protocol(lane->link, problem);
-	pthread_mutex_unlock(&lane->link->lock);
-}
-
 /* ---- life ---- */
 
 /* Ask now and then; somebody who neither answers nor acknowledges is dead. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside a lane: what its three files share (lane.c its life, lane_in.c, lane_out.c). All of it is
+/* Inside a lane: what its files share (lane.c its life, lane_in.c, lane_out.c, lane_break.c). All of it is
  * for the lane's own thread. */
 #pragma once
 #include "link/internal.h"
