@@ -20,8 +20,8 @@
 #define SOCKET_PATH_MAX sizeof(((struct sockaddr_un *) NULL)->sun_path)
 
 /* A shared connection of the user's would have its own keepalive or none, and a cut link would then
- * never be seen: only our own are shared (add_share). RemoteCommand=none: a command in the user's settings would
- * forbid ours. Everything else in ~/.ssh/config holds. */
+ * never be seen: only our own are shared (add_share). RemoteCommand=none: a command in the user's
+ * settings would forbid ours. Everything else in ~/.ssh/config holds. */
 static const char *const ssh_options[] = {
 	"-T",
 	"-enone",

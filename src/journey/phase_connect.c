@@ -43,10 +43,10 @@ static bool read_addresses(struct journey *journey, GError **error)
 	addresses[JOURNEY_DESTINATION] = host_address_parse(request->destination, error);
 	if (!addresses[JOURNEY_DESTINATION])
 		return false;
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
 		addresses[side]->shared = addresses[side]->shell ? remote_share_path() : NULL;
-	for (int side = 0; side < JOURNEY_SIDES; side++)
 		journey->report->sides[side].address = g_strdup(addresses[side]->text);
+	}
 	return true;
 }
 

@@ -124,7 +124,6 @@ struct link_stats {
 	uint64_t lane_sent[LINK_CONNECTIONS_MAX]; /* each lane's share of wire_sent */
 	uint64_t lane_received[LINK_CONNECTIONS_MAX];
 	uint64_t in_flight; /* bytes sent, not yet consumed at the peer */
-	uint64_t arrived;   /* of them, what is at the peer and waits for its application */
 	uint64_t consumed;  /* bytes consumed at the peer, since the start */
 	uint64_t consumed_frames;
 	uint64_t window;

@@ -138,9 +138,7 @@ bool queue_acknowledge(struct queue *queue, uint64_t consumed, uint64_t expected
 	if (consumed > expected || expected > queue->fresh)
 		return false;
 	/* News from different lanes overtake each other. */
-	for (; queue->expected < expected; queue->expected++)
-		if (queue->expected >= queue->consumed)
-			queue->arrived += (*slot(queue, queue->expected))->public.length;
+	queue->expected = MAX(queue->expected, expected);
 	if (consumed <= queue->consumed)
 		return true;
 
@@ -152,7 +150,6 @@ bool queue_acknowledge(struct queue *queue, uint64_t consumed, uint64_t expected
 		forget(queue, *at);
 		*at = NULL;
 	}
-	queue->arrived -= before - queue->bytes; /* consumed <= expected: all of it had arrived */
 	queue->consumed_bytes += before - queue->bytes;
 	queue->retry_low = MAX(queue->retry_low, queue->consumed);
 	window_consumed(&queue->window, before - queue->bytes, now_us, round_trip_us);

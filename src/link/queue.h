@@ -27,7 +27,6 @@ struct queue {
 	uint64_t consumed, expected, fresh, committed;
 	uint64_t retries, retry_low; /* frames queued again, none of them below retry_low */
 	uint64_t bytes;              /* payload committed and not consumed */
-	uint64_t arrived;            /* of them, what is known to be at the peer */
 	uint64_t consumed_bytes;     /* payload, since the beginning */
 	uint64_t peer_max;           /* what the peer can hold */
 	unsigned begun;              /* frames the application is filling */

@@ -26,7 +26,6 @@ void link_get_stats(struct link *link, struct link_stats *stats)
 	stats->up = link->up;
 	stats->reconnects = link->reconnects;
 	stats->in_flight = queue->bytes;
-	stats->arrived = queue->arrived;
 	stats->consumed = queue->consumed_bytes;
 	stats->consumed_frames = queue->consumed;
 	stats->window = queue->window.size;

@@ -98,7 +98,7 @@ enum step block_entry_step(struct stream_reader *reader, const uint8_t *bytes, s
 	if (length < entry)
 		return step_more(reader, entry);
 	const char *reason =
-		table_add(&reader->table, bytes + 1, bytes[0], get_be64(bytes + 1 + bytes[0]));
+		table_add(&reader->table, bytes + 1, bytes[0], be_get64(bytes + 1 + bytes[0]));
 	if (reason)
 		return step_opaque(reader, reason);
 	reader->table.fields = 0;
@@ -123,7 +123,7 @@ enum step block_field_step(struct stream_reader *reader, const uint8_t *bytes, s
 		return fields_end(reader, complete);
 	if (length < 8)
 		return step_more(reader, 8);
-	uint64_t value = get_be64(bytes);
+	uint64_t value = be_get64(bytes);
 	if (value & (reader->page_bytes - 1))
 		return fields_end(reader, complete);
 	if (!reader->ignore_shared && (!value || value & (value - 1)))

@@ -15,7 +15,7 @@ static enum step advise(struct stream_reader *reader, const uint8_t *data, size_
 {
 	if (length != 16)
 		return STEP_RECORD;
-	uint64_t page_bytes = get_be64(data + 8);
+	uint64_t page_bytes = be_get64(data + 8);
 	if (!is_page_size(page_bytes))
 		return step_opaque(reader, N_("a target page size not known here"));
 	if (reader->table.begun && page_bytes != reader->page_bytes)
@@ -30,10 +30,10 @@ enum step command_read(struct stream_reader *reader, const uint8_t *bytes, size_
 	if (length < 5)
 		return step_more(reader, 5);
 	enum state next = STATE_ELEMENT;
-	size_t data = get_be16(bytes + 3);
+	size_t data = be_get16(bytes + 3);
 	if (length < 5 + data)
 		return step_more(reader, 5 + data);
-	record->value = get_be16(bytes + 1);
+	record->value = be_get16(bytes + 1);
 	switch (record->value) {
 	case COMMAND_POSTCOPY_ADVISE:
 		if (advise(reader, bytes + 5, data) == STEP_OPAQUE)
@@ -46,7 +46,7 @@ enum step command_read(struct stream_reader *reader, const uint8_t *bytes, size_
 		if (data != 4)
 			return step_opaque(reader, N_("a package without a length"));
 		reader->stats.postcopy = true;
-		next = blob_begin(reader, get_be32(bytes + 5), STREAM_DEVICE_STATE, STATE_ELEMENT);
+		next = blob_begin(reader, be_get32(bytes + 5), STREAM_DEVICE_STATE, STATE_ELEMENT);
 		break;
 	}
 	return step_record(reader, record, STREAM_COMMAND, 5 + data, next);

@@ -14,9 +14,9 @@ enum step header_step(struct stream_reader *reader, const uint8_t *bytes, size_t
 {
 	if (length < 8)
 		return step_more(reader, 8);
-	if (get_be32(bytes) != STREAM_MAGIC)
+	if (be_get32(bytes) != STREAM_MAGIC)
 		return step_opaque(reader, N_("it does not begin like a QEMU migration stream"));
-	if (get_be32(bytes + 4) != STREAM_VERSION)
+	if (be_get32(bytes + 4) != STREAM_VERSION)
 		return step_opaque(reader, N_("a version of the stream format not known here"));
 	return step_record(reader, record, STREAM_HEADER, 8, STATE_CONFIGURATION);
 }
@@ -29,7 +29,7 @@ enum step configuration_step(struct stream_reader *reader, const uint8_t *bytes,
 		return step_again(reader, STATE_ELEMENT);
 	if (length < 5)
 		return step_more(reader, 5);
-	uint32_t name = get_be32(bytes + 1);
+	uint32_t name = be_get32(bytes + 1);
 	if (name > MACHINE_NAME_MAX)
 		return step_opaque(reader, N_("a machine name of impossible length"));
 	if (length < 5 + name)
@@ -50,7 +50,7 @@ static enum step page_bits_read(struct stream_reader *reader, const uint8_t *byt
 {
 	if (*length < head + 4)
 		return step_more(reader, head + 4);
-	uint32_t bits = get_be32(bytes + head);
+	uint32_t bits = be_get32(bytes + head);
 	if (bits >= 32 || !is_page_size(1UL << bits))
 		return step_opaque(reader, N_("a target page size not known here"));
 	reader->page_bytes = 1U << bits;
@@ -80,7 +80,7 @@ static enum step capabilities_read(struct stream_reader *reader, const uint8_t *
 	bool ignore_shared = false;
 	if (*length < at)
 		return step_more(reader, at);
-	uint32_t count = get_be32(bytes + head);
+	uint32_t count = be_get32(bytes + head);
 	if (count > CAPABILITIES_MAX)
 		return step_opaque(reader, N_("an impossible number of capabilities"));
 	while (count--) {
@@ -124,7 +124,7 @@ enum step subsection_step(struct stream_reader *reader, const uint8_t *bytes, si
 	if (length < head)
 		return step_more(reader, head);
 	const struct subsection *subsection = subsection_find(bytes + 2, bytes[1]);
-	if (!subsection || get_be32(bytes + head - 4) != 1)
+	if (!subsection || be_get32(bytes + head - 4) != 1)
 		return step_opaque(reader, N_("a subsection of the configuration not known here"));
 	enum step step = subsection->read(reader, bytes, head, &length);
 	if (step != STEP_RECORD)

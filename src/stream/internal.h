@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/be.h"
 #include "stream/reader.h"
 
 enum step {
@@ -140,27 +141,6 @@ enum step block_list_begin(struct stream_reader *reader, uint64_t total_bytes,
 uint32_t block_find(const struct block_table *table, const uint8_t *name, size_t length);
 /* other.c */
 state_step dirty_bitmap_step, vfio_step, virtio_mem_step;
-
-static inline uint16_t get_be16(const uint8_t *bytes)
-{
-	uint16_t value;
-	__builtin_memcpy(&value, bytes, sizeof(value));
-	return __builtin_bswap16(value);
-}
-
-static inline uint32_t get_be32(const uint8_t *bytes)
-{
-	uint32_t value;
-	__builtin_memcpy(&value, bytes, sizeof(value));
-	return __builtin_bswap32(value);
-}
-
-static inline uint64_t get_be64(const uint8_t *bytes)
-{
-	uint64_t value;
-	__builtin_memcpy(&value, bytes, sizeof(value));
-	return __builtin_bswap64(value);
-}
 
 static inline enum step step_more(struct stream_reader *reader, size_t need)
 {

@@ -37,7 +37,7 @@ enum step dirty_bitmap_step(struct stream_reader *reader, const uint8_t *bytes, 
 	if (length < head)
 		return step_more(reader, head);
 	if ((flags & (BITMAP_START | BITMAP_COMPLETE | BITMAP_BITS | BITMAP_ZEROES)) == BITMAP_BITS)
-		body = get_be64(bytes + head - 8);
+		body = be_get64(bytes + head - 8);
 	enum state after = flags & BITMAP_EOS ? STATE_FOOTER : STATE_DIRTY_BITMAP;
 	return step_record(reader, record, STREAM_OTHER, head,
 			   blob_begin(reader, body, STREAM_OTHER, after));
@@ -53,7 +53,7 @@ enum step vfio_step(struct stream_reader *reader, const uint8_t *bytes, size_t l
 {
 	if (length < 8)
 		return step_more(reader, 8);
-	switch (get_be64(bytes)) {
+	switch (be_get64(bytes)) {
 	case VFIO_END_OF_STATE:
 		return step_record(reader, record, STREAM_OTHER, 8, STATE_FOOTER);
 	case VFIO_SETUP_STATE:
@@ -64,7 +64,7 @@ enum step vfio_step(struct stream_reader *reader, const uint8_t *bytes, size_t l
 			return step_more(reader, 16);
 		return step_record(
 			reader, record, STREAM_OTHER, 16,
-			blob_begin(reader, get_be64(bytes + 8), STREAM_OTHER, STATE_VFIO));
+			blob_begin(reader, be_get64(bytes + 8), STREAM_OTHER, STATE_VFIO));
 	default:
 		return step_opaque(reader, N_("a vfio record not known here"));
 	}
@@ -77,8 +77,8 @@ enum step virtio_mem_step(struct stream_reader *reader, const uint8_t *bytes, si
 {
 	if (length < 36)
 		return step_more(reader, 36);
-	uint64_t region = get_be64(bytes + 8);
-	uint64_t block = get_be64(bytes + 16);
+	uint64_t region = be_get64(bytes + 8);
+	uint64_t block = be_get64(bytes + 16);
 	if (!block || block & (block - 1) || region & (block - 1))
 		return step_opaque(reader, N_("a virtio-mem device of impossible shape"));
 	uint64_t blocks = region / block;

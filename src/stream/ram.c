@@ -50,7 +50,7 @@ static size_t page_head(struct stream_reader *reader, const uint8_t *bytes, size
 			struct stream_record *record, enum step *step)
 {
 	size_t head = 8;
-	uint64_t word = get_be64(bytes);
+	uint64_t word = be_get64(bytes);
 	record->block = reader->ram.block;
 	record->offset = word & ~(uint64_t) (reader->page_bytes - 1);
 	if (!(word & RAM_CONTINUE)) {
@@ -117,7 +117,7 @@ static enum step xbzrle_read(struct stream_reader *reader, const uint8_t *bytes,
 		return step;
 	if (length < head + 3)
 		return step_more(reader, head + 3);
-	size_t body = get_be16(bytes + head + 1);
+	size_t body = be_get16(bytes + head + 1);
 	if (bytes[head] != 1 || body > reader->page_bytes)
 		return step_opaque(reader, N_("an XBZRLE record of a kind not known here"));
 	if (length < head + 3 + body)
@@ -134,7 +134,7 @@ static enum step compressed_read(struct stream_reader *reader, const uint8_t *by
 		return step;
 	if (length < head + 4)
 		return step_more(reader, head + 4);
-	size_t body = get_be32(bytes + head);
+	size_t body = be_get32(bytes + head);
 	if (body > reader->page_bytes + reader->page_bytes / 512 + 64) /* zlib's worst case */
 		return step_opaque(reader, N_("a compressed page of impossible length"));
 	if (length < head + 4 + body)
@@ -149,7 +149,7 @@ static enum step compressed_read(struct stream_reader *reader, const uint8_t *by
 static enum step mem_size_read(struct stream_reader *reader, const uint8_t *bytes, size_t length,
 			       struct stream_record *record)
 {
-	return block_list_begin(reader, get_be64(bytes) & ~(uint64_t) (reader->page_bytes - 1),
+	return block_list_begin(reader, be_get64(bytes) & ~(uint64_t) (reader->page_bytes - 1),
 				record);
 }
 
@@ -185,7 +185,7 @@ enum step ram_step(struct stream_reader *reader, const uint8_t *bytes, size_t le
 {
 	if (length < 8)
 		return step_more(reader, 8);
-	uint32_t flags = (uint32_t) get_be64(bytes) & (reader->page_bytes - 1);
+	uint32_t flags = (uint32_t) be_get64(bytes) & (reader->page_bytes - 1);
 	uint32_t plain = flags & ~(uint32_t) RAM_CONTINUE;
 	for (size_t i = 0; i < sizeof(ram_records) / sizeof(ram_records[0]); i++)
 		if (plain == ram_records[i].flag && (ram_records[i].page || plain == flags))

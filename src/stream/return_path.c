@@ -57,7 +57,7 @@ static uint32_t message_value(uint16_t type, const uint8_t *data, size_t length)
 {
 	if (type != RETURN_SHUT && type != RETURN_PONG && type != RETURN_RESUME_ACK)
 		return 0;
-	return length == 4 ? get_be32(data) : UINT32_MAX;
+	return length == 4 ? be_get32(data) : UINT32_MAX;
 }
 
 /* The length of the message or fragment at BYTES, 0 with *need set when it is not complete. */
@@ -67,11 +67,11 @@ static size_t message_read(struct return_reader *reader, const uint8_t *bytes, s
 	*need = 4;
 	if (length < 4)
 		return 0;
-	size_t data = get_be16(bytes + 2);
+	size_t data = be_get16(bytes + 2);
 	*need = 4 + data;
 	if (length < 4 + data)
 		return 0;
-	message->type = get_be16(bytes);
+	message->type = be_get16(bytes);
 	message->value = message_value(message->type, bytes + 4, data);
 	message->first = true;
 	if (message->type == RETURN_RECV_BITMAP)
@@ -89,7 +89,7 @@ static size_t bitmap_read(struct return_reader *reader, const uint8_t *bytes, si
 	message->type = RETURN_RECV_BITMAP;
 	switch (reader->state) {
 	case RETURN_STATE_BITMAP_SIZE:
-		reader->left_bytes = get_be64(bytes);
+		reader->left_bytes = be_get64(bytes);
 		reader->state = reader->left_bytes ? RETURN_STATE_BITMAP : RETURN_STATE_BITMAP_END;
 		break;
 	case RETURN_STATE_BITMAP:

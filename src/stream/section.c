@@ -54,12 +54,12 @@ static enum step named_read(struct stream_reader *reader, const uint8_t *bytes, 
 {
 	if (length < 6)
 		return step_more(reader, 6);
-	uint32_t id = get_be32(bytes + 1);
+	uint32_t id = be_get32(bytes + 1);
 	size_t head = 6 + bytes[5] + 8;
 	if (length < head)
 		return step_more(reader, head);
 	const struct section_type *type =
-		type_find(bytes[0], bytes + 6, bytes[5], get_be32(bytes + head - 4));
+		type_find(bytes[0], bytes + 6, bytes[5], be_get32(bytes + head - 4));
 	if (!type)
 		return step_opaque(reader,
 				   bytes[0] == ELEMENT_START
@@ -82,7 +82,7 @@ static enum step part_read(struct stream_reader *reader, const uint8_t *bytes, s
 {
 	if (length < 5)
 		return step_more(reader, 5);
-	uint32_t id = get_be32(bytes + 1);
+	uint32_t id = be_get32(bytes + 1);
 	struct section *section = section_find(reader, id);
 	if (!section || section->ended)
 		return step_opaque(reader, N_("a part of a section that is not open"));
@@ -131,7 +131,7 @@ enum step footer_step(struct stream_reader *reader, const uint8_t *bytes, size_t
 	}
 	if (length < 5)
 		return step_more(reader, 5);
-	if (get_be32(bytes + 1) != reader->section_id)
+	if (be_get32(bytes + 1) != reader->section_id)
 		return step_opaque(reader, N_("the footer of another section"));
 	reader->footers = FOOTERS_SENT;
 	record->value = reader->section_id;
@@ -147,6 +147,6 @@ enum step description_step(struct stream_reader *reader, const uint8_t *bytes, s
 	if (length < 5)
 		return step_more(reader, 5);
 	enum state next =
-		blob_begin(reader, get_be32(bytes + 1), STREAM_DESCRIPTION, STATE_DESCRIPTION);
+		blob_begin(reader, be_get32(bytes + 1), STREAM_DESCRIPTION, STATE_DESCRIPTION);
 	return step_record(reader, record, STREAM_DESCRIPTION, 5, next);
 }
