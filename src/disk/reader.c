@@ -43,8 +43,10 @@ static int start_server(struct nbd_handle *nbd, const struct disk_reader_config 
 	g_autofree char *path = g_strjoinv(",,", parts);
 	g_autofree char *image = g_strdup_printf(
 		"driver=%s,force-share=on,file.driver=file,file.filename=%s", config->format, path);
-	char *argv[] = { "qemu-nbd", "--read-only", "--image-opts", image, NULL };
-	return nbd_connect_systemd_socket_activation(nbd, argv);
+	g_auto(GStrv) words = g_strsplit("qemu-nbd --read-only --image-opts -", " ", -1);
+	g_free(words[3]);
+	words[3] = g_steal_pointer(&image);
+	return nbd_connect_systemd_socket_activation(nbd, words);
 }
 
 static bool open_export(struct disk_reader *reader, const struct disk_reader_config *config,
