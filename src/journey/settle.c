@@ -3,6 +3,7 @@
 #include "journey/settle.h"
 
 #include "journey/ending.h"
+#include "journey/images.h"
 #include "journey/movers.h"
 #include "journey/snapshots.h"
 
@@ -270,6 +271,7 @@ static void after_return(struct settling *settling)
 	    settling->rule->action == ENDING_RESUME_SOURCE ||
 	    settling->rule->action == ENDING_END_DESTINATION_RESUME)
 		announce(settling);
+	images_remove(settling->journey, settling->ending.hosts[JOURNEY_DESTINATION]);
 }
 
 static void act(struct settling *settling)
