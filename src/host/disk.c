@@ -122,16 +122,14 @@ static void set_source(xmlNodePtr node, const struct disk_move *move)
 	set_attribute(node, "type", move->block ? "block" : "file");
 }
 
-/* Without a <backingStore> libvirt looks into the image; an empty one says that there is none. */
-static void set_backing(xmlNodePtr node, const struct disk_move *move)
+/* Without a <backingStore> libvirt looks into the image, which says what is true there. */
+static void forget_backing(xmlNodePtr node)
 {
 	xmlNodePtr backing = child_of(node, "backingStore");
-	if (backing) {
-		xmlUnlinkNode(backing);
-		xmlFreeNode(backing);
-	}
-	if (move->alone)
-		xmlNewChild(node, NULL, (const xmlChar *) "backingStore", NULL);
+	if (!backing)
+		return;
+	xmlUnlinkNode(backing);
+	xmlFreeNode(backing);
 }
 
 static void move_disk(xmlNodePtr node, const struct disk_move *move)
@@ -143,7 +141,7 @@ static void move_disk(xmlNodePtr node, const struct disk_move *move)
 	}
 	set_attribute(driver, "type", move->format);
 	set_source(node, move);
-	set_backing(node, move);
+	forget_backing(node);
 }
 
 static bool is_meant(struct xml *xml, xmlNodePtr node, const struct disk_move *move)

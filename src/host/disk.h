@@ -40,7 +40,6 @@ struct disk_move {
 	const char *destination; /* path */
 	bool block;              /* and that is a block device */
 	const char *format;
-	bool alone; /* it has no backing file there */
 };
 /* XML with the COUNT disks at their new places. Caller frees. */
 char *disk_adapt_xml(const char *xml, const struct disk_move *moves, guint count, GError **error);

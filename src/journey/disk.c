@@ -79,7 +79,7 @@ static JsonObject *describe(const struct journey_disk *disk)
 	set_number(object, "size", disk->size);
 	json_set_text(object, "backing", disk->backing);
 	if (copied)
-		json_object_set_int_member(object, "bytes", (gint64) disk->wire_bytes);
+		json_object_set_int_member(object, "bytes", (gint64) disk->literal);
 	else
 		json_object_set_null_member(object, "bytes");
 	json_object_set_boolean_member(object, "proven", copied ? disk->agreed : disk->proven);
@@ -107,7 +107,7 @@ void journey_disks_take_stats(GPtrArray *disks, JsonArray *stats)
 		struct journey_disk *disk =
 			journey_disk_find(disks, json_get_string(object, "target", NULL));
 		if (disk)
-			disk->wire_bytes = (uint64_t) json_get_int(object, "literal", 0);
+			disk->literal = (uint64_t) json_get_int(object, "literal", 0);
 	}
 }
 

@@ -35,7 +35,7 @@ struct journey_disk {
 	char *backing, *backing_format; /* the file there that it stands on; NULL: none */
 
 	/* from the movers */
-	uint64_t wire_bytes; /* that stood for its content, at the source */
+	uint64_t literal; /* bytes of its content that were no reference, at the source */
 	char *digest;
 	bool agreed; /* the digests of both sides, at the last flush */
 };

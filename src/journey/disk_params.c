@@ -40,7 +40,6 @@ static struct disk_move *list_moves(struct journey *journey, guint *count)
 				.destination = disk->destination,
 				.block = disk->block,
 				.format = disk->format,
-				.alone = !disk->backing,
 			};
 	}
 	return moves;

@@ -206,9 +206,10 @@ static void show_numbers(struct performing *performing)
 		show_disks(performing, &numbers);
 	if (!numbers.total)
 		return;
-	if (progress->disk_total && !journey->stopped && !journey->still)
-		journey_say(journey, _("copying memory"));
+	bool begins = progress->disk_total > 0;
 	progress->disk_total = progress->disk_done = 0;
+	if (begins && !journey->stopped && !journey->still)
+		journey_say(journey, _("copying memory"));
 	progress->remaining = numbers.remaining;
 	progress->total = numbers.total;
 	progress->dirty_rate = numbers.dirty_rate;

@@ -2,6 +2,7 @@
 /* After libvirt's call: where is the VM, and what is left to do? */
 #include "journey/settle.h"
 
+#include "journey/disk_after.h"
 #include "journey/ending.h"
 #include "journey/images.h"
 #include "journey/movers.h"
@@ -397,7 +398,9 @@ bool journey_settle(struct journey *journey, bool said_migrated, GError **error)
 	copy_states(&settling);
 	if (!settling.error && !journey->dry_run && settling.rule->outcome != JOURNEY_ATTENTION) {
 		restore_snapshots(&settling);
-		if (settling.rule->outcome != JOURNEY_MIGRATED)
+		if (settling.rule->outcome == JOURNEY_MIGRATED)
+			disk_after_move(journey, settling.ending.hosts[JOURNEY_SOURCE]);
+		else
 			after_return(&settling);
 	}
 	bool good = conclude(&settling, said_migrated, &own);
