@@ -120,7 +120,7 @@ static void print_disks(const struct journey_report *report, FILE *out)
 {
 	for (guint i = 0; report->disks && i < report->disks->len; i++) {
 		const struct journey_disk *disk = report->disks->pdata[i];
-		if (disk->kind != JOURNEY_DISK_COPIED)
+		if (disk->kind != JOURNEY_DISK_COPIED || report->outcome != JOURNEY_MIGRATED)
 			continue;
 		g_autofree char *size = unit_format_bytes(disk->size);
 		g_autofree char *bytes = unit_format_bytes(disk->literal);

@@ -154,6 +154,27 @@ bool image_look(const struct remote_shell *shell, const struct host_address *hos
 	return true;
 }
 
+static const char open_script[] =
+	"test \"$(id -u)\" = 0 && command -v setpriv >/dev/null || exit 0\n"
+	"setpriv --reuid=\"$2\" --regid=\"$3\" --init-groups true 2>/dev/null || exit 0\n"
+	"setpriv --reuid=\"$2\" --regid=\"$3\" --init-groups test -r \"$1\" -a -w \"$1\" "
+	"|| echo closed\n";
+
+bool image_try_open(const struct remote_shell *shell, const struct host_address *host,
+		    const char *path, int uid, int gid, bool *usable, GError **error)
+{
+	g_autofree char *user = g_strdup_printf("%d", uid), *group = g_strdup_printf("%d", gid);
+	const char *const argv[] = { "sh", "-c", open_script, "sh", path, user, group, NULL };
+	g_autofree char *output = NULL;
+	*usable = true;
+	if (uid <= 0 || gid < 0)
+		return true;
+	if (!remote_run(shell, host, argv, READ_MS, &output, NULL, error))
+		return false;
+	*usable = *g_strstrip(output) == 0;
+	return true;
+}
+
 /* ---- making one, and removing it ---- */
 
 /* Noclobber makes the file with O_EXCL, so that nobody's image is ever overwritten; qemu-img then

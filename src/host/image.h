@@ -39,6 +39,10 @@ struct image_place {
 bool image_look(const struct remote_shell *shell, const struct host_address *host, const char *path,
 		struct image_place *place, GError **error);
 
+/* Can a user open the file to write to it? *usable is true where that cannot be tried. */
+bool image_try_open(const struct remote_shell *shell, const struct host_address *host,
+		    const char *path, int uid, int gid, bool *usable, GError **error);
+
 struct image_plan {
 	const char *path, *format; /* "raw" or "qcow2" */
 	uint64_t size, cluster;

@@ -118,5 +118,6 @@ void images_remove(struct journey *journey, struct host *destination)
 	if (good)
 		journal_add_event(journey->journal, journey->report->id, "images-removed", NULL,
 				  NULL);
+	journey->acted = true;
 	g_clear_pointer(&journey->images, json_array_unref);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The disks that are copied: what they are, their images at the destination, and the movers told. */
+#include "journey/disk_image.h"
 #include "journey/disk_place.h"
 #include "journey/disk_rate.h"
 #include "journey/images.h"
@@ -28,113 +29,6 @@ static struct journey_disk *disk_at(struct journey *journey, guint index)
 {
 	struct journey_disk *disk = journey->report->disks->pdata[index];
 	return disk->kind == JOURNEY_DISK_COPIED ? disk : NULL;
-}
-
-/* ---- what it is at the source ---- */
-
-static bool cannot_copy(const struct journey_disk *disk, const char *next, const char *why,
-			GError **error)
-{
-	return error_set(error, WATARI_ERROR_REFUSED, next,
-			 _("the disk %s (%s) cannot be copied: %s"), disk->disk->target,
-			 disk->disk->path, why);
-}
-
-static bool judge_image(const struct journey_disk *disk, const struct image *top, GError **error)
-{
-	bool known = g_str_equal(top->format, "raw") || g_str_equal(top->format, "qcow2");
-	if (!known)
-		return cannot_copy(disk, _("Convert it to qcow2 first (qemu-img convert)."),
-				   _("only raw and qcow2 images are"), error);
-	if (top->encrypted)
-		return cannot_copy(disk, _("Put it on shared storage."), _("it is encrypted"),
-				   error);
-	if (top->corrupt)
-		return cannot_copy(disk,
-				   _("Repair it while the VM is off (qemu-img check -r all)."),
-				   _("it is marked as damaged"), error);
-	if (top->snapshots)
-		return cannot_copy(disk,
-				   _("Delete them (virsh snapshot-delete), or use shared storage."),
-				   _("it holds snapshots, which would be lost"), error);
-	if (disk->disk->several)
-		return cannot_copy(disk, _("Put it on shared storage."),
-				   _("several VMs may write to it"), error);
-	return true;
-}
-
-/* The format of a new image is that of the old one, but a block device holds the bare content. */
-static void take_chain(struct journey_disk *disk, GPtrArray *chain)
-{
-	const struct image *top = chain->pdata[0];
-	g_autoptr(GStrvBuilder) paths = g_strv_builder_new();
-	for (guint i = 0; i < chain->len; i++) {
-		const struct image *image = chain->pdata[i];
-		disk->allocated += image->allocated;
-		g_strv_builder_add(paths, image->path);
-	}
-	g_strfreev(disk->source_chain);
-	disk->source_chain = g_strv_builder_end(paths);
-	if (disk->disk->source == DISK_BLOCK || disk->allocated > disk->size)
-		disk->allocated = disk->size;
-	disk->format = g_strdup(top->format);
-	disk->cluster = top->cluster;
-	disk->compat = g_strdup(top->compat);
-}
-
-static bool read_image(struct journey *journey, struct journey_disk *disk, GError **error)
-{
-	virDomainBlockInfo info;
-	if (virDomainGetBlockInfo(journey->domain, disk->disk->target, &info, 0) < 0)
-		return host_error(error, WATARI_ERROR_REFUSED, NULL, disk->disk->target);
-	disk->size = info.capacity;
-	g_autoptr(GPtrArray) chain =
-		image_read_chain(&journey->shell, journey->addresses[JOURNEY_SOURCE],
-				 disk->disk->path, disk->disk->format, error);
-	if (!chain) {
-		error_prefix(error, _("the disk %s (%s)"), disk->disk->target, disk->disk->path);
-		error_classify(error, WATARI_ERROR_REFUSED,
-			       _("The image must still be at the source under its name, and "
-				 "qemu-img installed there (package qemu-utils)."));
-		return false;
-	}
-	if (!judge_image(disk, chain->pdata[0], error))
-		return false;
-	take_chain(disk, chain);
-	return true;
-}
-
-static bool keep_backing(struct journey *journey, struct journey_disk *disk, GError **error)
-{
-	struct image_place place;
-	if (!journey->request->keep_backing || !disk->source_chain[0] || !disk->source_chain[1])
-		return true;
-	g_autoptr(GPtrArray) chain =
-		image_read_chain(&journey->shell, journey->addresses[JOURNEY_SOURCE],
-				 disk->source_chain[1], NULL, error);
-	if (!chain || !image_look(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
-				  disk->source_chain[1], &place, error))
-		return false;
-	const struct image *backing = chain->pdata[0];
-	if (!place.exists)
-		return error_set(error, WATARI_ERROR_REFUSED,
-				 _("Copy it there, or leave --keep-backing out."),
-				 _("%s has no %s, which the disk %s stands on"),
-				 journey->hosts[JOURNEY_DESTINATION]->name, disk->source_chain[1],
-				 disk->disk->target);
-	g_autoptr(GPtrArray) there =
-		image_read_chain(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
-				 disk->source_chain[1], backing->format, error);
-	if (!there)
-		return false;
-	if (((const struct image *) there->pdata[0])->size != backing->size)
-		return error_set(error, WATARI_ERROR_REFUSED,
-				 _("Copy the right one there, or leave --keep-backing out."),
-				 _("%s at %s is another one than at the source"),
-				 disk->source_chain[1], journey->hosts[JOURNEY_DESTINATION]->name);
-	disk->backing = g_strdup(disk->source_chain[1]);
-	disk->backing_format = g_strdup(backing->format);
-	return true;
 }
 
 /* ---- where it goes ---- */
@@ -172,8 +66,7 @@ static void call_prepare(void *data)
 		struct journey_disk *disk = disk_at(journey, i);
 		if (!disk)
 			continue;
-		good = read_image(journey, disk, &preparing->error) &&
-		       keep_backing(journey, disk, &preparing->error) &&
+		good = disk_image_read(journey, disk, &preparing->error) &&
 		       disk_place_find(journey, disk, &preparing->places[i], &preparing->pools[i],
 				       &preparing->error) &&
 		       check_room(preparing, i, &preparing->error);

@@ -154,6 +154,7 @@ static void look_until_clear(struct settling *settling)
 	struct journey *journey = settling->journey;
 	const struct ending_rule *last = NULL;
 	int64_t start_ms = clock_now_ms(), since_ms = start_ms, known_ms = 0;
+	journey->progress.disk_total = 0;
 	journey_say(journey, _("asking both hosts where the VM is"));
 	for (;;) {
 		journey_call(journey, call_look, settling);
