@@ -292,6 +292,24 @@ JsonObject *movers_hello(struct journey *journey, enum journey_side side)
 	return journey->hellos[side];
 }
 
+static bool has_feature(JsonObject *hello, const char *feature)
+{
+	JsonArray *features = hello ? json_get_array(hello, "features") : NULL;
+	for (guint i = 0; features && i < json_array_get_length(features); i++) {
+		JsonNode *node = json_array_get_element(features, i);
+		if (JSON_NODE_HOLDS_VALUE(node) &&
+		    g_strcmp0(json_node_get_string(node), feature) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool movers_can(struct journey *journey, const char *feature)
+{
+	return has_feature(journey->hellos[JOURNEY_SOURCE], feature) &&
+	       has_feature(journey->hellos[JOURNEY_DESTINATION], feature);
+}
+
 bool movers_start(struct journey *journey, GError **error)
 {
 	for (int side = 0; side < JOURNEY_SIDES; side++)

@@ -215,10 +215,19 @@ static bool tell_mover(struct journey *journey, enum journey_side side, GError *
 
 /* ---- the whole ---- */
 
+static bool check_movers(struct journey *journey, GError **error)
+{
+	if (!journey->request->verify_disks || movers_can(journey, "verify-disks"))
+		return true;
+	return error_set(error, WATARI_ERROR_REFUSED,
+			 _("Leave --verify-disks out: what is written is compared all the same."),
+			 _("the movers of this version cannot read disks back"));
+}
+
 static bool prepare(struct preparing *preparing, GError **error)
 {
 	struct journey *journey = preparing->journey;
-	if (!check_snapshots(journey, error))
+	if (!check_movers(journey, error) || !check_snapshots(journey, error))
 		return false;
 	journey_call(journey, call_prepare, preparing);
 	if (preparing->error) {

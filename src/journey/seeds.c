@@ -10,19 +10,6 @@
 
 enum { READY_MS = 30000 };
 
-static bool can(struct journey *journey, enum journey_side side)
-{
-	JsonObject *hello = movers_hello(journey, side);
-	JsonArray *features = hello ? json_get_array(hello, "features") : NULL;
-	for (guint i = 0; features && i < json_array_get_length(features); i++) {
-		JsonNode *node = json_array_get_element(features, i);
-		if (JSON_NODE_HOLDS_VALUE(node) &&
-		    g_strcmp0(json_node_get_string(node), "seeds") == 0)
-			return true;
-	}
-	return false;
-}
-
 static JsonObject *describe(const char *kind, const char *path, const char *format)
 {
 	JsonObject *image = json_object_new();
@@ -104,7 +91,7 @@ static bool tell(struct journey *journey, JsonArray *images, GError **error)
 
 bool seeds_tell(struct journey *journey, GError **error)
 {
-	bool usable = can(journey, JOURNEY_SOURCE) && can(journey, JOURNEY_DESTINATION);
+	bool usable = movers_can(journey, "seeds");
 	if (!usable && journey->request->seeds[0])
 		return error_set(error, WATARI_ERROR_REFUSED, _("Leave --seed out."),
 				 _("the movers of this version cannot use seeds"));
