@@ -282,3 +282,14 @@ bool resolver_find_block(const struct resolver *resolver, uint32_t place, uint32
 {
 	return known_find_block(&resolver->known, place, disk, block);
 }
+
+uint32_t resolver_add_seed(struct resolver *resolver, uint64_t bytes)
+{
+	return known_add_seed(&resolver->known, bytes);
+}
+
+bool resolver_find_seed(const struct resolver *resolver, uint32_t place, uint32_t *seed,
+			uint64_t *block)
+{
+	return known_find_seed(&resolver->known, place, seed, block);
+}

@@ -50,3 +50,7 @@ void resolver_clear_disk(struct resolver *resolver, uint32_t disk, uint64_t offs
 			 uint64_t length);
 bool resolver_find_block(const struct resolver *resolver, uint32_t place, uint32_t *disk,
 			 uint64_t *block);
+/* Seeds, as the sorter's. */
+uint32_t resolver_add_seed(struct resolver *resolver, uint64_t bytes);
+bool resolver_find_seed(const struct resolver *resolver, uint32_t place, uint32_t *seed,
+			uint64_t *block);

@@ -27,6 +27,7 @@ void sorter_free(struct sorter *sorter)
 	known_clear(&sorter->known);
 	content_index_free(sorter->index);
 	content_index_free(sorter->disk_index);
+	seed_pages_free(sorter->seed_pages);
 	g_free(sorter);
 }
 

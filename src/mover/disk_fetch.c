@@ -15,8 +15,9 @@ static struct disk_reader *open_reader(struct run *run, const struct disk_settin
 				       GError **error)
 {
 	bool raw = setting->path && g_strcmp0(setting->format, "raw") == 0;
-	const struct disk_reader_config config = { .path = raw ? setting->path : NULL,
-						   .socket = run->disk_socket,
+	const struct disk_reader_config config = { .path = setting->path,
+						   .format = "raw",
+						   .socket = raw ? NULL : run->disk_socket,
 						   .export = setting->export,
 						   .disk = setting->target };
 	return disk_reader_open(&config, error);
