@@ -110,6 +110,29 @@ static void set_attribute(xmlNodePtr node, const char *name, const char *value)
 		xmlUnsetProp(node, (const xmlChar *) name);
 }
 
+static void remove_child(xmlNodePtr node, const char *name)
+{
+	xmlNodePtr child = child_of(node, name);
+	if (!child)
+		return;
+	xmlUnlinkNode(child);
+	xmlFreeNode(child);
+}
+
+/* QEMU mirrors only to a disk of the same size, and a block device is often larger. */
+static void set_slice(xmlNodePtr source, const struct disk_move *move)
+{
+	remove_child(source, "slices");
+	if (!move->slice)
+		return;
+	g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, move->slice);
+	xmlNodePtr slices = xmlNewChild(source, NULL, (const xmlChar *) "slices", NULL);
+	xmlNodePtr slice = xmlNewChild(slices, NULL, (const xmlChar *) "slice", NULL);
+	set_attribute(slice, "type", "storage");
+	set_attribute(slice, "offset", "0");
+	set_attribute(slice, "size", size);
+}
+
 static void set_source(xmlNodePtr node, const struct disk_move *move)
 {
 	static const char *const others[] = { "file", "dev", "pool", "volume", "mode", "index" };
@@ -120,16 +143,7 @@ static void set_source(xmlNodePtr node, const struct disk_move *move)
 		set_attribute(source, others[i], NULL);
 	set_attribute(source, move->block ? "dev" : "file", move->destination);
 	set_attribute(node, "type", move->block ? "block" : "file");
-}
-
-/* Without a <backingStore> libvirt looks into the image, which says what is true there. */
-static void forget_backing(xmlNodePtr node)
-{
-	xmlNodePtr backing = child_of(node, "backingStore");
-	if (!backing)
-		return;
-	xmlUnlinkNode(backing);
-	xmlFreeNode(backing);
+	set_slice(source, move);
 }
 
 static void move_disk(xmlNodePtr node, const struct disk_move *move)
@@ -141,7 +155,8 @@ static void move_disk(xmlNodePtr node, const struct disk_move *move)
 	}
 	set_attribute(driver, "type", move->format);
 	set_source(node, move);
-	forget_backing(node);
+	/* without it libvirt looks into the image, which says what is true there */
+	remove_child(node, "backingStore");
 }
 
 static bool is_meant(struct xml *xml, xmlNodePtr node, const struct disk_move *move)

@@ -6,6 +6,7 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* What holds the bytes of a disk. */
 enum disk_source {
@@ -40,6 +41,7 @@ struct disk_move {
 	const char *destination; /* path */
 	bool block;              /* and that is a block device */
 	const char *format;
+	uint64_t slice; /* the disk is the first so many bytes of it; 0: all of it */
 };
 /* XML with the COUNT disks at their new places. Caller frees. */
 char *disk_adapt_xml(const char *xml, const struct disk_move *moves, guint count, GError **error);

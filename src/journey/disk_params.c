@@ -40,6 +40,7 @@ static struct disk_move *list_moves(struct journey *journey, guint *count)
 				.destination = disk->destination,
 				.block = disk->block,
 				.format = disk->format,
+				.slice = disk->slice,
 			};
 	}
 	return moves;

@@ -117,6 +117,16 @@ static char *describe_volume(const struct journey_disk *disk)
 			       name, disk->size);
 }
 
+/* Its size may have been rounded up. */
+static void take_volume(struct journey_disk *disk, virStorageVolPtr volume, const char *path)
+{
+	virStorageVolInfo info = { .capacity = 0 };
+	virStorageVolGetInfo(volume, &info);
+	g_free(disk->destination);
+	disk->destination = g_strdup(path);
+	disk->slice = info.capacity > disk->size ? disk->size : 0;
+}
+
 bool disk_place_make_volume(struct journey *journey, struct journey_disk *disk, const char *name,
 			    GError **error)
 {
@@ -131,15 +141,14 @@ bool disk_place_make_volume(struct journey *journey, struct journey_disk *disk, 
 			   _("See “virsh vol-list POOL” there, or name another place with "
 			     "--disk."),
 			   name);
-	if (path) {
-		g_free(disk->destination);
-		disk->destination = g_strdup(path);
-		free(path);
-	}
+	if (path)
+		take_volume(disk, volume, path);
+	bool good = path != NULL;
+	free(path);
 	if (volume)
 		virStorageVolFree(volume);
 	virStoragePoolFree(pool);
-	return path != NULL;
+	return good;
 }
 
 /* ---- can it go there? ---- */
@@ -234,5 +243,6 @@ bool disk_place_find(struct journey *journey, struct journey_disk *disk, struct 
 			place, error))
 		return false;
 	disk->block = place->block;
+	disk->slice = place->block && place->size > disk->size ? disk->size : 0;
 	return judge(journey, disk, place, error);
 }

@@ -125,7 +125,7 @@ static void test_adapt(void)
 	const struct disk_move moves[] = {
 		{ "vda", "/lab/images/d2.qcow2", "/srv/a&b.qcow2", false, "qcow2" },
 		{ "vdb", "/dev/vg/web", "/srv/web.raw", false, "raw" },
-		{ "vdc", NULL, "/dev/vg/x", true, "raw" },
+		{ "vdc", NULL, "/dev/vg/x", true, "raw", 4096 },
 		{ "vde", "/another", "/nowhere", false, "raw" },
 	};
 	g_autofree char *xml = disk_adapt_xml(live, moves, G_N_ELEMENTS(moves), NULL);
@@ -142,6 +142,13 @@ static void test_adapt(void)
 	g_assert_cmpstr(((struct disk *) disks->pdata[5])->path, ==, "/srv/ro.raw");
 	g_assert_null(strstr(xml, "backingStore"));
 	g_assert_null(strstr(xml, "index="));
+	const char *slice = strstr(xml, "<slice type=\"storage\" offset=\"0\" size=\"4096\"/>");
+	g_assert_nonnull(slice);
+	g_assert_null(strstr(slice + 1, "<slice "));
+	/* and it goes again with the next move */
+	g_autofree char *next = disk_adapt_xml(
+		xml, &(struct disk_move){ "vdc", NULL, "/a", false, "raw" }, 1, NULL);
+	g_assert_null(strstr(next, "slice"));
 }
 
 /* ---- for real, on this machine ---- */
