@@ -186,6 +186,17 @@ static bool no_device(struct journey *journey, const struct journey_disk *disk, 
 			 disk->disk->target, journey->hosts[JOURNEY_DESTINATION]->name);
 }
 
+/* The same LUN may have another name there. */
+static bool is_itself(struct journey *journey, const struct journey_disk *disk,
+		      const struct image_place *place)
+{
+	struct image_place here;
+	return disk->disk->source == DISK_BLOCK && *place->identity &&
+	       image_look(&journey->shell, journey->addresses[JOURNEY_SOURCE], disk->disk->path,
+			  &here, NULL) &&
+	       g_str_equal(here.identity, place->identity);
+}
+
 static bool judge_block(struct journey *journey, const struct journey_disk *disk,
 			const struct image_place *place, GError **error)
 {
@@ -197,6 +208,12 @@ static bool judge_block(struct journey *journey, const struct journey_disk *disk
 			error, WATARI_ERROR_REFUSED, _("Make it larger, or name another one."),
 			_("%s at %s has %" PRIu64 " bytes, the disk %s %" PRIu64),
 			disk->destination, host->name, place->size, disk->disk->target, disk->size);
+	if (is_itself(journey, disk, place))
+		return error_set(error, WATARI_ERROR_REFUSED,
+				 _("Leave --disk out for this disk, or name another place."),
+				 _("%s at %s is the same device as %s at the source: copied onto "
+				   "itself it would be destroyed"),
+				 disk->destination, host->name, disk->disk->path);
 	g_autoptr(GError) failure = NULL;
 	g_autofree char *user =
 		disk_use_find(host, disk->destination, journey->report->vm_uuid, &failure);
