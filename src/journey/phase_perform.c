@@ -3,6 +3,7 @@
  * so it has a thread; this thread looks after it: cancels, movers that give up, a ceiling that is
  * reached, a destination that falls silent. */
 #include "journey/disk_params.h"
+#include "journey/disk_trend.h"
 #include "journey/movers.h"
 #include "journey/raises.h"
 #include "journey/standstill.h"
@@ -48,6 +49,8 @@ struct performing {
 	bool told_source;
 	int64_t disks_us; /* of the last numbers of disks; 0: none yet */
 	double disk_rate; /* bytes a second, smoothed */
+	struct disk_trend disk_trend;
+	bool disks_hopeless;
 };
 
 static const double disk_rate_weight = 0.2; /* of each look */
@@ -192,6 +195,10 @@ static void show_disks(struct performing *performing, const struct watch_numbers
 	double left = (double) numbers->disk_total - done;
 	progress->left_ms =
 		progress->rate > 0 && left >= 0 ? (int64_t) (left / progress->rate * 1000) : -1;
+	int64_t patience_ms =
+		DISK_TREND_PATIENCE_MS + performing->journey->request->link_timeout_ms;
+	performing->disks_hopeless = disk_trend_is_hopeless(
+		&performing->disk_trend, (uint64_t) MAX(left, 0), numbers->at_us, patience_ms);
 	journey_show_progress(performing->journey);
 }
 
@@ -247,6 +254,11 @@ static const char *reason_to_end(struct performing *performing)
 		journey->mover_reason =
 			g_strdup(_("the VM changes its memory faster than the link carries it; "
 				   "allow a longer downtime (--max-downtime) or a faster link"));
+	if (!journey->mover_reason && performing->disks_hopeless && numbers.disks_only)
+		journey->mover_reason =
+			g_strdup(_("the VM writes to its disks faster than the link carries it; "
+				   "give the move a faster link, or a cap (--bandwidth) below what "
+				   "the link carries, so that its writes wait"));
 	return journey->mover_reason;
 }
 

@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "host/image.h"
 
-enum { READY_MS = 30000 };
+enum { READY_MS = 30000, IMAGES_MAX = 64 /* that a mover takes */ };
 
 static JsonObject *describe(const char *kind, const char *path, const char *format)
 {
@@ -31,6 +31,8 @@ static bool add_image(struct listing *listing, const char *kind, const char *pat
 {
 	struct journey *journey = listing->journey;
 	g_autoptr(GError) failure = NULL;
+	if (json_array_get_length(listing->images) >= IMAGES_MAX)
+		return true;
 	g_autoptr(GPtrArray) chain = image_read_chain(
 		&journey->shell, journey->addresses[JOURNEY_DESTINATION], path, NULL, &failure);
 	if (chain) {
@@ -50,6 +52,8 @@ static bool add_image(struct listing *listing, const char *kind, const char *pat
 
 static void add_shared(struct listing *listing, const struct journey_disk *disk)
 {
+	if (json_array_get_length(listing->images) >= IMAGES_MAX)
+		return;
 	JsonObject *image = describe("shared", disk->disk->path, disk->disk->format);
 	json_object_set_string_member(image, "target", disk->disk->target);
 	json_object_set_string_member(image, "source_path", disk->disk->path);
