@@ -72,8 +72,10 @@ struct known {
 	uint32_t seed_count;
 };
 
+/* PAGE_KEY: for the contents; it may live longer than the migration, whose secret is KEY. */
 void known_init(struct known *known, const uint8_t key[TAG_KEY_BYTES],
-		const struct known_sizes *sizes, bool destination);
+		const uint8_t page_key[TAG_KEY_BYTES], const struct known_sizes *sizes,
+		bool destination);
 void known_clear(struct known *known);
 /* The blocks that READER has read: before a batch that has pages. Only the first call counts. */
 void known_set_blocks(struct known *known, const struct stream_reader *reader);

@@ -22,10 +22,12 @@ struct output {
 	const struct stream_reader *reader;
 };
 
-struct resolver *resolver_new(const uint8_t key[TAG_KEY_BYTES], const struct known_sizes *sizes)
+struct resolver *resolver_new(const uint8_t key[TAG_KEY_BYTES],
+			      const uint8_t page_key[TAG_KEY_BYTES],
+			      const struct known_sizes *sizes)
 {
 	struct resolver *resolver = g_new0(struct resolver, 1);
-	known_init(&resolver->known, key, sizes, true);
+	known_init(&resolver->known, key, page_key, sizes, true);
 	return resolver;
 }
 

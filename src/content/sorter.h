@@ -37,7 +37,9 @@ struct sorter_disk_counts {
 };
 
 struct sorter;
-struct sorter *sorter_new(const uint8_t key[TAG_KEY_BYTES], const struct known_sizes *sizes);
+/* PAGE_KEY: see known_init(). */
+struct sorter *sorter_new(const uint8_t key[TAG_KEY_BYTES], const uint8_t page_key[TAG_KEY_BYTES],
+			  const struct known_sizes *sizes);
 void sorter_free(struct sorter *sorter);
 /* Must be called with the reader's blocks before a batch that has pages. */
 void sorter_set_blocks(struct sorter *sorter, const struct stream_reader *reader);

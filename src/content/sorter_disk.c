@@ -127,6 +127,7 @@ void sorter_sort_disk(struct sorter *sorter, struct batch *batch)
 	for (uint32_t i = 0; i < batch->count; i++)
 		sort_block(sorter, &batch->items[i]);
 	join_zeros(batch);
+	batch->seed_pages = sorter_seed_count(sorter);
 	batch_seal(batch, sorter->known.pages, sorter->known.disk_list, batch->tag);
 }
 
@@ -147,6 +148,7 @@ void sorter_seal_order(struct sorter *sorter, struct batch *batch)
 {
 	uint8_t tag[TAG_BYTES];
 	batch->kind = BATCH_ORDER;
+	batch->seed_pages = sorter_seed_count(sorter);
 	tag_compute(sorter->known.disk_list, batch->raw, batch->parsed, tag);
 	memcpy(batch->tag, tag, TAG_BYTES);
 }
