@@ -24,8 +24,8 @@ class GuestTest(unittest.TestCase):
     def setUpClass(cls):
         cls.lab = cls.enterClassContext(Lab('guest', [HostSpec('hosta', unprivileged=True)]))
         cls.host = cls.lab.host('hosta')
-        cls.disk = guest.make_disk(cls.lab, 'd1', 16)
-        guest.start(cls.lab, 'hosta', VM, memory_mib=192, words='watari.mem=48', disks=[cls.disk])
+        cls.disk, cls.second = guest.make_disk(cls.lab, 'd1', 16), guest.make_disk(cls.lab, 'd2', 8)
+        guest.start(cls.lab, 'hosta', VM, memory_mib=192, words='watari.mem=48', disks=[cls.disk, cls.second])
 
     def memory(self):
         return guest.state(self.lab, VM)['memory']
@@ -41,7 +41,7 @@ class GuestTest(unittest.TestCase):
         told = guest.state(self.lab, VM)
         self.assertEqual(told['name'], VM)
         self.assertEqual(told['memory']['filled'], 48 * 256)
-        self.assertEqual(told['disk']['blocks'], 16 * 256)
+        self.assertEqual([(disk['name'], disk['blocks']) for disk in told['disks']], [('vda', 16 * 256), ('vdb', 8 * 256)])
         self.assertTrue(guest.check(self.lab, VM)['ok'])
 
     def test_2_dirties_nothing_when_told_so(self):
@@ -158,14 +158,22 @@ class GuestTest(unittest.TestCase):
             page += 1
 
     def test_6_finds_a_wrong_disk_block(self):
-        state = guest.state(self.lab, VM)['disk']
-        self.assertGreater(state['writes'], 0)
-        with open(self.host.path(self.disk), 'r+b') as image:  # from outside, as a bad mirror would
+        """Spoilt from outside, as by a bad mirror: a block that was damaged, and one that belongs on the other disk."""
+        while min(disk['writes'] for disk in guest.state(self.lab, VM)['disks']) < 20:
+            time.sleep(0.1)
+        with open(self.host.path(self.disk), 'r+b') as image:
             image.seek(9 * PAGE + 100)
             image.write(b'\x55')
+            image.seek(12 * PAGE)
+            block = image.read(PAGE)
+        with open(self.host.path(self.second), 'r+b') as image:
+            image.seek(12 * PAGE)
+            image.write(block)
         answer = guest.http(self.lab, VM, '/check', timeout=60)
-        self.assertEqual(answer['disk_wrong'], 1)
-        self.assertIn('disk block 9 ', guest.state(self.lab, VM)['disk']['first_error'])
+        self.assertEqual(answer['disk_wrong'], 2)
+        first, second = guest.state(self.lab, VM)['disks']
+        self.assertIn('disk vda block 9 ', first['first_error'])
+        self.assertIn('disk vdb block 12 ', second['first_error'])
 
 
 if __name__ == '__main__':
