@@ -39,17 +39,22 @@ def write_raw(path: str, mib: int, parts) -> None:
             file.write(data)
 
 
-def make(node, path: str, mib: int = 32, format: str = "raw", *, backing: str | None = None, fill: bool = True) -> str:
-    """A new image at a host, of up to 8 TiB, sparse. backing: a raw image it stands on, of the same size; then its own part
-    is a little only. Its path in the host."""
+def noise(seed: str, mib: int) -> list[tuple[int, bytes]]:
+    """So much that no encoding makes smaller, for whoever needs the copying to last."""
+    return [(AREA_MIB * MIB, random.Random(seed).randbytes(mib * MIB))]
+
+
+def make(node, path: str, mib: int = 32, format: str = "raw", *, backing: str | None = None, parts=None) -> str:
+    """A new image at a host, of up to 8 TiB, sparse. parts: what is in it, contents() unless told; backing: a raw image it
+    stands on, of the same size, then its own part is a little only. Its path in the host."""
     node.run(["mkdir", "-p", os.path.dirname(path)])
-    parts = contents(path, mib) if fill else []
+    parts = contents(os.path.basename(path), mib) if parts is None else parts
     if format == "raw":
         write_raw(node.path(path), mib, parts)
     elif backing:
         node.run(["qemu-img", "create", "-q", "-f", format, "-F", "raw", "-b", backing, path])
         node.run(["qemu-io", "-f", format, "-c", f"write -P 0x5a {AREA_MIB + 2}M 64k", path])
-    elif fill:
+    elif parts:
         write_raw(node.path(f"{path}.raw"), mib, parts)
         node.run(["qemu-img", "convert", "-f", "raw", "-O", format, f"{path}.raw", path])
         os.unlink(node.path(f"{path}.raw"))
