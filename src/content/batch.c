@@ -144,6 +144,24 @@ void batch_begin(struct batch *batch, const uint8_t *tail, size_t length)
 	batch->filled = batch->fed = length;
 }
 
+void batch_set_blocks(struct batch *batch, uint32_t disk, uint64_t first, uint32_t count)
+{
+	batch->kind = BATCH_DISK;
+	batch->page_bytes = BATCH_DISK_BLOCK;
+	batch->count = count;
+	batch->pages = count;
+	batch->filled = batch->parsed = (size_t) count * BATCH_DISK_BLOCK;
+	batch->original_bytes = batch->parsed;
+	for (uint32_t i = 0; i < count; i++)
+		batch->items[i] =
+			(struct item){ .kind = ITEM_LITERAL,
+				       .block = disk,
+				       .page = first + i,
+				       .count = 1,
+				       .length = BATCH_DISK_BLOCK,
+				       .data = batch->raw + (size_t) i * BATCH_DISK_BLOCK };
+}
+
 /* ---- the content's tag ---- */
 
 void batch_tag_literals(struct batch *batch, struct tag_context *pages)
@@ -175,6 +193,7 @@ static void put_number(uint8_t *to, uint64_t value, unsigned bytes)
 static const uint8_t entry_kinds[ITEM_KIND_LAST] = {
 	[ITEM_BYTES] = ENTRY_BYTES,    [ITEM_ZERO] = ENTRY_ZERO,  [ITEM_LITERAL] = ENTRY_PAGE,
 	[ITEM_REFERENCE] = ENTRY_PAGE, [ITEM_DELTA] = ENTRY_PAGE, [ITEM_SAME] = ENTRY_SAME,
+	[ITEM_DISK] = ENTRY_PAGE,
 };
 
 static void make_entry(const struct item *item, struct entry *entry)

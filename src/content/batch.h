@@ -5,13 +5,15 @@
  * A batch holds whole records only. Its bytes lie in `raw`; a record that is not complete yet stays
  * at the end of it and moves to the next batch (batch_take_tail).
  *
- * Three kinds of batch travel:
+ * Five kinds of batch travel:
  *   BATCH_RAW    the bytes as they are. Neither side remembers anything of them.
  *   BATCH_PLAIN  the bytes as they are; both sides read them and note the tags of the pages. For a
  *                link that is faster than any encoder.
  *   BATCH_ITEMS  the items below; the destination writes the records anew. They mean the
  *                same to QEMU as what the source wrote, but need not be the same bytes: a page that
  *                QEMU has already is left out.
+ *   BATCH_DISK   blocks of a disk as the same items: `block` is the disk's number, `page` the block's
+ *   BATCH_ORDER  what else is to be done with a disk (mover/disk_order.h), as bytes
  *
  * A batch is checked by the tag of its *content*: of a list that names every page with its own tag,
  * every run of zeros, and the tag of all other bytes. The destination computes it from what it is
@@ -30,7 +32,10 @@
 #define BATCH_EMIT_MAX BATCH_RAW_MAX /* records are never longer written anew */
 #define BATCH_NO_BLOCK UINT32_MAX
 
-enum batch_kind { BATCH_RAW, BATCH_PLAIN, BATCH_ITEMS, BATCH_KIND_LAST };
+enum batch_kind { BATCH_RAW, BATCH_PLAIN, BATCH_ITEMS, BATCH_DISK, BATCH_ORDER, BATCH_KIND_LAST };
+
+#define BATCH_DISK_BLOCK 4096 /* bytes of a disk's block */
+#define BATCH_DISK_BLOCKS (BATCH_RAW_MAX / BATCH_DISK_BLOCK)
 
 /* On the wire: never renumber. */
 enum item_kind {
@@ -41,6 +46,7 @@ enum item_kind {
 	ITEM_SAME,      /* a page that the destination's QEMU has like that already */
 	ITEM_REFERENCE, /* a page with the content at `place` of the cache */
 	ITEM_DELTA,     /* a page as difference to the content at `place` */
+	ITEM_DISK, /* a page with the content of the block at `place` of the disks (content/known.h) */
 	ITEM_KIND_LAST
 };
 
@@ -49,11 +55,11 @@ struct item {
 	uint32_t block;
 	uint64_t page; /* index in the block */
 	uint32_t count;
-	uint32_t length;     /* of `data`: BYTES, LITERAL, DELTA */
-	uint32_t place;      /* REFERENCE, DELTA */
-	const uint8_t *data; /* in raw, or wherever it was unpacked */
-	uint8_t tag
-		[TAG_BYTES]; /* of a page's content; SAME: its first 8 bytes; BYTES: of the data */
+	uint32_t length;        /* of `data`: BYTES, LITERAL, DELTA */
+	uint32_t place;         /* REFERENCE, DELTA, DISK */
+	const uint8_t *data;    /* in raw, or wherever it was unpacked */
+	uint8_t tag[TAG_BYTES]; /* of a page's content; SAME, DISK: its first 8 bytes; BYTES: of
+				 * the data */
 };
 
 struct batch {
@@ -73,7 +79,8 @@ struct batch {
 	uint64_t original_bytes; /* of QEMU's stream */
 	uint64_t pages;          /* in it, zeros too: what the destination's QEMU has to do */
 	uint8_t tag[TAG_BYTES];  /* of the content */
-	uint8_t *deltas;         /* storage for ITEM_DELTA's data */
+	uint8_t *deltas; /* BATCH_RAW_MAX: storage for ITEM_DELTA's data at the source, for what
+				  * is read from disks at the destination */
 	size_t deltas_length;
 };
 
@@ -92,6 +99,10 @@ void batch_flush(struct batch *batch, struct stream_reader *reader);
  * its length. */
 size_t batch_take_tail(struct batch *batch, uint8_t *tail);
 void batch_begin(struct batch *batch, const uint8_t *tail, size_t length);
+
+/* Makes an empty BATCH a BATCH_DISK with COUNT blocks of DISK from FIRST on, whose contents lie in raw
+ * already; COUNT at most BATCH_DISK_BLOCKS. They are ITEM_LITERAL at first. */
+void batch_set_blocks(struct batch *batch, uint32_t disk, uint64_t first, uint32_t count);
 
 /* The tags of the literals, with the context for pages: may be done ahead of the rest. */
 void batch_tag_literals(struct batch *batch, struct tag_context *pages);

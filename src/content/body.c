@@ -4,8 +4,9 @@
 #include <glib.h>
 #include <string.h>
 
-#define RUN_BLOCK 6
+#define RUN_BLOCK 7
 #define HEAD_MAX 32
+#define SHORT_TAG sizeof(uint64_t)
 
 _Static_assert(ITEM_KIND_LAST <= RUN_BLOCK, "three bits hold the kind of a run");
 
@@ -56,7 +57,7 @@ struct place_in_table {
 
 static bool has_place(enum item_kind kind)
 {
-	return kind == ITEM_REFERENCE || kind == ITEM_DELTA;
+	return kind == ITEM_REFERENCE || kind == ITEM_DELTA || kind == ITEM_DISK;
 }
 
 /* How many items from FIRST on make one run. */
@@ -129,6 +130,13 @@ static void add_data(struct body *body, const struct batch *batch, enum item_kin
 			add_part(body, batch->items[i].data, batch->items[i].length);
 }
 
+static void add_tags(struct body *body, const struct batch *batch)
+{
+	for (uint32_t i = 0; i < batch->count; i++)
+		if (batch->items[i].kind == ITEM_DISK)
+			add_part(body, batch->items[i].tag, SHORT_TAG);
+}
+
 /* The head comes before the table, but says how long it is: it is written behind it. */
 static void write_items(struct body *body, const struct batch *batch)
 {
@@ -143,6 +151,7 @@ static void write_items(struct body *body, const struct batch *batch)
 	body->length += table;
 	add_data(body, batch, ITEM_BYTES);
 	add_part(body, batch->deltas, batch->deltas_length);
+	add_tags(body, batch);
 	add_data(body, batch, ITEM_LITERAL);
 }
 
@@ -150,7 +159,7 @@ void body_write(struct body *body, const struct batch *batch)
 {
 	body->table_length = body->part_count = 0;
 	body->length = 0;
-	if (batch->kind == BATCH_ITEMS)
+	if (batch->kind == BATCH_ITEMS || batch->kind == BATCH_DISK)
 		write_items(body, batch);
 	else
 		add_part(body, batch->raw, batch->parsed);
@@ -281,6 +290,20 @@ static void point_at_data(struct batch *batch, enum item_kind kind, struct input
 	}
 }
 
+static void take_tags(struct batch *batch, struct input *in)
+{
+	for (uint32_t i = 0; !in->bad && i < batch->count; i++) {
+		struct item *item = &batch->items[i];
+		if (item->kind != ITEM_DISK)
+			continue;
+		in->bad |= (size_t) (in->end - in->at) < SHORT_TAG;
+		if (in->bad)
+			return;
+		memcpy(item->tag, in->at, SHORT_TAG);
+		in->at += SHORT_TAG;
+	}
+}
+
 bool body_read(struct batch *batch, const uint8_t *bytes, size_t length)
 {
 	struct input in = { bytes, bytes + length, false };
@@ -300,6 +323,7 @@ bool body_read(struct batch *batch, const uint8_t *bytes, size_t length)
 	in.bad |= rows.bad;
 	point_at_data(batch, ITEM_BYTES, &in);
 	point_at_data(batch, ITEM_DELTA, &in);
+	take_tags(batch, &in);
 	point_at_data(batch, ITEM_LITERAL, &in);
 	return !in.bad && in.at == in.end;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A batch's form for the wire, before it is packed and after it was unpacked.
  *
- *   RAW and PLAIN:  the bytes of the stream
- *   ITEMS:          original_bytes, log2(page size), length of the table; the table; then the data of
- *                   all BYTES, of all DELTAs and of all LITERALs, each in order. Like stands by like,
- *                   which is what packs best.
+ *   all others:     the bytes as they are
+ *   ITEMS and DISK: original_bytes, log2(page size), length of the table; the table; then the data of
+ *                   all BYTES and all DELTAs, 8 bytes of the tag of each DISK, and the data of all
+ *                   LITERALs, each in order. Like stands by like, which is what packs best.
  *
  * All numbers are little-endian base 128. The table is a list of runs
  *
@@ -14,8 +14,9 @@
  *     LITERAL     `count` items on consecutive pages: distance
  *     SAME        likewise
  *     REFERENCE   likewise, and for each page the distance of its place
+ *     DISK        likewise
  *     DELTA       likewise, and for each page the distance of its place and the length of its data
- *     6           the block from here on is number `count`
+ *     7           the block from here on is number `count`
  *
  * A distance of a page is counted from the page after the last one in this batch, that of a place
  * from the place after the last one; both zigzag.

@@ -8,10 +8,12 @@ void known_init(struct known *known, const uint8_t key[TAG_KEY_BYTES],
 {
 	*known = (struct known){ .pages = tag_context_new(key, "page"),
 				 .list = tag_context_new(key, "list"),
+				 .disk_list = tag_context_new(key, "disk"),
+				 .blocks = page_table_new(sizes->disk_table),
 				 .table = page_table_new(sizes->page_table),
 				 .cache = page_cache_new(sizes->page_cache, destination),
 				 .last_block = BATCH_NO_BLOCK };
-	if (!known->pages || !known->list)
+	if (!known->pages || !known->list || !known->disk_list)
 		g_error("the crypto library gives no tags");
 }
 
@@ -19,7 +21,9 @@ void known_clear(struct known *known)
 {
 	tag_context_free(known->pages);
 	tag_context_free(known->list);
+	tag_context_free(known->disk_list);
 	page_table_free(known->table);
+	page_table_free(known->blocks);
 	page_cache_free(known->cache);
 }
 

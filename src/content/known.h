@@ -9,7 +9,12 @@
  *   1/16  index from content to the cache (source only)
  *   1/2   cache of pages (content/page_cache.h); the destination takes 1/16 of it more
  *   1/16  windows of the compressors' streams, all together
- *   1/8   spare
+ *   1/16  table of disk blocks, only where disks move: 12.25 bytes for each block of 4 KiB that is not
+ *         zero, 4 for each 2 MiB of a disk's size; what does not fit is not referred to
+ *   1/16  index from content to disk blocks (source only): 13 bytes a block, the newest win
+ *
+ * Disks are numbered, and so are their blocks, through all disks together: that number, from 1 on, is
+ * a block's place.
  */
 #pragma once
 #include "content/batch.h"
@@ -22,6 +27,7 @@
 struct known_sizes {
 	uint64_t link_window, page_table, content_index, page_cache;
 	uint64_t stream_windows;
+	uint64_t disk_table, disk_index;
 };
 
 #define KNOWN_BASE (24ull << 20)
@@ -35,15 +41,30 @@ static inline struct known_sizes known_sizes_for(uint64_t memory_limit)
 		.content_index = rest / 16,
 		.page_cache = rest / 2,
 		.stream_windows = rest / 16,
+		.disk_table = rest / 16,
+		.disk_index = rest / 16,
 	};
 }
 
+#define KNOWN_DISKS_MAX 64
+
+struct known_disk {
+	uint64_t bytes;
+	bool fresh;           /* reads as zeros at the beginning */
+	uint64_t blocks;      /* whole ones */
+	uint32_t first_place; /* of its first block; 0: its blocks have none */
+};
+
 struct known {
 	struct tag_context *pages, *list; /* for contents, and for a batch's list of them */
+	struct tag_context *disk_list;    /* the same for a batch of a disk */
 	struct page_table *table;
 	struct page_cache *cache;
 	bool begun;          /* the block list has passed */
 	uint32_t last_block; /* of the page-like record that the destination's QEMU saw last */
+	struct page_table *blocks; /* of the disks */
+	struct known_disk disks[KNOWN_DISKS_MAX];
+	uint32_t disk_count;
 };
 
 void known_init(struct known *known, const uint8_t key[TAG_KEY_BYTES],
@@ -55,3 +76,18 @@ void known_set_blocks(struct known *known, const struct stream_reader *reader);
 void known_note_page(struct known *known, const struct item *item, uint32_t place);
 /* ITEM is a run of zeros, or bytes. */
 void known_note_other(struct known *known, const struct item *item);
+
+/* Disks, before anything of them is known; of each BYTES and FRESH are given. Once. */
+void known_set_disks(struct known *known, const struct known_disk *disks, uint32_t count);
+/* The block at PLACE. False: there is none. */
+bool known_find_block(const struct known *known, uint32_t place, uint32_t *disk, uint64_t *block);
+/* 0: none. */
+uint32_t known_place_of(const struct known *known, uint32_t disk, uint64_t block);
+/* Is the range, all of it, known to be zeros? What is beyond the whole blocks never is. */
+bool known_is_zero(const struct known *known, uint32_t disk, uint64_t offset, uint64_t length);
+/* Zeros are written there; only the whole blocks inside are remembered, the rest is unknown. */
+void known_note_zeros(struct known *known, uint32_t disk, uint64_t offset, uint64_t length);
+/* Something is, that nobody looked at. */
+void known_forget_range(struct known *known, uint32_t disk, uint64_t offset, uint64_t length);
+/* ITEM of a BATCH_DISK has passed: its block is zeros, or has the content of its tag. */
+void known_note_block(struct known *known, const struct item *item);

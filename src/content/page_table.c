@@ -363,3 +363,32 @@ void page_table_put_zero_run(struct page_table *table, uint32_t block, uint64_t 
 		count -= n;
 	}
 }
+
+/* The pages from SPOT to END of its chunk. */
+static bool spot_is_zero(const struct page_table *table, const struct spot *spot, unsigned end)
+{
+	uint32_t entry = *spot->entry;
+	if (!(entry & STORED))
+		return spot->page >= run_first(entry) && end <= run_end(entry);
+	const struct chunk *chunk = storage_at(table, entry & ~STORED);
+	for (unsigned page = spot->page; page < end; page++)
+		if (!bit_get(chunk->known, page) || bit_get(chunk->content, page))
+			return false;
+	return true;
+}
+
+bool page_table_is_zero(const struct page_table *table, uint32_t block, uint64_t first,
+			uint64_t count)
+{
+	struct spot spot;
+	while (count > 0) {
+		if (!spot_find(table, block, first, &spot))
+			return false;
+		unsigned n = (unsigned) MIN(count, spot.size - spot.page);
+		if (!spot_is_zero(table, &spot, spot.page + n))
+			return false;
+		first += n;
+		count -= n;
+	}
+	return true;
+}

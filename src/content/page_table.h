@@ -48,6 +48,10 @@ void page_table_put(struct page_table *table, uint32_t block, uint64_t page,
  * proportion to COUNT / 512. */
 void page_table_put_zero_run(struct page_table *table, uint32_t block, uint64_t first,
 			     uint64_t count);
+/* Are all of COUNT pages known to be zero? False when one of them is outside the block. Takes time in
+ * proportion to COUNT / 512. */
+bool page_table_is_zero(const struct page_table *table, uint32_t block, uint64_t first,
+			uint64_t count);
 /* Everything unknown again; the blocks stay. */
 void page_table_clear(struct page_table *table);
 /* Allocated now; never more than bytes_max and a small constant. */

@@ -94,7 +94,7 @@ static bool resolve_same(struct resolver *resolver, struct item *item)
 /* The content of the page that ITEM means, NULL if there is none. */
 static const uint8_t *content_of(struct resolver *resolver, struct item *item, uint32_t page_bytes)
 {
-	if (item->kind == ITEM_LITERAL)
+	if (item->kind == ITEM_LITERAL || item->kind == ITEM_DISK)
 		return item->data;
 	const uint8_t *kept = page_cache_get(resolver->known.cache, item->place, page_bytes);
 	if (!kept || item->kind == ITEM_REFERENCE)
@@ -187,4 +187,98 @@ enum resolver_answer resolver_items(struct resolver *resolver, struct batch *bat
 	*length = (size_t) (output.at - out);
 	batch_seal(batch, resolver->known.pages, resolver->known.list, tag);
 	return compare(tag, expected);
+}
+
+/* ---- disks ---- */
+
+void resolver_set_disks(struct resolver *resolver, const struct known_disk *disks, uint32_t count)
+{
+	known_set_disks(&resolver->known, disks, count);
+}
+
+/* Room for a block in the batch's own memory; NULL when there is none left. */
+static uint8_t *keep(struct batch *batch)
+{
+	if (batch->deltas_length + BATCH_DISK_BLOCK > BATCH_RAW_MAX)
+		return NULL;
+	uint8_t *at = batch->deltas + batch->deltas_length;
+	batch->deltas_length += BATCH_DISK_BLOCK;
+	return at;
+}
+
+static bool resolve_same_block(struct resolver *resolver, struct item *item)
+{
+	struct page_entry known;
+	page_table_get(resolver->known.blocks, item->block, item->page, &known);
+	memcpy(item->tag, &known.tag, sizeof(known.tag));
+	return known.kind == PAGE_CONTENT;
+}
+
+/* What the cache holds now may be gone after the next page. */
+static bool resolve_cached_block(struct resolver *resolver, struct batch *batch, struct item *item)
+{
+	const uint8_t *kept = page_cache_get(resolver->known.cache, item->place, BATCH_DISK_BLOCK);
+	uint8_t *copy = kept ? keep(batch) : NULL;
+	if (!copy)
+		return false;
+	item->data = memcpy(copy, kept, BATCH_DISK_BLOCK);
+	return true;
+}
+
+static bool resolve_block(struct resolver *resolver, struct batch *batch, struct item *item)
+{
+	struct known *known = &resolver->known;
+	if (item->block >= known->disk_count || item->page >= known->disks[item->block].blocks ||
+	    item->count > known->disks[item->block].blocks - item->page)
+		return false;
+	if (item->kind == ITEM_SAME)
+		return resolve_same_block(resolver, item);
+	if (item->kind == ITEM_REFERENCE && !resolve_cached_block(resolver, batch, item))
+		return false;
+	if (item->kind == ITEM_ZERO)
+		item->place =
+			page_table_is_zero(known->blocks, item->block, item->page, item->count);
+	else if (!item->data || item->kind == ITEM_BYTES || item->kind == ITEM_DELTA)
+		return false;
+	else if (item->kind != ITEM_LITERAL)
+		tag_compute(known->pages, item->data, BATCH_DISK_BLOCK, item->tag);
+	known_note_block(known, item);
+	return true;
+}
+
+enum resolver_answer resolver_disk(struct resolver *resolver, struct batch *batch,
+				   const uint8_t expected[TAG_BYTES])
+{
+	uint8_t tag[TAG_BYTES];
+	if (batch->page_bytes != BATCH_DISK_BLOCK)
+		return RESOLVER_DAMAGED;
+	for (uint32_t i = 0; i < batch->count; i++)
+		if (!resolve_block(resolver, batch, &batch->items[i]))
+			return RESOLVER_DAMAGED;
+	batch_seal(batch, resolver->known.pages, resolver->known.disk_list, tag);
+	return compare(tag, expected);
+}
+
+enum resolver_answer resolver_order(struct resolver *resolver, const struct batch *batch,
+				    const uint8_t expected[TAG_BYTES])
+{
+	uint8_t tag[TAG_BYTES];
+	tag_compute(resolver->known.disk_list, batch->raw, batch->parsed, tag);
+	return compare(tag, expected);
+}
+
+void resolver_zero_disk(struct resolver *resolver, uint32_t disk, uint64_t offset, uint64_t length)
+{
+	known_note_zeros(&resolver->known, disk, offset, length);
+}
+
+void resolver_clear_disk(struct resolver *resolver, uint32_t disk, uint64_t offset, uint64_t length)
+{
+	known_forget_range(&resolver->known, disk, offset, length);
+}
+
+bool resolver_find_block(const struct resolver *resolver, uint32_t place, uint32_t *disk,
+			 uint64_t *block)
+{
+	return known_find_block(&resolver->known, place, disk, block);
 }

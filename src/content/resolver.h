@@ -33,3 +33,20 @@ enum resolver_answer resolver_items(struct resolver *resolver, struct batch *bat
 				    const struct stream_reader *reader,
 				    const uint8_t expected[TAG_BYTES], uint8_t *out,
 				    size_t *length);
+
+/* ---- disks ---- */
+
+/* As the sorter's. */
+void resolver_set_disks(struct resolver *resolver, const struct known_disk *disks, uint32_t count);
+/* A BATCH_DISK as body_read() left it, with the tags of its literals and the data of each ITEM_DISK:
+ * afterwards each item has data, but for ITEM_SAME, which is there already, and ITEM_ZERO, whose
+ * `place` says whether the disk reads as zeros there anyway. */
+enum resolver_answer resolver_disk(struct resolver *resolver, struct batch *batch,
+				   const uint8_t expected[TAG_BYTES]);
+enum resolver_answer resolver_order(struct resolver *resolver, const struct batch *batch,
+				    const uint8_t expected[TAG_BYTES]);
+void resolver_zero_disk(struct resolver *resolver, uint32_t disk, uint64_t offset, uint64_t length);
+void resolver_clear_disk(struct resolver *resolver, uint32_t disk, uint64_t offset,
+			 uint64_t length);
+bool resolver_find_block(const struct resolver *resolver, uint32_t place, uint32_t *disk,
+			 uint64_t *block);

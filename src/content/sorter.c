@@ -1,35 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "content/sorter.h"
+#include "content/sorter_internal.h"
 
 #include "content/body.h"
-#include "content/content_index.h"
 #include "content/delta.h"
 
 #include <glib.h>
 #include <string.h>
 
 #define REGION_PAGES_LOG 10 /* 4 MiB of a guest: what is judged together */
-#define REGIONS 4096        /* remembered, by hash */
 #define DELTA_FAILURES 2    /* in a row: then deltas are not tried there ... */
 #define DELTA_PAUSE 64      /* ... for so many pages */
-
-struct region {
-	uint8_t failures, pause;
-};
-
-struct sorter {
-	struct known known;
-	struct content_index *index;
-	struct region regions[REGIONS];
-	bool forgotten;
-	struct sorter_counts counts;
-};
 
 struct sorter *sorter_new(const uint8_t key[TAG_KEY_BYTES], const struct known_sizes *sizes)
 {
 	struct sorter *sorter = g_new0(struct sorter, 1);
 	known_init(&sorter->known, key, sizes, false);
 	sorter->index = content_index_new(sizes->content_index);
+	sorter->disk_index = content_index_new(sizes->disk_index);
 	return sorter;
 }
 
@@ -39,6 +26,7 @@ void sorter_free(struct sorter *sorter)
 		return;
 	known_clear(&sorter->known);
 	content_index_free(sorter->index);
+	content_index_free(sorter->disk_index);
 	g_free(sorter);
 }
 
@@ -71,7 +59,7 @@ void sorter_pass(struct sorter *sorter, struct batch *batch)
 static struct region *region_of(struct sorter *sorter, const struct item *item)
 {
 	uint64_t region = (item->page >> REGION_PAGES_LOG) + (uint64_t) item->block * 0x9e3779b1u;
-	return &sorter->regions[region % REGIONS];
+	return &sorter->regions[region % SORTER_REGIONS];
 }
 
 /* QEMU's record may be left out only where it does not carry the name of a block that later ones
@@ -82,7 +70,7 @@ static bool is_same(struct sorter *sorter, const struct item *item, const struct
 	       item->block == sorter->known.last_block;
 }
 
-static bool is_reference(struct sorter *sorter, struct item *item)
+bool sorter_is_reference(struct sorter *sorter, struct item *item)
 {
 	uint32_t place = content_index_get(sorter->index, item_short_tag(item->tag));
 	const uint8_t *content = page_cache_get(sorter->known.cache, place, item->length);
@@ -138,9 +126,12 @@ static void sort_page(struct sorter *sorter, struct batch *batch, struct item *i
 		sorter->counts.same_pages++;
 		return;
 	}
-	if (is_reference(sorter, item)) {
+	if (sorter_is_reference(sorter, item)) {
 		item->kind = ITEM_REFERENCE;
 		sorter->counts.reference_pages++;
+	} else if (sorter_is_on_disk(sorter, item)) {
+		item->kind = ITEM_DISK;
+		sorter->counts.disk_pages++;
 	} else if (is_delta(sorter, batch, item, &known)) {
 		item->kind = ITEM_DELTA;
 		sorter->counts.delta_pages++;
@@ -149,7 +140,7 @@ static void sort_page(struct sorter *sorter, struct batch *batch, struct item *i
 		keep_literal(sorter, item);
 		sorter->counts.literal_pages++;
 	}
-	known_note_page(&sorter->known, item, item->place);
+	known_note_page(&sorter->known, item, item->kind == ITEM_DISK ? 0 : item->place);
 }
 
 static void note_other(struct sorter *sorter, const struct item *item)

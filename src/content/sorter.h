@@ -4,6 +4,7 @@
  *
  *   same       the page table says that this page had this content when it was sent last
  *   reference  the content is in the cache, because another page had it, or this one earlier
+ *   disk       the content is on a disk that moves along, and the destination reads it there
  *   delta      an older version of the page is in the cache, and the difference is small
  *   literal    else: it enters the cache
  *
@@ -24,9 +25,15 @@
 #include "content/known.h"
 
 struct sorter_counts {
-	uint64_t zero_pages, same_pages, reference_pages, delta_pages, literal_pages, plain_pages;
+	uint64_t zero_pages, same_pages, reference_pages, disk_pages, delta_pages, literal_pages,
+		plain_pages;
 	uint64_t delta_bytes; /* of the deltas, unpacked */
 	uint64_t refused_deltas;
+};
+
+/* What became of a disk's blocks. */
+struct sorter_disk_counts {
+	uint64_t zero, same, reference, literal;
 };
 
 struct sorter;
@@ -42,4 +49,15 @@ void sorter_sort(struct sorter *sorter, struct batch *batch, bool plain);
 /* Everything is forgotten, for good: from here on all batches must be RAW. For post-copy, where the
  * destination throws pages away by itself. */
 void sorter_forget(struct sorter *sorter);
+/* The disks that move along (content/known.h). Once, before any of them is sorted. */
+void sorter_set_disks(struct sorter *sorter, const struct known_disk *disks, uint32_t count);
+/* BATCH is a BATCH_DISK: decides how each of its blocks travels. */
+void sorter_sort_disk(struct sorter *sorter, struct batch *batch);
+/* Zeros are written to a disk. False: they are there already, and nothing has to be sent. */
+bool sorter_zero_disk(struct sorter *sorter, uint32_t disk, uint64_t offset, uint64_t length);
+/* Something is, that nobody looks at. */
+void sorter_clear_disk(struct sorter *sorter, uint32_t disk, uint64_t offset, uint64_t length);
+/* The tag of an order for a disk. */
+void sorter_seal_order(struct sorter *sorter, struct batch *batch);
 const struct sorter_counts *sorter_counts(const struct sorter *sorter);
+const struct sorter_disk_counts *sorter_disk_counts(const struct sorter *sorter, uint32_t disk);

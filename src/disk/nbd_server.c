@@ -15,6 +15,7 @@
 struct session {
 	int fd;
 	const struct nbd_server *server;
+	const struct nbd_export *export; /* the one that was chosen, or was asked for last */
 	bool no_zeroes;
 	bool left; /* the client took its leave */
 
@@ -84,35 +85,42 @@ static bool answer(struct session *session, const struct nbd_option *option, uin
 	       (length == 0 || give(session, data, length, error));
 }
 
-static bool is_ours(const struct session *session, const char *name, uint32_t length)
+static bool choose(struct session *session, const char *name, uint32_t length)
 {
-	const char *own = session->server->export.name;
-	return strlen(own) == length && memcmp(own, name, length) == 0;
+	const struct nbd_server *server = session->server;
+	session->export = NULL;
+	for (unsigned i = 0; i < server->export_count && !session->export; i++) {
+		const char *own = server->exports[i].name;
+		if (strlen(own) == length && memcmp(own, name, length) == 0)
+			session->export = &server->exports[i];
+	}
+	return session->export != NULL;
 }
 
 static enum step export_by_name(struct session *session, const uint8_t *data, uint32_t length,
 				GError **error)
 {
 	uint8_t reply[NBD_EXPORT_BYTES];
-	if (!is_ours(session, (const char *) data, length)) {
+	if (!choose(session, (const char *) data, length)) {
 		fail_protocol(error, _("it asked for an export that is not here"));
 		return STEP_FAILED; /* there is no other way to say no to this option */
 	}
-	size_t bytes = nbd_put_export(reply, &session->server->export, session->no_zeroes);
+	size_t bytes = nbd_put_export(reply, session->export, session->no_zeroes);
 	return give(session, reply, bytes, error) ? STEP_TRANSMISSION : STEP_FAILED;
 }
 
 static enum step list(struct session *session, const struct nbd_option *option, GError **error)
 {
-	const char *name = session->server->export.name;
-	uint32_t length = (uint32_t) strlen(name);
-	g_autofree uint8_t *data = g_malloc(4 + length);
-	be_put32(data, length);
-	memcpy(data + 4, name, length);
-	return answer(session, option, NBD_ANSWER_SERVER, data, 4 + length, error) &&
-			       answer(session, option, NBD_ANSWER_ACK, NULL, 0, error)
-		       ? STEP_NEXT
-		       : STEP_FAILED;
+	for (unsigned i = 0; i < session->server->export_count; i++) {
+		const char *name = session->server->exports[i].name;
+		uint32_t length = (uint32_t) strlen(name);
+		g_autofree uint8_t *data = g_malloc(4 + length);
+		be_put32(data, length);
+		memcpy(data + 4, name, length);
+		if (!answer(session, option, NBD_ANSWER_SERVER, data, 4 + length, error))
+			return STEP_FAILED;
+	}
+	return answer(session, option, NBD_ANSWER_ACK, NULL, 0, error) ? STEP_NEXT : STEP_FAILED;
 }
 
 static enum step inform(struct session *session, const struct nbd_option *option,
@@ -124,11 +132,11 @@ static enum step inform(struct session *session, const struct nbd_option *option
 	uint32_t no = NBD_ANSWER_ACK;
 	if (!nbd_get_go(data, option->length, &name, &length))
 		no = NBD_ANSWER_INVALID;
-	else if (!is_ours(session, name, length))
+	else if (!choose(session, name, length))
 		no = NBD_ANSWER_UNKNOWN;
 	if (no != NBD_ANSWER_ACK)
 		return answer(session, option, no, NULL, 0, error) ? STEP_NEXT : STEP_FAILED;
-	nbd_put_info_export(export, &session->server->export);
+	nbd_put_info_export(export, session->export);
 	nbd_put_info_block(block);
 	if (!answer(session, option, NBD_ANSWER_INFO, export, sizeof(export), error) ||
 	    !answer(session, option, NBD_ANSWER_INFO, block, sizeof(block), error) ||
@@ -263,6 +271,7 @@ static bool handle_request(struct session *session, const struct nbd_head *head,
 	pending->session = session;
 	pending->cookie = head->cookie;
 	pending->public = (struct nbd_request){
+		.export = (unsigned) (session->export - session->server->exports),
 		.command = (enum nbd_command) head->command,
 		.offset = head->command == NBD_FLUSH ? 0 : head->offset,
 		.length = head->command == NBD_FLUSH ? 0 : head->length,
@@ -285,7 +294,7 @@ static bool handle_request(struct session *session, const struct nbd_head *head,
 static bool refuse_request(struct session *session, const struct nbd_head *head, int reason,
 			   GError **error)
 {
-	if (head->command == NBD_WRITE && head->length > NBD_PAYLOAD_MAX)
+	if (head->command == NBD_WRITE && head->length > NBD_BLOCK_MAX)
 		return fail_protocol(error, _("a write of more than 32 MiB"));
 	if (head->command == NBD_WRITE && !skip(session, head->length, error))
 		return false;
@@ -305,7 +314,7 @@ static bool next_request(struct session *session, GError **error)
 		session->left = true;
 		return true;
 	}
-	int reason = nbd_check_request(&head, &session->server->export);
+	int reason = nbd_check_request(&head, session->export);
 	return reason ? refuse_request(session, &head, reason, error)
 		      : handle_request(session, &head, error);
 }

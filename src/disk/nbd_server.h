@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An NBD server for one client and one export, on a connected socket: what QEMU's mirror job writes
- * to, and what qemu-nbd's relatives read from. It knows NBD; what a request means is its user's
+/* An NBD server for one client, which chooses one of several exports, on a connected socket: what
+ * QEMU's mirror job writes to, and what qemu-nbd's relatives read from. It knows NBD; what a request means is its user's
  * affair.
  *
  * nbd_serve() runs in the caller's thread from the first byte to the last. For each request it calls
@@ -20,6 +20,7 @@
 #include <glib.h>
 
 struct nbd_request {
+	unsigned export;          /* which one */
 	enum nbd_command command; /* never NBD_DISCONNECT */
 	uint64_t offset, length;  /* inside the export; FLUSH: 0 */
 	bool fua;                 /* done means: on stable storage */
@@ -28,7 +29,8 @@ struct nbd_request {
 };
 
 struct nbd_server {
-	struct nbd_export export;
+	const struct nbd_export *exports; /* must outlive the call */
+	unsigned export_count;
 	uint64_t bytes_max;
 	unsigned requests_max;
 	void (*handle)(struct nbd_request *request, void *data);

@@ -26,8 +26,8 @@
 #define NBD_OPTION_DATA_MAX (NBD_NAME_MAX + 1024)
 #define NBD_BLOCK_MIN 1
 #define NBD_BLOCK_PREFERRED (64 * 1024)
-#define NBD_BLOCK_MAX (2 * 1024 * 1024)    /* told to clients: the longest READ and WRITE */
-#define NBD_PAYLOAD_MAX (32 * 1024 * 1024) /* longer than this is no request any more */
+/* Told to clients: the longest READ and WRITE. QEMU takes it for the longest WRITE_ZEROES too. */
+#define NBD_BLOCK_MAX (32 * 1024 * 1024)
 
 /* ---- handshake ---- */
 

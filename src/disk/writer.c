@@ -256,6 +256,11 @@ bool disk_writer_tick(struct disk_writer *writer, GError **error)
 	return begin_flush(writer, error);
 }
 
+bool disk_writer_is_idle(const struct disk_writer *writer)
+{
+	return writer->ops_used == 0 && !writer->dirty && !writer->reason;
+}
+
 unsigned disk_writer_under_way(const struct disk_writer *writer)
 {
 	return writer->ops_used;

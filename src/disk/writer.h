@@ -51,6 +51,8 @@ bool disk_writer_flush(struct disk_writer *writer, GError **error);
 /* Takes in what has become of operations, and flushes in the background when it is time: to be called
  * now and then while there is nothing else to do. Never blocks. */
 bool disk_writer_tick(struct disk_writer *writer, GError **error);
+/* Nothing is under way, and everything is flushed. */
+bool disk_writer_is_idle(const struct disk_writer *writer);
 unsigned disk_writer_under_way(const struct disk_writer *writer);
 
 /* A flush, and an orderly end. Without it the server only sees that we are gone. */

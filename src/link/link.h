@@ -39,7 +39,8 @@
 #define LINK_KEY_BYTES 32
 
 enum link_stream {
-	LINK_MEMORY, /* source to destination: the migration stream */
+	LINK_MEMORY, /* source to destination: the migration stream, and disks in between */
+	LINK_DISK,   /* destination to source: answers about disks */
 	LINK_RETURN, /* destination to source: the return path */
 	LINK_TALK,   /* both ways: what the two movers agree on (JSON objects); never waits behind
 			data */
@@ -87,7 +88,7 @@ bool link_wait_up(struct link *link, int timeout_ms, GError **error);
 /* Sending, from any number of threads: begin blocks while the window is full; NULL when the link
  * failed or was closed. commit hands the frame over and gives it its place in the stream: frames arrive
  * in the order of commit; the link frees it when it is acknowledged. cancel gives it back.
- * LINK_TALK goes first, then LINK_RETURN, then LINK_MEMORY. */
+ * LINK_TALK goes first, then LINK_RETURN, LINK_DISK, LINK_MEMORY. */
 struct link_frame *link_frame_begin(struct link *link, enum link_stream stream, GError **error);
 void link_frame_commit(struct link *link, enum link_stream stream, struct link_frame *frame);
 void link_frame_cancel(struct link *link, enum link_stream stream, struct link_frame *frame);

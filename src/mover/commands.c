@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mover/commands.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/i18n.h"
 #include "content/known.h"
 #include "mover/announce.h"
+#include "mover/local.h"
 #include "mover/state.h"
 #include "mover/token.h"
 
@@ -190,6 +192,46 @@ static bool do_connect(struct mover *mover, JsonObject *message, GError **error)
 	       start_link(mover, error);
 }
 
+/* The disks' socket lies beside the memory's. */
+static bool do_disks(struct mover *mover, JsonObject *message, GError **error)
+{
+	struct run *run = mover->run;
+	if (!run || mover->started || run->disks)
+		return out_of_turn(error);
+	g_autofree char *path = mover_settings_disk_socket(mover->settings, error);
+	if (!path)
+		return false;
+	run->disks = disks_parse(message, error);
+	if (!run->disks)
+		return false;
+	run->disk_socket = g_steal_pointer(&path);
+	if (mover->settings->role == MOVER_SOURCE) {
+		run->disk_listener = local_listen(run->disk_socket, error);
+		if (run->disk_listener < 0 ||
+		    !local_admit_qemu(mover->settings, run->disk_socket, error))
+			return false;
+	}
+	JsonObject *ready = message_new("disks-ready");
+	json_object_set_string_member(ready, "socket", run->disk_socket);
+	control_send(mover->control, ready);
+	return true;
+}
+
+/* The conductor knows of the stop before the stream shows it: QEMU stops the VM before it ends the
+ * mirrors of disks, and only then sends the last of the memory. */
+static bool do_stopped(struct mover *mover, JsonObject *message, GError **error)
+{
+	struct run *run = mover->run;
+	if (!run || !mover->started)
+		return out_of_turn(error);
+	pthread_mutex_lock(&run->lock);
+	if (!run->stopped_us)
+		run->stopped_us = clock_now_us();
+	pthread_mutex_unlock(&run->lock);
+	mover_watch_stop(mover);
+	return true;
+}
+
 static bool do_start(struct mover *mover, JsonObject *message, GError **error)
 {
 	if (!mover->linked || mover->started)
@@ -295,6 +337,7 @@ static const struct {
 } commands[] = {
 	{ "setup", do_setup, "local" },       { "listen", do_listen, "link" },
 	{ "connect", do_connect, "link" },    { "start", do_start, "internal" },
+	{ "disks", do_disks, "local" },       { "stopped", do_stopped, "protocol" },
 	{ "limits", do_limits, "protocol" },  { "abort", do_abort, "protocol" },
 	{ "announce", do_announce, "local" }, { "file-token", do_file_token, "local" },
 	{ "bye", do_bye, "protocol" },

@@ -3,6 +3,7 @@
 
 #include "base/i18n.h"
 #include "content/body.h"
+#include "mover/disk_destination.h"
 #include "mover/encoders.h"
 #include "mover/fault.h"
 #include "mover/frame.h"
@@ -168,12 +169,15 @@ static bool unpack(struct worker *worker, const struct task *task)
 			    : unpacker_unpack(worker->unpacker, task->head.method,
 					      frame->data + FRAME_HEAD, frame->length - FRAME_HEAD,
 					      task->batch->raw, task->head.body);
-	if (!good || task->head.kind != BATCH_ITEMS)
+	bool items = task->head.kind == BATCH_ITEMS || task->head.kind == BATCH_DISK;
+	if (!good || !items)
 		return good && task->head.body <= BATCH_RAW_MAX;
 	if (!body_read(task->batch, task->batch->raw, task->head.body))
 		return false;
+	task->batch->kind = task->head.kind;
 	fault_decoded(worker->decoders->run, task->batch);
 	batch_tag_literals(task->batch, worker->pages);
+	disk_destination_fetch(worker->decoders->run->disk_destination, task->batch, worker->pages);
 	return true;
 }
 

@@ -6,6 +6,7 @@
 #include "base/i18n.h"
 #include "content/resolver.h"
 #include "mover/decoders.h"
+#include "mover/disk_destination.h"
 #include "mover/fault.h"
 #include "mover/gate.h"
 #include "mover/local.h"
@@ -95,13 +96,26 @@ static bool check(struct emitter *emitter, const struct decoded *decoded,
 	return false;
 }
 
-static bool emit(struct emitter *emitter, const struct decoded *decoded)
+static bool emit_disk(struct emitter *emitter, const struct decoded *decoded)
+{
+	struct run *run = emitter->run;
+	if (!run->disk_destination)
+		run_refuse(run, "protocol", "%s",
+			   _("the source mover sends a disk that nobody told of"));
+	if (!disk_destination_emit(run->disk_destination, emitter->resolver, decoded))
+		return false;
+	run_count_frame(run, emitter->chain, decoded->frame->tag, 0);
+	return true;
+}
+
+static bool emit_memory(struct emitter *emitter, const struct decoded *decoded)
 {
 	struct run *run = emitter->run;
 	struct records records;
 	if (run->qemu < 0 && !connect_qemu(run))
 		return false;
-	if (!check(emitter, decoded, resolve(emitter, decoded, &records)))
+	if (!disk_destination_settle(run->disk_destination, decoded->batch) ||
+	    !check(emitter, decoded, resolve(emitter, decoded, &records)))
 		return false;
 	if (decoded->batch->kind != BATCH_PLAIN)
 		observer_see(emitter->observer, records.bytes, records.length);
@@ -113,6 +127,12 @@ static bool emit(struct emitter *emitter, const struct decoded *decoded)
 	}
 	run_count_frame(run, emitter->chain, decoded->frame->tag, decoded->batch->original_bytes);
 	return true;
+}
+
+static bool emit(struct emitter *emitter, const struct decoded *decoded)
+{
+	bool disk = decoded->batch->kind == BATCH_DISK || decoded->batch->kind == BATCH_ORDER;
+	return disk ? emit_disk(emitter, decoded) : emit_memory(emitter, decoded);
 }
 
 static void emit_stream(struct emitter *emitter)
@@ -140,6 +160,7 @@ static void *emitter_thread(void *data)
 				   .chain = tag_context_new(run->settings->key, "chain"),
 				   .records = g_malloc(BATCH_EMIT_MAX) };
 	emit_stream(&emitter);
+	disk_destination_finish(run->disk_destination);
 	observer_free(emitter.observer);
 	resolver_free(emitter.resolver);
 	tag_context_free(emitter.chain);
@@ -208,5 +229,6 @@ static void *talker_thread(void *data)
 bool destination_start(struct run *run, GError **error)
 {
 	return decoders_start(run, error) && run_spawn(run, emitter_thread, error) &&
-	       run_spawn(run, talker_thread, error);
+	       run_spawn(run, talker_thread, error) &&
+	       (!run->disks || disk_destination_start(run, error));
 }

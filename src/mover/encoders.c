@@ -70,10 +70,17 @@ static void fail(struct encoders *encoders, const GError *error)
 	run_refuse_error(encoders->run, "link", error);
 }
 
-static void count_packed(struct run *run, const struct tempo_packed *packed)
+static bool is_disk(const struct batch *batch)
+{
+	return batch->kind == BATCH_DISK || batch->kind == BATCH_ORDER;
+}
+
+static void count_packed(struct run *run, const struct batch *batch,
+			 const struct tempo_packed *packed)
 {
 	pthread_mutex_lock(&run->lock);
-	run->content.encoded_bytes += packed->packed;
+	*(is_disk(batch) ? &run->content.disk_bytes : &run->content.encoded_bytes) +=
+		packed->packed;
 	run->content.encode_us += packed->cpu_us;
 	pthread_mutex_unlock(&run->lock);
 }
@@ -120,7 +127,7 @@ static void pack(struct worker *worker, const struct batch *batch, struct link_f
 	packed.cpu_us = workers_cpu_us() - cpu_us;
 	packed.wall_us = clock_now_us() - wall_us;
 	tempo_note(tempo, batch, &packed);
-	count_packed(worker->encoders->run, &packed);
+	count_packed(worker->encoders->run, batch, &packed);
 }
 
 static bool wait_turn(struct encoders *encoders, uint64_t ticket)
@@ -136,7 +143,8 @@ static bool wait_turn(struct encoders *encoders, uint64_t ticket)
 static void commit(struct encoders *encoders, struct batch *batch, struct link_frame *frame)
 {
 	struct run *run = encoders->run;
-	run_count_frame(run, encoders->chain, frame->tag, batch->original_bytes);
+	run_count_frame(run, encoders->chain, frame->tag,
+			is_disk(batch) ? 0 : batch->original_bytes);
 	pthread_mutex_lock(&encoders->lock);
 	encoders->pages_committed += batch->pages;
 	encoders->pages_up_to[encoders->commit_next % FRAMES_AHEAD] = encoders->pages_committed;
@@ -234,9 +242,9 @@ struct batch *encoders_take(struct encoders *encoders)
 {
 	struct batch *batch = NULL;
 	pthread_mutex_lock(&encoders->lock);
-	while (!encoders->empty_count && !encoders->failed)
+	while (!encoders->empty_count && !encoders->failed && !encoders->finished)
 		pthread_cond_wait(&encoders->changed, &encoders->lock);
-	if (!encoders->failed)
+	if (!encoders->failed && !encoders->finished)
 		batch = encoders->empty[--encoders->empty_count];
 	pthread_mutex_unlock(&encoders->lock);
 	return batch;

@@ -19,7 +19,7 @@ struct encoders *encoders_start(struct run *run, GError **error);
 /* After its threads have ended (run_free joins them). */
 void encoders_free(struct encoders *encoders);
 
-/* An empty batch; NULL once the link has failed. Blocks. */
+/* An empty batch; NULL once the link has failed or all is finished. Blocks. */
 struct batch *encoders_take(struct encoders *encoders);
 /* Takes the batch over. */
 void encoders_submit(struct encoders *encoders, struct batch *batch);

@@ -23,6 +23,20 @@ static bool failed(GError **error, const char *what, const char *path)
 			 _("%s %s: %s"), what, path, g_strerror(code));
 }
 
+bool local_admit_qemu(const struct mover_settings *settings, const char *path, GError **error)
+{
+	const char *dir = settings->socket_dir;
+	uid_t user = settings->socket_user >= 0 ? (uid_t) settings->socket_user : geteuid();
+	gid_t group = (gid_t) settings->socket_group;
+	if (settings->socket_group < 0)
+		return true;
+	if (chown(dir, user, group) != 0 || chmod(dir, 0770) != 0)
+		return failed(error, _("cannot hand over the directory"), dir);
+	if (path && (chown(path, user, group) != 0 || chmod(path, 0660) != 0))
+		return failed(error, _("cannot hand over the socket"), path);
+	return true;
+}
+
 bool local_make_directory(const struct mover_settings *settings, GError **error)
 {
 	const char *dir = settings->socket_dir;
@@ -37,12 +51,7 @@ bool local_make_directory(const struct mover_settings *settings, GError **error)
 	}
 	if (made != 0)
 		return failed(error, _("cannot make the directory"), dir);
-	uid_t user =
-		shared && settings->socket_user >= 0 ? (uid_t) settings->socket_user : geteuid();
-	if (shared &&
-	    (chown(dir, user, (gid_t) settings->socket_group) != 0 || chmod(dir, 0770) != 0))
-		return failed(error, _("cannot hand over the directory"), dir);
-	return true;
+	return !shared || local_admit_qemu(settings, NULL, error);
 }
 
 static bool fill_address(struct sockaddr_un *address, const char *path)
@@ -59,7 +68,7 @@ int local_listen(const char *path, GError **error)
 	FD_AUTO int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	errno = ENAMETOOLONG;
 	if (fd < 0 || !fill_address(&address, path) ||
-	    bind(fd, (struct sockaddr *) &address, sizeof(address)) != 0 || listen(fd, 1) != 0) {
+	    bind(fd, (struct sockaddr *) &address, sizeof(address)) != 0 || listen(fd, 16) != 0) {
 		failed(error, _("cannot listen on"), path);
 		return -1;
 	}
@@ -107,10 +116,13 @@ int local_peer_pid(int fd)
 	return peer.pid;
 }
 
-void local_remove(const struct mover_settings *settings, const char *socket_path)
+void local_remove(const struct mover_settings *settings, const char *socket_path,
+		  const char *disk_socket)
 {
 	if (socket_path)
 		unlink(socket_path);
+	if (disk_socket)
+		unlink(disk_socket);
 	g_autofree char *link_path = g_build_filename(settings->socket_dir, "link", NULL);
 	unlink(link_path);
 	rmdir(settings->socket_dir);

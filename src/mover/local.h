@@ -3,6 +3,9 @@
 #pragma once
 #include "mover/settings.h"
 
+/* May the local QEMU's user enter: the directory, and the socket at PATH (NULL: none) in it. At the
+ * source it is libvirtd that connects for memory, but QEMU itself for disks. */
+bool local_admit_qemu(const struct mover_settings *settings, const char *path, GError **error);
 bool local_make_directory(const struct mover_settings *settings, GError **error);
 /* Source: listen; libvirtd (or QEMU) connects. Returns the descriptor or -1. */
 int local_listen(const char *path, GError **error);
@@ -12,4 +15,5 @@ int local_accept(int listener, GError **error);
 int local_connect(const char *path, int wait_ms, GError **error);
 /* Who is at the other end of a unix socket, 0: unknown. */
 int local_peer_pid(int fd);
-void local_remove(const struct mover_settings *settings, const char *socket_path);
+void local_remove(const struct mover_settings *settings, const char *socket_path,
+		  const char *disk_socket);

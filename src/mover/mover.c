@@ -23,9 +23,7 @@ static const char *const features[] = {
 #ifdef WATARI_FAULTS
 	"faults",
 #endif
-	"verify",
-	"link-unix",
-	"announce",
+	"verify", "link-unix", "announce", "disks",
 };
 
 static void send_hello(struct mover *mover)

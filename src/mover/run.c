@@ -6,6 +6,8 @@
 #include "base/fd.h"
 #include "base/i18n.h"
 #include "mover/decoders.h"
+#include "mover/disk_destination.h"
+#include "mover/disk_source.h"
 #include "mover/encoders.h"
 #include "mover/local.h"
 
@@ -28,7 +30,8 @@ struct run *run_new(struct mover_settings *settings, GError **error)
 {
 	struct run *run = g_new0(struct run, 1);
 	run->settings = settings;
-	run->listener = run->qemu = -1;
+	run->listener = run->qemu = run->disk_listener = -1;
+	pthread_mutex_init(&run->sorting, NULL);
 	pthread_mutex_init(&run->lock, NULL);
 	pthread_cond_init(&run->changed, NULL);
 	run->socket_path = mover_settings_socket(settings, error);
@@ -58,16 +61,23 @@ void run_free(struct run *run)
 	pthread_mutex_unlock(&run->lock);
 	if (run->listener >= 0)
 		shutdown(run->listener, SHUT_RDWR);
+	disk_source_break(run->disk_source);
 	for (unsigned i = 0; i < run->thread_count; i++)
 		pthread_join(run->threads[i], NULL);
 	encoders_free(run->encoders);
 	decoders_free(run->decoders);
+	disk_source_free(run->disk_source);
+	disk_destination_free(run->disk_destination);
+	sorter_free(run->sorter);
 	fd_clear(&run->qemu);
 	fd_clear(&run->listener);
+	fd_clear(&run->disk_listener);
 	if (run->link)
 		link_free(run->link);
-	local_remove(run->settings, run->socket_path);
+	local_remove(run->settings, run->socket_path, run->disk_socket);
 	g_free(run->socket_path);
+	g_free(run->disk_socket);
+	disks_free(run->disks);
 	g_free(run->refuse_code);
 	g_free(run->refuse_reason);
 	g_free(run->opaque_reason);
@@ -75,6 +85,7 @@ void run_free(struct run *run)
 	g_queue_clear_full(&run->events, (GDestroyNotify) json_object_unref);
 	pthread_cond_destroy(&run->changed);
 	pthread_mutex_destroy(&run->lock);
+	pthread_mutex_destroy(&run->sorting);
 	g_free(run);
 }
 
@@ -116,7 +127,7 @@ static void stamp(struct run *run, enum run_phase phase)
 {
 	int64_t now = clock_now_us();
 	if (phase == RUN_STOPPED)
-		run->stopped_us = now;
+		run->stopped_us = run->stopped_us ? run->stopped_us : now;
 	else if (phase == RUN_LOADED)
 		run->loaded_us = now;
 	else if (phase == RUN_RELEASED)
@@ -159,6 +170,7 @@ static void refuse(struct run *run, const char *code, char *reason)
 		shutdown(run->listener, SHUT_RDWR);
 	if (run->link)
 		link_close(run->link, reason);
+	disk_source_break(run->disk_source);
 	JsonObject *extra = json_object_new();
 	json_object_set_string_member(extra, "reason", reason);
 	json_object_set_string_member(extra, "code", code);

@@ -10,16 +10,19 @@
  *                 emitter   batches        -> QEMU's socket
  *                 listener  QEMU's socket  -> LINK_RETURN
  *                 talker    LINK_TALK      -> answers at the gate
+ *
+ * and those of disk_source.h and disk_destination.h, if disks move along.
  */
 #pragma once
 #include "content/sorter.h"
+#include "mover/disks.h"
 #include "mover/settings.h"
 #include "stream/reader.h"
 
 #include <pthread.h>
 
 #define RUN_WORKERS_MAX 16 /* threads that encode or decode */
-#define RUN_THREADS_MAX (3 + RUN_WORKERS_MAX)
+#define RUN_THREADS_MAX (6 + RUN_WORKERS_MAX)
 
 /* How far this move is. Only forward; run_advance() and run_refuse() exclude each other, so that
  * "released" and "refused" cannot both happen. */
@@ -36,7 +39,8 @@ enum run_phase {
 /* What the encoders made of it. */
 struct run_content {
 	struct sorter_counts pages;
-	uint64_t encoded_bytes; /* in frames' payloads; what they were made of: run->bytes */
+	uint64_t encoded_bytes; /* in frames of memory; what they were made of: run->bytes */
+	uint64_t disk_bytes;    /* in frames of disks */
 	int64_t encode_us;      /* CPU time of the workers */
 };
 
@@ -44,8 +48,11 @@ struct run {
 	/* set once, before the threads start */
 	struct mover_settings *settings;
 	struct link *link;
-	int listener;                                    /* source: where libvirt will connect */
-	char *socket_path;                               /* source and destination */
+	int listener;        /* source: where libvirt will connect */
+	char *socket_path;   /* source and destination */
+	struct disks *disks; /* NULL: none moves along */
+	int disk_listener;   /* source: where QEMU mirrors disks to */
+	char *disk_socket;   /* its path; at the destination that of QEMU's server */
 	void (*on_event)(JsonObject *event, void *data); /* in the main thread */
 	void *on_event_data;
 
@@ -68,9 +75,16 @@ struct run {
 	GQueue events;              /* JsonObject *, on their way to the main thread */
 	int64_t stopped_us, loaded_us, released_us; /* 0: not yet; monotonic clock */
 
-	/* of the pipelines, freed when their threads have ended; one of them is NULL */
+	/* Source. What is sorted is submitted before the lock is given back: so the order in which the
+	 * sorter sees things is that in which they travel. */
+	pthread_mutex_t sorting;
+	struct sorter *sorter; /* under it */
+
+	/* of the pipelines, freed when their threads have ended; those of the other role are NULL */
 	struct encoders *encoders;
 	struct decoders *decoders;
+	struct disk_source *disk_source;
+	struct disk_destination *disk_destination;
 
 	/* main thread */
 	unsigned timer;
@@ -100,7 +114,8 @@ void run_refuse_error(struct run *run, const char *code, const GError *error);
 bool run_adopt_qemu(struct run *run, int fd);
 /* Post {"t":"event","what":WHAT,...} to the main thread; takes EXTRA (may be NULL). Any thread. */
 void run_post(struct run *run, const char *what, JsonObject *extra);
-/* Count one frame that passed, with BYTES of QEMU's stream in it, and fold its tag into the chain. */
+/* Count one frame that passed, with BYTES of QEMU's stream in it (0: it is for a disk), and fold its
+ * tag into the chain. */
 void run_count_frame(struct run *run, struct tag_context *context, const uint8_t tag[TAG_BYTES],
 		     uint64_t bytes);
 

@@ -189,17 +189,28 @@ void mover_settings_free(struct mover_settings *settings)
 	g_free(settings);
 }
 
-char *mover_settings_socket(const struct mover_settings *settings, GError **error)
+/* Stock AppArmor profiles allow QEMU to create PREFIX.tunnelmigrate.dest.VM. */
+static char *socket_path(const struct mover_settings *settings, const char *prefix, GError **error)
 {
-	g_autofree char *path = g_strdup_printf("%s/m.tunnelmigrate.dest.%s", settings->socket_dir,
-						settings->vm_name);
+	g_autofree char *path = g_strdup_printf("%s/%s.tunnelmigrate.dest.%s", settings->socket_dir,
+						prefix, settings->vm_name);
 	struct sockaddr_un address;
 	if (strlen(path) < sizeof(address.sun_path))
 		return g_steal_pointer(&path);
 	/* Too long for a socket: only AppArmor cares for the name, and long names are rare. */
-	g_autofree char *shorter = g_strdup_printf("%s/m", settings->socket_dir);
+	g_autofree char *shorter = g_strdup_printf("%s/%s", settings->socket_dir, prefix);
 	if (strlen(shorter) < sizeof(address.sun_path))
 		return g_steal_pointer(&shorter);
 	bad_field(error, "socket_dir");
 	return NULL;
+}
+
+char *mover_settings_socket(const struct mover_settings *settings, GError **error)
+{
+	return socket_path(settings, "m", error);
+}
+
+char *mover_settings_disk_socket(const struct mover_settings *settings, GError **error)
+{
+	return socket_path(settings, "d", error);
 }

@@ -55,3 +55,5 @@ struct mover_settings *mover_settings_parse(JsonObject *setup, GError **error);
 void mover_settings_free(struct mover_settings *settings);
 /* The socket's path: socket_dir and a name that stock AppArmor profiles allow QEMU to create. */
 char *mover_settings_socket(const struct mover_settings *settings, GError **error);
+/* That for disks, beside it. */
+char *mover_settings_disk_socket(const struct mover_settings *settings, GError **error);

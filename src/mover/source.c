@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/i18n.h"
-#include "content/sorter.h"
+#include "mover/disk_source.h"
 #include "mover/encoders.h"
 #include "mover/gate.h"
 #include "mover/local.h"
@@ -20,7 +20,6 @@
 struct reader {
 	struct run *run;
 	struct observer *observer;
-	struct sorter *sorter;
 	int qemu;
 	bool stopped;  /* the VM is: nothing lingers any more */
 	uint8_t *tail; /* of a batch: a record that is not complete */
@@ -56,22 +55,27 @@ static void tell_counts(struct reader *reader)
 {
 	struct run *run = reader->run;
 	pthread_mutex_lock(&run->lock);
-	run->content.pages = *sorter_counts(reader->sorter);
+	run->content.pages = *sorter_counts(run->sorter);
 	reader->stopped = run->stream.stopped;
 	pthread_mutex_unlock(&run->lock);
 }
 
-/* Decide how each page of it travels. What is not understood goes as it is, from there on. */
-static void sort(struct reader *reader, struct batch *batch)
+/* Decide how each page of it travels, and send it on its way. What is not understood goes as it is,
+ * from there on. */
+static void sort_and_submit(struct reader *reader, struct batch *batch)
 {
-	struct encoders *encoders = reader->run->encoders;
+	struct run *run = reader->run;
 	const struct stream_reader *stream = observer_reader(reader->observer);
-	if (!reader->run->settings->encode || stream_reader_opaque_reason(stream))
-		sorter_forget(reader->sorter);
+	bool plain = encoders_store(run->encoders);
+	pthread_mutex_lock(&run->sorting);
+	if (!run->settings->encode || stream_reader_opaque_reason(stream))
+		sorter_forget(run->sorter);
 	if (batch->has_blocks)
-		sorter_set_blocks(reader->sorter, stream);
-	sorter_sort(reader->sorter, batch, encoders_store(encoders));
+		sorter_set_blocks(run->sorter, stream);
+	sorter_sort(run->sorter, batch, plain);
 	tell_counts(reader);
+	encoders_submit(run->encoders, batch);
+	pthread_mutex_unlock(&run->sorting);
 }
 
 /* Before the hand-over the end means cancelled or failed: the destination must not take what it has
@@ -99,8 +103,7 @@ static void read_stream(struct reader *reader)
 			batch_flush(batch, observer_reader(reader->observer));
 		if (batch->count) {
 			size_t left = batch_take_tail(batch, reader->tail);
-			sort(reader, batch);
-			encoders_submit(encoders, batch);
+			sort_and_submit(reader, batch);
 			batch = encoders_take(encoders);
 			if (batch)
 				batch_begin(batch, reader->tail, left);
@@ -115,7 +118,6 @@ static void read_stream(struct reader *reader)
 static void *reader_thread(void *data)
 {
 	struct run *run = data;
-	struct known_sizes sizes = known_sizes_for(run->settings->memory_limit);
 	g_autoptr(GError) error = NULL;
 	struct reader reader = { .run = run, .qemu = local_accept(run->listener, &error) };
 	if (reader.qemu < 0) {
@@ -124,14 +126,13 @@ static void *reader_thread(void *data)
 	}
 	if (!run_adopt_qemu(run, reader.qemu))
 		goto out;
-	reader.sorter = sorter_new(run->settings->key, &sizes);
 	reader.observer = observer_new(run);
 	reader.tail = g_malloc(STREAM_CARRY_MAX);
 	read_stream(&reader);
 	g_free(reader.tail);
 	observer_free(reader.observer);
-	sorter_free(reader.sorter);
 out:
+	disk_source_break(run->disk_source);
 	encoders_finish(run->encoders); /* ends the workers */
 	return run_thread_ends(run);
 }
@@ -184,6 +185,9 @@ static void *returner_thread(void *data)
 
 bool source_start(struct run *run, GError **error)
 {
+	struct known_sizes sizes = known_sizes_for(run->settings->memory_limit);
+	run->sorter = sorter_new(run->settings->key, &sizes);
 	return encoders_start(run, error) && run_spawn(run, reader_thread, error) &&
-	       run_spawn(run, returner_thread, error);
+	       run_spawn(run, returner_thread, error) &&
+	       (!run->disks || disk_source_start(run, error));
 }

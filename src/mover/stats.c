@@ -2,6 +2,7 @@
 #include "mover/stats.h"
 
 #include "base/clock.h"
+#include "mover/disk_source.h"
 #include "mover/encoders.h"
 
 #include <stdio.h>
@@ -64,6 +65,7 @@ static JsonObject *describe_content(const struct run *run)
 		{ "zero_pages", content->pages.zero_pages },
 		{ "same_pages", content->pages.same_pages },
 		{ "reference_pages", content->pages.reference_pages },
+		{ "disk_pages", content->pages.disk_pages },
 		{ "delta_pages", content->pages.delta_pages },
 		{ "literal_pages", content->pages.literal_pages },
 		{ "plain_pages", content->pages.plain_pages },
@@ -71,6 +73,7 @@ static JsonObject *describe_content(const struct run *run)
 		{ "refused_deltas", content->pages.refused_deltas },
 		{ "original_bytes", run->bytes },
 		{ "encoded_bytes", content->encoded_bytes },
+		{ "disk_bytes", content->disk_bytes },
 		{ "encode_ms", (uint64_t) content->encode_us / 1000 },
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
@@ -113,6 +116,9 @@ JsonObject *stats_describe(struct run *run)
 		encoders_describe(run->encoders, content);
 		json_object_set_object_member(stats, "content", content);
 	}
+	if (run->disk_source)
+		json_object_set_array_member(stats, "disks",
+					     disk_source_describe(run->disk_source));
 	describe_link(stats, &link, run->settings->connections);
 	json_object_set_int_member(stats, "rss_kib", peak_rss_kib());
 	json_object_set_int_member(stats, "cpu_ms", cpu_ms());

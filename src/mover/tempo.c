@@ -67,7 +67,8 @@ static uint64_t region_of(const struct batch *batch)
 {
 	for (uint32_t i = 0; i < batch->count; i++)
 		if (batch->items[i].kind == ITEM_LITERAL)
-			return (uint64_t) batch->items[i].block << 40 |
+			return (uint64_t) (batch->kind == BATCH_DISK) << 63 |
+			       (uint64_t) batch->items[i].block << 40 |
 			       batch->items[i].page >> REGION_PAGES_LOG;
 	return UINT64_MAX;
 }
@@ -103,9 +104,9 @@ enum effort_level tempo_choose(struct tempo *tempo, const struct batch *batch, b
 {
 	pthread_mutex_lock(&tempo->lock);
 	look_for_stop(tempo);
-	enum effort_level level = batch->kind == BATCH_ITEMS
-					  ? effort_choose(tempo->effort, region_of(batch))
-					  : effort_level_now(tempo->effort);
+	bool items = batch->kind == BATCH_ITEMS || batch->kind == BATCH_DISK;
+	enum effort_level level = items ? effort_choose(tempo->effort, region_of(batch))
+					: effort_level_now(tempo->effort);
 	*effort = codec_for(tempo, level, in_stream);
 	tempo->batches[level]++;
 	pthread_mutex_unlock(&tempo->lock);

@@ -22,7 +22,8 @@ static void handle(struct nbd_request *request, void *data)
 {
 	const struct nbd_server *server = data;
 	if (request->command != NBD_FLUSH)
-		g_assert_cmpuint(request->offset + request->length, <=, server->export.size);
+		g_assert_cmpuint(request->offset + request->length, <=,
+				 server->exports[request->export].size);
 	if (request->payload)
 		g_assert_cmpuint(request->length, <=, NBD_BLOCK_MAX);
 	if (request->command == NBD_READ)
@@ -33,7 +34,10 @@ static void handle(struct nbd_request *request, void *data)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	int pair[2];
-	struct nbd_server server = { .export = { "disk0", DISK_BYTES, false },
+	const struct nbd_export exports[] = { { "disk0", DISK_BYTES, false },
+					      { "disk1", DISK_BYTES / 2, true } };
+	struct nbd_server server = { .exports = exports,
+				     .export_count = G_N_ELEMENTS(exports),
 				     .bytes_max = DISK_BYTES,
 				     .requests_max = 4,
 				     .handle = handle };

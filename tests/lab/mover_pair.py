@@ -78,11 +78,12 @@ class Mover:
 
 
 class MoverPair:
-    """Both movers, linked. `source.socket` is where the source QEMU migrates to."""
+    """Both movers, linked. `source.socket` is where the source QEMU migrates to, `source.disk_socket` where it
+    mirrors disks to."""
 
     def __init__(self, watari, directory, name="guest", uuid="5d3b6c1e-6a0b-4f7e-9b1e-0d8c2a4f6e11",
                  prefixes=((), ()), address="127.0.0.1", listen="destination", environment=None,
-                 **settings):
+                 disks=None, **settings):
         self.id = secrets.token_hex(16)
         self.directory = directory
         self.movers = []
@@ -97,6 +98,10 @@ class MoverPair:
                 mover.socket = mover.wait("ready")["socket"]
             self.source, self.destination = self.movers
             self._link(listen, address)
+            if disks:
+                for mover in reversed(self.movers):
+                    mover.send("disks", disks=disks)
+                    mover.disk_socket = mover.wait("disks-ready")["socket"]
             for mover in self.movers:
                 mover.send("start")
         except BaseException:

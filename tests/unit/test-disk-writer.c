@@ -20,6 +20,7 @@
 
 /* A disk whose operations happen when they are answered, some time after they came. */
 struct peer {
+	struct nbd_export export;
 	struct nbd_server server;
 	uint8_t bytes[SIZE];
 	uint64_t full_at; /* writes at and behind it: no space left */
@@ -78,11 +79,13 @@ static struct peer *peer_new(bool read_only)
 {
 	struct sockaddr_un name = { .sun_family = AF_UNIX };
 	struct peer *peer = g_new0(struct peer, 1);
-	peer->server = (struct nbd_server){ .export = { "d", SIZE, read_only },
+	peer->server = (struct nbd_server){ .exports = &peer->export,
+					    .export_count = 1,
 					    .bytes_max = 64 << 20,
 					    .requests_max = 1000,
 					    .handle = handle,
 					    .data = peer };
+	peer->export = (struct nbd_export){ "d", SIZE, read_only };
 	peer->full_at = UINT64_MAX;
 	peer->folder = g_dir_make_tmp("watari-writer-XXXXXX", NULL);
 	peer->path = g_build_filename(peer->folder, "s", NULL);

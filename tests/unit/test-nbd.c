@@ -13,6 +13,7 @@
 #define NAME "disk0"
 
 struct disk {
+	struct nbd_export export;
 	struct nbd_server server;
 	uint8_t *bytes;
 	bool hold;            /* answer nothing yet */
@@ -88,7 +89,9 @@ static void release(struct disk *disk)
 
 static void disk_init(struct disk *disk, uint64_t size)
 {
-	*disk = (struct disk){ .server = { .export = { NAME, size, false },
+	*disk = (struct disk){ .export = { NAME, size, false },
+			       .server = { .exports = &disk->export,
+					   .export_count = 1,
 					   .bytes_max = 4 << 20,
 					   .requests_max = 32,
 					   .handle = handle,
@@ -211,7 +214,7 @@ static void test_qemu_img(gconstpointer late)
 					      listener.uri, NULL }),
 			!=, 0);
 	/* It may not write to one that is read-only. */
-	disk.server.export.read_only = true;
+	disk.export.read_only = true;
 	g_assert_cmpint(run((const char *[]){ "qemu-img", "convert", "-n", "-f", "raw", "-O", "raw",
 					      file, listener.uri, NULL }),
 			!=, 0);
@@ -398,7 +401,6 @@ static void test_requests(void)
 		{ NBD_WRITE, 1, size - 512, 512, 0 },
 		{ NBD_WRITE, 0, size - 511, 512, ENOSPC },
 		{ NBD_WRITE, 0, UINT64_MAX, 512, ENOSPC },
-		{ NBD_WRITE, 0, 0, 3 << 20, EINVAL },
 		{ NBD_WRITE, 0, 0, 0, EINVAL },
 		{ NBD_WRITE, 4, 0, 512, EINVAL },
 		{ NBD_READ, 0, size, 1, EINVAL },
@@ -447,7 +449,7 @@ static void test_broken_protocol(void)
 			send_option(&client, NBD_OPTION_EXPORT_NAME, "other", 5);
 			break;
 		case 3:
-			send_request(&client, NBD_WRITE, 0, 0, NBD_PAYLOAD_MAX + 1);
+			send_request(&client, NBD_WRITE, 0, 0, NBD_BLOCK_MAX + 1);
 			break;
 		case 4:
 			send_bytes(&client, "twenty-eight bytes of poetry", 28);

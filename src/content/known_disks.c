@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What both sides know of the blocks of disks. */
+#include "content/known.h"
+
+#include <glib.h>
+
+#define BLOCK ((uint64_t) BATCH_DISK_BLOCK)
+
+void known_set_disks(struct known *known, const struct known_disk *disks, uint32_t count)
+{
+	uint64_t blocks[KNOWN_DISKS_MAX], place = 1;
+	known->disk_count = MIN(count, KNOWN_DISKS_MAX);
+	for (uint32_t i = 0; i < known->disk_count; i++) {
+		struct known_disk *disk = &known->disks[i];
+		*disk = disks[i];
+		disk->blocks = blocks[i] = disk->bytes / BLOCK;
+		bool fits = disk->blocks <= UINT32_MAX - place;
+		disk->first_place = fits ? (uint32_t) place : 0;
+		place += fits ? disk->blocks : 0;
+	}
+	page_table_set_blocks(known->blocks, blocks, known->disk_count);
+	for (uint32_t i = 0; i < known->disk_count; i++)
+		if (known->disks[i].fresh)
+			page_table_put_zero_run(known->blocks, i, 0, blocks[i]);
+}
+
+bool known_find_block(const struct known *known, uint32_t place, uint32_t *disk, uint64_t *block)
+{
+	for (uint32_t i = 0; i < known->disk_count; i++) {
+		const struct known_disk *at = &known->disks[i];
+		if (!at->first_place || place < at->first_place ||
+		    place - at->first_place >= at->blocks)
+			continue;
+		*disk = i;
+		*block = place - at->first_place;
+		return true;
+	}
+	return false;
+}
+
+uint32_t known_place_of(const struct known *known, uint32_t disk, uint64_t block)
+{
+	uint32_t first = known->disks[disk].first_place;
+	return first ? first + (uint32_t) block : 0;
+}
+
+bool known_is_zero(const struct known *known, uint32_t disk, uint64_t offset, uint64_t length)
+{
+	uint64_t first = offset / BLOCK, end = (offset + length + BLOCK - 1) / BLOCK;
+	return page_table_is_zero(known->blocks, disk, first, end - first);
+}
+
+void known_forget_range(struct known *known, uint32_t disk, uint64_t offset, uint64_t length)
+{
+	const struct page_entry unknown = { .kind = PAGE_UNKNOWN };
+	uint64_t end = (offset + length + BLOCK - 1) / BLOCK;
+	for (uint64_t block = offset / BLOCK; block < end; block++)
+		page_table_put(known->blocks, disk, block, &unknown);
+}
+
+void known_note_zeros(struct known *known, uint32_t disk, uint64_t offset, uint64_t length)
+{
+	uint64_t first = (offset + BLOCK - 1) / BLOCK, end = (offset + length) / BLOCK;
+	if (offset % BLOCK)
+		known_forget_range(known, disk, offset, 1);
+	if ((offset + length) % BLOCK)
+		known_forget_range(known, disk, offset + length - 1, 1);
+	if (first < end)
+		page_table_put_zero_run(known->blocks, disk, first, end - first);
+}
+
+void known_note_block(struct known *known, const struct item *item)
+{
+	struct page_entry entry = { .kind = PAGE_CONTENT, .tag = item_short_tag(item->tag) };
+	if (item->kind == ITEM_ZERO)
+		page_table_put_zero_run(known->blocks, item->block, item->page, item->count);
+	else
+		page_table_put(known->blocks, item->block, item->page, &entry);
+}

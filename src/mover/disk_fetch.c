@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mover/disk_fetch.h"
+
+#include "disk/reader.h"
+
+#include <string.h>
+
+struct disk_fetch {
+	struct run *run;
+	const struct resolver *resolver;
+	struct disk_reader *readers[KNOWN_DISKS_MAX];
+};
+
+static struct disk_reader *open_reader(struct run *run, const struct disk_setting *setting,
+				       GError **error)
+{
+	bool raw = setting->path && g_strcmp0(setting->format, "raw") == 0;
+	const struct disk_reader_config config = { .path = raw ? setting->path : NULL,
+						   .socket = run->disk_socket,
+						   .export = setting->export,
+						   .disk = setting->target };
+	return disk_reader_open(&config, error);
+}
+
+struct disk_fetch *disk_fetch_new(struct run *run, const struct resolver *resolver, GError **error)
+{
+	struct disk_fetch *fetch = g_new0(struct disk_fetch, 1);
+	fetch->run = run;
+	fetch->resolver = resolver;
+	for (unsigned i = 0; i < run->disks->count; i++) {
+		fetch->readers[i] = open_reader(run, &run->disks->disks[i], error);
+		if (fetch->readers[i])
+			continue;
+		disk_fetch_free(fetch);
+		return NULL;
+	}
+	return fetch;
+}
+
+void disk_fetch_free(struct disk_fetch *fetch)
+{
+	if (!fetch)
+		return;
+	for (unsigned i = 0; i < KNOWN_DISKS_MAX; i++)
+		disk_reader_free(fetch->readers[i]);
+	g_free(fetch);
+}
+
+bool disk_fetch_find(const struct disk_fetch *fetch, uint32_t place, uint32_t *disk,
+		     uint64_t *block)
+{
+	return resolver_find_block(fetch->resolver, place, disk, block);
+}
+
+/* What is meant may stand before it in the same batch, and be on no disk yet. */
+static const struct item *find_in_batch(const struct disk_fetch *fetch, const struct batch *batch,
+					uint32_t before)
+{
+	uint32_t disk;
+	uint64_t block;
+	if (batch->kind != BATCH_DISK || !fetch ||
+	    !disk_fetch_find(fetch, batch->items[before].place, &disk, &block))
+		return NULL;
+	for (uint32_t i = 0; i < before; i++) {
+		const struct item *item = &batch->items[i];
+		if ((item->kind == ITEM_LITERAL || item->kind == ITEM_DISK) &&
+		    item->block == disk && item->page == block)
+			return item;
+	}
+	return NULL;
+}
+
+/* Where each of the batch's references is to be read to; length says that it need not. */
+static void give_room(const struct disk_fetch *fetch, struct batch *batch)
+{
+	for (uint32_t i = 0; i < batch->count; i++) {
+		struct item *item = &batch->items[i];
+		if (item->kind != ITEM_DISK)
+			continue;
+		const struct item *other = find_in_batch(fetch, batch, i);
+		if (other && other->data) {
+			item->data = other->data;
+			item->length = BATCH_DISK_BLOCK;
+			continue;
+		}
+		if (batch->deltas_length + BATCH_DISK_BLOCK > BATCH_RAW_MAX)
+			continue;
+		item->data = batch->deltas + batch->deltas_length;
+		batch->deltas_length += BATCH_DISK_BLOCK;
+	}
+}
+
+/* References that follow each other in the batch and on the disk are one piece. */
+static unsigned gather(const struct disk_fetch *fetch, const struct batch *batch, uint32_t disk,
+		       struct disk_piece *pieces)
+{
+	unsigned n = 0;
+	for (uint32_t i = 0; i < batch->count; i++) {
+		const struct item *item = &batch->items[i];
+		uint32_t its;
+		uint64_t block;
+		if (item->kind != ITEM_DISK || !item->data || item->length ||
+		    !disk_fetch_find(fetch, item->place, &its, &block) || its != disk)
+			continue;
+		struct disk_piece *last = n ? &pieces[n - 1] : NULL;
+		uint8_t *data = (uint8_t *) (uintptr_t) item->data;
+		if (last && last->offset + last->length == block * BATCH_DISK_BLOCK &&
+		    last->data + last->length == data)
+			last->length += BATCH_DISK_BLOCK;
+		else
+			pieces[n++] = (struct disk_piece){ block * BATCH_DISK_BLOCK,
+							   BATCH_DISK_BLOCK, data };
+	}
+	return n;
+}
+
+/* Length says that it is what was meant. */
+static void check_items(struct batch *batch, struct tag_context *pages)
+{
+	for (uint32_t i = 0; i < batch->count; i++) {
+		struct item *item = &batch->items[i];
+		uint8_t tag[TAG_BYTES];
+		if (item->kind != ITEM_DISK || !item->data || item->length)
+			continue;
+		tag_compute(pages, item->data, BATCH_DISK_BLOCK, tag);
+		if (memcmp(tag, item->tag, sizeof(uint64_t)) == 0)
+			item->length = BATCH_DISK_BLOCK;
+	}
+}
+
+void disk_fetch_batch(struct disk_fetch *fetch, struct batch *batch, struct tag_context *pages)
+{
+	struct disk_piece pieces[BATCH_DISK_BLOCKS];
+	bool any = false;
+	for (uint32_t i = 0; i < batch->count && !any; i++)
+		any = batch->items[i].kind == ITEM_DISK;
+	if (!any)
+		return;
+	give_room(fetch, batch);
+	for (unsigned disk = 0; fetch && disk < fetch->run->disks->count; disk++) {
+		unsigned n = gather(fetch, batch, disk, pieces);
+		/* What cannot be read now is read again in order, and told then. */
+		if (n > 0 && !disk_reader_read(fetch->readers[disk], pieces, n, NULL))
+			return;
+	}
+	check_items(batch, pages);
+}

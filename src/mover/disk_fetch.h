@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads blocks of the destination's disks that memory or other blocks refer to: merged, many at a time, by
+ * the workers, ahead of the order in which batches are emitted. Whether a block is the one that was
+ * meant, its tag says.
+ *
+ * Thread rules: any thread, but for new and free.
+ */
+#pragma once
+#include "content/resolver.h"
+#include "mover/run.h"
+
+struct disk_fetch;
+/* All disks of RUN, whose places RESOLVER knows. */
+struct disk_fetch *disk_fetch_new(struct run *run, const struct resolver *resolver, GError **error);
+void disk_fetch_free(struct disk_fetch *fetch);
+/* See disk_destination_fetch(). NULL as FETCH: nothing can be read. */
+void disk_fetch_batch(struct disk_fetch *fetch, struct batch *batch, struct tag_context *pages);
+bool disk_fetch_find(const struct disk_fetch *fetch, uint32_t place, uint32_t *disk,
+		     uint64_t *block);

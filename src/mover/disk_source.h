@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The source's side of disks: the NBD server to which QEMU mirrors, and what becomes of its requests.
+ *
+ * Writes and zeros are answered as soon as they are in the encoders' hands: what is under way is
+ * bounded by their batches and by the link's window. A flush, and a write that asks for it, is
+ * answered when the destination has flushed, and only if both sides' digests of the disk agree; reads
+ * come from the destination. All orders and blocks travel in one order with each other and with
+ * memory, so a page may name a block that was sent before it.
+ *
+ * Threads: one that accepts, one for each connection, one for the destination's answers.
+ */
+#pragma once
+#include "mover/run.h"
+
+struct disk_source;
+/* Starts its threads; run->disk_source is what it returns, also when it fails. */
+struct disk_source *disk_source_start(struct run *run, GError **error);
+/* Nothing more is accepted, and who is connected gets no answer any more. Any thread, any time. */
+void disk_source_break(struct disk_source *source);
+/* After its threads have ended. */
+void disk_source_free(struct disk_source *source);
+/* For the statistics. */
+JsonArray *disk_source_describe(struct disk_source *source);

@@ -1,0 +1,266 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The movers carry disks: QEMU's own tools write to the source mover, QEMU's storage daemon has the images at the
+destination. No VM, no libvirt: tests/lab/test_disks.py has both."""
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests/lab")]
+sys.dont_write_bytecode = True
+from mover_pair import MoverFailed, MoverPair  # noqa: E402
+
+WATARI = os.environ.get("WATARI_TEST_BINARY", str(ROOT / "build-asan/src/cli/watari"))
+MIB = 1 << 20
+SIZE = 48 * MIB
+
+
+def run(*argv, **more):
+    return subprocess.run([str(word) for word in argv], check=True, capture_output=True, text=True, **more).stdout
+
+
+def allocated(path):
+    return os.stat(path).st_blocks * 512
+
+
+class Storage:
+    """qemu-storage-daemon: the images of the destination behind one NBD socket."""
+
+    def __init__(self, socket, images):
+        argv = ["qemu-storage-daemon", "--nbd-server", f"addr.type=unix,addr.path={socket}"]
+        for name, (path, form) in images.items():
+            argv += ["--blockdev", f"driver=file,node-name={name}f,filename={path},discard=unmap",
+                     "--blockdev", f"driver={form},node-name={name},file={name}f,discard=unmap",
+                     "--export", f"type=nbd,id={name},node-name={name},name={name},writable=on"]
+        self.process = subprocess.Popen(argv)
+        deadline = time.monotonic() + 10
+        while not os.path.exists(socket) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait()
+
+
+class Scenario(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="watari-disks-")
+        self.addCleanup(shutil.rmtree, self.directory)
+        os.environ["WATARI_RUN_DIR"] = f"{self.directory}/run"
+
+    def image(self, name, form="raw", size=SIZE):
+        path = f"{self.directory}/{name}"
+        run("qemu-img", "create", "-q", "-f", form, path, size)
+        return path
+
+    def filled(self, name, seed=1, size=SIZE):
+        """A raw image with text, noise, repetitions, zeros that are written, and holes."""
+        path = self.image(name, size=size)
+        source = random.Random(seed)
+        block = source.randbytes(4096)
+        with open(path, "r+b") as image:
+            image.write(source.randbytes(3 * MIB))
+            image.seek(8 * MIB)
+            image.write(b"the quick brown fox jumps over the lazy dog\n" * 60000)
+            image.seek(16 * MIB)
+            image.write(block * 512)
+            image.seek(24 * MIB)
+            image.write(bytes(2 * MIB))
+            image.seek(32 * MIB + 512)
+            image.write(source.randbytes(MIB + 777))
+        return path
+
+    def start(self, images, fresh=True, **settings):
+        """IMAGES: export -> (path, format) at the destination."""
+        disks = [{"target": name, "export": name, "path": path, "format": form, "fresh": fresh}
+                 for name, (path, form) in images.items()]
+        self.pair = MoverPair(WATARI, self.directory, disks=disks, **settings)
+        self.addCleanup(self.pair.close)
+        self.storage = Storage(self.pair.destination.disk_socket, images)
+        self.addCleanup(self.storage.stop)
+
+    def uri(self, name):
+        return f"nbd+unix:///{name}?socket={self.pair.source.disk_socket}"
+
+    def io(self, name, *commands, check=True):
+        argv = ["qemu-io", "-f", "raw", self.uri(name)]
+        for command in commands:
+            argv += ["-c", command]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+        if check:
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done
+
+    def copy(self, path, name):
+        """As QEMU's mirror would: flushed at the end, holes as zeros."""
+        run("qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", path, self.uri(name), timeout=120)
+
+    def stats(self, name):
+        self.pair.source.stats = {}
+        deadline = time.monotonic() + 5
+        while "disks" not in self.pair.source.stats and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return {disk["target"]: disk for disk in self.pair.source.stats["disks"]}[name]
+
+    def compare(self, path, other, form="raw"):
+        self.storage.stop()
+        run("qemu-img", "compare", "-f", "raw", "-F", form, path, other)
+
+
+class Copies(Scenario):
+    def test_raw(self):
+        there = self.image("there")
+        here = self.filled("here")
+        self.start({"vda": (there, "raw")})
+        self.copy(here, "vda")
+        stats = self.stats("vda")
+        self.assertGreater(stats["flushes"], 0)
+        self.assertGreater(stats["reference"], MIB, "repeated blocks are referred to")
+        self.assertLess(stats["literal"], 8 * MIB)
+        self.assertLess(self.pair.source.stats["wire_sent"], 6 * MIB)
+        agreed = [event for event in self.pair.source.events if event["what"] == "disk-agreed"]
+        self.assertTrue(agreed, "no digest was compared")
+        self.compare(here, there)
+        self.assertLessEqual(allocated(there), allocated(here) + MIB, "sparse stays sparse")
+
+    def test_two_disks_of_two_kinds(self):
+        images = {"vda": (self.image("a"), "raw"), "vdb": (self.image("b", "qcow2"), "qcow2")}
+        first, second = self.filled("here-a"), self.filled("here-b", seed=2)
+        self.start(images)
+        both = [subprocess.Popen(["qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", path, self.uri(name)])
+                for path, name in ((first, "vda"), (second, "vdb"))]
+        self.assertEqual([process.wait(120) for process in both], [0, 0])
+        self.compare(first, images["vda"][0])
+        self.compare(second, images["vdb"][0], "qcow2")
+
+    def test_nothing_travels_twice(self):
+        there, here = self.image("there", "qcow2"), self.filled("here")
+        self.start({"vda": (there, "qcow2")})
+        self.copy(here, "vda")
+        before = self.stats("vda")
+        self.copy(here, "vda")
+        after = self.stats("vda")
+        self.assertLess(after["literal"] - before["literal"], 64 * 1024)
+        self.assertGreater(after["same"] - before["same"], 6 * MIB)
+        self.compare(here, there, "qcow2")
+
+    def test_used_image(self):
+        """What lay on the destination's image before is gone, also where zeros are written."""
+        there, here = self.filled("there", seed=7), self.filled("here")
+        self.start({"vda": (there, "raw")}, fresh=False)
+        self.copy(here, "vda")
+        self.compare(here, there)
+
+    def test_no_encoders(self):
+        there, here = self.image("there"), self.filled("here")
+        self.start({"vda": (there, "raw")}, compress="off")
+        self.copy(here, "vda")
+        self.compare(here, there)
+
+    def test_odd_sizes(self):
+        size = 5 * MIB + 512
+        there, here = self.image("there", size=size), self.image("here", size=size)
+        with open(here, "r+b") as image:
+            image.seek(size - 5000)
+            image.write(random.Random(3).randbytes(5000))
+        self.start({"vda": (there, "raw")})
+        self.copy(here, "vda")
+        self.io("vda", "write -P 7 1 3", "write -P 8 4095 4098", "read -P 8 4095 4098", "read -P 7 1 3",
+                "write -z 10 9000", "read -P 0 10 9000", f"write -P 9 {size - 3} 3", "flush")
+        self.storage.stop()
+        with open(there, "rb") as image:
+            data = image.read()
+        self.assertEqual(data[:10], b"\0\7\7\7" + bytes(6))
+        self.assertEqual(data[-3:], b"\x09" * 3)
+        self.assertEqual(len(data), size)
+
+    def test_order_of_overlapping_writes(self):
+        """Each write is answered early; the last one must win, byte for byte, whatever the pieces."""
+        there, here = self.image("there", size=4 * MIB), self.image("here", size=4 * MIB)
+        self.start({"vda": (there, "raw")})
+        source, commands = random.Random(5), []
+        for _ in range(400):
+            offset, length = source.randrange(0, 200000), source.randrange(1, 60000)
+            what = source.choice((f"write -P {source.randrange(1, 255)}", "write -z", "discard" if 0 else "write -z -u"))
+            commands.append(f"{what} {offset} {length}")
+        argv = [word for command in commands for word in ("-c", command)]
+        run("qemu-io", "-f", "raw", here, *argv)
+        self.io("vda", *commands, "flush")
+        self.compare(here, there)
+
+    def test_big_and_empty(self):
+        """8 TiB of nothing: a first pass of zeros, as QEMU's mirror makes it, costs a few KiB."""
+        there = self.image("there", size=8 << 40)
+        self.start({"vda": (there, "raw")})
+        began = time.monotonic()
+        self.io("vda", *[f"write -z -u {tib << 40} 1G" for tib in range(8)], "flush")
+        self.stats("vda")
+        self.assertLess(self.pair.source.stats["wire_sent"], 64 * 1024)
+        self.assertLess(allocated(there), MIB)
+        self.assertLess(self.pair.source.stats["rss_kib"], 600 * 1024)
+        self.assertLess(time.monotonic() - began, 60)
+
+
+class BadLuck(Scenario):
+    def broken(self, code):
+        """Both movers gave up, and say why."""
+        for mover in self.pair.movers:
+            if not mover.outcome:
+                mover.outcome = mover.wait("done")
+            self.assertEqual(mover.outcome["outcome"], "aborted")
+        self.assertEqual(self.pair.destination.outcome["code"], code)
+        return self.pair.source.outcome["reason"]
+
+    def test_disk_full(self):
+        """The write is answered early; the failure comes later, and must not be lost."""
+        small = f"{self.directory}/small"
+        os.mkdir(small)
+        run("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", small)
+        self.addCleanup(run, "umount", small)
+        run("qemu-img", "create", "-q", "-f", "raw", f"{small}/there", SIZE)
+        self.start({"vda": (f"{small}/there", "raw")})
+        self.addCleanup(self.storage.stop)
+        done = self.io("vda", *[f"write -P {i + 1} {i}M 1M" for i in range(12)], "flush", check=False)
+        self.assertIn("rror", done.stdout + done.stderr)
+        self.assertIn("No space left", self.broken("disk"))
+
+    def test_storage_vanishes(self):
+        there, here = self.image("there"), self.filled("here")
+        self.start({"vda": (there, "raw")})
+        self.io("vda", "write -P 1 0 1M", "flush")
+        self.storage.process.kill()
+        self.io("vda", "write -P 2 0 1M", "flush", check=False)
+        self.assertIn("vda", self.broken("disk"))
+
+    def test_destination_mover_killed(self):
+        there = self.image("there")
+        self.start({"vda": (there, "raw")}, link_timeout_ms=2000)
+        self.io("vda", "write -P 1 0 1M", "flush")
+        self.pair.destination.process.kill()
+        done = self.io("vda", "write -P 2 0 1M", "flush", check=False)
+        self.assertIn("rror", done.stdout + done.stderr)
+
+    def test_foreign_export(self):
+        self.start({"vda": (self.image("there"), "raw")})
+        self.assertNotEqual(self.io("vdz", "read 0 512", check=False).returncode, 0)
+        self.io("vda", "write -P 1 0 4096", "flush")
+
+    def test_bad_settings(self):
+        for disks in ([{"target": "vda"}], [{"export": "a", "target": "a", "path": "x"}],
+                      [{"export": "a", "target": "a"}] * 2, ["a"], [{}] * 65):
+            with self.subTest(disks=str(disks)[:60]), self.assertRaisesRegex(MoverFailed, "disks"):
+                MoverPair(WATARI, self.directory, disks=disks).close()
+
+
+if __name__ == "__main__":
+    unittest.main()
