@@ -16,7 +16,7 @@ from watari_lab import HostSpec, Lab, disks, guest  # noqa: E402
 
 WATARI = os.environ.get('WATARI_TEST_BINARY', str(TOP / 'build-asan/src/cli/watari'))
 SANITIZERS = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS') if name in os.environ}
-MIGRATED, REFUSED, FAILED = 0, 3, 4
+MIGRATED, WRONG_WORDS, REFUSED, FAILED = 0, 2, 3, 4
 RATE = 40  # blocks a second that the guest writes on each disk
 MIB = 1 << 20
 
@@ -144,10 +144,11 @@ class DiskLab(unittest.TestCase):
             time.sleep(0.1)
         self.assertEqual(left, [])
 
-    def forget_sources(self, *paths):
-        """What a user would do with the old images at last; a move back would find them in the way."""
-        for path in paths:
-            os.unlink(self.here.path(path))
+    def forget(self, node, *paths):
+        """What a user would do with the old images at last, unless the VM is still there: a move back would find them in the
+        way."""
+        if guest.where(self.lab, self.vm) != {node.name: 'running'}:
+            node.run(['rm', '-f', *paths])
 
 
 def pool(node, name, path):

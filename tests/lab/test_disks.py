@@ -6,7 +6,7 @@ The guest writes to all its disks and verifies them throughout. hosta's QEMU is 
 each way the new images must be given to somebody else."""
 import unittest
 
-from disklab import MIB, DiskLab, disks, guest, pool, small_place
+from disklab import MIB, REFUSED, WRONG_WORDS, DiskLab, disks, guest, pool, small_place
 
 TIME_LIMIT_S = 400
 
@@ -24,6 +24,7 @@ class Copied(DiskLab):
     def move_copied(self, *options):
         """Both go along; where from and where to, as the hosts' libvirts say."""
         self.was = self.sources(self.here)
+        self.addCleanup(self.forget, self.here, *self.was.values())
         report = self.move(*options)
         self.now = self.sources(self.there)
         self.assertEqual({target: (disk['kind'], disk['format'], disk['source'], disk['destination'])
@@ -46,7 +47,6 @@ class Copied(DiskLab):
         self.assertEqual(disks.listing(self.here), self.before_here)
         # Holes, zeroes and what was there twice did not travel.
         self.assertLess(report['bytes']['wire_sent'], 40 * MIB)
-        self.forget_sources(*self.was.values())
 
     def test_2_back_verified_and_the_old_images_removed(self):
         self.move_copied('--verify-disks', 'full', '--remove-source-disks')
@@ -58,10 +58,10 @@ class Copied(DiskLab):
             pass
         guest.load(self.lab, self.vm, disk_rate=0)
         was = self.sources(self.here)
+        self.addCleanup(self.forget, self.here, *was.values())
         self.migrate_still()
         for target, path in was.items():
             self.assertEqual(self.assert_same(path, self.sources(self.there)[target]), [], 'inside the area, too')
-        self.forget_sources(*was.values())
 
     def migrate_still(self):
         """As move(), with a guest that does not write."""
@@ -77,9 +77,9 @@ class Copied(DiskLab):
         self.move_copied('--disk', 'vda=/lab/images/other/name.raw', '--disk', 'vdb=pool:images')
         self.assertEqual(self.now['vda'], '/lab/images/other/name.raw')
         self.assertTrue(self.now['vdb'].startswith(f'{place}/'), self.now['vdb'])
+        self.there.virsh('pool-refresh', 'images')
         self.assertIn(self.now['vdb'], self.there.virsh('vol-list', 'images').stdout)
         self.assert_both_same()
-        self.forget_sources(*self.was.values())
 
     def test_5_back_from_other_places(self):
         self.move_copied('--disk', f'vda={RAW}', '--disk', f'vdb={QCOW2}', '--remove-source-disks')
@@ -102,13 +102,14 @@ class Copied(DiskLab):
     def test_7_no_room(self):
         place = small_place(self.there, '/lab/small', 6)
         self.addCleanup(self.there.run, ['umount', place])
-        self.refused('--disk', f'vda={place}/d.raw', what=('vda', place))
+        self.refused('--disk', f'vda={place}/d.raw', what=(place, self.there.name))
         self.assertEqual(disks.listing(self.there, place), set())
 
     def test_8_no_such_pool_directory_or_disk(self):
-        for option, word in (('vda=pool:nowhere', 'nowhere'), ('vda=/lab/nowhere/d.raw', '/lab/nowhere'), ('vdx=/tmp/x', 'vdx')):
+        for option, word, code in (('vda=pool:nowhere', 'nowhere', REFUSED), ('vda=/lab/nowhere/d.raw', '/lab/nowhere', REFUSED),
+                                   ('vdx=/tmp/x', 'vdx', WRONG_WORDS)):
             with self.subTest(option):
-                self.refused('--disk', option, what=(word,))
+                self.refused('--disk', option, what=(word,), exit_code=code)
 
 
 class Mixed(DiskLab):
@@ -142,12 +143,12 @@ class Mixed(DiskLab):
 
     def test_1_backing_file_kept(self):
         """The little that lies on top is all that is copied."""
+        self.addCleanup(self.forget, self.here, self.TOP)
         report = self.move('--keep-backing')
         self.assert_only_the_top_moved(report)
         self.assertEqual(disks.info(self.there, self.TOP)['backing-filename'], self.BASE)
         self.assertLess(disks.allocated(self.there, self.TOP), 6 * MIB)
         self.assert_same(self.TOP, self.TOP)
-        self.forget_sources(self.TOP)
 
     def test_2_flattened_back(self):
         """Nothing said: one image that stands by itself, and does so even without the template."""
@@ -156,12 +157,9 @@ class Mixed(DiskLab):
         self.assertNotIn('backing-filename', disks.info(self.there, self.TOP))
         self.assertEqual(disks.listing(self.here), self.before_here - {self.TOP}, 'what stays in use there was left alone')
 
-    def test_3_shared_believed_only_with_proof(self):
-        """--disks shared is no way around the proof that a file of that name is another one."""
-        disks.make(self.there, self.TOP, format='qcow2', parts=[])
-        self.addCleanup(self.there.run, ['rm', self.TOP])
-        self.before_there = disks.listing(self.there)
-        self.refused('--disks', 'shared', what=(self.TOP,))
+    def test_3_shared_needs_the_image_to_be_there(self):
+        """Whoever says that all disks are shared is believed as far as can be, which is not for a file that is not there."""
+        self.refused('--disks', 'shared', what=(self.TOP, self.there.name))
 
 
 del DiskLab  # or its (empty) self would be run too

@@ -10,7 +10,7 @@ import unittest
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / 'lab'))
 
-from watari_lab import HostSpec, Lab, client, guest  # noqa: E402
+from watari_lab import HostSpec, Lab, client, disks, guest  # noqa: E402
 
 TIME_LIMIT_S = 400
 PAGE = 4096
@@ -174,6 +174,26 @@ class GuestTest(unittest.TestCase):
         first, second = guest.state(self.lab, VM)['disks']
         self.assertIn('disk vda block 9 ', first['first_error'])
         self.assertIn('disk vdb block 12 ', second['first_error'])
+
+
+    def test_7_images_are_compared_byte_for_byte(self):
+        """What the tests of moving disks rely on: formats and holes make no difference, one bit does."""
+        raw, qcow2 = '/lab/images/c.raw', '/lab/images/c.qcow2'
+        disks.make(self.host, raw)
+        self.host.run(['qemu-img', 'convert', '-O', 'qcow2', raw, qcow2])
+        self.assertLess(disks.allocated(self.host, qcow2), disks.allocated(self.host, raw), 'written zeroes are holes there')
+        self.assertEqual(disks.differing(self.host, raw, self.host, qcow2), [])
+        at = 7 * PAGE + (disks.AREA_MIB << 20)
+        with open(self.host.path(raw), 'r+b') as image:
+            image.seek(at)
+            byte = image.read(1)[0]
+            image.seek(at)
+            image.write(bytes([byte ^ 4]))
+            image.seek(31 << 20)  # in a hole
+            image.write(b'x')
+        differ = disks.differing(self.host, raw, self.host, qcow2)
+        self.assertEqual(differ, [at, 31 << 20])
+        self.assertEqual(disks.outside_area([PAGE, *differ]), differ)
 
 
 if __name__ == '__main__':
