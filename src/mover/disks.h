@@ -19,6 +19,7 @@ struct seed_setting {
 
 struct disks {
 	unsigned count, seed_count;
+	bool verify; /* read back what was written, before the destination may run */
 	struct disk_setting disks[KNOWN_DISKS_MAX];
 	struct seed_setting seeds[KNOWN_SEEDS_MAX];
 };

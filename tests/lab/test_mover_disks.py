@@ -212,6 +212,40 @@ class Copies(Scenario):
         self.assertLess(time.monotonic() - began, 60)
 
 
+class Verified(Scenario):
+    """What was written is read back before a flush is answered."""
+
+    def verified(self):
+        return [event for event in self.pair.destination.events if event["what"] == "disk-verified"]
+
+    def test_good_disks(self):
+        images = {"vda": (self.image("a"), "raw"), "vdb": (self.image("b", "qcow2"), "qcow2")}
+        here = self.filled("here")
+        self.start(images, verify_disks="full")
+        for name in images:
+            self.copy(here, name)
+        self.io("vda", "write -P 3 1M 4k", "write -P 4 2000001 3", "flush")
+        told = self.verified()
+        self.assertEqual({event["target"] for event in told}, {"vda", "vdb"})
+        for name in images:
+            self.assertGreater(sum(event["blocks"] for event in told if event["target"] == name), 6 * MIB // 4096)
+        last = [event for event in told if event["target"] == "vda"][-1]
+        self.assertLessEqual(last["blocks"], 1024, "what was read once is not read again")
+        self.assertEqual(sum(event["skipped"] for event in told[-1:]), 1, "a block that is written in part")
+
+    def test_disk_that_forgets(self):
+        there, here = self.image("there"), self.filled("here")
+        self.start({"vda": (there, "raw")}, verify_disks="full")
+        self.copy(here, "vda")
+        with open(there, "r+b") as image:
+            image.seek(2 * MIB + 4096 * 7)
+            image.write(b"rot")
+        done = self.io("vda", f"write -P 3 {2 * MIB} 4k", "flush", check=False)
+        self.assertIn("rror", done.stdout + done.stderr)
+        outcome = self.pair.source.wait("done")
+        self.assertIn(f"reads back differently at byte {2 * MIB + 4096 * 7}", outcome["reason"])
+
+
 class Seeds(Scenario):
     """Images that the destination has already."""
 
