@@ -199,6 +199,20 @@ class Copies(Scenario):
         self.io("vda", *commands, "flush")
         self.compare(here, there)
 
+    def test_rate(self):
+        """The copy can be held back, and let go in the middle."""
+        there, here = self.image("there"), self.filled("here")
+        self.start({"vda": (there, "raw")}, disk_rate=4 * MIB)
+        began = time.monotonic()
+        self.io("vda", *[f"write -P 1 {i}M 1M" for i in range(8)], "flush")
+        slow = time.monotonic() - began
+        self.assertGreater(slow, 1.5)
+        self.pair.source.send("limits", disk_rate=0)
+        began = time.monotonic()
+        self.copy(here, "vda")
+        self.assertLess(time.monotonic() - began, slow * 4, "24 MiB are under way at that rate for 6 s")
+        self.compare(here, there)
+
     def test_big_and_empty(self):
         """8 TiB of nothing: a first pass of zeros, as QEMU's mirror makes it, costs a few KiB."""
         there = self.image("there", size=8 << 40)
