@@ -18,7 +18,7 @@ class Verdict:
 
 
 def _ratio_aims():
-    """(guest, link, figure, peer, at most)"""
+    """(guest, link, figure, peer, at most), and who it is about if not Watari with the disk shared"""
     for link, most in (("1gbit", 0.92), ("100mbit", 0.8)):
         yield "idle", link, "bytes", "multifd-zstd", most
         yield "idle", link, "total_s", "multifd-zstd", 0.9
@@ -33,19 +33,28 @@ def _ratio_aims():
     yield "random", "unshaped", "total_s", "tls", 0.6
     yield "random", "unshaped", "cpu_s", "tls", 0.6
     yield "random", "unshaped", "total_s", "watari-off", 1.0
+    for link in catalog.FAMILIES["disks"].links:
+        yield "idle", link, "total_s", "virsh-copy", 0.4, "watari-copy"
+        yield "idle", link, "bytes", "virsh-copy", 0.4, "watari-copy"
+    for guest, most in (("idle", 1 / 6), ("sqlite", 0.2), ("redis", 0.2)):
+        for link, slower in (("1gbit", 0.5), ("100mbit", 0.2)):
+            yield guest, link, "memory_bytes", "multifd-zstd", round(most, 3), "watari-copy"
+            yield guest, link, "memory_s", "multifd-zstd", slower, "watari-copy"
+    yield "sqlite", "1gbit", "gap_ms", "watari", 1.5, "watari-copy"
 
 
 NAMES = {"bytes": "bytes", "later_bytes": "bytes after the first pass", "total_s": "total time", "gap_ms": "longest gap",
-         "cpu_s": "CPU seconds"}
+         "cpu_s": "CPU seconds", "memory_bytes": "bytes of the memory part", "memory_s": "time of the memory part"}
 
 
 def _verdict(text, limit, found, reached):
     return Verdict(text, limit, found, "reached" if reached else "missed")
 
 
-def _ratio(cells, guest, link, figure, peer, most):
-    text = f"{guest}, {link}: {NAMES[figure]} against {peer}"
-    ours, theirs = cells.get((guest, link, "watari")), cells.get((guest, link, peer))
+def _ratio(cells, guest, link, figure, peer, most, who="watari"):
+    name = "" if who == "watari" else f" of {who}"
+    text = f"{guest}, {link}: {NAMES[figure]}{name} against {peer}"
+    ours, theirs = cells.get((guest, link, who)), cells.get((guest, link, peer))
     if not ours or not theirs or not theirs.moved + theirs.not_converged:
         return Verdict(text, f"≤ {most}", "", "not measured")
     if not ours.moved:

@@ -11,6 +11,7 @@ import dataclasses
 CONNECTIONS = 2
 OLD_PAGES_BYTES = 512 << 20
 LIMIT_S = 120  # a guest that has not moved by then has not converged
+LIMIT_DISKS_S = 400  # its disk moves as well
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +23,13 @@ class Guest:
     core: bool = True
     warm_s: float = 5  # from ready to the state that is kept
     work: str = ""  # which counter tells its work: see move.work_done
+    disk_mib: int = 0  # of a small guest that has a disk; Debian always has
     first_pass_mib: int = 400  # for the first estimate of time, nothing else
     dirty_mib_s: float = 1
+
+    @property
+    def has_disk(self):
+        return self.kind == "debian" or self.disk_mib > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +47,23 @@ class Contender:
     title: str
     words: tuple = ()  # further words of the command
     watari: bool = False
+    copies: bool = False  # the guest's disk lies on the source alone and moves along
+    makes_image: bool = True  # by itself; libvirt wants to find it at the destination
     core: bool = True
     ratio: float = 1  # for the first estimate of time: bytes against plain
+    copied_mib: int = 0  # the same for the disk
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """What is measured beside what, unless words of the command line choose something else."""
+
+    name: str
+    title: str
+    guests: tuple
+    links: tuple
+    contenders: tuple
+    limit_s: float
 
 
 def _small(set_mib, **options):
@@ -69,12 +90,15 @@ GUESTS = {guest.name: guest for guest in (
     # For the bench's own test: boots in seconds, moves in one.
     Guest("tiny", "small, text", "small", {"memory_mib": 192, "words": "watari.mem=32", "pattern": "text", "rate": 200,
           "set_mib": 16}, core=False, warm_s=1, work="dirtied_pages", first_pass_mib=70),
+    Guest("tiny-disk", "small, with a disk", "small", {"memory_mib": 192, "words": "watari.mem=32 watari.disk_set=4"},
+          core=False, warm_s=1, disk_mib=64, first_pass_mib=70),
 )}
 
 LINKS = {link.name: link for link in (
     Link("1gbit", "1 Gbit/s", {"rate": "1gbit", "delay_ms": 0}, 1000),
     Link("100mbit", "100 Mbit/s", {"rate": "100mbit", "delay_ms": 0}, 100),
     Link("40ms", "1 Gbit/s, 40 ms round trip", {"rate": "1gbit", "delay_ms": 20}, 800),
+    Link("100mbit-40ms", "100 Mbit/s, 40 ms round trip", {"rate": "100mbit", "delay_ms": 20}, 95, core=False),
     Link("unshaped", "unshaped", {"rate": None, "delay_ms": 0}, 4000, core=False),
 )}
 
@@ -87,6 +111,10 @@ CONTENDERS = {contender.name: contender for contender in (
     Contender("multifd-zstd-tls", "multifd with zstd and TLS", (*_ZSTD, "--tls"), ratio=0.35),
     Contender("watari", "Watari (always encrypted)", watari=True, ratio=0.3),
     Contender("watari-off", "Watari, nothing encoded", ("--compress", "off"), watari=True, core=False),
+    Contender("virsh-copy", "virsh migrate --copy-storage-all", ("--copy-storage-all",), copies=True, makes_image=False,
+              core=False, copied_mib=860),
+    Contender("watari-copy", "Watari, disks copied", ("--disks", "copy"), watari=True, copies=True, core=False, ratio=0.1,
+              copied_mib=300),
     Contender("tls", "QEMU plain with TLS", ("--tls",), core=False),
     Contender("multifd", "multifd, nothing compressed", _ZSTD[:3], core=False),
     Contender("multifd-tls", "multifd with TLS, nothing compressed", (*_ZSTD[:3], "--tls"), core=False),
@@ -97,9 +125,23 @@ def core(table):
     return [entry.name for entry in table.values() if entry.core]
 
 
+FAMILIES = {family.name: family for family in (
+    Family("core", "memory alone, the disk shared", *(tuple(core(table)) for table in (GUESTS, LINKS, CONTENDERS)), LIMIT_S),
+    Family("disks", "a local disk moves along", ("idle",), ("1gbit", "100mbit", "40ms", "100mbit-40ms"),
+           ("virsh-copy", "watari-copy"), LIMIT_DISKS_S),
+    # The same guests, once with the disk shared: what their memory takes when it can be taken from the disk that moved.
+    Family("memory-from-disk", "memory after the disk", ("idle", "sqlite", "redis"), ("1gbit", "100mbit"),
+           ("multifd-zstd", "watari-copy"), LIMIT_DISKS_S),
+    Family("gap", "the longest gap with a disk that is written", ("sqlite",), ("1gbit",), ("watari", "watari-copy"),
+           LIMIT_DISKS_S),
+)}
+
+
 def variant(text):
     """NAME=WORDS as a contender of its own: `watari migrate` with further words, to compare its options."""
     name, equals, words = text.partition("=")
     if not equals or not name or name in CONTENDERS:
         raise ValueError(f"{text!r}: say NAME=WORDS with a new name, as in watari-4=\"--connections 4\"")
-    return Contender(name, f"Watari with {words}", tuple(words.split()), watari=True, core=False, ratio=0.5)
+    copies = "--disks copy" in words
+    return Contender(name, f"Watari with {words}", tuple(words.split()), watari=True, copies=copies, core=False, ratio=0.5,
+                     copied_mib=300 if copies else 0)

@@ -18,6 +18,7 @@ Moves the same saved guests over the same links with QEMU's own means and with W
 writes one table (Markdown, JSON, SVG charts). What is measured already is not measured again: a run
 that was stopped goes on, one with another binary measures Watari's moves anew."""
 EPILOG = f"""\
+families: {', '.join(f"{family.name} ({family.title})" for family in catalog.FAMILIES.values())}
 guests: {', '.join(catalog.GUESTS)}
 links: {', '.join(catalog.LINKS)}
 contenders: {', '.join(catalog.CONTENDERS)}
@@ -27,6 +28,8 @@ examples:
   make bench ARGS="--guests idle --links 1gbit --repetitions 1"
   make bench ARGS="--guests random --links 1gbit unshaped --contenders plain tls watari"
   make bench ARGS="--idle-gap 20"                          20 moves of the idle guest at 1 Gbit/s
+  make bench ARGS="--family disks"                         Watari beside virsh migrate --copy-storage-all
+  make bench ARGS="--family memory-from-disk --links 1gbit --repetitions 1"
   make bench ARGS="--report"                               the table of what there is, nothing measured"""
 
 
@@ -34,16 +37,18 @@ def parser():
     made = argparse.ArgumentParser(prog="make bench", description=DESCRIPTION, epilog=EPILOG,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
     add = made.add_argument
-    add("--guests", nargs="+", metavar="GUEST", choices=catalog.GUESTS, default=catalog.core(catalog.GUESTS))
-    add("--links", nargs="+", metavar="LINK", choices=catalog.LINKS, default=catalog.core(catalog.LINKS))
-    add("--contenders", nargs="+", metavar="NAME", choices=catalog.CONTENDERS, default=catalog.core(catalog.CONTENDERS))
+    add("--family", metavar="NAME", choices=catalog.FAMILIES, default="core",
+        help="guests, links and contenders that belong together, as far as they are not chosen one by one (default: core)")
+    add("--guests", nargs="+", metavar="GUEST", choices=catalog.GUESTS)
+    add("--links", nargs="+", metavar="LINK", choices=catalog.LINKS)
+    add("--contenders", nargs="+", metavar="NAME", choices=catalog.CONTENDERS)
     add("--variant", metavar="NAME=WORDS", action="append", default=[], type=catalog.variant,
-        help="one more contender: watari migrate with these words")
+        help="one more contender: watari migrate with these words; with --disks copy among them the disk is local")
     add("--repetitions", type=int, default=3, metavar="N")
     add("--idle-gap", type=int, metavar="N", help="N moves of the idle guest at 1 Gbit/s, by Watari unless --contenders"
         " says otherwise")
-    add("--limit", type=float, default=catalog.LIMIT_S, metavar="SECONDS",
-        help="a guest that has not moved by then has not converged (default: %(default)s)")
+    add("--limit", type=float, metavar="SECONDS", help="a guest that has not moved by then has not converged"
+        f" (default: {catalog.LIMIT_S}, with disks {catalog.LIMIT_DISKS_S})")
     add("--watari", default=str(TOP / "build/src/cli/watari"), metavar="PATH")
     add("--results", default=str(TOP / "build/bench-results"), metavar="DIR")
     add("--fresh", action="store_true", help="forget earlier results (saved guests are kept)")
@@ -53,14 +58,16 @@ def parser():
 
 
 def choose(options):
-    """(guests, links, contenders, repetitions) as asked for."""
+    """(guests, links, contenders, repetitions) as asked for; what is left open is the family's."""
     if options.idle_gap:
-        core = catalog.core(catalog.CONTENDERS)
-        names = ["watari"] if options.contenders == core else options.contenders
+        names = options.contenders or ["watari"]
         return ([catalog.GUESTS["idle"]], [catalog.LINKS["1gbit"]],
                 [*(catalog.CONTENDERS[name] for name in names), *options.variant], options.idle_gap)
-    return ([catalog.GUESTS[name] for name in options.guests], [catalog.LINKS[name] for name in options.links],
-            [*(catalog.CONTENDERS[name] for name in options.contenders), *options.variant], options.repetitions)
+    family = catalog.FAMILIES[options.family]
+    return ([catalog.GUESTS[name] for name in options.guests or family.guests],
+            [catalog.LINKS[name] for name in options.links or family.links],
+            [*(catalog.CONTENDERS[name] for name in options.contenders or family.contenders), *options.variant],
+            options.repetitions)
 
 
 def say(text=""):
@@ -81,6 +88,7 @@ def tell(record):
 class Run:
     def __init__(self, options):
         self.options = options
+        options.limit = options.limit or catalog.FAMILIES[options.family].limit_s
         self.guests, self.links, self.contenders, repetitions = choose(options)
         self.items = schedule.items(self.guests, self.links, self.contenders, repetitions)
         self.store = store.Store(options.results, options.fresh)

@@ -64,7 +64,7 @@ class Move:
         """The record; it says so itself when the move failed or did not converge."""
         self.stage.clear(self.guest)
         self.stage.shape(self.link)
-        self.stage.restore(self.guest)
+        self.stage.restore(self.guest, self.contender)
         try:
             with client.Prober(self.stage.lab, self.guest.name, udp_rate=PROBE_RATE, http_rate=1) as prober:
                 self._settle(prober)
@@ -85,7 +85,7 @@ class Move:
         self.record["quiet_gap_ms"] = prober.snapshot()["longest_gap"]["ms"]
 
     def _move(self, prober):
-        passes = observe.Passes(self.source, self.guest.name)
+        self.passes = passes = observe.Passes(self.source, self.guest.name)
         watch = observe.Watch(self.stage.lab, self.source, self.destination)
         time.sleep(0.2)  # virsh event has connected
         prober.reset()
@@ -98,8 +98,16 @@ class Move:
             watch.ending.set()
             passes.stop()
         self.record["later_bytes"] = watch.bytes_since(passes.begun[2]) if 2 in passes.begun else None
+        self._part(watch)
         self.record["passes"] = max(passes.begun, default=None)
         self._judge(out, error, status)
+
+    def _part(self, watch):
+        """What came from the first pass over the memory on, measured alike whoever moves it: the disk is there by then,
+        but for what the guest goes on writing."""
+        if 1 in self.passes.begun and "total_s" in self.record:
+            self.record["memory_bytes"] = watch.bytes_since(self.passes.begun[1])
+            self.record["memory_s"] = round(self.ended - self.passes.begun[1], 3)
 
     def _command(self, watch):
         """Runs it, ended after the limit of time; its times go into the record."""
@@ -114,7 +122,7 @@ class Move:
             watch.counted = watch.finish()
             out, error = self._cancel(process)
         else:
-            seconds = time.monotonic() - began
+            seconds, self.ended = time.monotonic() - began, time.time()
             watch.counted = watch.finish()
             self.record.update(total_s=round(seconds, 3),
                                cpu_above_s=round(watch.counted["cpu_s"] - self.cpu_quiet * seconds, 3))
@@ -177,6 +185,7 @@ class Move:
                            page_bytes=(told["pages_normal"] or 0) * 4096,
                            watari={name: report[name] for name in ("times", "bytes", "link") if name in report})
         self.record["watari"]["content"] = report["source"]["mover"]["content"]
+        self.record["watari"]["disks"] = report.get("disks")
         rss = [report[side]["mover"]["rss_kib"] for side in ("source", "destination")]
         seen = self.record.get("movers_peak_mib") or [0, 0]
         if all(rss) and len(seen) == 2:

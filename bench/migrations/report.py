@@ -22,6 +22,8 @@ COLUMNS = (
     ("guest's pace %", "work_kept", 0.01, 0, False),
     ("CPU s", "cpu_s", 1, 2, True),
     ("of it above quiet", "cpu_above_s", 1, 2, False),
+    ("memory part MiB", "memory_bytes", MIB, 1, True),
+    ("memory part s", "memory_s", 1, 2, True),
     ("CPU s, link device", "cpu_link_s", 1, 2, False),
     ("movers' peak MiB", "peak_mib", 1, 0, False),
 )
@@ -30,7 +32,8 @@ WORDS = """\
 **copying**: libvirt's own time for the job. **downtime**: as QEMU and libvirt say. **longest gap**: between two answers to
 a prober outside ({rate} UDP datagrams a second) during the move and 0.7 s after; **quiet gap**: the same while the restored
 guest ran for {settle:g} s before; **probe's own**: the part of the gap that may be the prober's. **pace**: work done by the
-guest during the move, against its pace before. **CPU**: all processes of both hosts (QEMUs without their vCPU threads,
+guest during the move, against its pace before. **memory part**: from the beginning of QEMU's first pass over the memory to
+the end of the command, so without the disk, where one moves along. **CPU**: all processes of both hosts (QEMUs without their vCPU threads,
 libvirtds, ssh, movers), kernel time on their behalf included; **above quiet**: less what they took in as many seconds
 before the move; the lab's packet-delay stands apart. Medians of the moves that
 came to their end, least and most in brackets. A guest that has not moved within {limit:.0f} s has not converged.

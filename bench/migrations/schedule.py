@@ -25,6 +25,11 @@ class Item:
         return self.key[:3]
 
 
+def possible(guest, contender):
+    """What moves a disk along needs a guest that has one."""
+    return guest.has_disk or not contender.copies
+
+
 def items(guests, links, contenders, repetitions):
     """Repetition by repetition, link by link, guest by guest, contenders in turn; who begins changes, so that nobody
     always has the machine as the one before left it."""
@@ -34,7 +39,7 @@ def items(guests, links, contenders, repetitions):
             for guest in guests:
                 first = (repetition - 1) % len(contenders)
                 planned += [Item(guest, link, contender, repetition)
-                            for contender in contenders[first:] + contenders[:first]]
+                            for contender in contenders[first:] + contenders[:first] if possible(guest, contender)]
     return planned
 
 
@@ -48,7 +53,8 @@ def guess_s(item, limit_s=catalog.LIMIT_S):
         dirty = item.guest.dirty_mib_s * ratio
     if dirty >= rate * 0.95:
         return limit_s
-    return min(limit_s, plain * ratio / (rate - dirty) + plain / 150 + 1)
+    copied = item.contender.copied_mib * item.guest.has_disk
+    return min(limit_s, plain * ratio / (rate - dirty) + plain / 150 + copied / rate + copied / 100 + 1)
 
 
 class Clock:

@@ -12,8 +12,9 @@ import shutil
 import subprocess
 import tempfile
 import time
+import xml.etree.ElementTree
 
-from watari_lab import HostSpec, Lab, guest as guests, guest_image
+from watari_lab import HostSpec, Lab, disks, guest as guests, guest_image
 
 from . import catalog, store
 
@@ -21,6 +22,7 @@ RELEASE = "trixie"
 MACHINE = "pc-q35-10.0"  # an older one would take multifd's own search for zero pages away
 EMULATOR = "/usr/bin/qemu-system-x86_64"  # of QEMU 10: needs no lab/guest/qemu-tcg
 SHARED = "/lab/shared/states"
+LOCAL = "/lab/images/bench"  # on each host its own
 
 
 class Stage:
@@ -108,15 +110,18 @@ class Stage:
 
     def _make_state(self, guest, shared):
         options = {"machine": MACHINE, "emulator": EMULATOR, **guest.options}
+        if guest.disk_mib:
+            path = f"{guests.SHARED}/disks/{guest.name}.raw"
+            options["disks"] = [disks.make(self.source, path, guest.disk_mib)]
         guests.start(self.lab, self.source, guest.name, kind=guest.kind, **options)
         time.sleep(guest.warm_s)
         os.makedirs(shared)
         self.source.virsh("save", guest.name, f"{SHARED}/{guest.name}/image", timeout=300)
-        if guest.kind == "debian":
+        if guest.has_disk:
             shutil.copyfile(self._disk(guest), shared / "disk")
 
     def _disk(self, guest):
-        return self.source.path(f"{guests.SHARED}/disks/{guest.name}.qcow2")
+        return self.source.path(f"{guests.SHARED}/disks/{guest.name}.{'raw' if guest.disk_mib else 'qcow2'}")
 
     @staticmethod
     def _keep_state(shared, place, versions):
@@ -128,13 +133,16 @@ class Stage:
         (fresh / "meta.json").write_text(json.dumps(versions) + "\n")
         fresh.rename(place)
 
-    def restore(self, guest):
-        """The guest runs on the source, as it was when it was saved."""
+    def restore(self, guest, contender):
+        """The guest runs on the source, as it was when it was saved; its disk is where this contender is to find it."""
         kept = self.kept[guest.name]
-        if guest.kind == "debian":
+        words = []
+        if contender.copies:
+            words = ["--xml", self._place_locally(guest, contender)]
+        elif guest.has_disk:
             os.makedirs(os.path.dirname(self._disk(guest)), exist_ok=True)
             shutil.copyfile(self.source.path(f"{kept}/disk"), self._disk(guest))
-        self.source.virsh("restore", f"{kept}/image", timeout=120)
+        self.source.virsh("restore", f"{kept}/image", *words, timeout=120)
         for limit in (10, 20, 30):
             self._forget_addresses()
             try:
@@ -143,6 +151,26 @@ class Stage:
             except guests.GuestError:
                 if limit == 30:
                     raise
+
+    # ---- a disk on the source alone ----
+
+    def _place_locally(self, guest, contender):
+        """The same content as one raw image at the source, and at the destination an empty one for who needs it. Returns
+        where the guest's description with that disk is."""
+        path, flat = f"{LOCAL}/{guest.name}.raw", f"{self.kept[guest.name]}/flat"
+        if not self.source.exists(flat):  # one image, without the template it stood on
+            self.source.run(["qemu-img", "convert", "-O", "raw", f"{self.kept[guest.name]}/disk", f"{flat}.new"], timeout=300)
+            self.source.run(["mv", f"{flat}.new", flat])
+        for node in self.lab.hosts:
+            node.run(["mkdir", "-p", LOCAL])
+        self.source.run(["cp", flat, path])  # holes stay holes
+        if not contender.makes_image:
+            size = os.stat(self.source.path(path)).st_size
+            self.destination.run(["qemu-img", "create", "-q", "-f", "raw", path, str(size)])
+        description = f"/tmp/{guest.name}-local.xml"
+        told = self.source.virsh("save-image-dumpxml", f"{self.kept[guest.name]}/image", "--security-info").stdout
+        self.source.write_text(description, with_disk(told, path))
+        return description
 
     def _forget_addresses(self):
         """Switches may still know the guest where it moved to before; what QEMU announces after a restore can get lost on
@@ -157,6 +185,19 @@ class Stage:
             if node.virsh("domstate", guest.name, check=False).returncode == 0:
                 node.virsh("destroy", guest.name, check=False)
                 node.virsh("undefine", guest.name, check=False)
+            node.run(["rm", "-rf", LOCAL])
+
+
+def with_disk(description, path):
+    """A description whose first disk is the raw image at PATH and stands on nothing."""
+    tree = xml.etree.ElementTree.fromstring(description)
+    disk = tree.find("devices/disk")
+    disk.find("driver").set("type", "raw")
+    source = disk.find("source")
+    source.attrib = {"file": path}
+    for part in (*source, *disk.findall("backingStore")):
+        (source if part in list(source) else disk).remove(part)
+    return xml.etree.ElementTree.tostring(tree, encoding="unicode")
 
 
 def restart_libvirtd(node):

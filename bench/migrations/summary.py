@@ -7,7 +7,7 @@ from . import catalog
 
 FIGURES = ("bytes", "later_bytes", "total_s", "job_ms", "downtime_ms", "gap_ms", "gap_own_ms", "quiet_gap_ms",
            "own_worst_ms", "work_kept", "cpu_s", "cpu_above_s", "cpu_guest_s", "cpu_link_s", "peak_mib", "passes", "page_bytes",
-           "management_bytes")
+           "management_bytes", "memory_bytes", "memory_s")
 
 
 @dataclasses.dataclass

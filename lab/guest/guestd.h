@@ -83,12 +83,12 @@ void memory_describe(struct text *json);
 uint64_t memory_check(char *error, size_t size);
 const char *memory_spoil(uint64_t page, const char *how);
 
-/* disk.c: the same for /dev/vda, when there is one. */
+/* disk.c: the same for /dev/vda to /dev/vdd, as far as they are there and writable. */
 void disk_start(void);
 const char *disk_set_load(const char *query);
 void disk_describe(struct text *json);
 uint64_t disk_check(char *error, size_t size);
-const char *disk_spoil(uint64_t block, const char *how);
+const char *disk_spoil(uint64_t place, uint64_t block, const char *how);
 
 /* watch.c: clocks, gaps, and counters that must never go back. */
 enum counter {

@@ -4,11 +4,13 @@
  *
  *   /         name, uptime, requests served: a quick sign of life
  *   /state    everything: memory, disk, time, services, work
- *   /check    verifies all memory and all of the disk area now; "ok" or the first wrong page, now
- * or ever /load     ?pattern=none|few|text|random|zero|same|mixed &rate=PAGES_A_SECOND|max &set=MIB
- * &order=sequential|random &verify=0|1 &disk_rate=BLOCKS_A_SECOND &disk_kind=random|text /watch
- * ?reset=1 &spin=0|1 /corrupt  ?page=N or ?block=N, &how=bit|stale|zero|other: spoils it behind the
- * checker's back /power    ?do=off|reboot|panic
+ *   /check    verifies all memory and all of the disks' areas: "ok", or the first that is or was wrong
+ *   /load     ?pattern=none|few|text|random|zero|same|mixed &rate=PAGES_A_SECOND|max &set=MIB
+ *             &order=sequential|random &verify=0|1 &disk_rate=BLOCKS_A_SECOND &disk_kind=random|text
+ *   /watch    ?reset=1 &spin=0|1
+ *   /corrupt  ?page=N, or ?block=N and &disk=N (0 is vda); &how=bit|stale|zero|other: spoils it
+ *             behind the checker's back
+ *   /power    ?do=off|reboot|panic
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -62,7 +64,7 @@ static void answer_state(const char *query, struct text *json)
 {
 	text_add(json, "{\"name\":\"%s\",\"memory\":", option_text("name", "small"));
 	memory_describe(json);
-	text_add(json, ",\"disk\":");
+	text_add(json, ",\"disks\":");
 	disk_describe(json);
 	text_add(json, ",\"time\":");
 	watch_describe(json);
@@ -105,7 +107,8 @@ static void answer_corrupt(const char *query, struct text *json)
 	if (query_text(query, "page", number, sizeof(number)))
 		wrong = memory_spoil(query_number(query, "page", 0), how);
 	else if (query_text(query, "block", number, sizeof(number)))
-		wrong = disk_spoil(query_number(query, "block", 0), how);
+		wrong = disk_spoil(query_number(query, "disk", 0), query_number(query, "block", 0),
+				   how);
 	text_add(json, "{\"ok\":%s,\"error\":\"%s\"}", wrong ? "false" : "true",
 		 wrong ? wrong : "");
 }

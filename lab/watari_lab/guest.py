@@ -48,20 +48,26 @@ class GuestError(LabError):
 
 @dataclasses.dataclass
 class Disk:
-    """A virtio disk. path as the hosts see it; cache None lets `start` take the strictest the file system can do."""
+    """A virtio disk. path as the hosts see it, "" for an empty drive; cache None lets `start` take the strictest the file
+    system can do. device: "disk", or "cdrom", which sits on SATA and which the small guest does not look at."""
 
     path: str
     format: str = "raw"
     cache: str | None = None
     serial: str = ""
+    readonly: bool = False
+    device: str = "disk"
 
     def xml(self, index: int) -> str:
         serial = f"<serial>{_escape(self.serial)}</serial>" if self.serial else ""
+        letter, cdrom = chr(ord("a") + index), self.device == "cdrom"
         return (
-            "<disk type='file' device='disk'>"
+            f"<disk type='file' device='{self.device}'>"
             f"<driver name='qemu' type='{self.format}' cache='{self.cache or 'none'}' discard='unmap'/>"
-            f"<source file='{_escape(self.path)}'/><target dev='vd{chr(ord('a') + index)}' bus='virtio'/>{serial}"
-            "</disk>"
+            + (f"<source file='{_escape(self.path)}'/>" if self.path else "")
+            + (f"<target dev='sd{letter}' bus='sata'/>" if cdrom else f"<target dev='vd{letter}' bus='virtio'/>")
+            + ("<readonly/>" if self.readonly or cdrom else "")
+            + f"{serial}</disk>"
         )
 
 
@@ -272,7 +278,7 @@ def _domain(lab, node, name: str, images, options: dict, words: str, disks, **do
     options = {"name": name, "ip": f"{plan.SERVICE.address(number)}/{plan.NETMASK}", **options}
     disks = [disk if isinstance(disk, Disk) else Disk(disk) for disk in disks]
     for disk in disks:
-        disk.cache = disk.cache or ("none" if _direct_io(node.path(disk.path)) else "writeback")
+        disk.cache = disk.cache or ("none" if disk.path and _direct_io(node.path(disk.path)) else "writeback")
     domain.setdefault("type", acceleration())
     if domain["type"] == "qemu":  # TCG of QEMU before 9.0 loses dirtied pages; the script says why
         domain.setdefault("emulator", _shared_file(lab, _QEMU_TCG, name))
@@ -414,9 +420,9 @@ def load(lab, name: str, pattern: str | None = None, *, rate=None, set_mib=None,
         raise GuestError(f"guest {name!r}: {answer['error']}")
 
 
-def corrupt(lab, name: str, *, page=None, block=None, how: str = "bit") -> None:
+def corrupt(lab, name: str, *, page=None, block=None, disk=0, how: str = "bit") -> None:
     """Spoils a page or a disk block behind the guest's checker: "bit", "stale", "zero", "other"."""
-    what = f"page={page}" if page is not None else f"block={block}"
+    what = f"page={page}" if page is not None else f"block={block}&disk={disk}"
     answer = http(lab, name, f"/corrupt?{what}&how={how}")
     if not answer["ok"]:
         raise GuestError(f"guest {name!r}: {answer['error']}")

@@ -36,6 +36,7 @@ _DEVICES = {
     "vhost-net": 0o660,
     "kvm": 0o660,
     "userfaultfd": 0o600,
+    "fuse": 0o666,
 }
 _KVM_GROUP_DEVICES = {"kvm", "vhost-net"}
 

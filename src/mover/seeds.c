@@ -187,7 +187,7 @@ static void *seeds_thread(void *data)
 	struct seeds *seeds = run->seeds;
 	seeds->began_ms = clock_now_ms();
 	for (unsigned i = 0; i < run->disks->seed_count && !is_over(seeds); i++)
-		if (seeds->places[i])
+		if (seeds->places[i] && seeds->readers[i])
 			look_through(seeds, i);
 	send_offer(seeds);
 	return run_thread_ends(run);

@@ -201,6 +201,7 @@ EVENTS = {
     'sshd gone at the source': SshdGone('source'),
     'sshd gone at the destination': SshdGone('destination'),
     'link cut for 5 s': Cut('migration', 5),
+    'link cut for 10 s': Cut('migration', 10),
     'link cut for longer than the limit': Cut('migration', 9),
     'all networks cut for 45 s': Cut('all', 45),
     'corrupted bytes': Corrupt(),
@@ -328,6 +329,8 @@ class Announcements(threading.Thread):
 class Scene:
     """A lab with one guest that stays between scenarios; each moves it away from where it is."""
 
+    bandwidth = '12M'
+
     def __init__(self, name):
         self.lab = Lab(name, [HostSpec('hosta'), HostSpec('hostb', unprivileged=True)], watari=WATARI,
                        watari_env=SANITIZERS)
@@ -394,7 +397,7 @@ class Scene:
         vm = VM if row.conductor == 'source' else f'{source.name}:{VM}'
         words = ['watari', 'migrate', vm, destination.name, '--json', '-v', '--max-downtime', '25s',
                  '--link-address', destination.address('migration'), '--connect-from', 'source', '--link', 'tcp',
-                 '--bandwidth', '12M', *row.options]
+                 '--bandwidth', self.bandwidth, *row.options]
         faults = {'WATARI_TEST_FAULTS': FAULTS[row.moment]} if row.moment in FAULTS else {}
         self.received_before = self.received('mig0')
         self.cli = self.conductor.popen(words, env=faults, text=True, stdin=subprocess.DEVNULL,
@@ -552,10 +555,11 @@ class BadLuck(unittest.TestCase):
     """One test for each row that add_tests() gives; they share one lab."""
 
     lab_name = 'badluck'
+    scene_class = Scene
 
     @classmethod
     def setUpClass(cls):
-        cls.scene = Scene(cls.lab_name)
+        cls.scene = cls.scene_class(cls.lab_name)
         cls.scene.lab.up()
         cls.addClassCleanup(cls.scene.lab.down)
         cls.scene.start_guest()

@@ -15,8 +15,8 @@ TIME_LIMIT_S = 600
 WATARI = os.environ.get("WATARI_TEST_BINARY", str(TOP / "build-asan/src/cli/watari"))
 
 
-def bench(results, *words):
-    argv = [TOP / "bench/run", "--results", results, "--watari", WATARI, "--guests", "tiny", "--links", "unshaped",
+def bench(results, *words, guest="tiny"):
+    argv = [TOP / "bench/run", "--results", results, "--watari", WATARI, "--guests", guest, "--links", "unshaped",
             "--repetitions", "1", *words]
     return subprocess.run(argv, capture_output=True, text=True, timeout=400, check=False)
 
@@ -30,6 +30,24 @@ class Tiny(unittest.TestCase):
             self.assertEqual(second.returncode, 0, second.stderr)
             self.assertIn("1 moves to do", second.stderr)
             self.check_moves(pathlib.Path(results))
+
+    def test_disks(self):
+        """One guest state, moved with its disk by both and without by one: what is copied is on the wire besides."""
+        with tempfile.TemporaryDirectory() as results:
+            done = bench(results, "--contenders", "virsh-copy", "multifd-zstd", "watari-copy", guest="tiny-disk")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            lines = (pathlib.Path(results) / "moves.jsonl").read_text().splitlines()
+        moves = {move["contender"]: move for move in map(json.loads, lines)}
+        for name, move in moves.items():
+            with self.subTest(name):
+                self.assertEqual(move["outcome"], "moved", move.get("error"))
+                self.assertEqual(move["wrong_pages"], 0)
+                self.assertGreater(move["memory_s"], 0)
+                copied = move["bytes"] - move["memory_bytes"]
+                if name == "multifd-zstd":
+                    self.assertLess(copied, 1 << 20)
+                else:
+                    self.assertGreater(copied, 4 << 20)
 
     def check_moves(self, results):
         moves = [json.loads(line) for line in (results / "moves.jsonl").read_text().splitlines()]

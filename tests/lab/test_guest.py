@@ -10,7 +10,7 @@ import unittest
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / 'lab'))
 
-from watari_lab import HostSpec, Lab, client, guest  # noqa: E402
+from watari_lab import HostSpec, Lab, client, disks, guest  # noqa: E402
 
 TIME_LIMIT_S = 400
 PAGE = 4096
@@ -24,8 +24,8 @@ class GuestTest(unittest.TestCase):
     def setUpClass(cls):
         cls.lab = cls.enterClassContext(Lab('guest', [HostSpec('hosta', unprivileged=True)]))
         cls.host = cls.lab.host('hosta')
-        cls.disk = guest.make_disk(cls.lab, 'd1', 16)
-        guest.start(cls.lab, 'hosta', VM, memory_mib=192, words='watari.mem=48', disks=[cls.disk])
+        cls.disk, cls.second = guest.make_disk(cls.lab, 'd1', 16), guest.make_disk(cls.lab, 'd2', 8)
+        guest.start(cls.lab, 'hosta', VM, memory_mib=192, words='watari.mem=48', disks=[cls.disk, cls.second])
 
     def memory(self):
         return guest.state(self.lab, VM)['memory']
@@ -41,7 +41,7 @@ class GuestTest(unittest.TestCase):
         told = guest.state(self.lab, VM)
         self.assertEqual(told['name'], VM)
         self.assertEqual(told['memory']['filled'], 48 * 256)
-        self.assertEqual(told['disk']['blocks'], 16 * 256)
+        self.assertEqual([(disk['name'], disk['blocks']) for disk in told['disks']], [('vda', 16 * 256), ('vdb', 8 * 256)])
         self.assertTrue(guest.check(self.lab, VM)['ok'])
 
     def test_2_dirties_nothing_when_told_so(self):
@@ -158,14 +158,42 @@ class GuestTest(unittest.TestCase):
             page += 1
 
     def test_6_finds_a_wrong_disk_block(self):
-        state = guest.state(self.lab, VM)['disk']
-        self.assertGreater(state['writes'], 0)
-        with open(self.host.path(self.disk), 'r+b') as image:  # from outside, as a bad mirror would
+        """Spoilt from outside, as by a bad mirror: a block that was damaged, and one that belongs on the other disk."""
+        while min(disk['writes'] for disk in guest.state(self.lab, VM)['disks']) < 20:
+            time.sleep(0.1)
+        with open(self.host.path(self.disk), 'r+b') as image:
             image.seek(9 * PAGE + 100)
             image.write(b'\x55')
+            image.seek(12 * PAGE)
+            block = image.read(PAGE)
+        with open(self.host.path(self.second), 'r+b') as image:
+            image.seek(12 * PAGE)
+            image.write(block)
         answer = guest.http(self.lab, VM, '/check', timeout=60)
-        self.assertEqual(answer['disk_wrong'], 1)
-        self.assertIn('disk block 9 ', guest.state(self.lab, VM)['disk']['first_error'])
+        self.assertEqual(answer['disk_wrong'], 2)
+        first, second = guest.state(self.lab, VM)['disks']
+        self.assertIn('disk vda block 9 ', first['first_error'])
+        self.assertIn('disk vdb block 12 ', second['first_error'])
+
+
+    def test_7_images_are_compared_byte_for_byte(self):
+        """What the tests of moving disks rely on: formats and holes make no difference, one bit does."""
+        raw, qcow2 = '/lab/images/c.raw', '/lab/images/c.qcow2'
+        disks.make(self.host, raw)
+        self.host.run(['qemu-img', 'convert', '-O', 'qcow2', raw, qcow2])
+        self.assertLess(disks.allocated(self.host, qcow2), disks.allocated(self.host, raw), 'written zeroes are holes there')
+        self.assertEqual(disks.differing(self.host, raw, self.host, qcow2), [])
+        at = 7 * PAGE + (disks.AREA_MIB << 20)
+        with open(self.host.path(raw), 'r+b') as image:
+            image.seek(at)
+            byte = image.read(1)[0]
+            image.seek(at)
+            image.write(bytes([byte ^ 4]))
+            image.seek(31 << 20)  # in a hole
+            image.write(b'x')
+        differ = disks.differing(self.host, raw, self.host, qcow2)
+        self.assertEqual(differ, [at, 31 << 20])
+        self.assertEqual(disks.outside_area([PAGE, *differ]), differ)
 
 
 if __name__ == '__main__':

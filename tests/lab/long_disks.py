@@ -1,0 +1,148 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Moving disks, what takes longer: storage that is shared for libvirt too (glusterfs), a huge thin disk, scattered writes,
+a guest that writes more than the link carries, and the rest of the bad luck in mid-copy."""
+import time
+import unittest
+
+from baddisks import COPYING, BadDisks, Row
+from badluck import ATTENTION, CANCELLED, FAILED, KILLED, MOVED, add_tests
+from disklab import MIB, DiskLab, disks, guest, words
+from watari_lab import gluster
+
+TIME_LIMIT_S = 1500
+SOURCE, DESTINATION, EITHER = ('source',), ('destination',), ('source', 'destination')
+
+ROWS = [
+    Row('destination disk full while the link is cut', COPYING, (FAILED,)),
+    Row('kill -9 of the source libvirtd', COPYING, (FAILED,)),
+    Row('kill -9 of the destination libvirtd', COPYING, (FAILED,)),
+    Row('sshd gone at the source', COPYING, (FAILED,)),
+    Row('sshd gone at the destination', COPYING, (FAILED,)),
+    Row('kill -9 of the CLI', COPYING, (KILLED,)),
+    Row('kill -9 of the CLI', COPYING, (KILLED,), conductor='source'),
+    Row('link cut for longer than the limit', COPYING, (FAILED,), options=('--link-timeout', '4s')),
+    Row('all networks cut for 45 s', COPYING, (FAILED, ATTENTION), EITHER),
+    Row('corrupted bytes', COPYING, (MOVED,), DESTINATION),
+    Row('SIGTERM', COPYING, (CANCELLED,), conductor='source'),
+    Row('SIGHUP', COPYING, (MOVED,), DESTINATION),
+]
+
+
+class Rest(BadDisks):
+    """The rows, in one lab."""
+
+    lab_name = 'badlongd'
+
+
+add_tests(Rest, ROWS)
+
+
+class Shared(DiskLab):
+    """glusterfs over FUSE: libvirt itself takes it for shared, and the page cache is no danger to it."""
+
+    lab_name = 'gluster'
+    vm = 's1'
+
+    @classmethod
+    def prepare(cls):
+        place = gluster.raise_share(cls.lab)
+        here = cls.lab.host('hosta')
+        cls.start([guest.Disk(disks.make(here, f'{place}/s1.qcow2', format='qcow2'), 'qcow2'),
+                   guest.Disk(disks.make(here, f'{place}/s1.raw'))])
+
+    def test_1_left_alone(self):
+        for _ in range(2):  # there and back
+            self.setUp()
+            report = self.move()
+            self.assertEqual({disk['kind'] for disk in report['disks'].values()}, {'shared'})
+            self.assertEqual(disks.listing(self.here, gluster.PLACE), disks.listing(self.there, gluster.PLACE))
+
+    def test_2_not_copied_onto_itself(self):
+        """--disks copy with nothing said of where to: each image would be its own destination."""
+        before = disks.listing(self.here, gluster.PLACE)
+        self.refused('--disks', 'copy', what=(gluster.PLACE,))
+        self.assertEqual(disks.listing(self.here, gluster.PLACE), before)
+
+    def test_3_copied_away(self):
+        """From shared to local storage, because somebody says so."""
+        report = self.move('--disks', 'copy', '--disk', 'vda=/lab/images/s1.qcow2', '--disk', 'vdb=/lab/images/s1.raw')
+        self.assertEqual({disk['kind'] for disk in report['disks'].values()}, {'copied'})
+        for name in ('s1.qcow2', 's1.raw'):
+            self.assert_same(f'{gluster.PLACE}/{name}', f'/lab/images/{name}')
+
+
+class Thin(DiskLab):
+    """8 TiB with nothing in it but what the guest writes, which lies all over it."""
+
+    lab_name = 'thin'
+    vm = 't1'
+    SIZE_MIB = 8 << 20
+    RAW, QCOW2 = '/lab/images/t1.raw', '/lab/images/t1.qcow2'
+
+    @classmethod
+    def prepare(cls):
+        here = cls.lab.host('hosta')
+        disks.make(here, cls.RAW, cls.SIZE_MIB, parts=[])
+        disks.make(here, cls.QCOW2, cls.SIZE_MIB, 'qcow2', parts=[])
+        guest.start(cls.lab, here, cls.vm, memory_mib=96, disks=[guest.Disk(cls.RAW), guest.Disk(cls.QCOW2, 'qcow2')],
+                    words=words(disk_spread=1, disk_set=1))
+
+    def test_seconds_and_little_data(self):
+        self.assertGreater(guest.state(self.lab, self.vm)['disks'][0]['stride'], 1 << 30, 'the premise: all over it')
+        begun = time.monotonic()
+        report = self.move()
+        took = time.monotonic() - begun
+        self.assertLess(took, 60)
+        self.assertLess(report['bytes']['wire_sent'], 60 * MIB)  # the memory, mostly
+        for path in (self.RAW, self.QCOW2):
+            self.assertLess(disks.allocated(self.there, path), 64 * MIB)
+            # The area is spread here: what differs must be its blocks, one every stride.
+            stride = guest.state(self.lab, self.vm)['disks'][0]['stride']
+            self.there.virsh('suspend', self.vm)
+            differ = disks.differing(self.here, path, self.there, path)
+            self.there.virsh('resume', self.vm)
+            self.assertEqual([offset for offset in differ if offset % stride], [])
+        movers = [report[side]['mover']['rss_kib'] for side in ('source', 'destination')]
+        print(f'# {took:.1f} s, {report["bytes"]["wire_sent"] / MIB:.1f} MiB, movers {movers} KiB')
+        self.assertLess(max(movers), 1 << 20)
+
+
+class Fast(DiskLab):
+    """A guest that writes more than the link carries: it is slowed down, or the move ends clean; it is never wrong."""
+
+    lab_name = 'fastdisk'
+    vm = 'f1'
+    PATH = '/lab/images/f1.raw'
+
+    @classmethod
+    def prepare(cls):
+        cls.start([guest.Disk(disks.make(cls.lab.host('hosta'), cls.PATH))])
+
+    def test_more_than_the_link(self):
+        self.lab.link(rate='10mbit')
+        self.addCleanup(self.lab.link, rate=None)
+        guest.load(self.lab, self.vm, disk_rate=2000)
+        before, begun = self.writes(self.vm)['vda'], time.monotonic()
+        while time.monotonic() - begun < 5:
+            time.sleep(0.1)
+        pace = (self.writes(self.vm)['vda'] - before) / (time.monotonic() - begun)
+        self.assertGreater(pace * disks.BLOCK, 10e6 / 8, 'the premise: more than the link carries')
+        report = self.migrate('--link-address', self.there.address('migration'), timeout=400)
+        guest.load(self.lab, self.vm, disk_rate=20)
+        ends = {MOVED: self.there.name, FAILED: self.here.name}
+        self.assertIn(report['exit_code'], ends, report['said'])
+        self.assertEqual(guest.where(self.lab, self.vm), {ends[report['exit_code']]: 'running'})
+        guest.check(self.lab, self.vm)
+        self.assert_clean()
+        if report['exit_code'] == MOVED:
+            self.assert_same(self.PATH, self.PATH)
+        else:
+            self.assertEqual(disks.listing(self.there), self.before_there)
+        print(f'# wrote {pace * disks.BLOCK / MIB:.1f} MiB/s before; {report["outcome"]}')
+
+
+del BadDisks, DiskLab
+
+if __name__ == '__main__':
+    unittest.main()
