@@ -76,6 +76,11 @@ static const struct option_row rows[] = {
 		     "destination, as in vda=/srv/web.qcow2, or a storage pool of its libvirt, as "
 		     "in vda=pool:images. "
 		     "May be given several times.") },
+	{ "disk-bandwidth", 0, OPTION_BYTES, AT(request.disk_bandwidth), N_("RATE"), .least = 65536,
+	  .help = N_(
+		  "Copy at most so many bytes a second of the disks, as in 50M, so that the copy "
+		  "yields to the guests' own use of them. "
+		  "Without it there is no cap.") },
 	{ "keep-backing", 0, OPTION_FLAG, AT(request.keep_backing),
 	  .help = N_("Copy only the top image of each disk, over the backing file that is already "
 		     "at the destination under the same path. "

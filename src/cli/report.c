@@ -128,7 +128,9 @@ static void print_disks(const struct journey_report *report, FILE *out)
 		fprintf(out, _("  disk      %s (%s) copied to %s, %s of content sent"),
 			disk->disk->target, size, disk->destination, bytes);
 		if (disk->agreed)
-			fputs(_(", proven to be the same"), out);
+			fputs(disk->verified > 0 ? _(", proven to be the same, and read back")
+						 : _(", proven to be the same"),
+			      out);
 		fputc('\n', out);
 	}
 }

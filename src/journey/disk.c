@@ -84,6 +84,7 @@ static JsonObject *describe(const struct journey_disk *disk)
 		json_object_set_null_member(object, "bytes");
 	json_object_set_boolean_member(object, "proven", copied ? disk->agreed : disk->proven);
 	json_set_text(object, "digest", disk->digest);
+	set_number(object, "verified_blocks", (uint64_t) MAX(disk->verified, 0));
 	return object;
 }
 
@@ -120,4 +121,12 @@ void journey_disks_take_digest(GPtrArray *disks, JsonObject *event)
 	g_free(disk->digest);
 	disk->digest = g_strdup(json_get_string(event, "digest", NULL));
 	disk->agreed = true;
+}
+
+void journey_disks_take_proof(GPtrArray *disks, JsonObject *event)
+{
+	struct journey_disk *disk =
+		journey_disk_find(disks, json_get_string(event, "target", NULL));
+	if (disk)
+		disk->verified = json_get_int(event, "blocks", 0);
 }

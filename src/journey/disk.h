@@ -38,7 +38,8 @@ struct journey_disk {
 	/* from the movers */
 	uint64_t literal; /* bytes of its content that were no reference, at the source */
 	char *digest;
-	bool agreed; /* the digests of both sides, at the last flush */
+	bool agreed;      /* the digests of both sides, at the last flush */
+	int64_t verified; /* blocks read back and found equal; 0: not asked for, or not yet */
 };
 
 /* One for each of DISKS (of struct disk, which are taken out); free with g_ptr_array_unref. */
@@ -51,3 +52,4 @@ JsonArray *journey_disks_describe(const GPtrArray *disks);
 /* What a mover's stats and its event "disk-agreed" say. */
 void journey_disks_take_stats(GPtrArray *disks, JsonArray *stats);
 void journey_disks_take_digest(GPtrArray *disks, JsonObject *event);
+void journey_disks_take_proof(GPtrArray *disks, JsonObject *event); /* "disk-verified" */

@@ -38,15 +38,17 @@ double disk_rate_measure(struct journey *journey)
 
 void disk_rate_decide(struct journey *journey, double rate)
 {
-	uint64_t cap = journey->request->bandwidth;
+	const struct journey_request *request = journey->request;
+	uint64_t cap = request->bandwidth;
+	if (request->disk_bandwidth && (!cap || request->disk_bandwidth < cap))
+		cap = request->disk_bandwidth;
 	journey->sync_writes = cap > 0 && rate > (double) cap * bearable;
 	if (!journey->sync_writes)
 		return;
 	g_autofree char *writes = unit_format_rate(rate), *most = unit_format_rate((double) cap);
-	journey_note(
-		journey, true,
-		_("The VM writes %s to its disks, and --bandwidth allows %s: until the move is "
-		  "over, each of its writes waits for the destination, or the copy would "
-		  "never end."),
-		writes, most);
+	journey_note(journey, true,
+		     _("The VM writes %s to its disks, and %s are allowed: until the move is "
+		       "over, each of its writes waits for the destination, or the copy would "
+		       "never end."),
+		     writes, most);
 }

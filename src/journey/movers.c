@@ -150,6 +150,18 @@ static void on_disk_agreed(struct journey *journey, JsonObject *event)
 	journey_disks_take_digest(journey->report->disks, event);
 }
 
+static void on_disk_verified(struct journey *journey, JsonObject *event)
+{
+	journey_disks_take_proof(journey->report->disks, event);
+}
+
+/* Only slower, not worse. */
+static void on_seed_unusable(struct journey *journey, JsonObject *event)
+{
+	journey_note(journey, true, _("The seed %s is of no use: %s"),
+		     json_get_string(event, "path", "?"), json_get_string(event, "reason", "?"));
+}
+
 static void on_link_lost(struct journey *journey, JsonObject *event)
 {
 	journey_say(journey, _("the link is broken; connecting again"));
@@ -168,10 +180,16 @@ static const struct {
 	bool source_only;
 	void (*handle)(struct journey *journey, JsonObject *event);
 } events[] = {
-	{ "stopped", true, on_stopped },         { "loaded", true, on_loaded },
-	{ "agreed", true, on_agreed },           { "verified", true, on_verified },
-	{ "released", true, on_released },       { "refused", false, on_refused },
-	{ "disk-agreed", true, on_disk_agreed }, { "link-lost", true, on_link_lost },
+	{ "stopped", true, on_stopped },
+	{ "loaded", true, on_loaded },
+	{ "agreed", true, on_agreed },
+	{ "verified", true, on_verified },
+	{ "released", true, on_released },
+	{ "refused", false, on_refused },
+	{ "disk-agreed", true, on_disk_agreed },
+	{ "disk-verified", false, on_disk_verified },
+	{ "seed-unusable", false, on_seed_unusable },
+	{ "link-lost", true, on_link_lost },
 	{ "link-back", true, on_link_back },
 };
 

@@ -193,6 +193,9 @@ static JsonObject *describe_disks(struct journey *journey)
 		if (disk_at(journey, i))
 			json_array_add_object_element(array, describe_disk(disk_at(journey, i)));
 	json_object_set_array_member(message, "disks", array);
+	if (journey->request->disk_bandwidth)
+		json_object_set_int_member(message, "rate",
+					   (gint64) journey->request->disk_bandwidth);
 	json_object_set_string_member(message, "verify", modes[journey->request->verify_disks]);
 	return message;
 }

@@ -356,7 +356,12 @@ static void explain(struct performing *performing, GError **error)
 		error_set(error, WATARI_ERROR_FAILED, NULL, "%s (%s)", journey->mover_reason,
 			  libvirt_says);
 	else
-		error_set(error, WATARI_ERROR_FAILED, NULL, "%s", libvirt_says);
+		error_set(error, WATARI_ERROR_FAILED,
+			  journey->disks_socket ? _("If it is about a disk, see whether its image "
+						    "can be read at the source, and the logs in "
+						    "/var/log/libvirt/qemu at both hosts.")
+						: NULL,
+			  "%s", libvirt_says);
 }
 
 bool phase_perform(struct journey *journey, GError **error)

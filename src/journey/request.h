@@ -20,6 +20,7 @@ struct journey_request {
 	const char *vm;          /* name, UUID or id; "HOST:VM" unless `connect` is given */
 	const char *destination; /* host name, ssh alias, user@host or libvirt URI */
 	uint64_t bandwidth;      /* bytes a second on the wire; 0: no cap */
+	uint64_t disk_bandwidth; /* of that, what is taken of the disks; 0: no cap */
 	int64_t max_downtime_ms; /* hard ceiling from the stop to the hand-over */
 	int64_t link_timeout_ms; /* how long the link may be dark */
 	int connections;

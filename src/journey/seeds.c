@@ -45,7 +45,7 @@ static bool add_image(struct listing *listing, const char *kind, const char *pat
 	error_classify(&failure, WATARI_ERROR_REFUSED,
 		       _("A seed is an image at the destination: see whether it is there, or leave "
 			 "--seed out."));
-	error_prefix(&failure, "--seed %s", path);
+	error_prefix(&failure, "--%s %s", "seed", path);
 	listing->error = g_steal_pointer(&failure);
 	return false;
 }

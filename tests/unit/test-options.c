@@ -93,7 +93,7 @@ static void test_lists(void)
 	struct parsed parsed =
 		parse(&migrate_command, "migrate --disk vda=/a vm --disk=vdb=pool:p dest --seed /s "
 					"--disks copy --verify-disks full --keep-backing "
-					"--remove-source-disks");
+					"--remove-source-disks --disk-bandwidth 1M");
 	const struct journey_request *request = parsed.values;
 	g_assert_no_error(parsed.error);
 	g_assert_cmpstr(request->disk_places[0], ==, "vda=/a");
@@ -103,6 +103,7 @@ static void test_lists(void)
 	g_assert_null(request->seeds[1]);
 	g_assert_cmpint(request->disks, ==, JOURNEY_DISKS_COPY);
 	g_assert_cmpint(request->verify_disks, ==, JOURNEY_VERIFY_DISKS_FULL);
+	g_assert_cmpuint(request->disk_bandwidth, ==, 1 << 20);
 	g_assert_true(request->keep_backing && request->remove_source_disks);
 	clear(&parsed);
 	g_autoptr(GString) line = g_string_new("migrate vm dest");
