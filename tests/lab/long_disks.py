@@ -41,7 +41,7 @@ add_tests(Rest, ROWS)
 class Shared(DiskLab):
     """glusterfs over FUSE: libvirt itself takes it for shared, and the page cache is no danger to it."""
 
-    lab_name = 'gluster'
+    lab_name = 'glust'
     vm = 's1'
 
     @classmethod
@@ -111,7 +111,7 @@ class Thin(DiskLab):
 class Fast(DiskLab):
     """A guest that writes more than the link carries: it is slowed down, or the move ends clean; it is never wrong."""
 
-    lab_name = 'fastdisk'
+    lab_name = 'fast'
     vm = 'f1'
     PATH = '/lab/images/f1.raw'
 
