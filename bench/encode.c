@@ -209,8 +209,8 @@ static void bench_one(const char *name, const uint8_t *bytes, size_t length, uin
 	struct bench *bench = g_new0(struct bench, 1);
 	struct known_sizes sizes = known_sizes_for(memory);
 	bench->effort = parse_effort(name);
-	bench->sorter = sorter_new(key, &sizes);
-	bench->resolver = resolver_new(key, &sizes);
+	bench->sorter = sorter_new(key, key, &sizes);
+	bench->resolver = resolver_new(key, key, &sizes);
 	bench->packer = packer_new();
 	bench->unpacker = unpacker_new(CODEC_WINDOW_LOG_MAX);
 	bench->reader = stream_reader_new();

@@ -17,6 +17,9 @@ static const char *const link_words[] = { "auto", "tcp", "ssh", NULL };
 static const char *const from_words[] = { "either", "source", "destination", NULL };
 static const char *const verify_words[] = { "none", "sample", "full", NULL };
 
+static const char *const disks_words[] = { "auto", "copy", "shared", NULL };
+static const char *const verify_disks_words[] = { "none", "full", NULL };
+
 static const char *const compress_words[] = { "auto", "off", "1", "2", "3", "4",
 					      "5",    "6",   "7", "8", "9", NULL };
 
@@ -62,6 +65,34 @@ static const struct option_row rows[] = {
 	{ "verify-memory", 0, OPTION_WORD, AT(request.verify), N_("HOW"), .words = verify_words,
 	  .help = N_("Read the memory of both stopped QEMUs before the hand-over and compare it: "
 		     "none (the default), sample or full. This lengthens the downtime.") },
+	{ "disks", 0, OPTION_WORD, AT(request.disks), N_("HOW"), .words = disks_words,
+	  .help = N_("Which disks move: auto (the default: what is proven to be shared stays where "
+		     "it is, the rest is copied), copy (every disk that is written to is copied) "
+		     "or shared (nothing is copied; that both hosts see the same disks is "
+		     "believed where it cannot be proven).") },
+	{ "disk", 0, OPTION_LIST, AT(request.disk_places), N_("DISK=PLACE"),
+	  .most = JOURNEY_LIST_MAX,
+	  .help = N_("Copy the disk (vda) to another place: a file or block device at the "
+		     "destination, as in vda=/srv/web.qcow2, or a storage pool of its libvirt, as "
+		     "in vda=pool:images. "
+		     "May be given several times.") },
+	{ "keep-backing", 0, OPTION_FLAG, AT(request.keep_backing),
+	  .help = N_("Copy only the top image of each disk, over the backing file that is already "
+		     "at the destination under the same path. "
+		     "The default copies the whole content into one image.") },
+	{ "seed", 0, OPTION_LIST, AT(request.seeds), N_("PATH"), .most = JOURNEY_LIST_MAX,
+	  .offer = OFFER_FILE,
+	  .help = N_("An image at the destination, such as a template, that holds much of what the "
+		     "disks and the memory hold. "
+		     "May be given several times.") },
+	{ "verify-disks", 0, OPTION_WORD, AT(request.verify_disks), N_("HOW"),
+	  .words = verify_disks_words,
+	  .help = N_("Read the copied disks at both hosts before the hand-over and compare them: "
+		     "none (the default; what was written is compared all the same) or full.") },
+	{ "remove-source-disks", 0, OPTION_FLAG, AT(request.remove_source_disks),
+	  .help = N_("Remove the images that were copied from the source, once the VM runs at the "
+		     "destination. "
+		     "Without it they stay as they were when the VM left.") },
 	{ "persistent", 0, OPTION_FLAG, AT(request.persistent),
 	  .help = N_("Define the VM at the destination. "
 		     "Without this option and the next one, a persistent VM is defined at the "

@@ -113,12 +113,25 @@ static bool parse_word(const struct option_row *row, const char *text, void *val
 	return error_set(error, WATARI_ERROR_USAGE, NULL, _("“%s” is none of: %s"), text, words);
 }
 
+static bool parse_list(const struct option_row *row, const char *text, void *value, GError **error)
+{
+	const char **texts = value;
+	int64_t count = 0;
+	while (texts[count])
+		count++;
+	if (count == row->most)
+		return error_set(error, WATARI_ERROR_USAGE, NULL,
+				 _("it cannot be given more than %lld times"),
+				 (long long) row->most);
+	return parse_text(row, text, &texts[count], error);
+}
+
 static bool (*const parsers[])(const struct option_row *row, const char *text, void *value,
 			       GError **error) = {
 	[OPTION_FLAG] = parse_flag,     [OPTION_TEXT] = parse_text,
 	[OPTION_BYTES] = parse_bytes,   [OPTION_DURATION] = parse_duration,
 	[OPTION_NUMBER] = parse_number, [OPTION_PORTS] = parse_ports,
-	[OPTION_WORD] = parse_word,
+	[OPTION_WORD] = parse_word,     [OPTION_LIST] = parse_list,
 };
 _Static_assert(G_N_ELEMENTS(parsers) == OPTION_KIND_LAST, "every kind has a parser");
 

@@ -20,6 +20,7 @@ enum option_kind {
 	OPTION_NUMBER,   /* int, from least to most */
 	OPTION_PORTS,    /* uint16_t[2]: "A-B" or "A" */
 	OPTION_WORD,     /* int: index into `words` */
+	OPTION_LIST, /* const char *[most + 1], NULL-terminated: may be given up to `most` times */
 	OPTION_KIND_LAST
 };
 

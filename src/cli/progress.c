@@ -19,6 +19,19 @@ void progress_init(struct progress *progress, bool quiet, bool verbose)
 	progress->terminal = isatty(STDERR_FILENO) && kind && !g_str_equal(kind, "dumb");
 }
 
+static void add_disks(GString *line, const struct journey_progress *now)
+{
+	g_autofree char *done = unit_format_bytes(now->disk_done);
+	g_autofree char *total = unit_format_bytes(now->disk_total);
+	g_autofree char *rate = unit_format_rate(now->rate);
+	/* TRANSLATORS: bytes of the disks so far, of all, and bytes a second */
+	g_string_append_printf(line, _(", %s of %s at %s"), done, total, rate);
+	if (now->left_ms >= 0) {
+		g_autofree char *left = unit_format_duration_ms(now->left_ms);
+		g_string_append_printf(line, _(", about %s left"), left);
+	}
+}
+
 static void add_numbers(GString *line, const struct journey_progress *now)
 {
 	g_autofree char *bytes = unit_format_bytes(now->bytes);
@@ -44,7 +57,9 @@ static void add_numbers(GString *line, const struct journey_progress *now)
 char *progress_format(const struct journey_progress *now)
 {
 	GString *line = g_string_new(now->doing ? now->doing : "");
-	if (now->bytes > 0)
+	if (now->disk_total > 0)
+		add_disks(line, now);
+	else if (now->bytes > 0)
 		add_numbers(line, now);
 	return g_string_free(line, FALSE);
 }

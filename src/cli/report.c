@@ -116,6 +116,23 @@ static void print_proof(const struct journey_report *report, FILE *out)
 	fputc('\n', out);
 }
 
+static void print_disks(const struct journey_report *report, FILE *out)
+{
+	for (guint i = 0; report->disks && i < report->disks->len; i++) {
+		const struct journey_disk *disk = report->disks->pdata[i];
+		if (disk->kind != JOURNEY_DISK_COPIED || report->outcome != JOURNEY_MIGRATED)
+			continue;
+		g_autofree char *size = unit_format_bytes(disk->size);
+		g_autofree char *bytes = unit_format_bytes(disk->literal);
+		/* TRANSLATORS: disk, its size, its new path, bytes that were no reference */
+		fprintf(out, _("  disk      %s (%s) copied to %s, %s of content sent"),
+			disk->disk->target, size, disk->destination, bytes);
+		if (disk->agreed)
+			fputs(_(", proven to be the same"), out);
+		fputc('\n', out);
+	}
+}
+
 void report_print(const struct journey_report *report, FILE *out)
 {
 	if (!report->vm_name || report->outcome == JOURNEY_REFUSED || report->migration_ms == 0)
@@ -125,6 +142,7 @@ void report_print(const struct journey_report *report, FILE *out)
 	if (report->stream_bytes > 0)
 		print_bytes(report, out);
 	print_content(report, out);
+	print_disks(report, out);
 	print_proof(report, out);
 	if (report->snapshots > 0) {
 		fprintf(out, _("  snapshots %d carried"), report->snapshots);

@@ -78,7 +78,8 @@ struct batch {
 	enum batch_kind kind;
 	uint64_t original_bytes; /* of QEMU's stream */
 	uint64_t pages;          /* in it, zeros too: what the destination's QEMU has to do */
-	uint8_t tag[TAG_BYTES];  /* of the content */
+	uint64_t seed_pages; /* references to seeds so far, with its own (content/seed_pages.h) */
+	uint8_t tag[TAG_BYTES]; /* of the content */
 	uint8_t *deltas; /* BATCH_RAW_MAX: storage for ITEM_DELTA's data at the source, for what
 				  * is read from disks at the destination */
 	size_t deltas_length;

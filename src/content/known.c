@@ -4,9 +4,10 @@
 #include <glib.h>
 
 void known_init(struct known *known, const uint8_t key[TAG_KEY_BYTES],
-		const struct known_sizes *sizes, bool destination)
+		const uint8_t page_key[TAG_KEY_BYTES], const struct known_sizes *sizes,
+		bool destination)
 {
-	*known = (struct known){ .pages = tag_context_new(key, "page"),
+	*known = (struct known){ .pages = tag_context_new(page_key, "page"),
 				 .list = tag_context_new(key, "list"),
 				 .disk_list = tag_context_new(key, "disk"),
 				 .blocks = page_table_new(sizes->disk_table),

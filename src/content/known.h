@@ -14,7 +14,8 @@
  *   1/16  index from content to disk blocks (source only): 13 bytes a block, the newest win
  *
  * Disks are numbered, and so are their blocks, through all disks together: that number, from 1 on, is
- * a block's place.
+ * a block's place. Seeds are other images that the destination has; their places begin at
+ * KNOWN_SEED_PLACES, and what is there is never certain.
  */
 #pragma once
 #include "content/batch.h"
@@ -47,6 +48,8 @@ static inline struct known_sizes known_sizes_for(uint64_t memory_limit)
 }
 
 #define KNOWN_DISKS_MAX 64
+#define KNOWN_SEEDS_MAX 64
+#define KNOWN_SEED_PLACES 0x80000000u
 
 struct known_disk {
 	uint64_t bytes;
@@ -65,10 +68,14 @@ struct known {
 	struct page_table *blocks; /* of the disks */
 	struct known_disk disks[KNOWN_DISKS_MAX];
 	uint32_t disk_count;
+	struct known_disk seeds[KNOWN_SEEDS_MAX];
+	uint32_t seed_count;
 };
 
+/* PAGE_KEY: for the contents; it may live longer than the migration, whose secret is KEY. */
 void known_init(struct known *known, const uint8_t key[TAG_KEY_BYTES],
-		const struct known_sizes *sizes, bool destination);
+		const uint8_t page_key[TAG_KEY_BYTES], const struct known_sizes *sizes,
+		bool destination);
 void known_clear(struct known *known);
 /* The blocks that READER has read: before a batch that has pages. Only the first call counts. */
 void known_set_blocks(struct known *known, const struct stream_reader *reader);
@@ -79,6 +86,10 @@ void known_note_other(struct known *known, const struct item *item);
 
 /* Disks, before anything of them is known; of each BYTES and FRESH are given. Once. */
 void known_set_disks(struct known *known, const struct known_disk *disks, uint32_t count);
+/* Another seed; of it BYTES is given. Returns the place of its first block, 0: there is no room for it. */
+uint32_t known_add_seed(struct known *known, uint64_t bytes);
+/* The block at PLACE of a seed. False: there is none. */
+bool known_find_seed(const struct known *known, uint32_t place, uint32_t *seed, uint64_t *block);
 /* The block at PLACE. False: there is none. */
 bool known_find_block(const struct known *known, uint32_t place, uint32_t *disk, uint64_t *block);
 /* 0: none. */

@@ -14,7 +14,7 @@ void known_set_disks(struct known *known, const struct known_disk *disks, uint32
 		struct known_disk *disk = &known->disks[i];
 		*disk = disks[i];
 		disk->blocks = blocks[i] = disk->bytes / BLOCK;
-		bool fits = disk->blocks <= UINT32_MAX - place;
+		bool fits = disk->blocks <= KNOWN_SEED_PLACES - place;
 		disk->first_place = fits ? (uint32_t) place : 0;
 		place += fits ? disk->blocks : 0;
 	}
@@ -24,10 +24,25 @@ void known_set_disks(struct known *known, const struct known_disk *disks, uint32
 			page_table_put_zero_run(known->blocks, i, 0, blocks[i]);
 }
 
-bool known_find_block(const struct known *known, uint32_t place, uint32_t *disk, uint64_t *block)
+uint32_t known_add_seed(struct known *known, uint64_t bytes)
 {
-	for (uint32_t i = 0; i < known->disk_count; i++) {
-		const struct known_disk *at = &known->disks[i];
+	const struct known_disk *last =
+		known->seed_count ? &known->seeds[known->seed_count - 1] : NULL;
+	uint64_t place = last ? last->first_place + last->blocks : KNOWN_SEED_PLACES;
+	uint64_t blocks = bytes / BLOCK;
+	if (known->seed_count == KNOWN_SEEDS_MAX || place + blocks > UINT32_MAX)
+		return 0;
+	known->seeds[known->seed_count++] = (struct known_disk){ .bytes = bytes,
+								 .blocks = blocks,
+								 .first_place = (uint32_t) place };
+	return (uint32_t) place;
+}
+
+static bool find_place(const struct known_disk *disks, uint32_t count, uint32_t place,
+		       uint32_t *disk, uint64_t *block)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const struct known_disk *at = &disks[i];
 		if (!at->first_place || place < at->first_place ||
 		    place - at->first_place >= at->blocks)
 			continue;
@@ -36,6 +51,16 @@ bool known_find_block(const struct known *known, uint32_t place, uint32_t *disk,
 		return true;
 	}
 	return false;
+}
+
+bool known_find_block(const struct known *known, uint32_t place, uint32_t *disk, uint64_t *block)
+{
+	return find_place(known->disks, known->disk_count, place, disk, block);
+}
+
+bool known_find_seed(const struct known *known, uint32_t place, uint32_t *seed, uint64_t *block)
+{
+	return find_place(known->seeds, known->seed_count, place, seed, block);
 }
 
 uint32_t known_place_of(const struct known *known, uint32_t disk, uint64_t block)

@@ -22,10 +22,12 @@ struct output {
 	const struct stream_reader *reader;
 };
 
-struct resolver *resolver_new(const uint8_t key[TAG_KEY_BYTES], const struct known_sizes *sizes)
+struct resolver *resolver_new(const uint8_t key[TAG_KEY_BYTES],
+			      const uint8_t page_key[TAG_KEY_BYTES],
+			      const struct known_sizes *sizes)
 {
 	struct resolver *resolver = g_new0(struct resolver, 1);
-	known_init(&resolver->known, key, sizes, true);
+	known_init(&resolver->known, key, page_key, sizes, true);
 	return resolver;
 }
 
@@ -281,4 +283,15 @@ bool resolver_find_block(const struct resolver *resolver, uint32_t place, uint32
 			 uint64_t *block)
 {
 	return known_find_block(&resolver->known, place, disk, block);
+}
+
+uint32_t resolver_add_seed(struct resolver *resolver, uint64_t bytes)
+{
+	return known_add_seed(&resolver->known, bytes);
+}
+
+bool resolver_find_seed(const struct resolver *resolver, uint32_t place, uint32_t *seed,
+			uint64_t *block)
+{
+	return known_find_seed(&resolver->known, place, seed, block);
 }

@@ -9,7 +9,10 @@
 #include "content/known.h"
 
 struct resolver;
-struct resolver *resolver_new(const uint8_t key[TAG_KEY_BYTES], const struct known_sizes *sizes);
+/* PAGE_KEY: see known_init(). */
+struct resolver *resolver_new(const uint8_t key[TAG_KEY_BYTES],
+			      const uint8_t page_key[TAG_KEY_BYTES],
+			      const struct known_sizes *sizes);
 void resolver_free(struct resolver *resolver);
 /* As the sorter's: after the batch that brought the block list was emitted. */
 void resolver_set_blocks(struct resolver *resolver, const struct stream_reader *reader);
@@ -50,3 +53,7 @@ void resolver_clear_disk(struct resolver *resolver, uint32_t disk, uint64_t offs
 			 uint64_t length);
 bool resolver_find_block(const struct resolver *resolver, uint32_t place, uint32_t *disk,
 			 uint64_t *block);
+/* Seeds, as the sorter's. */
+uint32_t resolver_add_seed(struct resolver *resolver, uint64_t bytes);
+bool resolver_find_seed(const struct resolver *resolver, uint32_t place, uint32_t *seed,
+			uint64_t *block);

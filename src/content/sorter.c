@@ -11,10 +11,11 @@
 #define DELTA_FAILURES 2    /* in a row: then deltas are not tried there ... */
 #define DELTA_PAUSE 64      /* ... for so many pages */
 
-struct sorter *sorter_new(const uint8_t key[TAG_KEY_BYTES], const struct known_sizes *sizes)
+struct sorter *sorter_new(const uint8_t key[TAG_KEY_BYTES], const uint8_t page_key[TAG_KEY_BYTES],
+			  const struct known_sizes *sizes)
 {
 	struct sorter *sorter = g_new0(struct sorter, 1);
-	known_init(&sorter->known, key, sizes, false);
+	known_init(&sorter->known, key, page_key, sizes, false);
 	sorter->index = content_index_new(sizes->content_index);
 	sorter->disk_index = content_index_new(sizes->disk_index);
 	return sorter;
@@ -27,6 +28,7 @@ void sorter_free(struct sorter *sorter)
 	known_clear(&sorter->known);
 	content_index_free(sorter->index);
 	content_index_free(sorter->disk_index);
+	seed_pages_free(sorter->seed_pages);
 	g_free(sorter);
 }
 
@@ -50,6 +52,7 @@ void sorter_pass(struct sorter *sorter, struct batch *batch)
 {
 	uint8_t tag[TAG_BYTES];
 	batch->kind = BATCH_RAW;
+	batch->seed_pages = sorter_seed_count(sorter);
 	tag_compute(sorter->known.list, batch->raw, batch->parsed, tag);
 	memcpy(batch->tag, tag, TAG_BYTES);
 }
@@ -209,5 +212,6 @@ void sorter_sort(struct sorter *sorter, struct batch *batch, bool plain)
 		batch->kind = BATCH_ITEMS;
 		sort_items(sorter, batch);
 	}
+	batch->seed_pages = sorter_seed_count(sorter);
 	batch_seal(batch, sorter->known.pages, sorter->known.list, batch->tag);
 }

@@ -37,7 +37,9 @@ struct sorter_disk_counts {
 };
 
 struct sorter;
-struct sorter *sorter_new(const uint8_t key[TAG_KEY_BYTES], const struct known_sizes *sizes);
+/* PAGE_KEY: see known_init(). */
+struct sorter *sorter_new(const uint8_t key[TAG_KEY_BYTES], const uint8_t page_key[TAG_KEY_BYTES],
+			  const struct known_sizes *sizes);
 void sorter_free(struct sorter *sorter);
 /* Must be called with the reader's blocks before a batch that has pages. */
 void sorter_set_blocks(struct sorter *sorter, const struct stream_reader *reader);
@@ -57,6 +59,14 @@ void sorter_sort_disk(struct sorter *sorter, struct batch *batch);
 bool sorter_zero_disk(struct sorter *sorter, uint32_t disk, uint64_t offset, uint64_t length);
 /* Something is, that nobody looks at. */
 void sorter_clear_disk(struct sorter *sorter, uint32_t disk, uint64_t offset, uint64_t length);
+/* Seeds: an image of BYTES that the destination has. Returns the place of its first block, or 0. */
+uint32_t sorter_add_seed(struct sorter *sorter, uint64_t bytes);
+/* The block at PLACE of a seed has, or had, the content with this short tag. */
+void sorter_offer(struct sorter *sorter, uint64_t tag, uint32_t place);
+/* References to seeds so far (content/seed_pages.h); so many of them are taken in; the content of one. */
+uint64_t sorter_seed_count(const struct sorter *sorter);
+void sorter_seeds_taken(struct sorter *sorter, uint64_t count);
+const uint8_t *sorter_seed_page(const struct sorter *sorter, uint64_t number);
 /* The tag of an order for a disk. */
 void sorter_seal_order(struct sorter *sorter, struct batch *batch);
 const struct sorter_counts *sorter_counts(const struct sorter *sorter);

@@ -15,20 +15,61 @@ const struct sorter_disk_counts *sorter_disk_counts(const struct sorter *sorter,
 	return &sorter->disk_counts[disk];
 }
 
-/* What the index says may be old: the table knows what is there now. */
-bool sorter_is_on_disk(struct sorter *sorter, struct item *item)
+uint32_t sorter_add_seed(struct sorter *sorter, uint64_t bytes)
+{
+	if (!sorter->seed_pages)
+		sorter->seed_pages = seed_pages_new();
+	return known_add_seed(&sorter->known, bytes);
+}
+
+void sorter_offer(struct sorter *sorter, uint64_t tag, uint32_t place)
+{
+	uint32_t seed;
+	uint64_t block;
+	if (known_find_seed(&sorter->known, place, &seed, &block) &&
+	    content_index_get(sorter->disk_index, tag) == CONTENT_INDEX_NONE)
+		content_index_put(sorter->disk_index, tag, place);
+}
+
+uint64_t sorter_seed_count(const struct sorter *sorter)
+{
+	return sorter->seed_pages ? seed_pages_count(sorter->seed_pages) : 0;
+}
+
+void sorter_seeds_taken(struct sorter *sorter, uint64_t count)
+{
+	if (sorter->seed_pages)
+		seed_pages_release(sorter->seed_pages, count);
+}
+
+const uint8_t *sorter_seed_page(const struct sorter *sorter, uint64_t number)
+{
+	return sorter->seed_pages ? seed_pages_get(sorter->seed_pages, number) : NULL;
+}
+
+/* What the index says may be old: the table knows what is there now. Of a seed nobody here knows. */
+static bool is_there(struct sorter *sorter, const struct item *item, uint32_t place)
 {
 	const struct known *known = &sorter->known;
-	uint64_t tag = item_short_tag(item->tag);
-	uint32_t place = known->disk_count ? content_index_get(sorter->disk_index, tag) : 0;
 	uint32_t disk;
 	uint64_t block;
 	struct page_entry entry;
-	if (!place || item->length != BATCH_DISK_BLOCK ||
-	    !known_find_block(known, place, &disk, &block))
+	if (place >= KNOWN_SEED_PLACES)
+		return seed_pages_add(sorter->seed_pages, item->data);
+	if (!known_find_block(known, place, &disk, &block))
 		return false;
 	page_table_get(known->blocks, disk, block, &entry);
-	if (entry.kind != PAGE_CONTENT || entry.tag != tag)
+	return entry.kind == PAGE_CONTENT && entry.tag == item_short_tag(item->tag);
+}
+
+bool sorter_is_on_disk(struct sorter *sorter, struct item *item)
+{
+	const struct known *known = &sorter->known;
+	bool any = known->disk_count || known->seed_count;
+	if (!any || item->length != BATCH_DISK_BLOCK)
+		return false;
+	uint32_t place = content_index_get(sorter->disk_index, item_short_tag(item->tag));
+	if (!place || !is_there(sorter, item, place))
 		return false;
 	item->place = place;
 	return true;
@@ -86,6 +127,7 @@ void sorter_sort_disk(struct sorter *sorter, struct batch *batch)
 	for (uint32_t i = 0; i < batch->count; i++)
 		sort_block(sorter, &batch->items[i]);
 	join_zeros(batch);
+	batch->seed_pages = sorter_seed_count(sorter);
 	batch_seal(batch, sorter->known.pages, sorter->known.disk_list, batch->tag);
 }
 
@@ -106,6 +148,7 @@ void sorter_seal_order(struct sorter *sorter, struct batch *batch)
 {
 	uint8_t tag[TAG_BYTES];
 	batch->kind = BATCH_ORDER;
+	batch->seed_pages = sorter_seed_count(sorter);
 	tag_compute(sorter->known.disk_list, batch->raw, batch->parsed, tag);
 	memcpy(batch->tag, tag, TAG_BYTES);
 }

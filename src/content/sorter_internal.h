@@ -2,6 +2,7 @@
 /* Inside the sorter: what its files share (sorter.c for memory, sorter_disk.c for disks). */
 #pragma once
 #include "content/content_index.h"
+#include "content/seed_pages.h"
 #include "content/sorter.h"
 
 #define SORTER_REGIONS 4096 /* remembered, by hash */
@@ -13,7 +14,8 @@ struct region {
 struct sorter {
 	struct known known;
 	struct content_index *index;      /* to the cache */
-	struct content_index *disk_index; /* to blocks of disks */
+	struct content_index *disk_index; /* to blocks of disks and seeds */
+	struct seed_pages *seed_pages;    /* NULL: there are no seeds */
 	struct region regions[SORTER_REGIONS];
 	bool forgotten;
 	struct sorter_counts counts;

@@ -11,8 +11,11 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#define STATUS_MAX (1ull << 30) /* bytes asked for at once */
+
 struct disk_reader {
 	char *disk;
+	uint64_t size;
 	int fd; /* of a raw image, or -1 */
 	pthread_mutex_t lock;
 	struct nbd_handle *nbd; /* under the lock */
@@ -25,17 +28,46 @@ static bool fail(const struct disk_reader *reader, GError **error, const char *t
 			 told ? told : "?");
 }
 
+static bool open_raw(struct disk_reader *reader, const char *path, GError **error)
+{
+	reader->fd = open(path, O_RDONLY | O_CLOEXEC);
+	off_t size = reader->fd >= 0 ? lseek(reader->fd, 0, SEEK_END) : -1;
+	reader->size = size < 0 ? 0 : (uint64_t) size;
+	return size >= 0 || fail(reader, error, g_strerror(errno));
+}
+
+/* libnbd starts it, and ends it with the connection. It must not mind that the image is in use. */
+static int start_server(struct nbd_handle *nbd, const struct disk_reader_config *config)
+{
+	g_auto(GStrv) parts = g_strsplit(config->path, ",", -1);
+	g_autofree char *path = g_strjoinv(",,", parts);
+	g_autofree char *image = g_strdup_printf(
+		"driver=%s,force-share=on,file.driver=file,file.filename=%s", config->format, path);
+	g_auto(GStrv) words = g_strsplit("qemu-nbd --read-only --image-opts -", " ", -1);
+	g_free(words[3]);
+	words[3] = g_steal_pointer(&image);
+	return nbd_connect_systemd_socket_activation(nbd, words);
+}
+
+static bool open_export(struct disk_reader *reader, const struct disk_reader_config *config,
+			GError **error)
+{
+	struct nbd_handle *nbd = reader->nbd = nbd_create();
+	if (!nbd || nbd_add_meta_context(nbd, LIBNBD_CONTEXT_BASE_ALLOCATION) < 0 ||
+	    nbd_set_export_name(nbd, config->socket ? config->export : "") < 0 ||
+	    (config->socket ? nbd_connect_unix(nbd, config->socket) : start_server(nbd, config)) <
+		    0)
+		return fail(reader, error, nbd_get_error());
+	int64_t size = nbd_get_size(nbd);
+	reader->size = size < 0 ? 0 : (uint64_t) size;
+	return size >= 0 || fail(reader, error, nbd_get_error());
+}
+
 static bool open_image(struct disk_reader *reader, const struct disk_reader_config *config,
 		       GError **error)
 {
-	if (config->path) {
-		reader->fd = open(config->path, O_RDONLY | O_CLOEXEC);
-		return reader->fd >= 0 || fail(reader, error, g_strerror(errno));
-	}
-	reader->nbd = nbd_create();
-	return (reader->nbd && nbd_set_export_name(reader->nbd, config->export) == 0 &&
-		nbd_connect_unix(reader->nbd, config->socket) == 0) ||
-	       fail(reader, error, nbd_get_error());
+	bool raw = !config->socket && g_strcmp0(config->format, "raw") == 0;
+	return raw ? open_raw(reader, config->path, error) : open_export(reader, config, error);
 }
 
 struct disk_reader *disk_reader_open(const struct disk_reader_config *config, GError **error)
@@ -129,6 +161,87 @@ bool disk_reader_read(struct disk_reader *reader, const struct disk_piece *piece
 	}
 	pthread_mutex_lock(&reader->lock);
 	good = read_export(reader, pieces, count, error);
+	pthread_mutex_unlock(&reader->lock);
+	return good;
+}
+
+uint64_t disk_reader_size(const struct disk_reader *reader)
+{
+	return reader->size;
+}
+
+/* ---- holes ---- */
+
+static bool find_raw(struct disk_reader *reader, uint64_t offset, uint64_t *start, uint64_t *end,
+		     GError **error)
+{
+	off_t data = lseek(reader->fd, (off_t) offset, SEEK_DATA);
+	if (data < 0 && errno == ENXIO)
+		return true; /* holes to the end */
+	/* A block device, or a file system that does not know. */
+	off_t hole = data < 0 ? -1 : lseek(reader->fd, data, SEEK_HOLE);
+	*start = hole < 0 ? offset : (uint64_t) data;
+	*end = hole < 0 ? reader->size : (uint64_t) hole;
+	return true;
+}
+
+struct extents {
+	uint64_t at, *start, *end;
+	bool found;
+};
+
+static int take_extents(void *data, const char *context, uint64_t offset, uint32_t *entries,
+			size_t count, int *reason)
+{
+	struct extents *extents = data;
+	if (!g_str_equal(context, LIBNBD_CONTEXT_BASE_ALLOCATION))
+		return 0;
+	for (size_t i = 0; i + 1 < count; i += 2) {
+		bool hole = entries[i + 1] & LIBNBD_STATE_ZERO;
+		if (!hole && !extents->found)
+			*extents->start = extents->at;
+		if (hole && extents->found)
+			return 0;
+		extents->found |= !hole;
+		extents->at += entries[i];
+		*extents->end = extents->at;
+	}
+	return 0;
+}
+
+static bool find_export(struct disk_reader *reader, uint64_t offset, uint64_t *start, uint64_t *end,
+			GError **error)
+{
+	struct extents extents = { .at = offset, .start = start, .end = end };
+	while (reader->nbd && !extents.found && extents.at < reader->size) {
+		nbd_extent_callback take = { .callback = take_extents, .user_data = &extents };
+		uint64_t before = extents.at, length = MIN(reader->size - before, STATUS_MAX);
+		if (!nbd_can_meta_context(reader->nbd, LIBNBD_CONTEXT_BASE_ALLOCATION)) {
+			*start = offset;
+			*end = reader->size;
+			return true;
+		}
+		if (nbd_block_status(reader->nbd, length, before, take, 0) < 0)
+			return fail(reader, error, nbd_get_error());
+		if (extents.at == before)
+			break;
+	}
+	if (!extents.found)
+		*start = *end = reader->size;
+	*end = MIN(*end, reader->size);
+	return true;
+}
+
+bool disk_reader_find_data(struct disk_reader *reader, uint64_t offset, uint64_t *start,
+			   uint64_t *end, GError **error)
+{
+	*start = *end = reader->size;
+	if (offset >= reader->size)
+		return true;
+	if (reader->fd >= 0)
+		return find_raw(reader, offset, start, end, error);
+	pthread_mutex_lock(&reader->lock);
+	bool good = find_export(reader, offset, start, end, error);
 	pthread_mutex_unlock(&reader->lock);
 	return good;
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads blocks of an image at the destination while something else writes to it: a raw image as it is, any
- * other format through an NBD export of the QEMU that has it open.
+/* Reads an image while something else may write to it: a raw image as it is; any other format through the
+ * NBD export of a QEMU that has it open, or by a qemu-nbd of its own.
  *
- * What is read is what was completely written when the call began; the caller checks whether it is
- * what he wants. Thread rules: any thread. Errors: WATARI_ERROR_INTERNAL; they name the disk.
+ * What is read is what was completely written when the call began, and with a qemu-nbd of its own maybe
+ * something older or none at all: the caller checks whether it is what he wants.
+ *
+ * Thread rules: any thread. Errors: WATARI_ERROR_INTERNAL; they name the disk.
  */
 #pragma once
 #include <glib.h>
@@ -11,9 +13,8 @@
 #include <stdint.h>
 
 struct disk_reader_config {
-	const char *path;   /* of a raw image; NULL: through the export */
-	const char *socket; /* path of the server's unix socket, and the name there */
-	const char *export;
+	const char *socket, *export; /* of a server that has it; NULL: PATH is opened */
+	const char *path, *format;
 	const char *disk; /* for messages: "vda" */
 };
 
@@ -26,6 +27,11 @@ struct disk_piece {
 struct disk_reader;
 struct disk_reader *disk_reader_open(const struct disk_reader_config *config, GError **error);
 void disk_reader_free(struct disk_reader *reader);
+uint64_t disk_reader_size(const struct disk_reader *reader);
 /* All PIECES, as many at a time as the way allows. */
 bool disk_reader_read(struct disk_reader *reader, const struct disk_piece *pieces, unsigned count,
 		      GError **error);
+/* The next piece from OFFSET on that is not a hole: its start and its end, which is behind OFFSET; both are
+ * the size when there is none. */
+bool disk_reader_find_data(struct disk_reader *reader, uint64_t offset, uint64_t *start,
+			   uint64_t *end, GError **error);

@@ -20,6 +20,7 @@ struct check_options {
 	const char *destination_name;     /* the VM's name there, NULL: same */
 	const struct remote_shell *shell; /* how to look at files and interfaces there; NULL: ssh */
 	unsigned long flags; /* the flags of the migration to come, for the dry run; 0: live */
+	bool disks_stay;     /* nothing may be copied: every disk must be seen there */
 };
 
 /* Run all checks. Returns a GPtrArray of struct check_finding (it frees them). Does not stop at the
@@ -33,9 +34,9 @@ bool check_verdict(const GPtrArray *findings, GError **error);
 /* Find the VM by name, UUID or id. WATARI_ERROR_REFUSED with what to do when there is none. */
 virDomainPtr check_find_domain(struct host *host, const char *name, GError **error);
 
-/* The host files that the running VM has open or would need, and that both hosts must see as one
- * and the same (WRITABLE) or as equal (read-only: CD images, kernels, backing files). Which of them
- * are really shared, the movers prove. */
+/* The host files that the running VM has open or would need: disks (WRITABLE), and what is only read
+ * (CD images, kernels, backing files). Which of them are shared, and which disks must be copied, the
+ * movers find out. */
 enum check_path_kind { CHECK_PATH_FILE, CHECK_PATH_BLOCK };
 struct check_shared_path {
 	char *target; /* "vda", "kernel", ... */

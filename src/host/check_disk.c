@@ -85,12 +85,14 @@ GPtrArray *check_list_shared_paths(virDomainPtr domain, GError **error)
 
 /* ---- the checks ---- */
 
-struct disk {
+struct asked_disk {
 	char *target, *type, *check;
+	bool moves;     /* written to, and may be copied: the destination need not have it */
+	bool removable; /* can be ejected */
 };
 
 static void check_network_disk(struct check_context *context, xmlNodePtr node,
-			       const struct disk *disk)
+			       const struct asked_disk *disk)
 {
 	g_autofree char *host = xml_string(context->vm, node, "source/host/@name");
 	bool local = xml_has(context->vm, node, "source/host[@transport='unix']") ||
@@ -106,7 +108,7 @@ static void check_network_disk(struct check_context *context, xmlNodePtr node,
 }
 
 static void check_volume_disk(struct check_context *context, xmlNodePtr node,
-			      const struct disk *disk)
+			      const struct asked_disk *disk)
 {
 	g_autofree char *name = xml_string(context->vm, node, "source/@pool");
 	virStoragePoolPtr pool =
@@ -114,7 +116,7 @@ static void check_volume_disk(struct check_context *context, xmlNodePtr node,
 	bool active = pool && virStoragePoolIsActive(pool) == 1;
 	if (pool)
 		virStoragePoolFree(pool);
-	if (active)
+	if (active || disk->moves)
 		check_add(context->findings, disk->check, CHECK_PASS, NULL, NULL);
 	else
 		check_add(context->findings, disk->check, CHECK_REFUSE,
@@ -125,14 +127,29 @@ static void check_volume_disk(struct check_context *context, xmlNodePtr node,
 			  context->destination->name);
 }
 
+static const char *missing_next(struct check_context *context, const struct asked_disk *disk)
+{
+	if (disk->removable)
+		return _(
+			"Eject it (virsh change-media VM DISK --eject), or copy it there under the "
+			"same path.");
+	if (context->options->disks_stay)
+		return _("Leave --disks shared out, and it is copied; or put it on storage that "
+			 "both "
+			 "hosts see under the same path.");
+	return _("Nobody writes to it: copy it there under the same path.");
+}
+
 static void check_local_disk(struct check_context *context, xmlNodePtr node,
-			     const struct disk *disk)
+			     const struct asked_disk *disk)
 {
 	g_autofree char *path =
 		xml_string(context->vm, node, "source/@file | source/@dev | source/@dir");
 	bool block = strcmp(disk->type, "block") == 0;
-	if (!path) {
-		check_add(context->findings, disk->check, CHECK_PASS, NULL, NULL); /* empty drive */
+	bool copied = disk->moves && strcmp(disk->type, "dir") != 0;
+	/* an empty drive; or what is there, and whether it is the same, is found out later */
+	if (!path || copied) {
+		check_add(context->findings, disk->check, CHECK_PASS, NULL, NULL);
 		return;
 	}
 	g_autoptr(GPtrArray) words = g_ptr_array_new();
@@ -143,9 +160,7 @@ static void check_local_disk(struct check_context *context, xmlNodePtr node,
 			  _("whether %s sees the disk %s (%s) could not be asked over the shell"),
 			  context->destination->name, disk->target, path);
 	else if (missing[0] && *missing[0])
-		check_add(context->findings, disk->check, CHECK_REFUSE,
-			  _("Put it on storage that both hosts see under the same path. (Moving "
-			    "storage along is not there yet.)"),
+		check_add(context->findings, disk->check, CHECK_REFUSE, missing_next(context, disk),
 			  _("%s does not see the disk %s of “%s” (%s)"), context->destination->name,
 			  disk->target, context->name, path);
 	else if (block)
@@ -157,7 +172,8 @@ static void check_local_disk(struct check_context *context, xmlNodePtr node,
 		check_add(context->findings, disk->check, CHECK_PASS, NULL, NULL);
 }
 
-static void refuse_disk(struct check_context *context, xmlNodePtr node, const struct disk *disk)
+static void refuse_disk(struct check_context *context, xmlNodePtr node,
+			const struct asked_disk *disk)
 {
 	check_add(context->findings, disk->check, CHECK_REFUSE,
 		  _("Detach it, or move the VM while it is off."),
@@ -167,7 +183,8 @@ static void refuse_disk(struct check_context *context, xmlNodePtr node, const st
 
 static const struct {
 	const char *type;
-	void (*check)(struct check_context *context, xmlNodePtr node, const struct disk *disk);
+	void (*check)(struct check_context *context, xmlNodePtr node,
+		      const struct asked_disk *disk);
 } disk_types[] = {
 	{ "file", check_local_disk },    { "block", check_local_disk },
 	{ "dir", check_local_disk },     { "network", check_network_disk },
@@ -180,7 +197,11 @@ static void check_one_disk(struct check_context *context, xmlNodePtr node)
 	g_autofree char *target = xml_string(context->vm, node, "target/@dev");
 	g_autofree char *type = xml_string(context->vm, node, "@type");
 	g_autofree char *check = g_strdup_printf("disk:%s", target ? target : "?");
-	struct disk disk = { target, type, check };
+	g_autofree char *device = xml_string(context->vm, node, "@device");
+	bool removable = g_strcmp0(device, "cdrom") == 0 || g_strcmp0(device, "floppy") == 0;
+	bool writable = !xml_has(context->vm, node, "readonly") && g_strcmp0(device, "cdrom") != 0;
+	struct asked_disk disk = { target, type, check, writable && !context->options->disks_stay,
+				   removable };
 	if (xml_has(context->vm, node, "transient")) {
 		check_add(context->findings, check, CHECK_REFUSE,
 			  _("Move the VM while it is off, or start it without <transient/>."),

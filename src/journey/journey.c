@@ -2,6 +2,7 @@
 /* The conductor: one migration as a table of phases. */
 #include "journey/journey.h"
 
+#include "journey/images.h"
 #include "journey/movers.h"
 #include "journey/settle.h"
 #include "journey/splice.h"
@@ -22,7 +23,8 @@ static const struct journey_phase phases[] = {
 	{ "check", N_("checking both hosts"), phase_check },
 	{ "record", N_("opening the journal"), phase_record },
 	{ "link", N_("starting the movers"), phase_link },
-	{ "share", N_("proving that both hosts see the same disks"), phase_share },
+	{ "share", N_("finding out which disks both hosts share"), phase_share },
+	{ "disks", N_("making the disks at the destination"), phase_disks },
 	{ "snapshots", N_("reading the snapshots"), phase_snapshots },
 	{ "perform", N_("copying memory"), phase_perform },
 };
@@ -151,6 +153,7 @@ static bool end_well(struct journey *journey, bool good, GError **error)
 	if (journey->performed)
 		return good;
 	journey_restore_source(journey);
+	images_remove(journey, journey->hosts[JOURNEY_DESTINATION]);
 	error_classify(error, WATARI_ERROR_REFUSED, NULL);
 	report->outcome = outcome_of(*error);
 	return false;
@@ -200,10 +203,12 @@ void journey_clear(struct journey *journey)
 	g_clear_pointer(&journey->nics, g_ptr_array_unref);
 	g_clear_pointer(&journey->paths, g_ptr_array_unref);
 	g_clear_pointer(&journey->snapshots, json_array_unref);
+	g_clear_pointer(&journey->images, json_array_unref);
 	journal_close(journey->journal);
 	g_strfreev(journey->shell.rsh);
 	free(journey->live_xml); /* libvirt's */
 	g_free(journey->socket);
+	g_free(journey->disks_socket);
 	g_free(journey->mover_reason);
 	explicit_bzero(journey->key, sizeof journey->key);
 }

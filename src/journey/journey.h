@@ -11,6 +11,7 @@
 #pragma once
 #include "base/error.h"
 #include "host/check.h"
+#include "journey/disk.h"
 #include "journey/request.h"
 
 #include <json-glib/json-glib.h>
@@ -30,12 +31,13 @@ const char *journey_outcome_name(enum journey_outcome outcome); /* stable word *
 
 /* What is known while it runs. Numbers are 0 while unknown. */
 struct journey_progress {
-	const char *phase;         /* stable word */
-	const char *doing;         /* for a person, translated */
-	uint64_t bytes;            /* of QEMU's stream so far */
-	uint64_t wire_bytes;       /* on the wire, both directions */
-	double rate;               /* bytes a second on the wire, smoothed */
-	uint64_t remaining, total; /* guest memory, as QEMU says */
+	const char *phase;              /* stable word */
+	const char *doing;              /* for a person, translated */
+	uint64_t bytes;                 /* of QEMU's stream so far */
+	uint64_t wire_bytes;            /* on the wire, both directions */
+	double rate;                    /* bytes a second on the wire, smoothed */
+	uint64_t remaining, total;      /* guest memory, as QEMU says */
+	uint64_t disk_done, disk_total; /* bytes of disks, while they are copied; else 0 */
 	int iteration;
 	double dirty_rate; /* bytes a second */
 	int64_t left_ms;   /* estimate; -1: unknown */
@@ -84,6 +86,7 @@ struct journey_report {
 	uint64_t memory_pages, memory_bytes;
 	char **memory_skipped;
 	int shared_disks;    /* files proven to be the same for both hosts */
+	GPtrArray *disks;    /* struct journey_disk, or NULL */
 	int snapshots;       /* carried */
 	GPtrArray *findings; /* struct check_finding, or NULL */
 	GPtrArray *notes;    /* char *: warnings for the report */

@@ -70,6 +70,7 @@ static void copy_source_stats(struct journey *journey, JsonObject *stats)
 	journey->link.rate = progress->rate;
 	journey->link.in_flight = (uint64_t) json_get_int(stats, "in_flight", 0);
 	journey->link.round_trip_us = report->round_trip_us;
+	journey_disks_take_stats(report->disks, json_get_array(stats, "disks"));
 	if (journey->released && json_object_has_member(stats, "stopped_ms"))
 		report->stop_to_release_ms = json_get_int(stats, "stopped_ms", -1);
 }
@@ -144,6 +145,11 @@ static void on_refused(struct journey *journey, JsonObject *event)
 		journey->mover_reason = g_strdup(json_get_string(event, "reason", NULL));
 }
 
+static void on_disk_agreed(struct journey *journey, JsonObject *event)
+{
+	journey_disks_take_digest(journey->report->disks, event);
+}
+
 static void on_link_lost(struct journey *journey, JsonObject *event)
 {
 	journey_say(journey, _("the link is broken; connecting again"));
@@ -152,7 +158,8 @@ static void on_link_lost(struct journey *journey, JsonObject *event)
 
 static void on_link_back(struct journey *journey, JsonObject *event)
 {
-	journey_say(journey, _("copying memory"));
+	journey_say(journey,
+		    journey->progress.disk_total ? _("copying disks") : _("copying memory"));
 	journey_note(journey, false, "%s", _("The link is back."));
 }
 
@@ -161,10 +168,11 @@ static const struct {
 	bool source_only;
 	void (*handle)(struct journey *journey, JsonObject *event);
 } events[] = {
-	{ "stopped", true, on_stopped },     { "loaded", true, on_loaded },
-	{ "agreed", true, on_agreed },       { "verified", true, on_verified },
-	{ "released", true, on_released },   { "refused", false, on_refused },
-	{ "link-lost", true, on_link_lost }, { "link-back", true, on_link_back },
+	{ "stopped", true, on_stopped },         { "loaded", true, on_loaded },
+	{ "agreed", true, on_agreed },           { "verified", true, on_verified },
+	{ "released", true, on_released },       { "refused", false, on_refused },
+	{ "disk-agreed", true, on_disk_agreed }, { "link-lost", true, on_link_lost },
+	{ "link-back", true, on_link_back },
 };
 
 static void handle_event(struct journey *journey, enum journey_side side, JsonObject *event)
@@ -282,6 +290,24 @@ static bool greet(struct journey *journey, enum journey_side side, GError **erro
 JsonObject *movers_hello(struct journey *journey, enum journey_side side)
 {
 	return journey->hellos[side];
+}
+
+static bool has_feature(JsonObject *hello, const char *feature)
+{
+	JsonArray *features = hello ? json_get_array(hello, "features") : NULL;
+	for (guint i = 0; features && i < json_array_get_length(features); i++) {
+		JsonNode *node = json_array_get_element(features, i);
+		if (JSON_NODE_HOLDS_VALUE(node) &&
+		    g_strcmp0(json_node_get_string(node), feature) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool movers_can(struct journey *journey, const char *feature)
+{
+	return has_feature(journey->hellos[JOURNEY_SOURCE], feature) &&
+	       has_feature(journey->hellos[JOURNEY_DESTINATION], feature);
 }
 
 bool movers_start(struct journey *journey, GError **error)

@@ -26,5 +26,7 @@ void movers_let_go(struct journey *journey);
 char **movers_command(struct journey *journey, enum journey_side side, const char *const *words);
 /* What SIDE's mover said in its hello, or NULL. */
 JsonObject *movers_hello(struct journey *journey, enum journey_side side);
+/* Both said so among their features. */
+bool movers_can(struct journey *journey, const char *feature);
 /* Remove what killed movers of this move left at both hosts: only what no living process needs. */
 void movers_sweep(struct journey *journey);

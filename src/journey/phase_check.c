@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The VM is looked up and everything that can be known before is asked; a refusal ends it here. */
+#include "journey/disk_params.h"
+#include "journey/disk_place.h"
 #include "journey/state.h"
 
 #include "base/i18n.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static bool find_domain(struct journey *journey, GError **error)
@@ -16,6 +19,41 @@ static bool find_domain(struct journey *journey, GError **error)
 	journey->report->vm_name = g_strdup(virDomainGetName(journey->domain));
 	journey->report->vm_uuid = g_strdup(uuid);
 	return true;
+}
+
+/* A volume is copied, or proven to be shared, by its path. */
+static void find_volume(struct journey *journey, struct disk *disk)
+{
+	virConnectPtr connection = journey->hosts[JOURNEY_SOURCE]->connection;
+	virStoragePoolPtr pool = virStoragePoolLookupByName(connection, disk->pool);
+	virStorageVolPtr volume = pool ? virStorageVolLookupByName(pool, disk->volume) : NULL;
+	virStorageVolInfo info = { .type = VIR_STORAGE_VOL_NETWORK };
+	char *path = volume ? virStorageVolGetPath(volume) : NULL;
+	bool local = path && *path == '/' && virStorageVolGetInfo(volume, &info) == 0 &&
+		     (info.type == VIR_STORAGE_VOL_FILE || info.type == VIR_STORAGE_VOL_BLOCK);
+	disk->path = local ? g_strdup(path) : NULL;
+	disk->source = !local                               ? DISK_OTHER
+		       : info.type == VIR_STORAGE_VOL_BLOCK ? DISK_BLOCK
+							    : DISK_FILE;
+	free(path);
+	if (volume)
+		virStorageVolFree(volume);
+	if (pool)
+		virStoragePoolFree(pool);
+}
+
+static bool read_disks(struct journey *journey, GError **error)
+{
+	g_autoptr(GPtrArray) disks = disk_read_all(journey->live_xml, error);
+	for (guint i = 0; disks && i < disks->len; i++) {
+		struct disk *disk = disks->pdata[i];
+		if (disk->source == DISK_VOLUME)
+			find_volume(journey, disk);
+	}
+	if (!disks)
+		return false;
+	journey->report->disks = journey_disks_new(disks);
+	return disk_places_read(journey, error);
 }
 
 static bool read_domain(struct journey *journey, GError **error)
@@ -33,7 +71,7 @@ static bool read_domain(struct journey *journey, GError **error)
 	if (!journey->nics)
 		return false;
 	journey->paths = check_list_shared_paths(journey->domain, error);
-	return journey->paths != NULL;
+	return journey->paths && read_disks(journey, error);
 }
 
 unsigned journey_migrate_flags(struct journey *journey)
@@ -45,11 +83,7 @@ unsigned journey_migrate_flags(struct journey *journey)
 		flags |= VIR_MIGRATE_PERSIST_DEST;
 	if ((request->undefine_source || as_it_is) && journey->persistent)
 		flags |= VIR_MIGRATE_UNDEFINE_SOURCE;
-	/* libvirt guesses from the kind of file system what is shared. Here every file is proven to
-	 * be the same (phase_share.c) before anything moves. */
-	if (journey->paths->len > 0)
-		flags |= VIR_MIGRATE_UNSAFE;
-	return flags;
+	return flags | disk_params_flags(journey);
 }
 
 /* The refusals are the error; the warnings are told. */
@@ -80,8 +114,12 @@ static void ask(void *data)
 		return;
 	if (!read_domain(journey, &asking->error))
 		return;
-	struct check_options options = { .shell = &journey->shell,
-					 .flags = journey_migrate_flags(journey) };
+	/* what is shared is not known yet, and what is copied is not asked of libvirt */
+	struct check_options options = {
+		.shell = &journey->shell,
+		.flags = journey_migrate_flags(journey) | VIR_MIGRATE_UNSAFE,
+		.disks_stay = journey->request->disks == JOURNEY_DISKS_SHARED,
+	};
 	journey->report->findings =
 		check_run(journey->hosts[JOURNEY_SOURCE], journey->domain,
 			  journey->hosts[JOURNEY_DESTINATION], &options, &asking->error);

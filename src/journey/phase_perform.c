@@ -2,8 +2,11 @@
 /* libvirt's own migration, driven from here, with the movers' socket as its way. The call blocks,
  * so it has a thread; this thread looks after it: cancels, movers that give up, a ceiling that is
  * reached, a destination that falls silent. */
+#include "journey/disk_params.h"
+#include "journey/disk_trend.h"
 #include "journey/movers.h"
 #include "journey/raises.h"
+#include "journey/standstill.h"
 #include "journey/watch.h"
 
 #include "base/clock.h"
@@ -44,7 +47,13 @@ struct performing {
 	int64_t ending_ms; /* since when it is being ended from here; 0: not */
 	int64_t abort_at_ms;
 	bool told_source;
+	int64_t disks_us; /* of the last numbers of disks; 0: none yet */
+	double disk_rate; /* bytes a second, smoothed */
+	struct disk_trend disk_trend;
+	bool disks_hopeless;
 };
+
+static const double disk_rate_weight = 0.2; /* of each look */
 
 static bool fill_params(struct performing *performing, GError **error)
 {
@@ -59,7 +68,8 @@ static bool fill_params(struct performing *performing, GError **error)
 				    VIR_MIGRATE_PARAM_BANDWIDTH, unlimited_mib) < 0)
 		return host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
 	performing->flags = journey_migrate_flags(journey);
-	return true;
+	return disk_params_add(journey, performing->flags, &performing->params,
+			       &performing->param_count, &max, error);
 }
 
 static void read_downtime(struct performing *performing)
@@ -168,6 +178,30 @@ static void tell_changes(struct performing *performing)
 		raises_note(performing->journey, &change);
 }
 
+/* Before the memory's turn only disks are copied. */
+static void show_disks(struct performing *performing, const struct watch_numbers *numbers)
+{
+	struct journey_progress *progress = &performing->journey->progress;
+	double elapsed_s = (double) (numbers->at_us - performing->disks_us) / 1e6;
+	double done = (double) numbers->disk_done;
+	if (performing->disks_us && elapsed_s > 0)
+		performing->disk_rate += ((done - (double) progress->disk_done) / elapsed_s -
+					  performing->disk_rate) *
+					 disk_rate_weight;
+	performing->disks_us = numbers->at_us;
+	progress->disk_done = numbers->disk_done;
+	progress->disk_total = numbers->disk_total;
+	progress->rate = MAX(performing->disk_rate, 0);
+	double left = (double) numbers->disk_total - done;
+	progress->left_ms =
+		progress->rate > 0 && left >= 0 ? (int64_t) (left / progress->rate * 1000) : -1;
+	int64_t patience_ms =
+		DISK_TREND_PATIENCE_MS + performing->journey->request->link_timeout_ms;
+	performing->disks_hopeless = disk_trend_is_hopeless(
+		&performing->disk_trend, (uint64_t) MAX(left, 0), numbers->at_us, patience_ms);
+	journey_show_progress(performing->journey);
+}
+
 static void show_numbers(struct performing *performing)
 {
 	struct journey *journey = performing->journey;
@@ -175,8 +209,14 @@ static void show_numbers(struct performing *performing)
 	struct watch_numbers numbers;
 	watch_set_link(performing->watch, &journey->link);
 	watch_get(performing->watch, &numbers);
+	if (numbers.disks_only)
+		show_disks(performing, &numbers);
 	if (!numbers.total)
 		return;
+	bool begins = progress->disk_total > 0;
+	progress->disk_total = progress->disk_done = 0;
+	if (begins && !journey->stopped && !journey->still)
+		journey_say(journey, _("copying memory"));
 	progress->remaining = numbers.remaining;
 	progress->total = numbers.total;
 	progress->dirty_rate = numbers.dirty_rate;
@@ -214,6 +254,11 @@ static const char *reason_to_end(struct performing *performing)
 		journey->mover_reason =
 			g_strdup(_("the VM changes its memory faster than the link carries it; "
 				   "allow a longer downtime (--max-downtime) or a faster link"));
+	if (!journey->mover_reason && performing->disks_hopeless && numbers.disks_only)
+		journey->mover_reason =
+			g_strdup(_("the VM writes to its disks faster than the link carries it; "
+				   "give the move a faster link, or a cap (--bandwidth) below what "
+				   "the link carries, so that its writes wait"));
 	return journey->mover_reason;
 }
 
@@ -258,6 +303,15 @@ static int64_t least_limit_ms(struct journey *journey, int64_t ceiling_ms)
 	return LIMIT_LEAST_MS;
 }
 
+/* The source's mover starts its clock now: the disks' last writes are part of the standstill. */
+static void on_still(void *data)
+{
+	struct journey *journey = data;
+	journey->still = true;
+	movers_tell(journey, JOURNEY_SOURCE, dialogue_message("stopped"));
+	journey_say(journey, _("the VM is stopped; sending the rest"));
+}
+
 static void run_migration(struct performing *performing)
 {
 	struct journey *journey = performing->journey;
@@ -266,6 +320,13 @@ static void run_migration(struct performing *performing)
 	int64_t ceiling_ms = journey->request->max_downtime_ms;
 	int64_t least_ms = least_limit_ms(journey, ceiling_ms);
 	journey->report->limit_ms = least_ms;
+	struct standstill *standstill = NULL;
+	if (journey->disks_socket) {
+		journey_say(journey, _("copying disks"));
+		standstill = journey->paused_before
+				     ? NULL
+				     : standstill_new(journey->domain, on_still, journey);
+	}
 	performing->watch = watch_new(journey->domain, ceiling_ms, least_ms);
 	GThread *thread = g_thread_new("migrate", migrate, performing);
 	guint timer = g_timeout_add(TICK_MS, tick, performing);
@@ -275,6 +336,7 @@ static void run_migration(struct performing *performing)
 			tick(performing); /* while the VM is stopped every moment counts */
 	}
 	g_source_remove(timer);
+	standstill_free(standstill);
 	g_thread_join(thread);
 	journey->report->migration_ms = clock_now_ms() - start_ms;
 	tell_changes(performing);

@@ -48,6 +48,7 @@ void journey_report_clear(struct journey_report *report)
 	g_free(report->lane_bytes);
 	g_clear_pointer(&report->limits, json_array_unref);
 	g_strfreev(report->memory_skipped);
+	g_clear_pointer(&report->disks, g_ptr_array_unref);
 	g_clear_pointer(&report->findings, g_ptr_array_unref);
 	g_clear_pointer(&report->notes, g_ptr_array_unref);
 	*report = (struct journey_report){ 0 };
@@ -185,6 +186,7 @@ char *journey_report_print(const struct journey_report *report, const GError *er
 	json_object_set_object_member(object, "convergence", describe_convergence(report));
 	json_object_set_object_member(object, "link", describe_link(report));
 	json_object_set_object_member(object, "proof", describe_proof(report));
+	json_object_set_array_member(object, "disks", journey_disks_describe(report->disks));
 	set_number(object, "snapshots", report->snapshots);
 	json_object_set_array_member(object, "checks", check_describe(report->findings));
 	for (guint i = 0; report->notes && i < report->notes->len; i++)

@@ -10,6 +10,10 @@ enum journey_connect_from { JOURNEY_FROM_EITHER, JOURNEY_FROM_SOURCE, JOURNEY_FR
 /* From JOURNEY_COMPRESS_1 on: the most effort that may be taken, 1 to 9. */
 enum journey_compress { JOURNEY_COMPRESS_AUTO, JOURNEY_COMPRESS_OFF, JOURNEY_COMPRESS_1 };
 enum journey_verify { JOURNEY_VERIFY_NONE, JOURNEY_VERIFY_SAMPLE, JOURNEY_VERIFY_FULL };
+/* AUTO: what is proven to be shared stays, the rest is copied. */
+enum journey_disks { JOURNEY_DISKS_AUTO, JOURNEY_DISKS_COPY, JOURNEY_DISKS_SHARED };
+enum journey_verify_disks { JOURNEY_VERIFY_DISKS_NONE, JOURNEY_VERIFY_DISKS_FULL };
+enum { JOURNEY_LIST_MAX = 32 };
 
 struct journey_request {
 	const char *connect;     /* libvirt URI of the source; NULL: from VM or libvirt's default */
@@ -28,7 +32,13 @@ struct journey_request {
 	int link;                         /* enum journey_link_kind */
 	int verify;                       /* enum journey_verify */
 	bool persistent, undefine_source; /* neither: the VM keeps what it has and moves whole */
-	const char *rsh;                  /* a command line; NULL: ssh */
-	const char *remote_watari;        /* path at both hosts; NULL: found */
-	const char *faults;               /* tests: words for both movers */
+	int disks;                        /* enum journey_disks */
+	int verify_disks;                 /* enum journey_verify_disks */
+	const char *disk_places[JOURNEY_LIST_MAX + 1]; /* "vda=PATH", "vda=pool:NAME" */
+	const char *seeds[JOURNEY_LIST_MAX + 1];       /* images at the destination */
+	bool keep_backing;         /* backing files that are there already are used */
+	bool remove_source_disks;  /* after all went well */
+	const char *rsh;           /* a command line; NULL: ssh */
+	const char *remote_watari; /* path at both hosts; NULL: found */
+	const char *faults;        /* tests: words for both movers */
 };

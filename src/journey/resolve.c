@@ -2,6 +2,7 @@
 /* Picks a broken-off move up again. */
 #include "journey/resolve.h"
 
+#include "journey/images.h"
 #include "journey/movers.h"
 #include "journey/settle.h"
 
@@ -164,6 +165,9 @@ static bool prepare(struct journey *journey, const struct resolve_request *reque
 	if (*move) {
 		read_options(journey, *move);
 		read_snapshots(journey, *move);
+		/* after a good end they are the VM's */
+		if (g_strcmp0((*move)->outcome, journey_outcome_name(JOURNEY_MIGRATED)) != 0)
+			images_read(journey, (*move)->id);
 	}
 	return true;
 }

@@ -2,7 +2,9 @@
 /* After libvirt's call: where is the VM, and what is left to do? */
 #include "journey/settle.h"
 
+#include "journey/disk_after.h"
 #include "journey/ending.h"
+#include "journey/images.h"
 #include "journey/movers.h"
 #include "journey/snapshots.h"
 
@@ -152,6 +154,7 @@ static void look_until_clear(struct settling *settling)
 	struct journey *journey = settling->journey;
 	const struct ending_rule *last = NULL;
 	int64_t start_ms = clock_now_ms(), since_ms = start_ms, known_ms = 0;
+	journey->progress.disk_total = 0;
 	journey_say(journey, _("asking both hosts where the VM is"));
 	for (;;) {
 		journey_call(journey, call_look, settling);
@@ -270,6 +273,7 @@ static void after_return(struct settling *settling)
 	    settling->rule->action == ENDING_RESUME_SOURCE ||
 	    settling->rule->action == ENDING_END_DESTINATION_RESUME)
 		announce(settling);
+	images_remove(settling->journey, settling->ending.hosts[JOURNEY_DESTINATION]);
 }
 
 static void act(struct settling *settling)
@@ -395,7 +399,9 @@ bool journey_settle(struct journey *journey, bool said_migrated, GError **error)
 	copy_states(&settling);
 	if (!settling.error && !journey->dry_run && settling.rule->outcome != JOURNEY_ATTENTION) {
 		restore_snapshots(&settling);
-		if (settling.rule->outcome != JOURNEY_MIGRATED)
+		if (settling.rule->outcome == JOURNEY_MIGRATED)
+			disk_after_move(journey, settling.ending.hosts[JOURNEY_SOURCE]);
+		else
 			after_return(&settling);
 	}
 	bool good = conclude(&settling, said_migrated, &own);

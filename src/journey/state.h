@@ -38,8 +38,9 @@ struct journey {
 	struct host *hosts[JOURNEY_SIDES];
 	virDomainPtr domain; /* at the source */
 	char *live_xml;
-	GPtrArray *nics;      /* struct domain_nic */
-	GPtrArray *paths;     /* struct check_shared_path */
+	GPtrArray *nics;  /* struct domain_nic */
+	GPtrArray *paths; /* struct check_shared_path */
+	/* the disks are in the report: struct journey_disk */
 	bool persistent;      /* at the source, before */
 	bool paused_before;   /* by somebody, at the source */
 	bool undefine_source; /* once the VM runs at the destination */
@@ -57,7 +58,12 @@ struct journey {
 	bool mover_lost; /* one ended by itself, as when it was killed: its files may be left */
 	char *socket;    /* the same path at both hosts */
 	struct splice *splice;
-	bool disks_proven;
+
+	/* disks */
+	char *disks_socket; /* the same path at both hosts; NULL: nothing is copied */
+	bool sync_writes;   /* the guest waits for each write at the destination */
+	JsonArray *images;  /* those made at the destination (images.h); NULL: none */
+	bool still;         /* the VM stands still, as libvirt says */
 
 	/* the migration itself */
 	struct journal *journal;
@@ -103,5 +109,6 @@ bool phase_connect(struct journey *journey, GError **error);
 bool phase_check(struct journey *journey, GError **error);
 bool phase_link(struct journey *journey, GError **error);
 bool phase_share(struct journey *journey, GError **error);
+bool phase_disks(struct journey *journey, GError **error);
 bool phase_snapshots(struct journey *journey, GError **error);
 bool phase_perform(struct journey *journey, GError **error);

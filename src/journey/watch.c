@@ -53,6 +53,10 @@ static void read_numbers(virTypedParameterPtr params, int count, struct watch_nu
 	numbers->remaining = number(params, count, VIR_DOMAIN_JOB_MEMORY_REMAINING);
 	numbers->total = number(params, count, VIR_DOMAIN_JOB_MEMORY_TOTAL);
 	numbers->iteration = (int) number(params, count, VIR_DOMAIN_JOB_MEMORY_ITERATION);
+	numbers->disk_total = number(params, count, VIR_DOMAIN_JOB_DISK_TOTAL);
+	numbers->disk_done = number(params, count, VIR_DOMAIN_JOB_DISK_PROCESSED);
+	numbers->disks_only = numbers->total == 0 && numbers->disk_total > 0;
+	numbers->at_us = sample->at_us;
 	numbers->dirty_rate =
 		(double) number(params, count, VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE) * (double) page;
 	sample->iteration = numbers->iteration;
@@ -89,9 +93,11 @@ static int look(struct watch *watch)
 	struct limit_sample sample = { .at_us = clock_now_us() };
 	read_numbers(params, count, &numbers, &sample);
 	virTypedParamsFree(params, count);
-	if (type == VIR_DOMAIN_JOB_NONE || numbers.total == 0)
+	if (type == VIR_DOMAIN_JOB_NONE || (numbers.total == 0 && !numbers.disks_only))
 		return POLL_MS;
-	decide(watch, &sample);
+	/* while only disks are copied no rounds over memory are there to be judged */
+	if (!numbers.disks_only)
+		decide(watch, &sample);
 	g_mutex_lock(&watch->lock);
 	numbers.limit_ms = watch->numbers.limit_ms;
 	numbers.hopeless = limit_is_hopeless(&watch->limit);

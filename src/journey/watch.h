@@ -9,8 +9,11 @@
 
 /* A copy of the newest numbers; 0 where unknown. */
 struct watch_numbers {
-	uint64_t remaining, total; /* bytes of guest memory */
-	double dirty_rate;         /* bytes a second */
+	uint64_t remaining, total;      /* bytes of guest memory */
+	uint64_t disk_done, disk_total; /* bytes of disks */
+	bool disks_only;                /* disks are copied, and memory has not begun */
+	int64_t at_us;                  /* of this look; 0: none yet */
+	double dirty_rate;              /* bytes a second */
 	int iteration;
 	int64_t limit_ms; /* QEMU's limit of the downtime now */
 	bool hopeless; /* the limit is at its most and the rounds have not got smaller for long */

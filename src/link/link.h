@@ -40,7 +40,7 @@
 
 enum link_stream {
 	LINK_MEMORY, /* source to destination: the migration stream, and disks in between */
-	LINK_DISK,   /* destination to source: answers about disks */
+	LINK_DISK,   /* both ways: answers about disks, pages that were asked for */
 	LINK_RETURN, /* destination to source: the return path */
 	LINK_TALK,   /* both ways: what the two movers agree on (JSON objects); never waits behind
 			data */

@@ -11,7 +11,7 @@ static const char magic[8] = { 'W', 'A', 'T', 'A', 'R', 'I', '-', 'L' };
 
 const struct wire_stream wire_streams[] = {
 	[LINK_MEMORY] = { "memory", 16384, true, false },
-	[LINK_DISK] = { "disk", 2048, false, true },
+	[LINK_DISK] = { "disk", 2048, true, true },
 	[LINK_RETURN] = { "return", 2048, false, true },
 	[LINK_TALK] = { "talk", 2048, true, true },
 };

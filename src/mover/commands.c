@@ -192,17 +192,34 @@ static bool do_connect(struct mover *mover, JsonObject *message, GError **error)
 	       start_link(mover, error);
 }
 
+static struct disks *tell_of_disks(struct run *run)
+{
+	if (!run->disks)
+		run->disks = g_new0(struct disks, 1);
+	return run->disks;
+}
+
+static bool do_seeds(struct mover *mover, JsonObject *message, GError **error)
+{
+	struct run *run = mover->run;
+	if (!run || mover->started || (run->disks && run->disks->seed_count))
+		return out_of_turn(error);
+	if (!disks_parse_seeds(tell_of_disks(run), message, error))
+		return false;
+	control_send(mover->control, message_new("seeds-ready"));
+	return true;
+}
+
 /* The disks' socket lies beside the memory's. */
 static bool do_disks(struct mover *mover, JsonObject *message, GError **error)
 {
 	struct run *run = mover->run;
-	if (!run || mover->started || run->disks)
+	if (!run || mover->started || run->disk_socket)
 		return out_of_turn(error);
 	g_autofree char *path = mover_settings_disk_socket(mover->settings, error);
 	if (!path)
 		return false;
-	run->disks = disks_parse(message, error);
-	if (!run->disks)
+	if (!disks_parse(tell_of_disks(run), message, error))
 		return false;
 	run->disk_socket = g_steal_pointer(&path);
 	if (mover->settings->role == MOVER_SOURCE) {
@@ -335,12 +352,12 @@ static const struct {
 	bool (*act)(struct mover *mover, JsonObject *message, GError **error);
 	const char *code; /* of its errors */
 } commands[] = {
-	{ "setup", do_setup, "local" },       { "listen", do_listen, "link" },
-	{ "connect", do_connect, "link" },    { "start", do_start, "internal" },
-	{ "disks", do_disks, "local" },       { "stopped", do_stopped, "protocol" },
-	{ "limits", do_limits, "protocol" },  { "abort", do_abort, "protocol" },
-	{ "announce", do_announce, "local" }, { "file-token", do_file_token, "local" },
-	{ "bye", do_bye, "protocol" },
+	{ "setup", do_setup, "local" },           { "listen", do_listen, "link" },
+	{ "connect", do_connect, "link" },        { "start", do_start, "internal" },
+	{ "disks", do_disks, "local" },           { "seeds", do_seeds, "local" },
+	{ "stopped", do_stopped, "protocol" },    { "limits", do_limits, "protocol" },
+	{ "abort", do_abort, "protocol" },        { "announce", do_announce, "local" },
+	{ "file-token", do_file_token, "local" }, { "bye", do_bye, "protocol" },
 };
 
 void commands_got(JsonObject *message, void *data)

@@ -197,7 +197,7 @@ static void *worker_thread(void *data)
 	struct decoders *decoders = run->decoders;
 	struct worker worker = { .decoders = decoders,
 				 .unpacker = unpacker_new(CODEC_WINDOW_LOG_MIN),
-				 .pages = tag_context_new(run->settings->key, "page") };
+				 .pages = tag_context_new(run->page_key, "page") };
 	struct task task = { 0 };
 	while (next_task(decoders, &task)) {
 		if (unpack(&worker, &task)) {

@@ -12,6 +12,7 @@
 #include "mover/local.h"
 #include "mover/observe.h"
 #include "mover/run.h"
+#include "mover/seeds.h"
 #include "stream/return_path.h"
 
 #include <errno.h>
@@ -153,16 +154,15 @@ static void emit_stream(struct emitter *emitter)
 static void *emitter_thread(void *data)
 {
 	struct run *run = data;
-	struct known_sizes sizes = known_sizes_for(run->settings->memory_limit);
 	struct emitter emitter = { .run = run,
 				   .observer = observer_new(run),
-				   .resolver = resolver_new(run->settings->key, &sizes),
+				   .resolver = run->resolver,
 				   .chain = tag_context_new(run->settings->key, "chain"),
 				   .records = g_malloc(BATCH_EMIT_MAX) };
 	emit_stream(&emitter);
+	seeds_finish(run->seeds);
 	disk_destination_finish(run->disk_destination);
 	observer_free(emitter.observer);
-	resolver_free(emitter.resolver);
 	tag_context_free(emitter.chain);
 	g_free(emitter.records);
 	return run_thread_ends(run);
@@ -226,9 +226,22 @@ static void *talker_thread(void *data)
 	return run_thread_ends(run);
 }
 
+static bool make_resolver(struct run *run, GError **error)
+{
+	struct known_sizes sizes = known_sizes_for(run->settings->memory_limit);
+	unsigned seeds = run->disks ? run->disks->seed_count : 0;
+	if (seeds > 0 && !seeds_start(run, error))
+		return false;
+	run->resolver = resolver_new(run->settings->key, run->page_key, &sizes);
+	for (unsigned i = 0; i < seeds; i++)
+		resolver_add_seed(run->resolver, seeds_bytes(run->seeds, i));
+	return true;
+}
+
+/* Disks before the workers, who look for what they refer to. */
 bool destination_start(struct run *run, GError **error)
 {
-	return decoders_start(run, error) && run_spawn(run, emitter_thread, error) &&
-	       run_spawn(run, talker_thread, error) &&
-	       (!run->disks || disk_destination_start(run, error));
+	return make_resolver(run, error) && (!run->disks || disk_destination_start(run, error)) &&
+	       decoders_start(run, error) && run_spawn(run, emitter_thread, error) &&
+	       run_spawn(run, talker_thread, error);
 }

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "mover/disk_destination.h"
+#include "mover/disk_destination_internal.h"
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/i18n.h"
-#include "disk/writer.h"
-#include "mover/disk_fetch.h"
 #include "mover/disk_order.h"
 
 #include <inttypes.h>
@@ -16,28 +14,13 @@
 #define BUSY_MS 5           /* between looks at operations that are under way */
 #define IDLE_MS 100
 
-struct disk_destination {
-	struct run *run;
-	struct tag_context *fold;
-	struct disk_fetch *fetch; /* once the disks are open */
-
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	/* under the lock */
-	struct disk_writer *writers[KNOWN_DISKS_MAX];
-	bool finished;
-
-	/* the emitter's */
-	uint8_t digests[KNOWN_DISKS_MAX][TAG_BYTES];
-};
-
-static bool refuse(struct disk_destination *destination, const GError *error)
+bool disk_destination_refuse(struct disk_destination *destination, const GError *error)
 {
 	run_refuse_error(destination->run, "disk", error);
 	return false;
 }
 
-static bool refuse_order(struct disk_destination *destination)
+bool disk_destination_refuse_order(struct disk_destination *destination)
 {
 	run_refuse(destination->run, "protocol", "%s",
 		   _("the source mover asks for something that cannot be done to a disk"));
@@ -95,16 +78,18 @@ static bool do_open(struct disk_destination *destination, struct resolver *resol
 {
 	struct run *run = destination->run;
 	struct known_disk shapes[KNOWN_DISKS_MAX] = { 0 };
-	if (destination->fetch)
+	if (destination->open)
 		return false;
 	for (unsigned i = 0; i < run->disks->count; i++)
 		if (!open_disk(destination, i, &shapes[i], error))
 			return false;
 	resolver_set_disks(resolver, shapes, run->disks->count);
-	destination->fetch = disk_fetch_new(run, resolver, error);
-	struct link_frame *frame = destination->fetch ? answer_begin(destination, order) : NULL;
+	struct link_frame *frame = disk_fetch_open(destination->fetch, error)
+					   ? answer_begin(destination, order)
+					   : NULL;
 	if (!frame)
 		return false;
+	destination->open = true;
 	for (unsigned i = 0; i < run->disks->count; i++, frame->length += 8)
 		disk_put_u64(frame->data + frame->length, shapes[i].bytes);
 	answer_commit(destination, frame);
@@ -184,7 +169,7 @@ static bool is_sane(const struct disk_destination *destination, const struct dis
 {
 	if (order->op == DISK_OPEN)
 		return order->disk == 0;
-	if (order->disk >= destination->run->disks->count || !destination->fetch)
+	if (order->disk >= destination->run->disks->count || !destination->open)
 		return false;
 	uint64_t size = disk_writer_size(destination->writers[order->disk]);
 	return order->offset <= size && order->length <= size - order->offset &&
@@ -197,7 +182,7 @@ static bool carry_out(struct disk_destination *destination, struct resolver *res
 	g_autoptr(GError) error = NULL;
 	struct disk_order order;
 	if (!disk_get_order(batch->raw, batch->parsed, &order) || !is_sane(destination, &order))
-		return refuse_order(destination);
+		return disk_destination_refuse_order(destination);
 	*disk = order.disk;
 	pthread_mutex_lock(&destination->lock);
 	bool good = actions[order.op](destination, resolver, &order, batch->raw + DISK_ORDER_BYTES,
@@ -206,7 +191,8 @@ static bool carry_out(struct disk_destination *destination, struct resolver *res
 	pthread_mutex_unlock(&destination->lock);
 	if (good)
 		return true;
-	return error ? refuse(destination, error) : refuse_order(destination);
+	return error ? disk_destination_refuse(destination, error)
+		     : disk_destination_refuse_order(destination);
 }
 
 /* ---- blocks; the lock is held ---- */
@@ -275,8 +261,8 @@ static bool emit_blocks(struct disk_destination *destination, struct resolver *r
 {
 	g_autoptr(GError) error = NULL;
 	struct batch *batch = decoded->batch;
-	if (!destination->fetch || batch->count == 0)
-		return refuse_order(destination);
+	if (!destination->open || batch->count == 0)
+		return disk_destination_refuse_order(destination);
 	if (!disk_destination_settle(destination, batch) ||
 	    !check(destination, decoded, resolver_disk(resolver, batch, decoded->frame->tag)))
 		return false;
@@ -285,7 +271,7 @@ static bool emit_blocks(struct disk_destination *destination, struct resolver *r
 	bool good = write_blocks(destination, batch, &error);
 	pthread_cond_signal(&destination->changed);
 	pthread_mutex_unlock(&destination->lock);
-	return good || refuse(destination, error);
+	return good || disk_destination_refuse(destination, error);
 }
 
 static bool emit_order(struct disk_destination *destination, struct resolver *resolver,
@@ -310,45 +296,6 @@ bool disk_destination_emit(struct disk_destination *destination, struct resolver
 	if (good)
 		tag_fold(destination->fold, destination->digests[disk], decoded->frame->tag);
 	return good;
-}
-
-/* ---- reading back ---- */
-
-void disk_destination_fetch(struct disk_destination *destination, struct batch *batch,
-			    struct tag_context *pages)
-{
-	disk_fetch_batch(destination ? destination->fetch : NULL, batch, pages);
-}
-
-/* In order, through the writer, which waits for what is under way to that place. */
-static bool read_again(struct disk_destination *destination, struct item *item, GError **error)
-{
-	uint32_t disk;
-	uint64_t block;
-	uint8_t *data = (uint8_t *) (uintptr_t) item->data;
-	if (!data || !disk_fetch_find(destination->fetch, item->place, &disk, &block))
-		return false;
-	pthread_mutex_lock(&destination->lock);
-	bool good = disk_writer_read(destination->writers[disk], block * BATCH_DISK_BLOCK, data,
-				     BATCH_DISK_BLOCK, error);
-	pthread_mutex_unlock(&destination->lock);
-	item->length = BATCH_DISK_BLOCK;
-	return good;
-}
-
-bool disk_destination_settle(struct disk_destination *destination, struct batch *batch)
-{
-	g_autoptr(GError) error = NULL;
-	for (uint32_t i = 0; i < batch->count; i++) {
-		struct item *item = &batch->items[i];
-		if (item->kind != ITEM_DISK || item->length)
-			continue;
-		if (!destination || !destination->fetch)
-			return false;
-		if (!read_again(destination, item, &error))
-			return error ? refuse(destination, error) : refuse_order(destination);
-	}
-	return true;
 }
 
 /* ---- the keeper ---- */
@@ -392,7 +339,7 @@ static void *keeper_thread(void *data)
 	}
 	pthread_mutex_unlock(&destination->lock);
 	if (error)
-		refuse(destination, error);
+		disk_destination_refuse(destination, error);
 	return run_thread_ends(run);
 }
 
@@ -403,6 +350,7 @@ struct disk_destination *disk_destination_start(struct run *run, GError **error)
 	struct disk_destination *destination = run->disk_destination =
 		g_new0(struct disk_destination, 1);
 	destination->run = run;
+	destination->fetch = disk_fetch_new(run, run->resolver);
 	destination->fold = tag_context_new(run->settings->key, "digest");
 	pthread_mutex_init(&destination->lock, NULL);
 	pthread_cond_init(&destination->changed, NULL);

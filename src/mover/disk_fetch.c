@@ -2,12 +2,14 @@
 #include "mover/disk_fetch.h"
 
 #include "disk/reader.h"
+#include "mover/seeds.h"
 
 #include <string.h>
 
 struct disk_fetch {
 	struct run *run;
 	const struct resolver *resolver;
+	gint open; /* atomic: the readers are there */
 	struct disk_reader *readers[KNOWN_DISKS_MAX];
 };
 
@@ -15,26 +17,37 @@ static struct disk_reader *open_reader(struct run *run, const struct disk_settin
 				       GError **error)
 {
 	bool raw = setting->path && g_strcmp0(setting->format, "raw") == 0;
-	const struct disk_reader_config config = { .path = raw ? setting->path : NULL,
-						   .socket = run->disk_socket,
+	const struct disk_reader_config config = { .path = setting->path,
+						   .format = "raw",
+						   .socket = raw ? NULL : run->disk_socket,
 						   .export = setting->export,
 						   .disk = setting->target };
 	return disk_reader_open(&config, error);
 }
 
-struct disk_fetch *disk_fetch_new(struct run *run, const struct resolver *resolver, GError **error)
+struct disk_fetch *disk_fetch_new(struct run *run, const struct resolver *resolver)
 {
 	struct disk_fetch *fetch = g_new0(struct disk_fetch, 1);
 	fetch->run = run;
 	fetch->resolver = resolver;
+	return fetch;
+}
+
+bool disk_fetch_open(struct disk_fetch *fetch, GError **error)
+{
+	struct run *run = fetch->run;
 	for (unsigned i = 0; i < run->disks->count; i++) {
 		fetch->readers[i] = open_reader(run, &run->disks->disks[i], error);
-		if (fetch->readers[i])
-			continue;
-		disk_fetch_free(fetch);
-		return NULL;
+		if (!fetch->readers[i])
+			return false;
 	}
-	return fetch;
+	g_atomic_int_set(&fetch->open, 1);
+	return true;
+}
+
+bool disk_fetch_is_seed(uint32_t place)
+{
+	return place >= KNOWN_SEED_PLACES;
 }
 
 void disk_fetch_free(struct disk_fetch *fetch)
@@ -90,8 +103,27 @@ static void give_room(const struct disk_fetch *fetch, struct batch *batch)
 	}
 }
 
-/* References that follow each other in the batch and on the disk are one piece. */
-static unsigned gather(const struct disk_fetch *fetch, const struct batch *batch, uint32_t disk,
+/* Images are counted through: the disks, then the seeds. */
+static bool find_image(const struct disk_fetch *fetch, uint32_t place, uint32_t *image,
+		       uint64_t *block)
+{
+	if (!disk_fetch_is_seed(place))
+		return disk_fetch_find(fetch, place, image, block);
+	if (!resolver_find_seed(fetch->resolver, place, image, block))
+		return false;
+	*image += KNOWN_DISKS_MAX;
+	return true;
+}
+
+static struct disk_reader *reader_of(struct disk_fetch *fetch, uint32_t image)
+{
+	if (image >= KNOWN_DISKS_MAX)
+		return seeds_reader(fetch->run->seeds, image - KNOWN_DISKS_MAX);
+	return g_atomic_int_get(&fetch->open) ? fetch->readers[image] : NULL;
+}
+
+/* References to IMAGE that follow each other in the batch and in the image are one piece. */
+static unsigned gather(const struct disk_fetch *fetch, const struct batch *batch, uint32_t image,
 		       struct disk_piece *pieces)
 {
 	unsigned n = 0;
@@ -100,7 +132,7 @@ static unsigned gather(const struct disk_fetch *fetch, const struct batch *batch
 		uint32_t its;
 		uint64_t block;
 		if (item->kind != ITEM_DISK || !item->data || item->length ||
-		    !disk_fetch_find(fetch, item->place, &its, &block) || its != disk)
+		    !find_image(fetch, item->place, &its, &block) || its != image)
 			continue;
 		struct disk_piece *last = n ? &pieces[n - 1] : NULL;
 		uint8_t *data = (uint8_t *) (uintptr_t) item->data;
@@ -112,6 +144,21 @@ static unsigned gather(const struct disk_fetch *fetch, const struct batch *batch
 							   BATCH_DISK_BLOCK, data };
 	}
 	return n;
+}
+
+/* What cannot be read now is looked at again in order, and told then. */
+static void read_images(struct disk_fetch *fetch, const struct batch *batch)
+{
+	struct disk_piece pieces[BATCH_DISK_BLOCKS];
+	const struct disks *disks = fetch->run->disks;
+	for (uint32_t image = 0; image < KNOWN_DISKS_MAX + disks->seed_count; image++) {
+		if (image >= disks->count && image < KNOWN_DISKS_MAX)
+			continue;
+		struct disk_reader *reader = reader_of(fetch, image);
+		unsigned n = reader ? gather(fetch, batch, image, pieces) : 0;
+		if (n > 0)
+			disk_reader_read(reader, pieces, n, NULL);
+	}
 }
 
 /* Length says that it is what was meant. */
@@ -130,18 +177,12 @@ static void check_items(struct batch *batch, struct tag_context *pages)
 
 void disk_fetch_batch(struct disk_fetch *fetch, struct batch *batch, struct tag_context *pages)
 {
-	struct disk_piece pieces[BATCH_DISK_BLOCKS];
 	bool any = false;
 	for (uint32_t i = 0; i < batch->count && !any; i++)
 		any = batch->items[i].kind == ITEM_DISK;
-	if (!any)
+	if (!any || !fetch)
 		return;
 	give_room(fetch, batch);
-	for (unsigned disk = 0; fetch && disk < fetch->run->disks->count; disk++) {
-		unsigned n = gather(fetch, batch, disk, pieces);
-		/* What cannot be read now is read again in order, and told then. */
-		if (n > 0 && !disk_reader_read(fetch->readers[disk], pieces, n, NULL))
-			return;
-	}
+	read_images(fetch, batch);
 	check_items(batch, pages);
 }

@@ -10,10 +10,13 @@
 #include "mover/run.h"
 
 struct disk_fetch;
-/* All disks of RUN, whose places RESOLVER knows. */
-struct disk_fetch *disk_fetch_new(struct run *run, const struct resolver *resolver, GError **error);
+/* The seeds of RUN; RESOLVER knows all places. */
+struct disk_fetch *disk_fetch_new(struct run *run, const struct resolver *resolver);
+/* And its disks, once their exports are there: before anything refers to them. */
+bool disk_fetch_open(struct disk_fetch *fetch, GError **error);
 void disk_fetch_free(struct disk_fetch *fetch);
 /* See disk_destination_fetch(). NULL as FETCH: nothing can be read. */
 void disk_fetch_batch(struct disk_fetch *fetch, struct batch *batch, struct tag_context *pages);
+bool disk_fetch_is_seed(uint32_t place);
 bool disk_fetch_find(const struct disk_fetch *fetch, uint32_t place, uint32_t *disk,
 		     uint64_t *block);

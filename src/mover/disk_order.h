@@ -13,6 +13,15 @@
  *   8  OPEN: a u64 for each disk, its bytes.  FLUSH: the disk's digest (TAG_BYTES).
  *      READ: u64 offset of this piece, then its bytes.
  *
+ * and, for seeds, with 0 as their number:
+ *
+ *   8  SEEDS: the key of the pages' tags (TAG_KEY_BYTES), a u64 for each seed, its bytes. The first
+ *      frame of all.
+ *      OFFER: u64 place of a seed's block, and a u64 for it and each that follows: the short tag of its
+ *      content, 0: none.
+ *      ASK: u64 numbers of pages (content/seed_pages.h), and the source's answer
+ *      PAGES: for each of them SEED_PAGE_BYTES, in that order.
+ *
  * All integers are little-endian. There is no answer that says no: what goes wrong at the destination ends
  * the move.
  */
@@ -23,7 +32,19 @@
 #include <string.h>
 
 /* On the wire: never renumber. */
-enum disk_op { DISK_OPEN, DISK_BYTES, DISK_ZERO, DISK_TRIM, DISK_FLUSH, DISK_READ, DISK_OP_LAST };
+enum disk_op {
+	DISK_OPEN,
+	DISK_BYTES,
+	DISK_ZERO,
+	DISK_TRIM,
+	DISK_FLUSH,
+	DISK_READ,
+	DISK_OP_LAST,
+	DISK_SEEDS = DISK_OP_LAST,
+	DISK_OFFER,
+	DISK_ASK,
+	DISK_PAGES
+};
 
 struct disk_order {
 	enum disk_op op;

@@ -37,25 +37,41 @@ static bool is_new(const struct disks *disks, const struct disk_setting *disk, G
 	return true;
 }
 
-struct disks *disks_parse(JsonObject *message, GError **error)
+bool disks_parse(struct disks *disks, JsonObject *message, GError **error)
 {
-	struct disks *disks = g_new0(struct disks, 1);
 	JsonArray *list = json_get_array(message, "disks");
 	guint count = list ? json_array_get_length(list) : 0;
-	bool good = count <= KNOWN_DISKS_MAX || bad(error, "disks");
-	for (guint i = 0; good && i < count; i++) {
+	if (count > KNOWN_DISKS_MAX)
+		return bad(error, "disks");
+	for (guint i = 0; i < count; i++, disks->count++) {
 		JsonNode *node = json_array_get_element(list, i);
 		struct disk_setting *disk = &disks->disks[i];
-		good = (JSON_NODE_HOLDS_OBJECT(node) || bad(error, "disks")) &&
-		       parse_disk(json_node_get_object(node), disk, error) &&
-		       is_new(disks, disk, error);
-		disks->count += good;
+		if (!JSON_NODE_HOLDS_OBJECT(node))
+			return bad(error, "disks");
+		if (!parse_disk(json_node_get_object(node), disk, error) ||
+		    !is_new(disks, disk, error))
+			return false;
 	}
-	if (good)
-		return disks;
-	disks->count = count; /* a row that was begun is freed too */
-	disks_free(disks);
-	return NULL;
+	return true;
+}
+
+bool disks_parse_seeds(struct disks *disks, JsonObject *message, GError **error)
+{
+	JsonArray *list = json_get_array(message, "images");
+	guint count = list ? json_array_get_length(list) : 0;
+	if (count > KNOWN_SEEDS_MAX)
+		return bad(error, "images");
+	for (guint i = 0; i < count; i++, disks->seed_count++) {
+		JsonNode *node = json_array_get_element(list, i);
+		JsonObject *image =
+			JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
+		struct seed_setting *seed = &disks->seeds[i];
+		seed->path = image ? g_strdup(json_get_string(image, "path", NULL)) : NULL;
+		seed->format = image ? g_strdup(json_get_string(image, "format", "raw")) : NULL;
+		if (!seed->path || *seed->path != '/')
+			return bad(error, "path");
+	}
+	return true;
 }
 
 void disks_free(struct disks *disks)
@@ -67,6 +83,10 @@ void disks_free(struct disks *disks)
 		g_free(disks->disks[i].export);
 		g_free(disks->disks[i].path);
 		g_free(disks->disks[i].format);
+	}
+	for (unsigned i = 0; i < KNOWN_SEEDS_MAX; i++) {
+		g_free(disks->seeds[i].path);
+		g_free(disks->seeds[i].format);
 	}
 	g_free(disks);
 }

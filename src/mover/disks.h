@@ -12,11 +12,18 @@ struct disk_setting {
 	bool fresh; /* the image was just made: it reads as zeros */
 };
 
-struct disks {
-	unsigned count;
-	struct disk_setting disks[KNOWN_DISKS_MAX];
+/* An image that the destination has already, whose blocks may be referred to. */
+struct seed_setting {
+	char *path, *format;
 };
 
-/* Every field is checked; NULL with a message that names the field. */
-struct disks *disks_parse(JsonObject *message, GError **error);
+struct disks {
+	unsigned count, seed_count;
+	struct disk_setting disks[KNOWN_DISKS_MAX];
+	struct seed_setting seeds[KNOWN_SEEDS_MAX];
+};
+
+/* Every field is checked; false with a message that names the field. DISKS has none, or no seeds, before. */
+bool disks_parse(struct disks *disks, JsonObject *message, GError **error);
+bool disks_parse_seeds(struct disks *disks, JsonObject *message, GError **error);
 void disks_free(struct disks *disks);

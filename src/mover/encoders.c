@@ -35,6 +35,7 @@ struct encoders {
 	unsigned workers_begun;
 	uint64_t pages_committed;
 	uint64_t pages_up_to[FRAMES_AHEAD]; /* pages_committed after a frame, by ticket */
+	uint64_t seeds_up_to[FRAMES_AHEAD]; /* its batch's seed_pages */
 };
 
 struct worker {
@@ -148,6 +149,7 @@ static void commit(struct encoders *encoders, struct batch *batch, struct link_f
 	pthread_mutex_lock(&encoders->lock);
 	encoders->pages_committed += batch->pages;
 	encoders->pages_up_to[encoders->commit_next % FRAMES_AHEAD] = encoders->pages_committed;
+	encoders->seeds_up_to[encoders->commit_next % FRAMES_AHEAD] = batch->seed_pages;
 	pthread_mutex_unlock(&encoders->lock);
 	link_frame_commit(run->link, LINK_MEMORY, frame);
 	batch_clear(batch);
@@ -276,6 +278,17 @@ bool encoders_finish(struct encoders *encoders)
 	pthread_cond_broadcast(&encoders->changed);
 	pthread_mutex_unlock(&encoders->lock);
 	return good;
+}
+
+uint64_t encoders_seeds_taken(struct encoders *encoders)
+{
+	struct link_stats stats;
+	link_get_stats(encoders->run->link, &stats);
+	uint64_t consumed = stats.consumed_frames;
+	pthread_mutex_lock(&encoders->lock);
+	uint64_t taken = consumed ? encoders->seeds_up_to[(consumed - 1) % FRAMES_AHEAD] : 0;
+	pthread_mutex_unlock(&encoders->lock);
+	return taken;
 }
 
 bool encoders_store(struct encoders *encoders)

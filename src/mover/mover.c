@@ -23,7 +23,7 @@ static const char *const features[] = {
 #ifdef WATARI_FAULTS
 	"faults",
 #endif
-	"verify", "link-unix", "announce", "disks",
+	"verify", "link-unix", "announce", "disks", "seeds",
 };
 
 static void send_hello(struct mover *mover)

@@ -10,6 +10,7 @@
 #include "mover/disk_source.h"
 #include "mover/encoders.h"
 #include "mover/local.h"
+#include "mover/seeds.h"
 
 #include <errno.h>
 #include <string.h>
@@ -30,6 +31,7 @@ struct run *run_new(struct mover_settings *settings, GError **error)
 {
 	struct run *run = g_new0(struct run, 1);
 	run->settings = settings;
+	memcpy(run->page_key, settings->key, TAG_KEY_BYTES);
 	run->listener = run->qemu = run->disk_listener = -1;
 	pthread_mutex_init(&run->sorting, NULL);
 	pthread_mutex_init(&run->lock, NULL);
@@ -68,6 +70,8 @@ void run_free(struct run *run)
 	decoders_free(run->decoders);
 	disk_source_free(run->disk_source);
 	disk_destination_free(run->disk_destination);
+	seeds_free(run->seeds);
+	resolver_free(run->resolver);
 	sorter_free(run->sorter);
 	fd_clear(&run->qemu);
 	fd_clear(&run->listener);

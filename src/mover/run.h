@@ -48,11 +48,14 @@ struct run {
 	/* set once, before the threads start */
 	struct mover_settings *settings;
 	struct link *link;
-	int listener;        /* source: where libvirt will connect */
-	char *socket_path;   /* source and destination */
-	struct disks *disks; /* NULL: none moves along */
-	int disk_listener;   /* source: where QEMU mirrors disks to */
-	char *disk_socket;   /* its path; at the destination that of QEMU's server */
+	int listener;      /* source: where libvirt will connect */
+	char *socket_path; /* source and destination */
+	uint8_t page_key
+		[TAG_KEY_BYTES]; /* of the pages' tags: that of the kept indexes if there are
+					  * seeds, else the migration's */
+	struct disks *disks;     /* NULL: neither disks nor seeds */
+	int disk_listener;       /* source: where QEMU mirrors disks to */
+	char *disk_socket;       /* its path; at the destination that of QEMU's server */
 	void (*on_event)(JsonObject *event, void *data); /* in the main thread */
 	void *on_event_data;
 
@@ -83,8 +86,10 @@ struct run {
 	/* of the pipelines, freed when their threads have ended; those of the other role are NULL */
 	struct encoders *encoders;
 	struct decoders *decoders;
+	struct resolver *resolver; /* the emitter's, but for what does not change any more */
 	struct disk_source *disk_source;
 	struct disk_destination *disk_destination;
+	struct seeds *seeds;
 
 	/* main thread */
 	unsigned timer;

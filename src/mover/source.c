@@ -10,6 +10,7 @@
 #include "mover/local.h"
 #include "mover/observe.h"
 #include "mover/run.h"
+#include "mover/seeds.h"
 #include "stream/return_path.h"
 
 #include <errno.h>
@@ -68,6 +69,7 @@ static void sort_and_submit(struct reader *reader, struct batch *batch)
 	const struct stream_reader *stream = observer_reader(reader->observer);
 	bool plain = encoders_store(run->encoders);
 	pthread_mutex_lock(&run->sorting);
+	sorter_seeds_taken(run->sorter, encoders_seeds_taken(run->encoders));
 	if (!run->settings->encode || stream_reader_opaque_reason(stream))
 		sorter_forget(run->sorter);
 	if (batch->has_blocks)
@@ -183,11 +185,22 @@ static void *returner_thread(void *data)
 	return run_thread_ends(run);
 }
 
-bool source_start(struct run *run, GError **error)
+static bool make_sorter(struct run *run, GError **error)
 {
 	struct known_sizes sizes = known_sizes_for(run->settings->memory_limit);
-	run->sorter = sorter_new(run->settings->key, &sizes);
-	return encoders_start(run, error) && run_spawn(run, reader_thread, error) &&
-	       run_spawn(run, returner_thread, error) &&
+	unsigned seeds = run->disks ? run->disks->seed_count : 0;
+	uint64_t bytes[KNOWN_SEEDS_MAX] = { 0 };
+	if (seeds > 0 && !seeds_receive(run, bytes, error))
+		return false;
+	run->sorter = sorter_new(run->settings->key, run->page_key, &sizes);
+	for (unsigned i = 0; i < seeds; i++)
+		sorter_add_seed(run->sorter, bytes[i]);
+	return true;
+}
+
+bool source_start(struct run *run, GError **error)
+{
+	return make_sorter(run, error) && encoders_start(run, error) &&
+	       run_spawn(run, reader_thread, error) && run_spawn(run, returner_thread, error) &&
 	       (!run->disks || disk_source_start(run, error));
 }

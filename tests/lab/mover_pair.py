@@ -83,7 +83,7 @@ class MoverPair:
 
     def __init__(self, watari, directory, name="guest", uuid="5d3b6c1e-6a0b-4f7e-9b1e-0d8c2a4f6e11",
                  prefixes=((), ()), address="127.0.0.1", listen="destination", environment=None,
-                 disks=None, **settings):
+                 disks=None, seeds=None, **settings):
         self.id = secrets.token_hex(16)
         self.directory = directory
         self.movers = []
@@ -98,11 +98,15 @@ class MoverPair:
                 mover.socket = mover.wait("ready")["socket"]
             self.source, self.destination = self.movers
             self._link(listen, address)
+            if seeds:
+                for mover in reversed(self.movers):
+                    mover.send("seeds", images=seeds)
+                    mover.wait("seeds-ready")
             if disks:
                 for mover in reversed(self.movers):
                     mover.send("disks", disks=disks)
                     mover.disk_socket = mover.wait("disks-ready")["socket"]
-            for mover in self.movers:
+            for mover in reversed(self.movers):
                 mover.send("start")
         except BaseException:
             self.close()

@@ -57,6 +57,7 @@ class Scenario(unittest.TestCase):
         self.directory = tempfile.mkdtemp(prefix="watari-disks-")
         self.addCleanup(shutil.rmtree, self.directory)
         os.environ["WATARI_RUN_DIR"] = f"{self.directory}/run"
+        os.environ["WATARI_STATE_DIR"] = f"{self.directory}/state"
 
     def image(self, name, form="raw", size=SIZE):
         path = f"{self.directory}/{name}"
@@ -209,6 +210,75 @@ class Copies(Scenario):
         self.assertLess(allocated(there), MIB)
         self.assertLess(self.pair.source.stats["rss_kib"], 600 * 1024)
         self.assertLess(time.monotonic() - began, 60)
+
+
+class Seeds(Scenario):
+    """Images that the destination has already."""
+
+    def offered(self, *expected):
+        """Waits until the destination has looked through its seeds and kept what it found."""
+        deadline = time.monotonic() + 20
+        while len(list(pathlib.Path(self.directory, "state/seeds").glob("*.index"))) < len(expected):
+            self.assertLess(time.monotonic(), deadline, "nothing is kept of the seed")
+            time.sleep(0.05)
+
+    def copied(self, here, seeds, form="qcow2"):
+        """Copies HERE to a fresh image; what its statistics say, and the movers' bytes on the wire."""
+        there = self.image(f"there{random.random()}", form)
+        self.start({"vda": (there, form)}, seeds=seeds)
+        self.offered(*[seed for seed in seeds or [] if os.path.exists(seed["path"])])
+        time.sleep(0.2)  # the last offers are on their way
+        self.copy(here, "vda")
+        stats = self.stats("vda")
+        self.compare(here, there, form)
+        self.pair.close()
+        self.assertIsNone(self.pair.source.outcome)
+        return {**stats, "wire": self.pair.source.stats["wire_sent"]}
+
+    def test_template(self):
+        here = self.filled("here")
+        template = self.image("template", "qcow2")
+        run("qemu-img", "convert", "-n", "-f", "raw", "-O", "qcow2", here, template)
+        plain = self.copied(here, None)
+        seeded = self.copied(here, [{"path": template, "format": "qcow2"}])
+        self.assertLess(seeded["wire"], plain["wire"] / 10)
+        self.assertGreater(plain["wire"], 3 * MIB)
+        self.assertEqual(seeded["asked"], 0)
+
+    def test_kept_index_that_is_old(self):
+        """The seed has changed and does not look like it: every page is asked for, and the copy is right."""
+        here, seed = self.filled("here"), self.filled("seed")
+        images = [{"path": seed, "format": "raw"}]
+        self.copied(here, images)
+        before = os.stat(seed)
+        with open(seed, "r+b") as image:
+            image.write(random.Random(99).randbytes(2 * MIB))
+        os.utime(seed, ns=(before.st_atime_ns, before.st_mtime_ns))
+        again = self.copied(here, images)
+        self.assertEqual(again["asked"], 2 * MIB // 4096)
+
+    def test_changed_seed_is_looked_through_again(self):
+        here, seed = self.filled("here"), self.filled("seed", seed=8)
+        images = [{"path": seed, "format": "raw"}]
+        first = self.copied(here, images)
+        shutil.copyfile(here, seed)
+        index = next(pathlib.Path(self.directory, "state/seeds").glob("*.index"))
+        kept = index.read_bytes()
+        self.copied(here, images)
+        self.assertNotEqual(index.read_bytes(), kept)
+        self.assertLess(self.copied(here, images)["wire"], first["wire"] / 5)
+
+    def test_damaged_index_and_missing_seed(self):
+        here, seed = self.filled("here"), self.filled("seed")
+        images = [{"path": seed, "format": "raw"}]
+        self.copied(here, images)
+        index = next(pathlib.Path(self.directory, "state/seeds").glob("*.index"))
+        whole = index.read_bytes()
+        self.assertEqual(index.stat().st_mode & 0o777, 0o600)
+        for damage in (whole[:40], whole[:-5], b"x" * 80, whole[:48] + b"\xff" * 8 + whole[56:], b""):
+            index.write_bytes(damage)
+            self.copied(here, images)
+        self.copied(here, images + [{"path": f"{self.directory}/nowhere", "format": "raw"}])
 
 
 class BadLuck(Scenario):

@@ -205,7 +205,7 @@ struct pair *pair_new_destination(uint64_t memory_limit)
 	pair->sizes = known_sizes_for(memory_limit);
 	pair->tags = tag_context_new(key, "page");
 	pair->destination_reader = stream_reader_new();
-	pair->resolver = resolver_new(key, &pair->sizes);
+	pair->resolver = resolver_new(key, key, &pair->sizes);
 	pair->unpacker = unpacker_new(25);
 	pair->in = batch_new();
 	pair->records = g_malloc(BATCH_EMIT_MAX);
@@ -216,7 +216,7 @@ struct pair *pair_new(uint64_t memory_limit)
 {
 	struct pair *pair = pair_new_destination(memory_limit);
 	pair->source_reader = stream_reader_new();
-	pair->sorter = sorter_new(key, &pair->sizes);
+	pair->sorter = sorter_new(key, key, &pair->sizes);
 	pair->packer = packer_new();
 	pair->body = body_new();
 	pair->out = batch_new();

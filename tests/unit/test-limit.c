@@ -2,6 +2,7 @@
 /* The decision on QEMU's downtime limit, against a model of pre-copy: QEMU's rounds, its measured
  * bandwidth and its rule for the stop, a link, and guests that change their memory. The decision sees
  * only what a poller would see, at moments that have nothing to do with the rounds. */
+#include "journey/disk_trend.h"
 #include "journey/limit.h"
 
 #include <glib.h>
@@ -270,6 +271,25 @@ static void test_nothing_known(void)
 	g_assert_cmpint(limit.limit_ms, ==, LIMIT_LEAST_MS);
 }
 
+/* Copying disks: patience while what remains gets less, none when only as much is done as comes. */
+static void test_disk_trend(void)
+{
+	struct disk_trend trend = { 0 };
+	const int64_t second = 1000000;
+	for (int i = 1; i <= 300; i++) /* slow, but it gets there */
+		g_assert_false(disk_trend_is_hopeless(&trend, (uint64_t) (40000 - 100 * i) << 10,
+						      i * second, 60000));
+	trend = (struct disk_trend){ 0 };
+	bool hopeless = false;
+	int at = 0;
+	for (at = 1; at <= 300 && !hopeless; at++) /* it swings, and gets no less */
+		hopeless = disk_trend_is_hopeless(&trend, (uint64_t) (10000 + 500 * (at % 3)) << 10,
+						  at * second, 60000);
+	g_assert_cmpint(at, >=, 60);
+	g_assert_cmpint(at, <=, 70);
+	g_assert_false(disk_trend_is_hopeless(&trend, 0, 400 * second, 60000));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -282,5 +302,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/limit/cheap-first-pass", test_cheap_first_pass);
 	g_test_add_func("/limit/low-ceiling", test_low_ceiling);
 	g_test_add_func("/limit/nothing-known", test_nothing_known);
+	g_test_add_func("/limit/disk-trend", test_disk_trend);
 	return g_test_run();
 }

@@ -49,6 +49,10 @@ static void test_defaults(void)
 	g_assert_cmpuint(request->memory_limit, ==, 512 << 20);
 	g_assert_cmpint(request->cores, ==, 0);
 	g_assert_cmpint(request->compress, ==, JOURNEY_COMPRESS_AUTO);
+	g_assert_cmpint(request->disks, ==, JOURNEY_DISKS_AUTO);
+	g_assert_cmpint(request->verify_disks, ==, JOURNEY_VERIFY_DISKS_NONE);
+	g_assert_null(request->disk_places[0]);
+	g_assert_null(request->seeds[0]);
 	g_assert_cmpstr(parsed.arguments[0], ==, "vm");
 	g_assert_cmpstr(parsed.arguments[1], ==, "dest");
 	clear(&parsed);
@@ -83,6 +87,39 @@ static void test_values(void)
 	clear(&parsed);
 }
 
+/* An option that may be given several times keeps all its values, in their order, up to its most. */
+static void test_lists(void)
+{
+	struct parsed parsed =
+		parse(&migrate_command, "migrate --disk vda=/a vm --disk=vdb=pool:p dest --seed /s "
+					"--disks copy --verify-disks full --keep-backing "
+					"--remove-source-disks");
+	const struct journey_request *request = parsed.values;
+	g_assert_no_error(parsed.error);
+	g_assert_cmpstr(request->disk_places[0], ==, "vda=/a");
+	g_assert_cmpstr(request->disk_places[1], ==, "vdb=pool:p");
+	g_assert_null(request->disk_places[2]);
+	g_assert_cmpstr(request->seeds[0], ==, "/s");
+	g_assert_null(request->seeds[1]);
+	g_assert_cmpint(request->disks, ==, JOURNEY_DISKS_COPY);
+	g_assert_cmpint(request->verify_disks, ==, JOURNEY_VERIFY_DISKS_FULL);
+	g_assert_true(request->keep_backing && request->remove_source_disks);
+	clear(&parsed);
+	g_autoptr(GString) line = g_string_new("migrate vm dest");
+	for (int i = 0; i < JOURNEY_LIST_MAX; i++)
+		g_string_append(line, " --seed /x");
+	parsed = parse(&migrate_command, line->str);
+	g_assert_no_error(parsed.error);
+	request = parsed.values;
+	g_assert_cmpstr(request->seeds[JOURNEY_LIST_MAX - 1], ==, "/x");
+	g_assert_null(request->seeds[JOURNEY_LIST_MAX]);
+	clear(&parsed);
+	g_string_append(line, " --seed /x");
+	parsed = parse(&migrate_command, line->str);
+	g_assert_error(parsed.error, WATARI_ERROR, WATARI_ERROR_USAGE);
+	clear(&parsed);
+}
+
 static void test_nonsense(void)
 {
 	static const struct {
@@ -112,6 +149,8 @@ static void test_nonsense(void)
 		{ "migrate a b --ports 1-65536", "not a range" },
 		{ "migrate a b --link carrier-pigeon", "none of" },
 		{ "migrate a b --link-address ''", "empty" },
+		{ "migrate a b --disks some", "none of" },
+		{ "migrate a b --disk ''", "empty" },
 		{ "migrate a b --json=yes", "takes no value" },
 		{ "migrate a b --nothing", "no option --nothing" },
 		{ "migrate a b -x", "no option -x" },
@@ -212,6 +251,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/options/defaults", test_defaults);
 	g_test_add_func("/options/values", test_values);
+	g_test_add_func("/options/lists", test_lists);
 	g_test_add_func("/options/nonsense", test_nonsense);
 	g_test_add_func("/options/help", test_help);
 	g_test_add_func("/options/tables", test_tables);

@@ -52,7 +52,7 @@ static void test_fields(void)
 					     "exit_code",    "vm",     "source",    "destination",
 					     "failed_phase", "times",  "bytes",     "link",
 					     "convergence",  "proof",  "snapshots", "checks",
-					     "notes",        "error" };
+					     "disks",        "notes",  "error" };
 	struct journey_report report = sample();
 	g_autoptr(JsonObject) object = parse(&report, NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
@@ -141,6 +141,65 @@ static void test_content(void)
 	journey_report_clear(&report);
 }
 
+static GPtrArray *sample_disks(void)
+{
+	GPtrArray *facts = disk_read_all(
+		"<domain><devices><disk type='file'><driver type='qcow2'/>"
+		"<source file='/here/a'/><target dev='vda'/></disk><disk type='file'>"
+		"<source file='/both/b'/><target dev='vdb'/></disk></devices></domain>",
+		NULL);
+	GPtrArray *disks = journey_disks_new(facts);
+	g_ptr_array_unref(facts);
+	struct journey_disk *copied = journey_disk_find(disks, "vda");
+	copied->kind = JOURNEY_DISK_COPIED;
+	copied->destination = g_strdup("/there/a");
+	copied->format = g_strdup("qcow2");
+	copied->size = 64 << 20;
+	journey_disk_find(disks, "vdb")->kind = JOURNEY_DISK_SHARED;
+	return disks;
+}
+
+/* Each disk with what became of it; what the movers say is believed for those they know only. */
+static void test_disks(void)
+{
+	struct journey_report report = sample();
+	char *text = NULL;
+	size_t size;
+	report.disks = sample_disks();
+	JsonParser *parser = json_parser_new();
+	json_parser_load_from_data(parser,
+				   "[1, {\"target\": \"vdx\"}, {\"target\": \"vda\", "
+				   "\"literal\": 4096}]",
+				   -1, NULL);
+	journey_disks_take_stats(report.disks, json_node_get_array(json_parser_get_root(parser)));
+	g_object_unref(parser);
+	g_autoptr(JsonObject) event = json_object_new();
+	json_object_set_string_member(event, "target", "vda");
+	json_object_set_string_member(event, "digest", "d1");
+	journey_disks_take_digest(report.disks, event);
+	g_autoptr(JsonObject) object = parse(&report, NULL);
+	JsonArray *disks = json_get_array(object, "disks");
+	g_assert_cmpuint(json_array_get_length(disks), ==, 2);
+	JsonObject *first = json_array_get_object_element(disks, 0);
+	JsonObject *second = json_array_get_object_element(disks, 1);
+	g_assert_cmpstr(json_get_string(first, "kind", ""), ==, "copied");
+	g_assert_cmpstr(json_get_string(first, "source", ""), ==, "/here/a");
+	g_assert_cmpstr(json_get_string(first, "destination", ""), ==, "/there/a");
+	g_assert_cmpstr(json_get_string(first, "digest", ""), ==, "d1");
+	g_assert_cmpint(json_get_int(first, "bytes", 0), ==, 4096);
+	g_assert_true(json_get_bool(first, "proven", false));
+	g_assert_cmpstr(json_get_string(second, "kind", ""), ==, "shared");
+	g_assert_cmpstr(json_get_string(second, "destination", ""), ==, "/both/b");
+	g_assert_false(json_get_bool(second, "proven", true));
+	FILE *out = open_memstream(&text, &size);
+	report_print(&report, out);
+	fclose(out);
+	g_assert_nonnull(strstr(text, "vda (64.0 MiB) copied to /there/a, 4.0 KiB"));
+	g_assert_null(strstr(text, "vdb"));
+	free(text);
+	journey_report_clear(&report);
+}
+
 /* Each change of the limit is there with all it was decided by. */
 static void test_convergence(void)
 {
@@ -180,6 +239,12 @@ static void test_progress(void)
 	g_autofree char *line = progress_format(&now);
 	g_assert_cmpstr(line, ==,
 			"copying memory, 100 MiB at 10.0 MiB/s, pass 2, about 1.5 s left");
+	now.doing = "copying disks";
+	now.disk_total = 300 * 1024 * 1024;
+	now.disk_done = 120 * 1024 * 1024;
+	g_autofree char *disks = progress_format(&now);
+	g_assert_cmpstr(disks, ==,
+			"copying disks, 120 MiB of 300 MiB at 10.0 MiB/s, about 1.5 s left");
 }
 
 int main(int argc, char **argv)
@@ -190,6 +255,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/report/empty", test_empty);
 	g_test_add_func("/report/text", test_text);
 	g_test_add_func("/report/content", test_content);
+	g_test_add_func("/report/disks", test_disks);
 	g_test_add_func("/report/convergence", test_convergence);
 	g_test_add_func("/report/progress", test_progress);
 	return g_test_run();

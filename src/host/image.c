@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Disk images at a host. See image.h. */
+#include "host/image.h"
+
+#include "base/i18n.h"
+#include "base/json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { READ_MS = 30000, MAKE_MS = 60000 };
+
+/* ---- what an image is ---- */
+
+static void free_image(gpointer data)
+{
+	struct image *image = data;
+	g_free(image->path);
+	g_free(image->format);
+	g_free(image->compat);
+	g_free(image->backing_format);
+	g_free(image);
+}
+
+static bool has_elements(JsonObject *object, const char *name)
+{
+	JsonArray *array = object ? json_get_array(object, name) : NULL;
+	return array && json_array_get_length(array) > 0;
+}
+
+static struct image *describe(JsonObject *object)
+{
+	JsonObject *specific = json_get_object(object, "format-specific");
+	JsonObject *data = specific ? json_get_object(specific, "data") : NULL;
+	struct image *image = g_new0(struct image, 1);
+	image->path = g_strdup(json_get_string(object, "filename", NULL));
+	image->format = g_strdup(json_get_string(object, "format", NULL));
+	image->size = (uint64_t) MAX(json_get_int(object, "virtual-size", 0), 0);
+	image->allocated = (uint64_t) MAX(json_get_int(object, "actual-size", 0), 0);
+	image->cluster = (uint64_t) MAX(json_get_int(object, "cluster-size", 0), 0);
+	image->backing_format = g_strdup(json_get_string(object, "backing-filename-format", NULL));
+	image->encrypted = json_get_bool(object, "encrypted", false);
+	image->snapshots = has_elements(object, "snapshots");
+	if (data) {
+		image->compat = g_strdup(json_get_string(data, "compat", NULL));
+		image->corrupt = json_get_bool(data, "corrupt", false);
+		image->bitmaps = has_elements(data, "bitmaps");
+	}
+	return image;
+}
+
+static bool add_images(JsonArray *array, GPtrArray *chain)
+{
+	for (guint i = 0; i < json_array_get_length(array); i++) {
+		JsonNode *node = json_array_get_element(array, i);
+		if (!JSON_NODE_HOLDS_OBJECT(node))
+			return false;
+		struct image *image = describe(json_node_get_object(node));
+		g_ptr_array_add(chain, image);
+		if (!image->path || !image->format)
+			return false;
+	}
+	return chain->len > 0;
+}
+
+/* The array becomes a member, so that the caps of json_parse_object hold for it. */
+GPtrArray *image_parse_chain(const char *json, GError **error)
+{
+	g_autofree char *text = g_strdup_printf("{\"chain\": %s}", json);
+	g_autoptr(JsonObject) object = json_parse_object(text, strlen(text), error);
+	if (!object)
+		return NULL;
+	JsonArray *array = json_get_array(object, "chain");
+	GPtrArray *chain = g_ptr_array_new_with_free_func(free_image);
+	if (array && add_images(array, chain))
+		return chain;
+	g_ptr_array_unref(chain);
+	error_set(error, WATARI_ERROR_INTERNAL, NULL, _("qemu-img does not say what it should"));
+	return NULL;
+}
+
+GPtrArray *image_read_chain(const struct remote_shell *shell, const struct host_address *host,
+			    const char *path, const char *format, GError **error)
+{
+	g_autofree char *word = format ? g_strconcat("--format=", format, NULL) : NULL;
+	const char *const argv[] = { "qemu-img",         "info",
+				     "--force-share",    "--output=json",
+				     "--backing-chain",  word ? word : path,
+				     word ? path : NULL, NULL };
+	g_autofree char *output = NULL;
+	if (!remote_run(shell, host, argv, READ_MS, &output, NULL, error))
+		return NULL;
+	return image_parse_chain(output, error);
+}
+
+/* ---- what is at a path ---- */
+
+/* One "word value" a line; what cannot be found out is left out. A block device is known by its
+ * device mapper UUID (of an LVM volume: unique in the world) or by its WWID. */
+static const char look_script[] =
+	"d=$(dirname -- \"$1\"); p=$(readlink -f -- \"$1\" 2>/dev/null || printf %s \"$1\")\n"
+	"test -d \"$d\" && echo directory 1\n"
+	"test -e \"$1\" -o -L \"$1\" && echo exists 1\n"
+	"stat -f -c 'room %a %S %i' -- \"$d\" 2>/dev/null\n"
+	"test -f \"$p\" && stat -c 'size %s' -- \"$p\"\n"
+	"test -b \"$p\" || exit 0\n"
+	"echo block 1; echo \"size $(blockdev --getsize64 \"$p\")\"\n"
+	"s=/sys/dev/block/$(stat -c '%Hr:%Lr' -- \"$p\")\n"
+	"test -e \"$s\" || s=/sys/class/block/${p##*/}\n"
+	"for f in dm/uuid device/wwid wwid; do\n"
+	"  test -s \"$s/$f\" && echo \"identity $(tr -s ' ' _ <\"$s/$f\")\" && break\n"
+	"done\n"
+	"ls \"$s/holders\" 2>/dev/null | grep -q . && echo busy 1\n"
+	"awk -v m=\"$(cat \"$s/dev\" 2>/dev/null)\" '$3 == m { print \"busy 1\"; exit }' "
+	"/proc/self/mountinfo\n"
+	"exit 0\n";
+
+static void take_word(struct image_place *place, const char *word, const char *value)
+{
+	unsigned long long blocks = 0, block_size = 0;
+	if (g_str_equal(word, "directory"))
+		place->directory = true;
+	else if (g_str_equal(word, "exists"))
+		place->exists = true;
+	else if (g_str_equal(word, "block"))
+		place->block = true;
+	else if (g_str_equal(word, "busy"))
+		place->busy = true;
+	else if (g_str_equal(word, "size"))
+		place->size = g_ascii_strtoull(value, NULL, 10);
+	else if (g_str_equal(word, "identity"))
+		g_strlcpy(place->identity, value, sizeof place->identity);
+	else if (g_str_equal(word, "room") &&
+		 sscanf(value, "%llu %llu %39s", &blocks, &block_size, place->filesystem) == 3)
+		place->room = blocks * block_size;
+}
+
+bool image_look(const struct remote_shell *shell, const struct host_address *host, const char *path,
+		struct image_place *place, GError **error)
+{
+	const char *const argv[] = { "sh", "-c", look_script, "sh", path, NULL };
+	g_autofree char *output = NULL;
+	*place = (struct image_place){ 0 };
+	if (!remote_run(shell, host, argv, READ_MS, &output, NULL, error))
+		return false;
+	g_auto(GStrv) lines = g_strsplit(output, "\n", -1);
+	for (char **line = lines; *line; line++) {
+		char *blank = strchr(*line, ' ');
+		if (!blank)
+			continue;
+		*blank = 0;
+		take_word(place, *line, blank + 1);
+	}
+	return true;
+}
+
+static const char open_script[] =
+	"test \"$(id -u)\" = 0 && command -v setpriv >/dev/null || exit 0\n"
+	"setpriv --reuid=\"$2\" --regid=\"$3\" --init-groups true 2>/dev/null || exit 0\n"
+	"setpriv --reuid=\"$2\" --regid=\"$3\" --init-groups test -r \"$1\" -a -w \"$1\" "
+	"|| echo closed\n";
+
+bool image_try_open(const struct remote_shell *shell, const struct host_address *host,
+		    const char *path, int uid, int gid, bool *usable, GError **error)
+{
+	g_autofree char *user = g_strdup_printf("%d", uid), *group = g_strdup_printf("%d", gid);
+	const char *const argv[] = { "sh", "-c", open_script, "sh", path, user, group, NULL };
+	g_autofree char *output = NULL;
+	*usable = true;
+	if (uid <= 0 || gid < 0)
+		return true;
+	if (!remote_run(shell, host, argv, READ_MS, &output, NULL, error))
+		return false;
+	*usable = *g_strstrip(output) == 0;
+	return true;
+}
+
+/* ---- making one, and removing it ---- */
+
+/* Noclobber makes the file with O_EXCL, so that nobody's image is ever overwritten; qemu-img then
+ * writes into that one. The mode is for QEMU's user alone: an image holds whatever its guest does. */
+static const char create_script[] = "p=$1 o=$2; shift 2; umask 077; set -C\n"
+				    ": >\"$p\" || exit 3\n"
+				    "\"$@\" && { test -z \"$o\" || chown \"$o\" \"$p\"; } && stat "
+				    "-c %d:%i -- \"$p\" && exit 0\n"
+				    "rm -f -- \"$p\"; exit 1\n";
+
+static void add_words(GPtrArray *words, const char *first, ...)
+{
+	va_list more;
+	va_start(more, first);
+	for (const char *word = first; word; word = va_arg(more, const char *))
+		g_ptr_array_add(words, g_strdup(word));
+	va_end(more);
+}
+
+static char *creation_options(const struct image_plan *plan)
+{
+	GString *text = g_string_new(NULL);
+	if (plan->cluster)
+		g_string_append_printf(text, "cluster_size=%" G_GUINT64_FORMAT, plan->cluster);
+	if (plan->compat)
+		g_string_append_printf(text, "%scompat=%s", text->len ? "," : "", plan->compat);
+	return g_string_free(text, FALSE);
+}
+
+static GPtrArray *creation_words(const struct image_plan *plan)
+{
+	g_autofree char *owner = plan->uid >= 0 && plan->gid >= 0
+					 ? g_strdup_printf("%d:%d", plan->uid, plan->gid)
+					 : g_strdup("");
+	g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, plan->size);
+	g_autofree char *options = creation_options(plan);
+	GPtrArray *words = g_ptr_array_new_with_free_func(g_free);
+	add_words(words, "sh", "-c", create_script, "sh", plan->path, owner, NULL);
+	add_words(words, "qemu-img", "create", "-q", "-f", plan->format, NULL);
+	if (g_str_equal(plan->format, "qcow2") && *options)
+		add_words(words, "-o", options, NULL);
+	if (plan->backing)
+		add_words(words, "-b", plan->backing, "-F", plan->backing_format, NULL);
+	add_words(words, "--", plan->path, size, NULL);
+	g_ptr_array_add(words, NULL);
+	return words;
+}
+
+char *image_create(const struct remote_shell *shell, const struct host_address *host,
+		   const struct image_plan *plan, GError **error)
+{
+	g_autoptr(GPtrArray) words = creation_words(plan);
+	g_autofree char *output = NULL;
+	if (!remote_run(shell, host, (const char *const *) words->pdata, MAKE_MS, &output, NULL,
+			error)) {
+		error_prefix(error, "%s", plan->path);
+		return NULL;
+	}
+	return g_strdup(g_strstrip(output));
+}
+
+static const char remove_script[] =
+	"test -e \"$1\" || exit 0\n"
+	"test -z \"$2\" -o \"$(stat -c %d:%i -- \"$1\")\" = \"$2\" || exit 0\n"
+	"rm -f -- \"$1\"\n";
+
+bool image_remove(const struct remote_shell *shell, const struct host_address *host,
+		  const char *path, const char *identity, GError **error)
+{
+	const char *const argv[] = { "sh", "-c", remove_script,
+				     "sh", path, identity ? identity : "",
+				     NULL };
+	return remote_run(shell, host, argv, READ_MS, NULL, NULL, error);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Disk images at a host: what they are, what is at a path, new ones, and their end. All of it is
+ * asked by short commands over the shell (qemu-img, stat), so it works for every host we reach.
+ * Errors: WATARI_ERROR_INTERNAL with a next step where there is one. Blocks. */
+#pragma once
+#include "base/error.h"
+#include "host/remote.h"
+
+#include <stdint.h>
+
+/* One image of a chain, as qemu-img sees it. */
+struct image {
+	char *path, *format;
+	uint64_t size;      /* that the guest sees */
+	uint64_t allocated; /* on the disk; 0 for block devices */
+	uint64_t cluster;   /* 0: none */
+	char *compat;       /* of qcow2: "0.10", "1.1"; NULL otherwise */
+	char *backing_format;
+	bool encrypted, corrupt;
+	bool snapshots, bitmaps; /* inside the image */
+};
+
+/* The images of a chain, the top one first; free with g_ptr_array_unref. */
+GPtrArray *image_parse_chain(const char *json, GError **error);
+/* FORMAT NULL: as qemu-img finds it, which a guest may have forged in an image of its own. */
+GPtrArray *image_read_chain(const struct remote_shell *shell, const struct host_address *host,
+			    const char *path, const char *format, GError **error);
+
+/* What is at PATH, and around it. */
+struct image_place {
+	bool directory;      /* the one it would lie in is there */
+	bool exists, block;  /* anything is at PATH; it is a block device */
+	bool busy;           /* a block device that something uses: mounted, or part of another */
+	uint64_t size;       /* of the file or block device */
+	uint64_t room;       /* bytes free for files beside it */
+	char filesystem[40]; /* so that two places can be told to share their room */
+	char identity[300];  /* of a block device, the same at each host that sees it; "": none */
+};
+bool image_look(const struct remote_shell *shell, const struct host_address *host, const char *path,
+		struct image_place *place, GError **error);
+
+/* Can a user open the file to write to it? *usable is true where that cannot be tried. */
+bool image_try_open(const struct remote_shell *shell, const struct host_address *host,
+		    const char *path, int uid, int gid, bool *usable, GError **error);
+
+struct image_plan {
+	const char *path, *format; /* "raw" or "qcow2" */
+	uint64_t size, cluster;
+	const char *compat;
+	const char *backing, *backing_format; /* NULL: none */
+	int uid, gid;                         /* negative: as they come */
+};
+/* A new image; what exists is never overwritten. IDENTITY says later whether it is still that file.
+ * Caller frees. */
+char *image_create(const struct remote_shell *shell, const struct host_address *host,
+		   const struct image_plan *plan, GError **error);
+/* Remove the file if it is (IDENTITY NULL: whatever is) what image_create made. Gone is good. */
+bool image_remove(const struct remote_shell *shell, const struct host_address *host,
+		  const char *path, const char *identity, GError **error);

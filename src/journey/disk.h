@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One disk of the VM in one move: what becomes of it, where it goes, and what the movers say of it.
+ * Belongs to the report, which outlives the journey. */
+#pragma once
+#include "host/disk.h"
+
+#include <json-glib/json-glib.h>
+#include <stdint.h>
+
+enum journey_disk_kind {
+	JOURNEY_DISK_UNKNOWN, /* not looked at yet */
+	JOURNEY_DISK_EMPTY,
+	JOURNEY_DISK_READ_ONLY,
+	JOURNEY_DISK_NETWORK, /* both hosts reach it under one name */
+	JOURNEY_DISK_SHARED,
+	JOURNEY_DISK_COPIED,
+	JOURNEY_DISK_KIND_LAST
+};
+
+struct journey_disk {
+	struct disk *disk; /* owned */
+	enum journey_disk_kind kind;
+	bool proven;         /* a shared one, and not only believed */
+	uint64_t size;       /* that the guest sees; 0: not asked */
+	uint64_t allocated;  /* of all its images at the source, at most `size` */
+	const char *place;   /* what --disk says; NULL: nothing */
+	char **source_chain; /* a copied one's images at the source, the top one first */
+
+	/* a copied one */
+	char *destination, *format; /* path and format there */
+	bool block;                 /* that is a block device */
+	uint64_t slice;             /* it is larger, and the disk is its first so many bytes; 0 */
+	bool fresh;                 /* made by this move: reads as zeroes */
+	uint64_t cluster;           /* of a new qcow2; 0: as it comes */
+	char *compat;
+	char *backing, *backing_format; /* the file there that it stands on; NULL: none */
+
+	/* from the movers */
+	uint64_t literal; /* bytes of its content that were no reference, at the source */
+	char *digest;
+	bool agreed; /* the digests of both sides, at the last flush */
+};
+
+/* One for each of DISKS (of struct disk, which are taken out); free with g_ptr_array_unref. */
+GPtrArray *journey_disks_new(GPtrArray *disks);
+struct journey_disk *journey_disk_find(GPtrArray *disks, const char *target); /* or NULL */
+unsigned journey_disks_count(const GPtrArray *disks, enum journey_disk_kind kind);
+const char *journey_disk_kind_name(enum journey_disk_kind kind); /* stable word */
+/* For the report; DISKS may be NULL. */
+JsonArray *journey_disks_describe(const GPtrArray *disks);
+/* What a mover's stats and its event "disk-agreed" say. */
+void journey_disks_take_stats(GPtrArray *disks, JsonArray *stats);
+void journey_disks_take_digest(GPtrArray *disks, JsonObject *event);

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What libvirt's migration must be told of the disks. Only inside src/journey. */
+#pragma once
+#include "journey/state.h"
+
+/* The flags for the disks as they were found to be. */
+unsigned disk_params_flags(struct journey *journey);
+/* Add the parameters for copied disks; nothing when there are none. FLAGS as for the call. */
+bool disk_params_add(struct journey *journey, unsigned flags, virTypedParameterPtr *params,
+		     int *count, int *max, GError **error);

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Images at the destination whose content disks and memory may refer to. Only inside src/journey. */
+#pragma once
+#include "journey/state.h"
+
+/* Tell both movers, if they can use them. Refuses only where the user asked for one. */
+bool seeds_tell(struct journey *journey, GError **error);

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Disks in libvirt's descriptions, images as qemu-img describes them, and images made for real. */
+#include "host/disk.h"
+#include "host/image.h"
+
+#include <glib/gstdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- qemu-img's words (7.2) ---- */
+
+static const char overlay[] =
+	"[{\"backing-filename-format\": \"raw\", \"virtual-size\": 67108864, "
+	"\"filename\": \"/lab/images/d2.qcow2\", \"cluster-size\": 65536, \"format\": \"qcow2\", "
+	"\"actual-size\": 200704, \"format-specific\": {\"type\": \"qcow2\", \"data\": {"
+	"\"compat\": \"1.1\", \"compression-type\": \"zlib\", \"lazy-refcounts\": false, "
+	"\"refcount-bits\": 16, \"corrupt\": false, \"extended-l2\": false}}, "
+	"\"full-backing-filename\": \"/lab/images/base.raw\", "
+	"\"backing-filename\": \"/lab/images/base.raw\", \"dirty-flag\": false}, "
+	"{\"virtual-size\": 67108864, \"filename\": \"/lab/images/base.raw\", "
+	"\"format\": \"raw\", \"actual-size\": 4096, \"dirty-flag\": false}]";
+
+static void test_chain(void)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(GPtrArray) chain = image_parse_chain(overlay, &error);
+	g_assert_no_error(error);
+	g_assert_cmpuint(chain->len, ==, 2);
+	const struct image *top = chain->pdata[0], *base = chain->pdata[1];
+	g_assert_cmpstr(top->path, ==, "/lab/images/d2.qcow2");
+	g_assert_cmpstr(top->format, ==, "qcow2");
+	g_assert_cmpstr(top->compat, ==, "1.1");
+	g_assert_cmpstr(top->backing_format, ==, "raw");
+	g_assert_cmpuint(top->size, ==, 67108864);
+	g_assert_cmpuint(top->allocated, ==, 200704);
+	g_assert_cmpuint(top->cluster, ==, 65536);
+	g_assert_false(top->snapshots || top->bitmaps || top->encrypted || top->corrupt);
+	g_assert_cmpstr(base->format, ==, "raw");
+	g_assert_null(base->compat);
+}
+
+static void test_marks(void)
+{
+	g_autoptr(GPtrArray) chain = image_parse_chain(
+		"[{\"filename\": \"/x\", \"format\": \"qcow2\", \"encrypted\": true, "
+		"\"snapshots\": [{\"id\": \"1\"}], \"format-specific\": {\"data\": "
+		"{\"corrupt\": true, \"bitmaps\": [{\"name\": \"b\"}]}}}]",
+		NULL);
+	const struct image *top = chain->pdata[0];
+	g_assert_true(top->snapshots && top->bitmaps && top->encrypted && top->corrupt);
+}
+
+static void test_nonsense(void)
+{
+	static const char *const cases[] = { "",
+					     "[]",
+					     "{}",
+					     "[1]",
+					     "[{}]",
+					     "[{\"filename\": 1, \"format\": \"raw\"}]",
+					     "[{\"filename\": \"/x\", \"format\": \"raw\"}, 3]",
+					     "]} , {[" };
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(GError) error = NULL;
+		g_assert_null(image_parse_chain(cases[i], &error));
+		g_assert_nonnull(error);
+	}
+}
+
+/* ---- libvirt's words (9.0) ---- */
+
+static const char live[] =
+	"<domain type='kvm'><devices>"
+	"<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'/>"
+	"<source file='/lab/images/d2.qcow2' index='1'/><backingStore type='file' index='3'>"
+	"<format type='raw'/><source file='/lab/images/base.raw'/><backingStore/></backingStore>"
+	"<target dev='vda' bus='virtio'/><alias name='virtio-disk0'/></disk>"
+	"<disk type='block' device='disk'><driver name='qemu' type='raw'/>"
+	"<source dev='/dev/vg/web'/><target dev='vdb' bus='virtio'/><alias name='ua-data'/></disk>"
+	"<disk type='volume' device='disk'><driver name='qemu' type='raw'/>"
+	"<source pool='images' volume='x'/><target dev='vdc' bus='virtio'/></disk>"
+	"<disk type='network' device='disk'><source protocol='rbd' name='p/i'/>"
+	"<target dev='vdd' bus='virtio'/></disk>"
+	"<disk type='file' device='cdrom'><target dev='sda' bus='sata'/><readonly/></disk>"
+	"<disk type='file' device='disk'><source file='/srv/ro.raw'/><readonly/>"
+	"<target dev='vde' bus='virtio'/><shareable/></disk>"
+	"</devices></domain>";
+
+static void test_disks(void)
+{
+	static const struct {
+		const char *target, *alias, *path, *format, *cache;
+		enum disk_source source;
+		bool writable, removable, several;
+		unsigned backing;
+	} rows[] = {
+		{ "vda", "virtio-disk0", "/lab/images/d2.qcow2", "qcow2", "none", DISK_FILE, true,
+		  false, false, 1 },
+		{ "vdb", "ua-data", "/dev/vg/web", "raw", "default", DISK_BLOCK, true, false, false,
+		  0 },
+		{ "vdc", NULL, NULL, "raw", "default", DISK_VOLUME, true, false, false, 0 },
+		{ "vdd", NULL, NULL, "raw", "default", DISK_OTHER, true, false, false, 0 },
+		{ "sda", NULL, NULL, "raw", "default", DISK_NOTHING, false, true, false, 0 },
+		{ "vde", NULL, "/srv/ro.raw", "raw", "default", DISK_FILE, false, false, true, 0 },
+	};
+	g_autoptr(GPtrArray) disks = disk_read_all(live, NULL);
+	g_assert_cmpuint(disks->len, ==, G_N_ELEMENTS(rows));
+	for (guint i = 0; i < disks->len; i++) {
+		const struct disk *disk = disks->pdata[i];
+		g_assert_cmpstr(disk->target, ==, rows[i].target);
+		g_assert_cmpstr(disk->alias, ==, rows[i].alias);
+		g_assert_cmpstr(disk->path, ==, rows[i].path);
+		g_assert_cmpstr(disk->format, ==, rows[i].format);
+		g_assert_cmpstr(disk->cache, ==, rows[i].cache);
+		g_assert_cmpint(disk->source, ==, rows[i].source);
+		g_assert_true(disk->writable == rows[i].writable);
+		g_assert_true(disk->removable == rows[i].removable);
+		g_assert_true(disk->several == rows[i].several);
+		g_assert_cmpuint(g_strv_length(disk->backing), ==, rows[i].backing);
+	}
+}
+
+static void test_adapt(void)
+{
+	const struct disk_move moves[] = {
+		{ "vda", "/lab/images/d2.qcow2", "/srv/a&b.qcow2", false, "qcow2" },
+		{ "vdb", "/dev/vg/web", "/srv/web.raw", false, "raw" },
+		{ "vdc", NULL, "/dev/vg/x", true, "raw", 4096 },
+		{ "vde", "/another", "/nowhere", false, "raw" },
+	};
+	g_autofree char *xml = disk_adapt_xml(live, moves, G_N_ELEMENTS(moves), NULL);
+	g_autoptr(GPtrArray) disks = disk_read_all(xml, NULL);
+	g_assert_cmpuint(disks->len, ==, 6);
+	for (guint i = 0; i < 3; i++) {
+		const struct disk *disk = disks->pdata[i];
+		g_assert_cmpstr(disk->path, ==, moves[i].destination);
+		g_assert_cmpint(disk->source, ==, moves[i].block ? DISK_BLOCK : DISK_FILE);
+		g_assert_cmpuint(g_strv_length(disk->backing), ==, 0);
+		g_assert_null(disk->pool);
+	}
+	/* not the one that is meant: it lies elsewhere in this description */
+	g_assert_cmpstr(((struct disk *) disks->pdata[5])->path, ==, "/srv/ro.raw");
+	g_assert_null(strstr(xml, "backingStore"));
+	g_assert_null(strstr(xml, "index="));
+	const char *slice = strstr(xml, "<slice type=\"storage\" offset=\"0\" size=\"4096\"/>");
+	g_assert_nonnull(slice);
+	g_assert_null(strstr(slice + 1, "<slice "));
+	/* and it goes again with the next move */
+	g_autofree char *next = disk_adapt_xml(
+		xml, &(struct disk_move){ "vdc", NULL, "/a", false, "raw" }, 1, NULL);
+	g_assert_null(strstr(next, "slice"));
+}
+
+/* ---- for real, on this machine ---- */
+
+static struct host_address *here;
+
+static bool look(const char *path, struct image_place *place)
+{
+	g_autoptr(GError) error = NULL;
+	image_look(NULL, here, path, place, &error);
+	g_assert_no_error(error);
+	return place->exists;
+}
+
+static void test_make(void)
+{
+	g_autofree char *qemu_img = g_find_program_in_path("qemu-img");
+	if (!qemu_img) {
+		g_test_skip("there is no qemu-img");
+		return;
+	}
+	g_autoptr(GError) error = NULL;
+	g_autofree char *directory = g_dir_make_tmp("watari-disk-XXXXXX", NULL);
+	g_autofree char *path = g_build_filename(directory, "it's new.qcow2", NULL);
+	struct image_place place;
+	struct image_plan plan = { .path = path,
+				   .format = "qcow2",
+				   .size = 5 * 1024 * 1024 + 512,
+				   .cluster = 4096,
+				   .compat = "0.10",
+				   .uid = -1,
+				   .gid = -1 };
+	g_assert_false(look(path, &place));
+	g_assert_true(place.directory);
+	g_assert_cmpuint(place.room, >, 0);
+	g_autofree char *identity = image_create(NULL, here, &plan, &error);
+	g_assert_no_error(error);
+	g_assert_true(look(path, &place));
+	g_autoptr(GPtrArray) chain = image_read_chain(NULL, here, path, "qcow2", &error);
+	g_assert_no_error(error);
+	const struct image *image = chain->pdata[0];
+	g_assert_cmpuint(image->size, ==, plan.size);
+	g_assert_cmpuint(image->cluster, ==, 4096);
+	g_assert_cmpstr(image->compat, ==, "0.10");
+	/* what exists is not overwritten, and not removed when it is another file */
+	g_assert_null(image_create(NULL, here, &plan, NULL));
+	g_assert_true(image_remove(NULL, here, path, "1:1", NULL));
+	g_assert_true(look(path, &place));
+	g_assert_true(image_remove(NULL, here, path, identity, NULL));
+	g_assert_false(look(path, &place));
+	g_assert_true(image_remove(NULL, here, path, identity, NULL));
+	g_rmdir(directory);
+	g_assert_false(look(path, &place));
+	g_assert_false(place.directory);
+}
+
+/* A failed making leaves nothing. */
+static void test_make_badly(void)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *directory = g_dir_make_tmp("watari-disk-XXXXXX", NULL);
+	g_autofree char *path = g_build_filename(directory, "x", NULL);
+	struct image_plan plan = {
+		.path = path, .format = "no-such-format", .size = 512, .uid = -1, .gid = -1
+	};
+	struct image_place place;
+	g_assert_null(image_create(NULL, here, &plan, &error));
+	g_assert_nonnull(error);
+	g_assert_false(look(path, &place));
+	g_rmdir(directory);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	here = host_address_parse(NULL, NULL);
+	g_test_add_func("/disk/chain", test_chain);
+	g_test_add_func("/disk/marks", test_marks);
+	g_test_add_func("/disk/nonsense", test_nonsense);
+	g_test_add_func("/disk/disks", test_disks);
+	g_test_add_func("/disk/adapt", test_adapt);
+	g_test_add_func("/disk/make", test_make);
+	g_test_add_func("/disk/make-badly", test_make_badly);
+	int status = g_test_run();
+	host_address_free(here);
+	return status;
+}
