@@ -115,6 +115,8 @@ class Thin(DiskLab):
 
     def test_2_two_at_a_time(self):
         """Their zeroes come in turn; they must not be dearer for that."""
+        self.vm = 't2'
+        self.setUp()
         self.check_thin('t2', [self.RAW, self.QCOW2], 60)
 
 
@@ -137,7 +139,7 @@ class Fast(DiskLab):
         time.sleep(5)
         pace = (self.writes(self.vm)['vda'] - before) / (time.monotonic() - begun)
         self.assertGreater(pace * disks.BLOCK, 10e6 / 8, 'the premise: more than the link carries')
-        report = self.migrate('--link-address', self.there.address('migration'), timeout=400)
+        report = self.migrate('--link-address', self.there.address('migration'), timeout=300)
         guest.load(self.lab, self.vm, disk_rate=20)
         ends = {MOVED: self.there.name, FAILED: self.here.name}
         self.assertIn(report['exit_code'], ends, report['said'])
