@@ -392,3 +392,9 @@ bool page_table_is_zero(const struct page_table *table, uint32_t block, uint64_t
 	}
 	return true;
 }
+
+bool page_table_is_mixed(const struct page_table *table, uint32_t block, uint64_t page)
+{
+	struct spot spot;
+	return spot_find(table, block, page, &spot) && (*spot.entry & STORED);
+}

@@ -52,6 +52,8 @@ void page_table_put_zero_run(struct page_table *table, uint32_t block, uint64_t 
  * proportion to COUNT / 512. */
 bool page_table_is_zero(const struct page_table *table, uint32_t block, uint64_t first,
 			uint64_t count);
+/* Does the chunk of PAGE_TABLE_CHUNK pages with this one hold more than zeros and what is unknown? */
+bool page_table_is_mixed(const struct page_table *table, uint32_t block, uint64_t page);
 /* Everything unknown again; the blocks stay. */
 void page_table_clear(struct page_table *table);
 /* Allocated now; never more than bytes_max and a small constant. */

@@ -295,3 +295,14 @@ bool resolver_find_seed(const struct resolver *resolver, uint32_t place, uint32_
 {
 	return known_find_seed(&resolver->known, place, seed, block);
 }
+
+void resolver_get_block(const struct resolver *resolver, uint32_t disk, uint64_t block,
+			struct page_entry *entry)
+{
+	page_table_get(resolver->known.blocks, disk, block, entry);
+}
+
+bool resolver_is_mixed(const struct resolver *resolver, uint32_t disk, uint64_t block)
+{
+	return page_table_is_mixed(resolver->known.blocks, disk, block);
+}

@@ -53,6 +53,10 @@ void resolver_clear_disk(struct resolver *resolver, uint32_t disk, uint64_t offs
 			 uint64_t length);
 bool resolver_find_block(const struct resolver *resolver, uint32_t place, uint32_t *disk,
 			 uint64_t *block);
+/* What is known of a block of a disk; is there anything but zeros in the PAGE_TABLE_CHUNK blocks around it? */
+void resolver_get_block(const struct resolver *resolver, uint32_t disk, uint64_t block,
+			struct page_entry *entry);
+bool resolver_is_mixed(const struct resolver *resolver, uint32_t disk, uint64_t block);
 /* Seeds, as the sorter's. */
 uint32_t resolver_add_seed(struct resolver *resolver, uint64_t bytes);
 bool resolver_find_seed(const struct resolver *resolver, uint32_t place, uint32_t *seed,

@@ -6,6 +6,7 @@
 #include "base/i18n.h"
 #include "content/known.h"
 #include "mover/announce.h"
+#include "mover/disk_source.h"
 #include "mover/local.h"
 #include "mover/state.h"
 #include "mover/token.h"
@@ -265,6 +266,9 @@ static bool do_limits(struct mover *mover, JsonObject *message, GError **error)
 	int64_t bandwidth = json_get_int(message, "bandwidth", -1);
 	int64_t stop = json_get_int(message, "stop_limit_ms", -1);
 	int64_t dark = json_get_int(message, "link_timeout_ms", -1);
+	int64_t disk_rate = json_get_int(message, "disk_rate", -1);
+	if (disk_rate >= 0 && run->disk_source)
+		disk_source_set_rate(run->disk_source, (uint64_t) disk_rate);
 	if (bandwidth >= 0)
 		link_set_bandwidth(run->link, (uint64_t) bandwidth);
 	if (dark > 0 && dark <= INT32_MAX)

@@ -66,6 +66,8 @@ static bool open_disk(struct disk_destination *destination, unsigned i, struct k
 		return false;
 	*shape = (struct known_disk){ .bytes = disk_writer_size(destination->writers[i]),
 				      .fresh = setting->fresh };
+	if (destination->run->disks->verify)
+		destination->verify[i] = disk_verify_new(destination->run, i, shape->bytes);
 	JsonObject *extra = json_object_new();
 	json_object_set_string_member(extra, "target", setting->target);
 	json_object_set_int_member(extra, "size", (gint64) shape->bytes);
@@ -100,6 +102,7 @@ static bool do_bytes(struct disk_destination *destination, struct resolver *reso
 		     const struct disk_order *order, const uint8_t *payload, GError **error)
 {
 	resolver_clear_disk(resolver, order->disk, order->offset, order->length);
+	disk_verify_note(destination->verify[order->disk], order->offset, order->length);
 	return disk_writer_write(destination->writers[order->disk], order->offset,
 				 g_memdup2(payload, order->length), order->length, error);
 }
@@ -108,6 +111,7 @@ static bool do_zero(struct disk_destination *destination, struct resolver *resol
 		    const struct disk_order *order, const uint8_t *payload, GError **error)
 {
 	resolver_zero_disk(resolver, order->disk, order->offset, order->length);
+	disk_verify_note(destination->verify[order->disk], order->offset, order->length);
 	return disk_writer_zero(destination->writers[order->disk], order->offset, order->length,
 				order->no_hole, error);
 }
@@ -116,6 +120,7 @@ static bool do_trim(struct disk_destination *destination, struct resolver *resol
 		    const struct disk_order *order, const uint8_t *payload, GError **error)
 {
 	resolver_clear_disk(resolver, order->disk, order->offset, order->length);
+	disk_verify_note(destination->verify[order->disk], order->offset, order->length);
 	return disk_writer_trim(destination->writers[order->disk], order->offset, order->length,
 				error);
 }
@@ -123,7 +128,10 @@ static bool do_trim(struct disk_destination *destination, struct resolver *resol
 static bool do_flush(struct disk_destination *destination, struct resolver *resolver,
 		     const struct disk_order *order, const uint8_t *payload, GError **error)
 {
-	if (!disk_writer_flush(destination->writers[order->disk], error))
+	struct disk_verify *verify = destination->verify[order->disk];
+	struct disk_reader *reader = disk_fetch_reader(destination->fetch, order->disk);
+	if (!disk_writer_flush(destination->writers[order->disk], error) ||
+	    (verify && !disk_verify_run(verify, resolver, reader, error)))
 		return false;
 	struct link_frame *frame = answer_begin(destination, order);
 	if (!frame)
@@ -234,6 +242,9 @@ static bool write_blocks(struct disk_destination *destination, const struct batc
 		const struct item *item = &batch->items[i];
 		struct disk_writer *writer = destination->writers[item->block];
 		uint32_t n = item->data ? run_length(batch, i) : 1;
+		disk_verify_note(destination->verify[item->block], item->page * BATCH_DISK_BLOCK,
+				 (uint64_t) (item->kind == ITEM_ZERO ? item->count : n) *
+					 BATCH_DISK_BLOCK);
 		if (item->data && !write_run(writer, item, n, error))
 			return false;
 		if (item->kind == ITEM_ZERO && !write_zeros(writer, item, error))
@@ -372,8 +383,10 @@ void disk_destination_free(struct disk_destination *destination)
 {
 	if (!destination)
 		return;
-	for (unsigned i = 0; i < KNOWN_DISKS_MAX; i++)
+	for (unsigned i = 0; i < KNOWN_DISKS_MAX; i++) {
 		disk_writer_free(destination->writers[i]);
+		disk_verify_free(destination->verify[i]);
+	}
 	disk_fetch_free(destination->fetch);
 	tag_context_free(destination->fold);
 	pthread_cond_destroy(&destination->changed);

@@ -6,6 +6,7 @@
 #include "mover/disk_destination.h"
 #include "mover/disk_fetch.h"
 #include "mover/disk_order.h"
+#include "mover/disk_verify.h"
 
 struct disk_destination {
 	struct run *run;
@@ -17,6 +18,7 @@ struct disk_destination {
 	/* under the lock */
 	struct disk_writer *writers[KNOWN_DISKS_MAX];
 	bool finished;
+	struct disk_verify *verify[KNOWN_DISKS_MAX]; /* the emitter's; NULL: not asked for */
 
 	/* the emitter's */
 	bool open;           /* the disks are */

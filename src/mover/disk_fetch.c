@@ -45,6 +45,11 @@ bool disk_fetch_open(struct disk_fetch *fetch, GError **error)
 	return true;
 }
 
+struct disk_reader *disk_fetch_reader(const struct disk_fetch *fetch, unsigned disk)
+{
+	return fetch->readers[disk];
+}
+
 bool disk_fetch_is_seed(uint32_t place)
 {
 	return place >= KNOWN_SEED_PLACES;

@@ -17,6 +17,7 @@ bool disk_fetch_open(struct disk_fetch *fetch, GError **error);
 void disk_fetch_free(struct disk_fetch *fetch);
 /* See disk_destination_fetch(). NULL as FETCH: nothing can be read. */
 void disk_fetch_batch(struct disk_fetch *fetch, struct batch *batch, struct tag_context *pages);
+struct disk_reader *disk_fetch_reader(const struct disk_fetch *fetch, unsigned disk);
 bool disk_fetch_is_seed(uint32_t place);
 bool disk_fetch_find(const struct disk_fetch *fetch, uint32_t place, uint32_t *disk,
 		     uint64_t *block);

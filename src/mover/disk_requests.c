@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What QEMU asks of its disks, as blocks and orders for the destination. */
 #include "mover/disk_source_internal.h"
+
+#include "base/clock.h"
 #include "mover/encoders.h"
 
 #include <errno.h>
 #include <string.h>
+
+#define BURST_US 20000
 
 /* ---- to the destination ---- */
 
@@ -133,10 +137,29 @@ static uint64_t piece_length(uint64_t offset, uint64_t left)
 	return MIN(left / BATCH_DISK_BLOCK, BATCH_DISK_BLOCKS) * BATCH_DISK_BLOCK;
 }
 
+/* Holds the request back while the rate does not allow LENGTH more bytes. */
+static void keep_to_rate(struct disk_source *source, uint64_t length)
+{
+	pthread_mutex_lock(&source->lock);
+	while (source->rate && !source->broken && source->due_us > clock_now_us()) {
+		struct timespec until;
+		clock_gettime(CLOCK_REALTIME, &until);
+		int64_t at_ns = until.tv_nsec + (source->due_us - clock_now_us()) * 1000;
+		until.tv_sec += MAX(at_ns, 0) / 1000000000;
+		until.tv_nsec = MAX(at_ns, 0) % 1000000000;
+		pthread_cond_timedwait(&source->changed, &source->lock, &until);
+	}
+	if (source->rate)
+		source->due_us = MAX(source->due_us, clock_now_us() - BURST_US) +
+				 (int64_t) ((double) length * 1e6 / (double) source->rate);
+	pthread_mutex_unlock(&source->lock);
+}
+
 static void do_write(struct disk_source *source, struct nbd_request *request)
 {
 	struct disk_order bytes = order_of(request, DISK_BYTES);
 	bool good = true;
+	keep_to_rate(source, request->length);
 	for (uint64_t done = 0; good && done < request->length; done += bytes.length) {
 		const uint8_t *data = request->payload + done;
 		bytes.offset = request->offset + done;

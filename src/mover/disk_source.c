@@ -87,11 +87,21 @@ struct disk_source *disk_source_start(struct run *run, GError **error)
 	source->run = run;
 	source->fold = tag_context_new(run->settings->key, "digest");
 	source->waiting = g_ptr_array_new();
+	source->rate = run->disks->rate;
 	pthread_mutex_init(&source->lock, NULL);
 	pthread_cond_init(&source->changed, NULL);
 	return run_spawn(run, accept_thread, error) && run_spawn(run, disk_answers_thread, error)
 		       ? source
 		       : NULL;
+}
+
+void disk_source_set_rate(struct disk_source *source, uint64_t rate)
+{
+	pthread_mutex_lock(&source->lock);
+	source->rate = rate;
+	source->due_us = 0;
+	pthread_cond_broadcast(&source->changed);
+	pthread_mutex_unlock(&source->lock);
 }
 
 void disk_source_break(struct disk_source *source)

@@ -15,6 +15,9 @@
 struct disk_source;
 /* Starts its threads; run->disk_source is what it returns, also when it fails. */
 struct disk_source *disk_source_start(struct run *run, GError **error);
+/* At most so many bytes a second of what QEMU writes are taken, so that its reading of the disk leaves the
+ * guest its share; 0: no cap. Any thread, any time. */
+void disk_source_set_rate(struct disk_source *source, uint64_t rate);
 /* Nothing more is accepted, and who is connected gets no answer any more. Any thread, any time. */
 void disk_source_break(struct disk_source *source);
 /* After its threads have ended. */

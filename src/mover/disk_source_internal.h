@@ -36,6 +36,8 @@ struct disk_source {
 	pthread_cond_t changed;
 	/* under the lock */
 	bool opening, open, broken;
+	uint64_t rate;  /* bytes a second that QEMU may write, all disks together; 0: no cap */
+	int64_t due_us; /* when the next byte may be taken */
 	uint64_t next_number;
 	GPtrArray *waiting; /* struct waiting */
 	unsigned session_count;

@@ -41,6 +41,11 @@ bool disks_parse(struct disks *disks, JsonObject *message, GError **error)
 {
 	JsonArray *list = json_get_array(message, "disks");
 	guint count = list ? json_array_get_length(list) : 0;
+	const char *verify = json_get_string(message, "verify", "none");
+	disks->verify = g_str_equal(verify, "full");
+	disks->rate = (uint64_t) MAX(json_get_int(message, "rate", 0), 0);
+	if (!disks->verify && !g_str_equal(verify, "none"))
+		return bad(error, "verify");
 	if (count > KNOWN_DISKS_MAX)
 		return bad(error, "disks");
 	for (guint i = 0; i < count; i++, disks->count++) {

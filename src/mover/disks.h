@@ -19,6 +19,8 @@ struct seed_setting {
 
 struct disks {
 	unsigned count, seed_count;
+	uint64_t rate; /* bytes a second that QEMU may write at first, 0: no cap */
+	bool verify;   /* read back what was written, before the destination may run */
 	struct disk_setting disks[KNOWN_DISKS_MAX];
 	struct seed_setting seeds[KNOWN_SEEDS_MAX];
 };

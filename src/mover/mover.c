@@ -23,7 +23,7 @@ static const char *const features[] = {
 #ifdef WATARI_FAULTS
 	"faults",
 #endif
-	"verify", "link-unix", "announce", "disks", "seeds",
+	"verify", "link-unix", "announce", "disks", "seeds", "verify-disks",
 };
 
 static void send_hello(struct mover *mover)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The control channel as a hostile conductor would use it: lines, JSON, the setup message. */
+/* The control channel as a hostile conductor would use it: lines, JSON, the messages setup, disks
+ * and seeds. */
+#include "mover/disks.h"
 #include "mover/lines.h"
 #include "mover/settings.h"
 
@@ -8,6 +10,19 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void read_disks(JsonObject *message)
+{
+	struct disks *disks = g_new0(struct disks, 1);
+	if (disks_parse(disks, message, NULL) &&
+	    (disks->count > KNOWN_DISKS_MAX || (disks->count && !*disks->disks[0].export)))
+		abort();
+	if (disks_parse_seeds(disks, message, NULL) &&
+	    (disks->seed_count > KNOWN_SEEDS_MAX ||
+	     (disks->seed_count && *disks->seeds[0].path != '/')))
+		abort();
+	disks_free(disks);
+}
+
 static bool got(const char *line, size_t length, void *data)
 {
 	g_autoptr(JsonObject) message = json_parse_object(line, length, NULL);
@@ -15,6 +30,7 @@ static bool got(const char *line, size_t length, void *data)
 		abort();
 	if (!message)
 		return true;
+	read_disks(message);
 	struct mover_settings *settings = mover_settings_parse(message, NULL);
 	if (settings &&
 	    (settings->connections < 1 || settings->connections > LINK_CONNECTIONS_MAX ||

@@ -83,7 +83,7 @@ class MoverPair:
 
     def __init__(self, watari, directory, name="guest", uuid="5d3b6c1e-6a0b-4f7e-9b1e-0d8c2a4f6e11",
                  prefixes=((), ()), address="127.0.0.1", listen="destination", environment=None,
-                 disks=None, seeds=None, **settings):
+                 disks=None, verify_disks="none", disk_rate=0, seeds=None, **settings):
         self.id = secrets.token_hex(16)
         self.directory = directory
         self.movers = []
@@ -104,7 +104,7 @@ class MoverPair:
                     mover.wait("seeds-ready")
             if disks:
                 for mover in reversed(self.movers):
-                    mover.send("disks", disks=disks)
+                    mover.send("disks", disks=disks, verify=verify_disks, rate=disk_rate)
                     mover.disk_socket = mover.wait("disks-ready")["socket"]
             for mover in reversed(self.movers):
                 mover.send("start")

@@ -199,6 +199,20 @@ class Copies(Scenario):
         self.io("vda", *commands, "flush")
         self.compare(here, there)
 
+    def test_rate(self):
+        """The copy can be held back, and let go in the middle."""
+        there, here = self.image("there"), self.filled("here")
+        self.start({"vda": (there, "raw")}, disk_rate=4 * MIB)
+        began = time.monotonic()
+        self.io("vda", *[f"write -P 1 {i}M 1M" for i in range(8)], "flush")
+        slow = time.monotonic() - began
+        self.assertGreater(slow, 1.5)
+        self.pair.source.send("limits", disk_rate=0)
+        began = time.monotonic()
+        self.copy(here, "vda")
+        self.assertLess(time.monotonic() - began, slow * 4, "24 MiB are under way at that rate for 6 s")
+        self.compare(here, there)
+
     def test_big_and_empty(self):
         """8 TiB of nothing: a first pass of zeros, as QEMU's mirror makes it, costs a few KiB."""
         there = self.image("there", size=8 << 40)
@@ -210,6 +224,40 @@ class Copies(Scenario):
         self.assertLess(allocated(there), MIB)
         self.assertLess(self.pair.source.stats["rss_kib"], 600 * 1024)
         self.assertLess(time.monotonic() - began, 60)
+
+
+class Verified(Scenario):
+    """What was written is read back before a flush is answered."""
+
+    def verified(self):
+        return [event for event in self.pair.destination.events if event["what"] == "disk-verified"]
+
+    def test_good_disks(self):
+        images = {"vda": (self.image("a"), "raw"), "vdb": (self.image("b", "qcow2"), "qcow2")}
+        here = self.filled("here")
+        self.start(images, verify_disks="full")
+        for name in images:
+            self.copy(here, name)
+        self.io("vda", "write -P 3 1M 4k", "write -P 4 2000001 3", "flush")
+        told = self.verified()
+        self.assertEqual({event["target"] for event in told}, {"vda", "vdb"})
+        for name in images:
+            self.assertGreater(sum(event["blocks"] for event in told if event["target"] == name), 6 * MIB // 4096)
+        last = [event for event in told if event["target"] == "vda"][-1]
+        self.assertLessEqual(last["blocks"], 1024, "what was read once is not read again")
+        self.assertEqual(sum(event["skipped"] for event in told[-1:]), 1, "a block that is written in part")
+
+    def test_disk_that_forgets(self):
+        there, here = self.image("there"), self.filled("here")
+        self.start({"vda": (there, "raw")}, verify_disks="full")
+        self.copy(here, "vda")
+        with open(there, "r+b") as image:
+            image.seek(2 * MIB + 4096 * 7)
+            image.write(b"rot")
+        done = self.io("vda", f"write -P 3 {2 * MIB} 4k", "flush", check=False)
+        self.assertIn("rror", done.stdout + done.stderr)
+        outcome = self.pair.source.wait("done")
+        self.assertIn(f"reads back differently at byte {2 * MIB + 4096 * 7}", outcome["reason"])
 
 
 class Seeds(Scenario):
