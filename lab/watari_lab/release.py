@@ -21,7 +21,7 @@ _PACKAGES = """
     qemu-system-x86 qemu-utils openssh-server openssh-client iproute2 procps
     netcat-openbsd ca-certificates
     libvirt0 libglib2.0-0t64 libjson-glib-1.0-0 libssl3t64 libsqlite3-0 libxxhash0 libzstd1
-    libgnutls30t64 libasan8 libubsan1 libtsan2
+    libgnutls30t64 libnbd0 libasan8 libubsan1 libtsan2
 """.split()
 
 _INSTALL = """\

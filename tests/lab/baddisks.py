@@ -9,7 +9,7 @@ import os
 
 import badluck
 from badluck import EVENTS, MIB, PATIENCE_S, VM, Event, KillLibvirtd, Premise, Row
-from disklab import words
+from disklab import small_place, words
 from watari_lab import disks, guest
 
 COPYING = 'mid copy'  # some MiB of the disks have passed, and not all
@@ -71,9 +71,8 @@ class DiskScene(badluck.Scene):
 
     def start_guest(self):
         for node in self.lab.hosts:
-            if not os.path.ismount(node.path(PLACE)):
-                node.run(['mkdir', '-p', PLACE])
-                node.run(['mount', '-t', 'tmpfs', '-o', f'size={PLACE_MIB}m', 'tmpfs', PLACE])
+            if node.run(['mountpoint', '-q', PLACE], check=False).returncode:
+                small_place(node, PLACE, PLACE_MIB)
             node.run(['find', PLACE, '-type', 'f', '-delete'])
         here = self.lab.host('hosta')
         disks.make(here, RAW, NOISE_MIB + 8, parts=disks.noise('luck', NOISE_MIB))
