@@ -180,8 +180,11 @@ static void check_items(struct batch *batch, struct tag_context *pages)
 		if (item->kind != ITEM_DISK || !item->data || item->length)
 			continue;
 		tag_compute(pages, item->data, BATCH_DISK_BLOCK, tag);
-		if (memcmp(tag, item->tag, sizeof(uint64_t)) == 0)
-			item->length = BATCH_DISK_BLOCK;
+		if (memcmp(tag, item->tag, sizeof(uint64_t)) != 0)
+			continue;
+		memcpy(item->tag, tag, TAG_BYTES);
+		item->tagged = true;
+		item->length = BATCH_DISK_BLOCK;
 	}
 }
 
