@@ -37,6 +37,13 @@ struct journey_disk *journey_disk_find(GPtrArray *disks, const char *target)
 	return NULL;
 }
 
+/* Under a running VM libvirt has the last word about it. */
+char *journey_disk_export(const struct journey_disk *disk)
+{
+	const char *alias = disk->disk->alias;
+	return g_strconcat("drive-", alias ? alias : disk->disk->target, NULL);
+}
+
 unsigned journey_disks_count(const GPtrArray *disks, enum journey_disk_kind kind)
 {
 	unsigned count = 0;

@@ -45,6 +45,7 @@ struct journey_disk {
 /* One for each of DISKS (of struct disk, which are taken out); free with g_ptr_array_unref. */
 GPtrArray *journey_disks_new(GPtrArray *disks);
 struct journey_disk *journey_disk_find(GPtrArray *disks, const char *target); /* or NULL */
+char *journey_disk_export(const struct journey_disk *disk); /* its name for QEMU; caller frees */
 unsigned journey_disks_count(const GPtrArray *disks, enum journey_disk_kind kind);
 const char *journey_disk_kind_name(enum journey_disk_kind kind); /* stable word */
 /* For the report; DISKS may be NULL. */

@@ -61,7 +61,9 @@ static void call_prepare(void *data)
 {
 	struct preparing *preparing = data;
 	struct journey *journey = preparing->journey;
+	struct disk_rate rate;
 	bool good = true;
+	disk_rate_begin(journey, &rate);
 	for (guint i = 0; good && i < journey->report->disks->len; i++) {
 		struct journey_disk *disk = disk_at(journey, i);
 		if (!disk)
@@ -76,7 +78,7 @@ static void call_prepare(void *data)
 		}
 	}
 	if (good)
-		preparing->write_rate = disk_rate_measure(journey);
+		preparing->write_rate = disk_rate_end(journey, &rate);
 }
 
 /* Their descriptions would name images that stay behind. */
@@ -175,7 +177,7 @@ static bool make_disks(struct preparing *preparing, GError **error)
 static JsonObject *describe_disk(const struct journey_disk *disk)
 {
 	JsonObject *object = json_object_new();
-	g_autofree char *export = g_strconcat("drive-", disk->disk->alias, NULL);
+	g_autofree char *export = journey_disk_export(disk);
 	json_object_set_string_member(object, "target", disk->disk->target);
 	json_object_set_string_member(object, "export", export);
 	json_object_set_string_member(object, "path", disk->destination);

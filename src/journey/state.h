@@ -65,6 +65,10 @@ struct journey {
 	JsonArray *images;  /* those made at the destination (images.h); NULL: none */
 	bool still;         /* the VM stands still, as libvirt says */
 
+	/* a VM that is off (offline.h); NULL: it runs */
+	struct offline *offline;
+	bool defining; /* its definition at the destination was tried at least */
+
 	/* the migration itself */
 	struct journal *journal;
 	JsonArray *snapshots;               /* see snapshots.h; NULL: not read */
@@ -112,3 +116,5 @@ bool phase_share(struct journey *journey, GError **error);
 bool phase_disks(struct journey *journey, GError **error);
 bool phase_snapshots(struct journey *journey, GError **error);
 bool phase_perform(struct journey *journey, GError **error);
+bool phase_copy(struct journey *journey, GError **error);
+bool phase_define(struct journey *journey, GError **error);
