@@ -7,6 +7,11 @@
 
 enum seen { ANY, UNKNOWN, GONE, OFF, ACTIVE };
 
+#define DEFINED                                                                                    \
+	N_("the VM is defined at the destination; its definition at the source goes, if that was " \
+	   "asked "                                                                                \
+	   "for")
+
 static const struct {
 	enum seen source, destination;
 	struct ending_rule rule;
@@ -25,8 +30,10 @@ static const struct {
 	{ ACTIVE, GONE, { "at-source", ENDING_NOTHING, JOURNEY_FAILED, false, NULL, NULL } },
 	{ GONE, OFF, { "migrated", ENDING_NOTHING, JOURNEY_MIGRATED, false, NULL, NULL } },
 	{ GONE, ACTIVE, { "migrated", ENDING_NOTHING, JOURNEY_MIGRATED, false, NULL, NULL } },
-	{ OFF, OFF, { "defined", ENDING_UNDEFINE_SOURCE, JOURNEY_MIGRATED, false, NULL, NULL } },
-	{ OFF, ACTIVE, { "defined", ENDING_UNDEFINE_SOURCE, JOURNEY_MIGRATED, false, NULL, NULL } },
+	{ OFF, OFF, { "defined", ENDING_UNDEFINE_SOURCE, JOURNEY_MIGRATED, false, DEFINED, NULL } },
+	{ OFF,
+	  ACTIVE,
+	  { "defined", ENDING_UNDEFINE_SOURCE, JOURNEY_MIGRATED, false, DEFINED, NULL } },
 	{ ACTIVE,
 	  ACTIVE,
 	  { "both-run", ENDING_NOTHING, JOURNEY_ATTENTION, false,

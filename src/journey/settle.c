@@ -284,8 +284,10 @@ static void act(struct settling *settling)
 	struct journey *journey = settling->journey;
 	journey->situation = settling->rule->name;
 	journey->situation_what = settling->rule->what ? _(settling->rule->what) : NULL;
+	/* That of a VM that is off ends like that always. */
+	bool usual = journey->offline && journey->performed;
 	/* What needs attention is the error that the program ends with. */
-	if (settling->rule->what && !journey->dry_run &&
+	if (settling->rule->what && !journey->dry_run && !usual &&
 	    settling->rule->outcome != JOURNEY_ATTENTION)
 		journey_note(journey, true, "%s", _(settling->rule->what));
 	if (settling->rule->action == ENDING_NOTHING || journey->dry_run) {
