@@ -114,8 +114,10 @@ void journey_disks_take_stats(GPtrArray *disks, JsonArray *stats)
 		JsonObject *object = json_node_get_object(node);
 		struct journey_disk *disk =
 			journey_disk_find(disks, json_get_string(object, "target", NULL));
-		if (disk)
-			disk->literal = (uint64_t) json_get_int(object, "literal", 0);
+		if (!disk)
+			continue;
+		disk->literal = (uint64_t) json_get_int(object, "literal", 0);
+		disk->written = (uint64_t) json_get_int(object, "written", 0);
 	}
 }
 

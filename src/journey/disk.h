@@ -36,6 +36,7 @@ struct journey_disk {
 	char *backing, *backing_format; /* the file there that it stands on; NULL: none */
 
 	/* from the movers */
+	uint64_t written; /* bytes that were taken of the source's QEMU, zeros not counted */
 	uint64_t literal; /* bytes of its content that were no reference, at the source */
 	char *digest;
 	bool agreed;      /* the digests of both sides, at the last flush */

@@ -3,6 +3,7 @@
 #include "journey/disk_image.h"
 #include "journey/disk_place.h"
 #include "journey/disk_rate.h"
+#include "journey/disk_watch.h"
 #include "journey/images.h"
 #include "journey/movers.h"
 #include "journey/seeds.h"
@@ -64,6 +65,8 @@ static void call_prepare(void *data)
 	struct disk_rate rate;
 	bool good = true;
 	disk_rate_begin(journey, &rate);
+	if (!journey->offline)
+		disk_watch_ask(journey->domain, journey->report->disks, &journey->disks_before);
 	for (guint i = 0; good && i < journey->report->disks->len; i++) {
 		struct journey_disk *disk = disk_at(journey, i);
 		if (!disk)

@@ -8,6 +8,7 @@
 #include "host/guard.h"
 #include "host/host.h"
 #include "journey/dialogue.h"
+#include "journey/disk_yield.h"
 #include "journey/domain.h"
 #include "journey/journey.h"
 #include "journey/watch.h"
@@ -64,6 +65,7 @@ struct journey {
 	bool sync_writes;   /* the guest waits for each write at the destination */
 	JsonArray *images;  /* those made at the destination (images.h); NULL: none */
 	bool still;         /* the VM stands still, as libvirt says */
+	struct disk_yield_look disks_before; /* of the guest's own requests */
 
 	/* a VM that is off (offline.h); NULL: it runs */
 	struct offline *offline;
