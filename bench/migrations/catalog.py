@@ -76,6 +76,14 @@ def _debian(service="", pause=1):
     return {"memory_mib": 1024, "service": service, "words": f"watari.load_pause={pause}"}
 
 
+# What a server of some years carries about; no services.
+PACKAGES = ("gcc", "g++", "git", "python3-numpy", "vim", "gdb", "perl-doc")
+
+
+def _server(service="", pause=1):
+    return {**_debian(service, pause), "packages": PACKAGES}
+
+
 GUESTS = {guest.name: guest for guest in (
     Guest("idle", "Debian, warm, idle", "debian", _debian(), warm_s=20),
     Guest("redis", "Debian, Redis under load", "debian", _debian("redis", 0.1), warm_s=60,
@@ -85,6 +93,12 @@ GUESTS = {guest.name: guest for guest in (
           first_pass_mib=560, dirty_mib_s=20),
     Guest("sqlite", "Debian, SQLite updates", "debian", _debian("sqlite", 0), warm_s=30,
           work="forks", first_pass_mib=430, dirty_mib_s=8),
+    # About 0.8 GiB on their disk, and most of their memory taken by what they have read of it.
+    Guest("warm", "Debian server, warm, idle", "debian", _server(), core=False, warm_s=20, first_pass_mib=860),
+    Guest("warm-redis", "Debian server, Redis under load", "debian", _server("redis", 0.1), core=False, warm_s=60,
+          work="redis_commands", first_pass_mib=900, dirty_mib_s=15),
+    Guest("warm-sqlite", "Debian server, SQLite updates", "debian", _server("sqlite", 0), core=False, warm_s=30,
+          work="forks", first_pass_mib=880, dirty_mib_s=8),
     Guest("random", "768 MiB random, still", "small", _small(768, fill="random"), core=False, first_pass_mib=800),
     Guest("empty", "8 GiB, mostly empty", "small", {**_small(64), "memory_mib": 8192}, core=False, first_pass_mib=160),
     # For the bench's own test: boots in seconds, moves in one.
@@ -127,10 +141,10 @@ def core(table):
 
 FAMILIES = {family.name: family for family in (
     Family("core", "memory alone, the disk shared", *(tuple(core(table)) for table in (GUESTS, LINKS, CONTENDERS)), LIMIT_S),
-    Family("disks", "a local disk moves along", ("idle",), ("1gbit", "100mbit", "40ms", "100mbit-40ms"),
+    Family("disks", "a local disk moves along", ("warm",), ("1gbit", "100mbit", "40ms", "100mbit-40ms"),
            ("virsh-copy", "watari-copy"), LIMIT_DISKS_S),
     # The same guests, once with the disk shared: what their memory takes when it can be taken from the disk that moved.
-    Family("memory-from-disk", "memory after the disk", ("idle", "sqlite", "redis"), ("1gbit", "100mbit"),
+    Family("memory-from-disk", "memory after the disk", ("warm", "warm-sqlite", "warm-redis"), ("1gbit", "100mbit"),
            ("multifd-zstd", "watari-copy"), LIMIT_DISKS_S),
     Family("gap", "the longest gap with a disk that is written", ("sqlite",), ("1gbit",), ("watari", "watari-copy"),
            LIMIT_DISKS_S),

@@ -91,7 +91,9 @@ class Stage:
 
     @staticmethod
     def _images(guest):
-        return (guest_image.build_debian() if guest.kind == "debian" else guest_image.build_small())[:2]
+        if guest.kind != "debian":
+            return guest_image.build_small()[:2]
+        return guest_image.build_debian(packages=guest.options.get("packages", ()))[:2]
 
     def prepare(self, guest, versions):
         """Sees to it that the guest's state is at hand; says how long that took. Boots it if need be."""

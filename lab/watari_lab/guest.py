@@ -302,11 +302,11 @@ def small_xml(lab, host, name: str, *, pattern="none", set_mib=None, rate=None, 
     return _domain(lab, _node(lab, host), name, guest_image.build_small(), options, words, disks, **domain)
 
 
-def debian_xml(lab, host, name: str, *, service="", shared=True, words="", memory_mib=1024, **domain) -> str:
+def debian_xml(lab, host, name: str, *, service="", shared=True, words="", memory_mib=1024, packages=(), **domain) -> str:
     """The domain XML of the Debian guest, with a fresh overlay of the cached image as its disk. service: the load that
     runs from boot on: "redis", "sqlite", or nothing. shared: the overlay lies where all hosts see it."""
     node = _node(lab, host)
-    kernel, initrd, image = guest_image.build_debian()
+    kernel, initrd, image = guest_image.build_debian(packages=packages)
     directory = SHARED + "/disks" if shared else "/lab/images"
     path = f"{directory}/{name}.qcow2"
     base = f"{SHARED}/boot/{name}/{image.name}" if not os.path.exists(node.path(f"/lab/cache/{image.name}")) else f"/lab/cache/{image.name}"

@@ -196,20 +196,22 @@ def build_small(cache=CACHE):
     return _kernel_and_initrd(cache, "small", "init", SMALL_MODULES, {"bin/guestd": find_program("guest", "guestd")})
 
 
-def build_debian(cache=CACHE):
-    """(kernel, initrd, disk image) of the Debian guest. The image is raw and sparse; guests get overlays of it. Making it
-    takes minutes and the network, once for each state of its recipe. guestd comes with the initrd, newest always."""
+def build_debian(cache=CACHE, packages=()):
+    """(kernel, initrd, disk image) of the Debian guest, with further packages. The image is raw and sparse; guests get
+    overlays of it. Making it takes minutes and the network, once for each state of its recipe. guestd comes with the
+    initrd, newest always."""
     cache = Path(cache)
     kernel, initrd = _kernel_and_initrd(cache, "debian", "init-debian", DEBIAN_MODULES,
                                          {"bin/guestd": find_program("guest", "guestd")})
     recipe = (GUEST_DIR / "debian-setup").read_bytes()
-    image = cache / f"debian-{hashlib.sha256(recipe).hexdigest()[:12]}.raw"
+    mark = hashlib.sha256(recipe + " ".join(packages).encode()).hexdigest()[:12]
+    image = cache / f"debian-{mark}.raw"
     if not image.is_file():
-        _make_debian(cache, image, recipe)
+        _make_debian(cache, image, recipe, packages)
     return kernel, initrd, _used(image, "debian-*.raw")
 
 
-def _make_debian(cache, image, recipe):
+def _make_debian(cache, image, recipe, packages):
     """debootstrap in a mount namespace of its own, then a file system made from the directory: no loop device."""
     if not shutil.which("debootstrap"):
         raise ImageError("the Debian guest needs debootstrap: apt-get install debootstrap")
@@ -223,6 +225,10 @@ def _make_debian(cache, image, recipe):
         (tools / "setup").chmod(0o755)
         _run("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc=" + str(root / "proc"), "chroot", root,
              "/usr/lib/watari/setup")
+        if packages:  # without services: nothing keeps them from being started
+            words = "apt-get update -q && apt-get install -q -y --no-install-recommends $0 $@ && apt-get clean && rm -rf /var/lib/apt/lists/*"
+            _run("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc=" + str(root / "proc"), "chroot", root,
+                 "/bin/sh", "-c", words, *packages)
         fresh = Path(work) / "image"
         with open(fresh, "wb") as file:
             file.truncate(DEBIAN_MIB << 20)

@@ -11,6 +11,7 @@ void known_init(struct known *known, const uint8_t key[TAG_KEY_BYTES],
 				 .list = tag_context_new(key, "list"),
 				 .disk_list = tag_context_new(key, "disk"),
 				 .blocks = page_table_new(sizes->disk_table),
+				 .blocks_bytes = sizes->disk_table,
 				 .table = page_table_new(sizes->page_table),
 				 .cache = page_cache_new(sizes->page_cache, destination),
 				 .last_block = BATCH_NO_BLOCK };
@@ -24,7 +25,7 @@ void known_clear(struct known *known)
 	tag_context_free(known->list);
 	tag_context_free(known->disk_list);
 	page_table_free(known->table);
-	page_table_free(known->blocks);
+	known_clear_disks(known);
 	page_cache_free(known->cache);
 }
 

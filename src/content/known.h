@@ -10,7 +10,8 @@
  *   1/2   cache of pages (content/page_cache.h); the destination takes 1/16 of it more
  *   1/16  windows of the compressors' streams, all together
  *   1/16  table of disk blocks, only where disks move: 12.25 bytes for each block of 4 KiB that is not
- *         zero, 4 for each 2 MiB of a disk's size; what does not fit is not referred to
+ *         zero, 4 for each 2 MiB of a disk's size. Disks that do not fit, and blocks, are not referred to;
+ *         that a fresh disk is zeros is known for each GiB that was never written to, whatever its size
  *   1/16  index from content to disk blocks (source only): 13 bytes a block, the newest win
  *
  * Disks are numbered, and so are their blocks, through all disks together: that number, from 1 on, is
@@ -56,6 +57,7 @@ struct known_disk {
 	bool fresh;           /* reads as zeros at the beginning */
 	uint64_t blocks;      /* whole ones */
 	uint32_t first_place; /* of its first block; 0: its blocks have none */
+	uint8_t *touched;     /* FRESH: a bit for each GiB that something was written to */
 };
 
 struct known {
@@ -66,6 +68,7 @@ struct known {
 	bool begun;          /* the block list has passed */
 	uint32_t last_block; /* of the page-like record that the destination's QEMU saw last */
 	struct page_table *blocks; /* of the disks */
+	uint64_t blocks_bytes;     /* its bound */
 	struct known_disk disks[KNOWN_DISKS_MAX];
 	uint32_t disk_count;
 	struct known_disk seeds[KNOWN_SEEDS_MAX];
@@ -84,6 +87,7 @@ void known_note_page(struct known *known, const struct item *item, uint32_t plac
 /* ITEM is a run of zeros, or bytes. */
 void known_note_other(struct known *known, const struct item *item);
 
+void known_clear_disks(struct known *known);
 /* Disks, before anything of them is known; of each BYTES and FRESH are given. Once. */
 void known_set_disks(struct known *known, const struct known_disk *disks, uint32_t count);
 /* Another seed; of it BYTES is given. Returns the place of its first block, 0: there is no room for it. */

@@ -238,8 +238,8 @@ static bool resolve_block(struct resolver *resolver, struct batch *batch, struct
 	if (item->kind == ITEM_REFERENCE && !resolve_cached_block(resolver, batch, item))
 		return false;
 	if (item->kind == ITEM_ZERO)
-		item->place =
-			page_table_is_zero(known->blocks, item->block, item->page, item->count);
+		item->place = known_is_zero(known, item->block, item->page * BATCH_DISK_BLOCK,
+					    (uint64_t) item->count * BATCH_DISK_BLOCK);
 	else if (!item->data || item->kind == ITEM_BYTES || item->kind == ITEM_DELTA)
 		return false;
 	else if (item->kind != ITEM_LITERAL)

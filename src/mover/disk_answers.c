@@ -26,13 +26,13 @@ static bool take_open(struct disk_source *source, const uint8_t *data, size_t le
 	struct known_disk shapes[KNOWN_DISKS_MAX] = { 0 };
 	if (length != (size_t) disks->count * 8)
 		return false;
+	pthread_mutex_lock(&source->run->sorting);
 	for (unsigned i = 0; i < disks->count; i++) {
 		shapes[i].bytes = disk_get_u64(data + 8 * (size_t) i);
 		shapes[i].fresh = disks->disks[i].fresh;
 		source->exports[i] =
 			(struct nbd_export){ disks->disks[i].export, shapes[i].bytes, false };
 	}
-	pthread_mutex_lock(&source->run->sorting);
 	sorter_set_disks(source->run->sorter, shapes, disks->count);
 	pthread_mutex_unlock(&source->run->sorting);
 	pthread_mutex_lock(&source->lock);
@@ -147,7 +147,9 @@ static bool take_ask(struct disk_source *source, const uint8_t *data, size_t len
 	frame->length = DISK_ANSWER_BYTES + count * SEED_PAGE_BYTES;
 	disk_put_u64(frame->data, 0);
 	bool good = put_pages(run, data, count, frame->data + DISK_ANSWER_BYTES);
+	pthread_mutex_lock(&source->lock);
 	source->asked += count;
+	pthread_mutex_unlock(&source->lock);
 	if (good)
 		link_frame_commit(run->link, LINK_DISK, frame);
 	else

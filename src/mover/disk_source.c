@@ -134,6 +134,7 @@ JsonArray *disk_source_describe(struct disk_source *source)
 	struct run *run = source->run;
 	JsonArray *list = json_array_new();
 	pthread_mutex_lock(&run->sorting);
+	pthread_mutex_lock(&source->lock);
 	for (unsigned i = 0; i < run->disks->count; i++) {
 		const struct sorter_disk_counts *counts = sorter_disk_counts(run->sorter, i);
 		JsonObject *disk = json_object_new();
@@ -157,6 +158,7 @@ JsonArray *disk_source_describe(struct disk_source *source)
 						   (gint64) numbers[n].value);
 		json_array_add_object_element(list, disk);
 	}
+	pthread_mutex_unlock(&source->lock);
 	pthread_mutex_unlock(&run->sorting);
 	return list;
 }

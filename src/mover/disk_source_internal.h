@@ -43,7 +43,7 @@ struct disk_source {
 	unsigned session_count;
 	struct session sessions[SESSIONS_MAX];
 	uint64_t flushes[KNOWN_DISKS_MAX];
-	uint64_t asked; /* pages that a seed did not have; the answers' thread's */
+	uint64_t asked; /* pages that a seed did not have */
 };
 
 /* A request of QEMU's; SOURCE is a struct disk_source. Any session's thread. */

@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import os
+import pathlib
 import re
 
 from . import program, tap
@@ -12,8 +13,8 @@ from .tally import TOP
 # Data races are looked for where threads share data without GLib's locks, which ThreadSanitizer
 # cannot see into: the link and the pipelines.
 THREADED = re.compile(r'^(?!man ).*(?:link|lane|mover|pipeline|ring|relay|guard|window|stage)')
-# The pipelines as they really run: the movers between two QEMUs, these classes of the lab's test.
-PIPELINES = ('tests/lab/test_mover.py', 'Moves|Proofs|Refusals')
+# The pipelines as they really run, these classes of the lab's tests: the movers between two QEMUs, and with disks.
+PIPELINES = (('tests/lab/test_mover.py', 'Moves|Proofs|Refusals'), ('tests/lab/test_mover_disks.py', 'Copies|Verified|Seeds'))
 SLOWNESS = 3  # what the sanitizers cost; meson's limits are for plain builds
 SANITIZERS = {
     'ASAN_OPTIONS': 'detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=1',
@@ -66,8 +67,9 @@ def run_tsan(tally, options):
     tally.head('link and pipelines (ThreadSanitizer)')
     tree = build(tally, 'build-tsan', ['meson-test-prereq', 'src/cli/watari'])
     run_tests(tally, options, 'tsan', tree, THREADED.search)
-    file, pattern = PIPELINES
-    if not options.only or options.only in file:
+    for file, pattern in PIPELINES:
+        if options.only and options.only not in file:
+            continue
         command = ['/usr/bin/python3', str(TOP / 'tests/runner/unittest_tap.py'), str(TOP / file), pattern]
         environment = {**SANITIZERS, 'WATARI_TEST_BINARY': str(tree / 'src/cli/watari')}
-        tally.file('tsan', 'pipelines', *tap.run(command, 300, environment))
+        tally.file('tsan', pathlib.Path(file).stem, *tap.run(command, 300, environment))

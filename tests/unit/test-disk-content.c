@@ -170,7 +170,9 @@ static void test_zeros(void)
 	g_assert_true(sorter_zero_disk(pair.sorter, 0, 9 * BLOCK + 5, 1));
 	g_assert_true(sorter_zero_disk(pair.sorter, 0, 0, size));
 	g_assert_false(sorter_zero_disk(pair.sorter, 0, 0, size));
-	/* The last half block is in no table: it is always sent. */
+	/* The last half block is in no table: once anything was written near it, it is always sent. */
+	g_assert_false(sorter_zero_disk(pair.sorter, 1, 100 * BLOCK, 512));
+	send_blocks(&pair, 1, 3, 1, block);
 	g_assert_true(sorter_zero_disk(pair.sorter, 1, 100 * BLOCK, 512));
 	g_assert_true(sorter_zero_disk(pair.sorter, 1, 100 * BLOCK, 512));
 	pair_end(&pair);
@@ -178,6 +180,30 @@ static void test_zeros(void)
 	g_assert_true(sorter_zero_disk(pair.sorter, 0, 0, size));
 	g_assert_false(sorter_zero_disk(pair.sorter, 0, 0, size));
 	pair_end(&pair);
+}
+
+/* More than the table can hold: that fresh disks are zeros is known all the same. */
+static void test_huge(void)
+{
+	struct known_sizes sizes = known_sizes_for(LIMIT);
+	struct sorter *sorter = sorter_new(key, key, &sizes);
+	const struct known_disk disks[] = { { .bytes = 8ull << 40, .fresh = true },
+					    { .bytes = 8ull << 40, .fresh = true },
+					    { .bytes = 8ull << 40 } };
+	struct batch *batch = batch_new();
+	sorter_set_disks(sorter, disks, G_N_ELEMENTS(disks));
+	for (uint32_t i = 0; i < 2; i++) {
+		g_assert_false(sorter_zero_disk(sorter, i, 0, 8ull << 40));
+		memset(batch->raw, 1, BLOCK);
+		batch_set_blocks(batch, i, (5ull << 30) / BLOCK, 1);
+		sorter_sort_disk(sorter, batch);
+		g_assert_true(sorter_zero_disk(sorter, i, 5ull << 30, BLOCK));
+		g_assert_false(sorter_zero_disk(sorter, i, 6ull << 30, 8ull << 30));
+		batch_clear(batch);
+	}
+	g_assert_true(sorter_zero_disk(sorter, 2, 0, 4096));
+	batch_free(batch);
+	sorter_free(sorter);
 }
 
 /* A reference to what has been overwritten must not be made. */
@@ -349,6 +375,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/disk-content/random-writes", test_random_writes);
 	g_test_add_func("/disk-content/zeros", test_zeros);
+	g_test_add_func("/disk-content/huge", test_huge);
 	g_test_add_func("/disk-content/old-places", test_old_places);
 	g_test_add_func("/disk-content/lies", test_lies);
 	g_test_add_func("/disk-content/places", test_places);
