@@ -7,7 +7,7 @@
 #include "base/unit.h"
 #include "journey/movers.h"
 
-enum { LOOK_MS = 1000, PARAMS_MAX = 16 };
+enum { LOOK_MS = 500, PARAMS_MAX = 16 };
 
 struct disk_watch {
 	/* set once */

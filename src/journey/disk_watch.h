@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* While disks are copied: looks every second at how long the guest's own requests take, and lets the
+/* While disks are copied: looks twice a second at how long the guest's own requests take, and lets the
  * source's mover take less for the copy when they take too long (disk_yield.h). A thread asks libvirt;
  * the rest is the main thread's. Only inside src/journey. */
 #pragma once
