@@ -34,7 +34,8 @@ struct storage {
 	struct remote_child child;
 };
 
-/* It writes the file with its number when all that it was told to do is done. */
+/* It writes the file with its number when all that it was told to do is done. A mover that ended first
+ * could not take its directory away. */
 static const char serve_script[] =
 	"s=$1; f=$1.pid; shift\n"
 	"qemu-storage-daemon --pidfile \"$f\" \"$@\" >&2 </dev/null & p=$!\n"
@@ -43,7 +44,9 @@ static const char serve_script[] =
 	"  sleep 0.02\n"
 	"done\n"
 	"echo ready; cat >/dev/null\n"
-	"kill $p; wait $p; rm -f -- \"$f\" \"$s\"\n";
+	"kill $p; wait $p; rm -f -- \"$f\" \"$s\"\n"
+	"d=${s%/*}; rmdir -- \"$d\" 2>/dev/null\n"
+	"case ${d%/*} in */watari) rmdir -- \"${d%/*}\" 2>/dev/null ;; esac; exit 0\n";
 
 static char *print_object(JsonObject *object)
 {

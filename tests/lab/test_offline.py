@@ -120,7 +120,7 @@ class Offline(DiskLab):
             self.assertGreater(disk['verified_blocks'], 0)
 
     def test_3_no_start_meanwhile(self):
-        """Neither libvirt nor anybody else gets the images to write to; the move goes on."""
+        """Neither libvirt nor anybody else gets the images to write to; and a cancel leaves all as it was."""
         moving = self.begin()
         start = self.here.virsh('start', self.vm, check=False)
         self.assertNotEqual(start.returncode, 0, 'it started')
