@@ -57,6 +57,7 @@ struct item {
 	uint32_t count;
 	uint32_t length;        /* of `data`: BYTES, LITERAL, DELTA */
 	uint32_t place;         /* REFERENCE, DELTA, DISK */
+	bool tagged;            /* DISK, at the destination: the whole tag is there already */
 	const uint8_t *data;    /* in raw, or wherever it was unpacked */
 	uint8_t tag[TAG_BYTES]; /* of a page's content; SAME, DISK: its first 8 bytes; BYTES: of
 				 * the data */

@@ -112,7 +112,7 @@ static bool put_page(struct resolver *resolver, struct output *out, struct item 
 	const uint8_t *content = content_of(resolver, item, page_bytes);
 	if (!content)
 		return false;
-	if (item->kind != ITEM_LITERAL)
+	if (item->kind != ITEM_LITERAL && !item->tagged)
 		tag_compute(resolver->known.pages, content, page_bytes, item->tag);
 	if (!put_head(resolver, out, item, item->page, RECORD_PAGE, page_bytes) ||
 	    !put(out, content, page_bytes))
@@ -242,7 +242,7 @@ static bool resolve_block(struct resolver *resolver, struct batch *batch, struct
 					    (uint64_t) item->count * BATCH_DISK_BLOCK);
 	else if (!item->data || item->kind == ITEM_BYTES || item->kind == ITEM_DELTA)
 		return false;
-	else if (item->kind != ITEM_LITERAL)
+	else if (item->kind != ITEM_LITERAL && !item->tagged)
 		tag_compute(known->pages, item->data, BATCH_DISK_BLOCK, item->tag);
 	known_note_block(known, item);
 	return true;

@@ -67,6 +67,8 @@ void sorter_offer(struct sorter *sorter, uint64_t tag, uint32_t place);
 uint64_t sorter_seed_count(const struct sorter *sorter);
 void sorter_seeds_taken(struct sorter *sorter, uint64_t count);
 const uint8_t *sorter_seed_page(const struct sorter *sorter, uint64_t number);
+/* Does it pay to refer to blocks of disks and seeds (content/reading.h)? True at first. */
+void sorter_use_disks(struct sorter *sorter, bool use);
 /* The tag of an order for a disk. */
 void sorter_seal_order(struct sorter *sorter, struct batch *batch);
 const struct sorter_counts *sorter_counts(const struct sorter *sorter);

@@ -62,11 +62,16 @@ static bool is_there(struct sorter *sorter, const struct item *item, uint32_t pl
 	return entry.kind == PAGE_CONTENT && entry.tag == item_short_tag(item->tag);
 }
 
+void sorter_use_disks(struct sorter *sorter, bool use)
+{
+	sorter->disks_slow = !use;
+}
+
 bool sorter_is_on_disk(struct sorter *sorter, struct item *item)
 {
 	const struct known *known = &sorter->known;
 	bool any = known->disk_count || known->seed_count;
-	if (!any || item->length != BATCH_DISK_BLOCK)
+	if (!any || sorter->disks_slow || item->length != BATCH_DISK_BLOCK)
 		return false;
 	uint32_t place = content_index_get(sorter->disk_index, item_short_tag(item->tag));
 	if (!place || !is_there(sorter, item, place))

@@ -18,6 +18,7 @@ struct sorter {
 	struct seed_pages *seed_pages;    /* NULL: there are no seeds */
 	struct region regions[SORTER_REGIONS];
 	bool forgotten;
+	bool disks_slow; /* sending is faster than what the destination reads */
 	struct sorter_counts counts;
 	struct sorter_disk_counts disk_counts[KNOWN_DISKS_MAX];
 };

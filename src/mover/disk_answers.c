@@ -2,8 +2,10 @@
 /* What the destination says about disks: answers to orders, and what it has. */
 #include "mover/disk_source_internal.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/i18n.h"
+#include "mover/encoders.h"
 
 #include <errno.h>
 #include <string.h>
@@ -157,6 +159,32 @@ static bool take_ask(struct disk_source *source, const uint8_t *data, size_t len
 	return good;
 }
 
+/* What a page costs that is sent: its packed bytes, at the speed of the link. */
+static double send_us(struct run *run)
+{
+	double link = encoders_link_bytes_s(run->encoders);
+	pthread_mutex_lock(&run->lock);
+	double original = (double) (run->content.pages.literal_pages * BATCH_DISK_BLOCK);
+	double packed = (double) run->content.encoded_bytes;
+	pthread_mutex_unlock(&run->lock);
+	double ratio = original > 0 ? MIN(packed / original, 1) : 1;
+	return link > 0 ? BATCH_DISK_BLOCK * ratio * 1e6 / link : 0;
+}
+
+static bool take_pace(struct disk_source *source, const uint8_t *data, size_t length)
+{
+	struct run *run = source->run;
+	if (length != 16)
+		return false;
+	double cost_us = send_us(run);
+	pthread_mutex_lock(&run->sorting);
+	reading_note(&source->reading, disk_get_u64(data), disk_get_u64(data + 8), cost_us,
+		     clock_now_us());
+	disk_source_judge(source);
+	pthread_mutex_unlock(&run->sorting);
+	return true;
+}
+
 static bool take_answer(struct disk_source *source, const struct link_frame *frame)
 {
 	if (frame->length < DISK_ANSWER_BYTES)
@@ -169,6 +197,8 @@ static bool take_answer(struct disk_source *source, const struct link_frame *fra
 	pthread_mutex_unlock(&source->lock);
 	if (frame->flags == DISK_OFFER)
 		return take_offer(source, data, length);
+	if (frame->flags == DISK_PACE)
+		return take_pace(source, data, length);
 	if (frame->flags == DISK_ASK)
 		return take_ask(source, data, length);
 	if (frame->flags == DISK_OPEN)

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/i18n.h"
+#include "content/reading.h"
 #include "mover/disk_order.h"
 
 #include <inttypes.h>
@@ -327,6 +328,25 @@ static bool tick(struct disk_destination *destination, GError **error)
 	return busy;
 }
 
+/* Tells the source now and then how fast references can be read. */
+static void tell_pace(struct disk_destination *destination, uint64_t *told)
+{
+	uint64_t pages, us;
+	disk_fetch_pace(destination->fetch, &pages, &us);
+	if (pages - *told < READING_PAGES_MIN)
+		return;
+	struct link_frame *frame = link_frame_begin(destination->run->link, LINK_DISK, NULL);
+	if (!frame)
+		return;
+	*told = pages;
+	frame->flags = DISK_PACE;
+	frame->length = DISK_ANSWER_BYTES + 16;
+	disk_put_u64(frame->data, 0);
+	disk_put_u64(frame->data + 8, pages);
+	disk_put_u64(frame->data + 16, us);
+	answer_commit(destination, frame);
+}
+
 static void wait_ms(struct disk_destination *destination, int ms)
 {
 	struct timespec until;
@@ -342,9 +362,11 @@ static void *keeper_thread(void *data)
 	struct run *run = data;
 	struct disk_destination *destination = run->disk_destination;
 	g_autoptr(GError) error = NULL;
+	uint64_t told = 0;
 	pthread_mutex_lock(&destination->lock);
 	while (!destination->finished && !error) {
 		bool busy = tick(destination, &error);
+		tell_pace(destination, &told);
 		if (!error)
 			wait_ms(destination, busy ? BUSY_MS : IDLE_MS);
 	}

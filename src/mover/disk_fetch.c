@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mover/disk_fetch.h"
 
+#include "base/clock.h"
 #include "disk/reader.h"
 #include "mover/seeds.h"
 
@@ -10,6 +11,8 @@ struct disk_fetch {
 	struct run *run;
 	const struct resolver *resolver;
 	gint open; /* atomic: the readers are there */
+	pthread_mutex_t lock;
+	uint64_t pages, us; /* under the lock: read so far, in so long */
 	struct disk_reader *readers[KNOWN_DISKS_MAX];
 };
 
@@ -30,6 +33,7 @@ struct disk_fetch *disk_fetch_new(struct run *run, const struct resolver *resolv
 	struct disk_fetch *fetch = g_new0(struct disk_fetch, 1);
 	fetch->run = run;
 	fetch->resolver = resolver;
+	pthread_mutex_init(&fetch->lock, NULL);
 	return fetch;
 }
 
@@ -61,6 +65,7 @@ void disk_fetch_free(struct disk_fetch *fetch)
 		return;
 	for (unsigned i = 0; i < KNOWN_DISKS_MAX; i++)
 		disk_reader_free(fetch->readers[i]);
+	pthread_mutex_destroy(&fetch->lock);
 	g_free(fetch);
 }
 
@@ -175,9 +180,28 @@ static void check_items(struct batch *batch, struct tag_context *pages)
 		if (item->kind != ITEM_DISK || !item->data || item->length)
 			continue;
 		tag_compute(pages, item->data, BATCH_DISK_BLOCK, tag);
-		if (memcmp(tag, item->tag, sizeof(uint64_t)) == 0)
-			item->length = BATCH_DISK_BLOCK;
+		if (memcmp(tag, item->tag, sizeof(uint64_t)) != 0)
+			continue;
+		memcpy(item->tag, tag, TAG_BYTES);
+		item->tagged = true;
+		item->length = BATCH_DISK_BLOCK;
 	}
+}
+
+static void note_pace(struct disk_fetch *fetch, uint64_t pages, int64_t us)
+{
+	pthread_mutex_lock(&fetch->lock);
+	fetch->pages += pages;
+	fetch->us += (uint64_t) us;
+	pthread_mutex_unlock(&fetch->lock);
+}
+
+void disk_fetch_pace(struct disk_fetch *fetch, uint64_t *pages, uint64_t *us)
+{
+	pthread_mutex_lock(&fetch->lock);
+	*pages = fetch->pages;
+	*us = fetch->us;
+	pthread_mutex_unlock(&fetch->lock);
 }
 
 void disk_fetch_batch(struct disk_fetch *fetch, struct batch *batch, struct tag_context *pages)
@@ -188,6 +212,8 @@ void disk_fetch_batch(struct disk_fetch *fetch, struct batch *batch, struct tag_
 	if (!any || !fetch)
 		return;
 	give_room(fetch, batch);
+	int64_t since_us = clock_now_us();
 	read_images(fetch, batch);
+	note_pace(fetch, batch->deltas_length / BATCH_DISK_BLOCK, clock_now_us() - since_us);
 	check_items(batch, pages);
 }

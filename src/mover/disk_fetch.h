@@ -15,6 +15,8 @@ struct disk_fetch *disk_fetch_new(struct run *run, const struct resolver *resolv
 /* And its disks, once their exports are there: before anything refers to them. */
 bool disk_fetch_open(struct disk_fetch *fetch, GError **error);
 void disk_fetch_free(struct disk_fetch *fetch);
+/* What it has read so far, and how long that took. */
+void disk_fetch_pace(struct disk_fetch *fetch, uint64_t *pages, uint64_t *us);
 /* See disk_destination_fetch(). NULL as FETCH: nothing can be read. */
 void disk_fetch_batch(struct disk_fetch *fetch, struct batch *batch, struct tag_context *pages);
 struct disk_reader *disk_fetch_reader(const struct disk_fetch *fetch, unsigned disk);

@@ -21,6 +21,8 @@
  *      content, 0: none.
  *      ASK: u64 numbers of pages (content/seed_pages.h), and the source's answer
  *      PAGES: for each of them SEED_PAGE_BYTES, in that order.
+ *      PACE: u64 pages that the destination has read so far, u64 microseconds that its workers waited
+ *      for them.
  *
  * All integers are little-endian. There is no answer that says no: what goes wrong at the destination ends
  * the move.
@@ -43,7 +45,8 @@ enum disk_op {
 	DISK_SEEDS = DISK_OP_LAST,
 	DISK_OFFER,
 	DISK_ASK,
-	DISK_PAGES
+	DISK_PAGES,
+	DISK_PACE
 };
 
 struct disk_order {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mover/disk_source_internal.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "mover/local.h"
 
@@ -93,6 +94,13 @@ struct disk_source *disk_source_start(struct run *run, GError **error)
 	return run_spawn(run, accept_thread, error) && run_spawn(run, disk_answers_thread, error)
 		       ? source
 		       : NULL;
+}
+
+void disk_source_judge(struct disk_source *source)
+{
+	if (source)
+		sorter_use_disks(source->run->sorter,
+				 reading_pays(&source->reading, clock_now_us()));
 }
 
 void disk_source_set_rate(struct disk_source *source, uint64_t rate)

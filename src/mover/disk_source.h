@@ -15,6 +15,9 @@
 struct disk_source;
 /* Starts its threads; run->disk_source is what it returns, also when it fails. */
 struct disk_source *disk_source_start(struct run *run, GError **error);
+/* Are references to disks worth while now? To be called before something is sorted, with run->sorting. NULL as
+ * SOURCE: there are none. */
+void disk_source_judge(struct disk_source *source);
 /* At most so many bytes a second of what QEMU writes are taken, so that its reading of the disk leaves the
  * guest its share; 0: no cap. Any thread, any time. */
 void disk_source_set_rate(struct disk_source *source, uint64_t rate);

@@ -2,6 +2,7 @@
 /* Inside the source's side of disks: what its files share. disk_source.c has its life and its connections,
  * disk_requests.c what QEMU asks for, disk_answers.c what the destination answers. */
 #pragma once
+#include "content/reading.h"
 #include "content/seed_pages.h"
 #include "disk/nbd_server.h"
 #include "mover/disk_order.h"
@@ -29,6 +30,7 @@ struct disk_source {
 	struct nbd_export exports[KNOWN_DISKS_MAX]; /* once it is open */
 
 	/* under run->sorting */
+	struct reading reading;
 	uint8_t digests[KNOWN_DISKS_MAX][TAG_BYTES];
 	uint64_t written[KNOWN_DISKS_MAX], zeroed[KNOWN_DISKS_MAX]; /* bytes that QEMU wrote */
 

@@ -300,3 +300,8 @@ void encoders_describe(struct encoders *encoders, JsonObject *stats)
 {
 	tempo_describe(encoders->tempo, stats);
 }
+
+double encoders_link_bytes_s(struct encoders *encoders)
+{
+	return tempo_link_bytes_s(encoders->tempo);
+}

@@ -32,5 +32,7 @@ bool encoders_finish(struct encoders *encoders);
 uint64_t encoders_seeds_taken(struct encoders *encoders);
 /* Would batches be packed at all now? No: they should be sorted as PLAIN. */
 bool encoders_store(struct encoders *encoders);
+/* What the link is believed to carry, bytes a second; 0: no limit seen. */
+double encoders_link_bytes_s(struct encoders *encoders);
 /* For the statistics: which efforts, and why. Any thread. */
 void encoders_describe(struct encoders *encoders, JsonObject *stats);

@@ -69,6 +69,7 @@ static void sort_and_submit(struct reader *reader, struct batch *batch)
 	const struct stream_reader *stream = observer_reader(reader->observer);
 	bool plain = encoders_store(run->encoders);
 	pthread_mutex_lock(&run->sorting);
+	disk_source_judge(run->disk_source);
 	sorter_seeds_taken(run->sorter, encoders_seeds_taken(run->encoders));
 	if (!run->settings->encode || stream_reader_opaque_reason(stream))
 		sorter_forget(run->sorter);
@@ -209,9 +210,10 @@ static bool make_sorter(struct run *run, GError **error)
 	return true;
 }
 
+/* Disks before the reader, who asks what they say. */
 bool source_start(struct run *run, GError **error)
 {
 	return make_sorter(run, error) && encoders_start(run, error) &&
-	       run_spawn(run, reader_thread, error) && run_spawn(run, returner_thread, error) &&
-	       (!run->disks || disk_source_start(run, error));
+	       (!run->disks || disk_source_start(run, error)) &&
+	       run_spawn(run, reader_thread, error) && run_spawn(run, returner_thread, error);
 }

@@ -181,6 +181,14 @@ bool tempo_stores(struct tempo *tempo)
 	return stores;
 }
 
+double tempo_link_bytes_s(struct tempo *tempo)
+{
+	pthread_mutex_lock(&tempo->lock);
+	double link = effort_belief(tempo->effort).link_bytes_s;
+	pthread_mutex_unlock(&tempo->lock);
+	return isfinite(link) ? link : 0;
+}
+
 void tempo_describe(struct tempo *tempo, JsonObject *stats)
 {
 	JsonObject *batches = json_object_new();

@@ -29,5 +29,7 @@ void tempo_idle(struct tempo *tempo, int64_t us);
 void tempo_wait(struct tempo *tempo, int64_t us);
 /* Is the link faster than any compressor? */
 bool tempo_stores(struct tempo *tempo);
+/* What the link is believed to carry, bytes a second; 0: no limit seen. */
+double tempo_link_bytes_s(struct tempo *tempo);
 /* For the statistics. */
 void tempo_describe(struct tempo *tempo, JsonObject *stats);
