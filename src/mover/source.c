@@ -71,7 +71,7 @@ static void sort_and_submit(struct reader *reader, struct batch *batch)
 	pthread_mutex_lock(&run->sorting);
 	disk_source_judge(run->disk_source);
 	sorter_seeds_taken(run->sorter, encoders_seeds_taken(run->encoders));
-	if (!run->settings->encode || stream_reader_opaque_reason(stream))
+	if (stream_reader_opaque_reason(stream))
 		sorter_forget(run->sorter);
 	if (batch->has_blocks)
 		sorter_set_blocks(run->sorter, stream);
@@ -207,6 +207,8 @@ static bool make_sorter(struct run *run, GError **error)
 	run->sorter = sorter_new(run->settings->key, run->page_key, &sizes);
 	for (unsigned i = 0; i < seeds; i++)
 		sorter_add_seed(run->sorter, bytes[i]);
+	if (!run->settings->encode)
+		sorter_forget(run->sorter);
 	return true;
 }
 

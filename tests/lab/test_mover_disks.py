@@ -166,6 +166,9 @@ class Copies(Scenario):
         there, here = self.image("there"), self.filled("here")
         self.start({"vda": (there, "raw")}, compress="off")
         self.copy(here, "vda")
+        stats = self.stats("vda")
+        self.assertEqual(stats["reference"], 0)
+        self.assertGreater(self.pair.source.stats["wire_sent"], stats["literal"])
         self.compare(here, there)
 
     def test_odd_sizes(self):
