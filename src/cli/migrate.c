@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `watari migrate`: moves a running VM to another host. */
+/* `watari migrate`: moves a VM to another host, as it runs or while it is off. */
 #include "cli/command.h"
 
 #include "base/i18n.h"
@@ -94,8 +94,11 @@ static const struct option_row rows[] = {
 	  .words = verify_disks_words,
 	  .help = N_("Read the copied disks at both hosts before the hand-over and compare them: "
 		     "none (the default; what was written is compared all the same) or full.") },
+	{ "offline", 0, OPTION_FLAG, AT(request.offline),
+	  .help = N_("Move a VM that is off: its disks, then its definition. "
+		     "It cannot be started meanwhile.") },
 	{ "remove-source-disks", 0, OPTION_FLAG, AT(request.remove_source_disks),
-	  .help = N_("Remove the images that were copied from the source, once the VM runs at the "
+	  .help = N_("Remove the images that were copied from the source, once the VM is at the "
 		     "destination. "
 		     "Without it they stay as they were when the VM left.") },
 	{ "persistent", 0, OPTION_FLAG, AT(request.persistent),

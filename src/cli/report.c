@@ -54,20 +54,31 @@ static void print_times(const struct journey_report *report, FILE *out)
 	fputc('\n', out);
 }
 
+static void print_link(const struct journey_report *report, FILE *out)
+{
+	fprintf(out, _("  link      %s, %d connections"), report->link, report->connections);
+	if (report->reconnects > 0)
+		fprintf(out, _(", connected again %d times"), (int) report->reconnects);
+	fputc('\n', out);
+}
+
 static void print_bytes(const struct journey_report *report, FILE *out)
 {
-	g_autofree char *stream = unit_format_bytes(report->stream_bytes);
 	g_autofree char *wire = unit_format_bytes(report->wire_sent);
+	if (report->offline) {
+		fprintf(out, _("  bytes     %s on the wire"), wire);
+		fputc('\n', out);
+		print_link(report, out);
+		return;
+	}
+	g_autofree char *stream = unit_format_bytes(report->stream_bytes);
 	fprintf(out, _("  bytes     %s of migration, %s on the wire"), stream, wire);
 	if (report->wire_sent > 0 && report->stream_bytes >= report->wire_sent * 11 / 10)
 		fprintf(out, _(" (1/%.1f of it)"),
 			(double) report->stream_bytes / (double) report->wire_sent);
 	fprintf(out, _(", %d passes"), report->iterations);
 	fputc('\n', out);
-	fprintf(out, _("  link      %s, %d connections"), report->link, report->connections);
-	if (report->reconnects > 0)
-		fprintf(out, _(", connected again %d times"), (int) report->reconnects);
-	fputc('\n', out);
+	print_link(report, out);
 	if (report->opaque) {
 		fprintf(out, _("  note      carried as plain bytes: %s"), report->opaque);
 		fputc('\n', out);
@@ -141,7 +152,7 @@ void report_print(const struct journey_report *report, FILE *out)
 		return;
 	print_places(report, out);
 	print_times(report, out);
-	if (report->stream_bytes > 0)
+	if (report->stream_bytes > 0 || report->offline)
 		print_bytes(report, out);
 	print_content(report, out);
 	print_disks(report, out);

@@ -96,6 +96,22 @@ static void (*const checks[])(struct check_context *) = {
 	check_tcg,          check_snapshots,   check_persistence,   check_dry_run,
 };
 
+/* Of a VM that is off: it need not run there at once, nor is anything of it at work. */
+static void (*const checks_offline[])(struct check_context *) = {
+	check_vm_off,   check_same_host, check_name_taken, check_machine,     check_disks,
+	check_networks, check_labels,    check_snapshots,  check_persistence, check_firmware,
+};
+
+static void run_all(struct check_context *context)
+{
+	if (context->options->offline)
+		for (size_t i = 0; i < G_N_ELEMENTS(checks_offline); i++)
+			checks_offline[i](context);
+	else
+		for (size_t i = 0; i < G_N_ELEMENTS(checks); i++)
+			checks[i](context);
+}
+
 static bool prepare(struct check_context *context, GError **error)
 {
 	char *text = virDomainGetXMLDesc(context->domain, 0);
@@ -151,8 +167,8 @@ GPtrArray *check_run(struct host *source, virDomainPtr domain, struct host *dest
 		.findings = check_new_findings(),
 	};
 	bool done = prepare(&context, error);
-	for (unsigned i = 0; done && i < G_N_ELEMENTS(checks); i++)
-		checks[i](&context);
+	if (done)
+		run_all(&context);
 	clear(&context);
 	if (done && is_alive(source, error) && is_alive(destination, error))
 		return context.findings;

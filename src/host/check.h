@@ -20,6 +20,7 @@ struct check_options {
 	const char *destination_name;     /* the VM's name there, NULL: same */
 	const struct remote_shell *shell; /* how to look at files and interfaces there; NULL: ssh */
 	unsigned long flags; /* the flags of the migration to come, for the dry run; 0: live */
+	bool offline;        /* the VM is off, and only its disks and definition move */
 	bool disks_stay;     /* nothing may be copied: every disk must be seen there */
 };
 

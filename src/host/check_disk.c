@@ -175,8 +175,10 @@ static void check_local_disk(struct check_context *context, xmlNodePtr node,
 static void refuse_disk(struct check_context *context, xmlNodePtr node,
 			const struct asked_disk *disk)
 {
-	check_add(context->findings, disk->check, CHECK_REFUSE,
-		  _("Detach it, or move the VM while it is off."),
+	bool off = context->options->offline;
+	check_add(context->findings, disk->check, off ? CHECK_WARN : CHECK_REFUSE,
+		  off ? _("See that the destination has it.")
+		      : _("Detach it, or move the VM while it is off."),
 		  _("the disk %s of “%s” is of the kind “%s”, which is bound to its host"),
 		  disk->target, context->name, disk->type);
 }
@@ -202,7 +204,7 @@ static void check_one_disk(struct check_context *context, xmlNodePtr node)
 	bool writable = !xml_has(context->vm, node, "readonly") && g_strcmp0(device, "cdrom") != 0;
 	struct asked_disk disk = { target, type, check, writable && !context->options->disks_stay,
 				   removable };
-	if (xml_has(context->vm, node, "transient")) {
+	if (xml_has(context->vm, node, "transient") && !context->options->offline) {
 		check_add(context->findings, check, CHECK_REFUSE,
 			  _("Move the VM while it is off, or start it without <transient/>."),
 			  _("the disk %s of “%s” is transient: what was written to it since the "

@@ -17,7 +17,7 @@ static const struct {
 	{ VIR_DOMAIN_PAUSED, NULL, NULL },
 	{ VIR_DOMAIN_SHUTDOWN, N_("it is shutting down"), N_("Wait until it is off.") },
 	{ VIR_DOMAIN_SHUTOFF, N_("it is not running"),
-	  N_("Start it first; what is off needs no live migration.") },
+	  N_("Start it first, or move it as it is: --offline.") },
 	{ VIR_DOMAIN_CRASHED, N_("it has crashed"), N_("Reset or restart it first.") },
 	{ VIR_DOMAIN_PMSUSPENDED, N_("it sleeps (suspended by its guest)"),
 	  N_("Wake it up first: virsh dompmwakeup.") },
@@ -58,6 +58,19 @@ void check_vm_state(struct check_context *context)
 		return;
 	}
 	check_add(context->findings, "vm", CHECK_PASS, NULL, NULL);
+}
+
+void check_vm_off(struct check_context *context)
+{
+	int state = 0, reason = 0;
+	if (virDomainGetState(context->domain, &state, &reason, 0) < 0)
+		check_add_virt(context, "vm", CHECK_REFUSE, NULL, context->name);
+	else if (state == VIR_DOMAIN_SHUTOFF)
+		check_add(context->findings, "vm", CHECK_PASS, NULL, NULL);
+	else
+		check_add(context->findings, "vm", CHECK_REFUSE,
+			  _("Leave --offline out, or shut it down first."),
+			  _("“%s” is not off, and --offline moves only what is"), context->name);
 }
 
 /* libvirt refuses both: by UUID, and by name, since it takes equal names for equal hosts. */
@@ -104,6 +117,11 @@ static void find_by_uuid(struct check_context *context, const char *name, const 
 		check_add(context->findings, "uuid", CHECK_REFUSE, next,
 			  _("a VM with the same UUID (“%s”) is already active at %s"), other_name,
 			  context->destination->name);
+	} else if (context->options->offline) {
+		check_add(context->findings, "uuid", CHECK_REFUSE,
+			  _("If it is an old copy, undefine it there: virsh undefine."),
+			  _("%s has a definition of “%s” already"), context->destination->name,
+			  other_name);
 	} else if (strcmp(other_name, name) != 0)
 		check_add(context->findings, "uuid", CHECK_REFUSE,
 			  _("If it is an old copy, undefine it there: virsh undefine."),
@@ -205,7 +223,15 @@ void check_snapshots(struct check_context *context)
 
 void check_persistence(struct check_context *context)
 {
-	if (virDomainHasManagedSaveImage(context->domain, 0) == 1)
+	bool saved = virDomainHasManagedSaveImage(context->domain, 0) == 1;
+	if (saved && context->options->offline)
+		check_add(context->findings, "persistence", CHECK_REFUSE,
+			  _("Start it and move it while it runs, or remove what was saved: virsh "
+			    "managedsave-remove."),
+			  _("“%s” is not off but saved (virsh managedsave), and its memory would "
+			    "stay at the source"),
+			  context->name);
+	else if (saved)
 		check_add(context->findings, "persistence", CHECK_WARN,
 			  _("Remove it if it is old: virsh managedsave-remove."),
 			  _("“%s” has a managed save image, which stays at the source"),
@@ -216,6 +242,26 @@ void check_persistence(struct check_context *context)
 			  context->name);
 	else
 		check_add(context->findings, "persistence", CHECK_PASS, NULL, NULL);
+}
+
+/* A running VM's memory carries it along. */
+void check_firmware(struct check_context *context)
+{
+	g_autofree char *nvram = xml_string(context->vm, NULL, "os/nvram");
+	g_autoptr(GPtrArray) words = g_ptr_array_new();
+	if (nvram && *nvram)
+		g_ptr_array_add(words, nvram);
+	g_auto(GStrv) missing =
+		words->len > 0 ? check_missing_there(context, "-e", "", words) : NULL;
+	if (xml_has(context->vm, NULL, "devices/tpm/backend[@type='emulator']"))
+		check_add(context->findings, "tpm", CHECK_REFUSE,
+			  _("Start it and move it while it runs."),
+			  _("“%s” has a TPM, whose state would stay at the source"), context->name);
+	if (words->len > 0 && (!missing || (missing[0] && *missing[0])))
+		check_add(context->findings, "file:nvram", CHECK_REFUSE,
+			  _("Copy it there under the same path, or move the VM while it runs."),
+			  _("%s has no %s, where the firmware of “%s” keeps its settings"),
+			  context->destination->name, nvram, context->name);
 }
 
 /* ---- the dry run ---- */

@@ -17,6 +17,8 @@ struct check_context {
 };
 
 void check_vm_state(struct check_context *context);
+void check_vm_off(struct check_context *context);
+void check_firmware(struct check_context *context);
 void check_same_host(struct check_context *context);
 void check_name_taken(struct check_context *context);
 void check_jobs(struct check_context *context);

@@ -37,6 +37,13 @@ struct journey_disk *journey_disk_find(GPtrArray *disks, const char *target)
 	return NULL;
 }
 
+/* Under a running VM libvirt has the last word about it. */
+char *journey_disk_export(const struct journey_disk *disk)
+{
+	const char *alias = disk->disk->alias;
+	return g_strconcat("drive-", alias ? alias : disk->disk->target, NULL);
+}
+
 unsigned journey_disks_count(const GPtrArray *disks, enum journey_disk_kind kind)
 {
 	unsigned count = 0;
@@ -107,8 +114,10 @@ void journey_disks_take_stats(GPtrArray *disks, JsonArray *stats)
 		JsonObject *object = json_node_get_object(node);
 		struct journey_disk *disk =
 			journey_disk_find(disks, json_get_string(object, "target", NULL));
-		if (disk)
-			disk->literal = (uint64_t) json_get_int(object, "literal", 0);
+		if (!disk)
+			continue;
+		disk->literal = (uint64_t) json_get_int(object, "literal", 0);
+		disk->written = (uint64_t) json_get_int(object, "written", 0);
 	}
 }
 

@@ -36,6 +36,7 @@ struct journey_disk {
 	char *backing, *backing_format; /* the file there that it stands on; NULL: none */
 
 	/* from the movers */
+	uint64_t written; /* bytes that were taken of the source's QEMU, zeros not counted */
 	uint64_t literal; /* bytes of its content that were no reference, at the source */
 	char *digest;
 	bool agreed;      /* the digests of both sides, at the last flush */
@@ -45,6 +46,7 @@ struct journey_disk {
 /* One for each of DISKS (of struct disk, which are taken out); free with g_ptr_array_unref. */
 GPtrArray *journey_disks_new(GPtrArray *disks);
 struct journey_disk *journey_disk_find(GPtrArray *disks, const char *target); /* or NULL */
+char *journey_disk_export(const struct journey_disk *disk); /* its name for QEMU; caller frees */
 unsigned journey_disks_count(const GPtrArray *disks, enum journey_disk_kind kind);
 const char *journey_disk_kind_name(enum journey_disk_kind kind); /* stable word */
 /* For the report; DISKS may be NULL. */

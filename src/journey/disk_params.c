@@ -46,7 +46,7 @@ static struct disk_move *list_moves(struct journey *journey, guint *count)
 	return moves;
 }
 
-static char *describe_there(struct journey *journey, unsigned flags, GError **error)
+char *disk_params_describe_there(struct journey *journey, unsigned flags, GError **error)
 {
 	char *text = virDomainGetXMLDesc(journey->domain, flags);
 	if (!text) {
@@ -94,10 +94,10 @@ bool disk_params_add(struct journey *journey, unsigned flags, virTypedParameterP
 	g_autofree char *path = g_uri_escape_string(journey->disks_socket, "/", FALSE);
 	g_autofree char *uri = g_strdup_printf("unix://%s", path);
 	const unsigned live = VIR_DOMAIN_XML_MIGRATABLE | VIR_DOMAIN_XML_SECURE;
-	g_autofree char *running = describe_there(journey, live, error);
+	g_autofree char *running = disk_params_describe_there(journey, live, error);
 	g_autofree char *defined =
 		running && flags & VIR_MIGRATE_PERSIST_DEST
-			? describe_there(journey, live | VIR_DOMAIN_XML_INACTIVE, error)
+			? disk_params_describe_there(journey, live | VIR_DOMAIN_XML_INACTIVE, error)
 			: NULL;
 	if (!running || (flags & VIR_MIGRATE_PERSIST_DEST && !defined))
 		return false;

@@ -5,6 +5,8 @@
 
 /* The flags for the disks as they were found to be. */
 unsigned disk_params_flags(struct journey *journey);
+/* The VM's description with its disks at their new places; FLAGS of virDomainGetXMLDesc. Caller frees. */
+char *disk_params_describe_there(struct journey *journey, unsigned flags, GError **error);
 /* Add the parameters for copied disks; nothing when there are none. FLAGS as for the call. */
 bool disk_params_add(struct journey *journey, unsigned flags, virTypedParameterPtr *params,
 		     int *count, int *max, GError **error);

@@ -26,22 +26,39 @@ static uint64_t written(struct journey *journey)
 	return bytes;
 }
 
-double disk_rate_measure(struct journey *journey)
+/* Of the two the lower; 0: none. */
+static uint64_t cap_of(const struct journey_request *request)
 {
-	int64_t start_us = clock_now_us();
-	uint64_t before = written(journey);
-	g_usleep(MEASURE_MS * 1000);
+	uint64_t cap = request->bandwidth;
+	if (request->disk_bandwidth && (!cap || request->disk_bandwidth < cap))
+		cap = request->disk_bandwidth;
+	return cap;
+}
+
+void disk_rate_begin(struct journey *journey, struct disk_rate *rate)
+{
+	*rate = (struct disk_rate){ .start_us = 0 };
+	if (journey->offline || !cap_of(journey->request))
+		return;
+	rate->start_us = clock_now_us();
+	rate->before = written(journey);
+}
+
+double disk_rate_end(struct journey *journey, const struct disk_rate *rate)
+{
+	if (!rate->start_us)
+		return 0;
+	int64_t left_us = rate->start_us + MEASURE_MS * 1000 - clock_now_us();
+	if (left_us > 0)
+		g_usleep((gulong) left_us);
 	uint64_t after = written(journey);
-	double elapsed_s = (double) (clock_now_us() - start_us) / 1e6;
-	return after > before ? (double) (after - before) / elapsed_s : 0;
+	double elapsed_s = (double) (clock_now_us() - rate->start_us) / 1e6;
+	return after > rate->before ? (double) (after - rate->before) / elapsed_s : 0;
 }
 
 void disk_rate_decide(struct journey *journey, double rate)
 {
-	const struct journey_request *request = journey->request;
-	uint64_t cap = request->bandwidth;
-	if (request->disk_bandwidth && (!cap || request->disk_bandwidth < cap))
-		cap = request->disk_bandwidth;
+	uint64_t cap = cap_of(journey->request);
 	journey->sync_writes = cap > 0 && rate > (double) cap * bearable;
 	if (!journey->sync_writes)
 		return;

@@ -175,6 +175,8 @@ static enum seen see(const struct ending_sight *sight, enum journey_side side)
 
 const struct ending_rule *ending_judge(const struct ending_sight *sight)
 {
+	if (sight->offline)
+		return ending_judge_offline(sight);
 	enum seen source = see(sight, JOURNEY_SOURCE);
 	enum seen destination = see(sight, JOURNEY_DESTINATION);
 	for (size_t i = 0; i + 1 < G_N_ELEMENTS(rules); i++)
@@ -283,6 +285,30 @@ static bool destroy(struct ending *ending, enum journey_side side, bool undefine
 	return good;
 }
 
+/* A definition that is undefined while it runs would leave a VM that nobody knows of. */
+static bool undefine_source(struct ending *ending, GError **error)
+{
+	struct host_vm source, destination;
+	if (!host_vm_ask(ending->hosts[JOURNEY_SOURCE], ending->uuid, &source, error) ||
+	    !host_vm_ask(ending->hosts[JOURNEY_DESTINATION], ending->uuid, &destination, error)) {
+		error_classify(error, WATARI_ERROR_ATTENTION, NULL);
+		return false;
+	}
+	if (source.state != HOST_VM_OFF || destination.state == HOST_VM_ABSENT)
+		return error_set(error, WATARI_ERROR_ATTENTION, _("Run “watari resolve” again."),
+				 _("%s has changed its state meanwhile; nothing was done"),
+				 ending->name);
+	virDomainPtr domain = find(ending, JOURNEY_SOURCE);
+	if (!domain)
+		return complain(ending, JOURNEY_SOURCE, error);
+	bool good = virDomainUndefineFlags(domain, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
+							   VIR_DOMAIN_UNDEFINE_KEEP_TPM) == 0;
+	if (!good)
+		complain(ending, JOURNEY_SOURCE, error);
+	virDomainFree(domain);
+	return good;
+}
+
 static bool resume_source(struct ending *ending, GError **error)
 {
 	virDomainPtr domain = find(ending, JOURNEY_SOURCE);
@@ -330,6 +356,8 @@ bool ending_act(struct ending *ending, enum ending_action action, GError **error
 		return still(ending, JOURNEY_DESTINATION, false, error) &&
 		       destroy(ending, JOURNEY_DESTINATION, false, error) &&
 		       resume_source(ending, error);
+	case ENDING_UNDEFINE_SOURCE:
+		return !ending->undefine_source || undefine_source(ending, error);
 	}
 	g_assert_not_reached();
 }

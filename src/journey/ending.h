@@ -12,6 +12,8 @@ struct ending_sight {
 	bool known[JOURNEY_SIDES];
 	struct host_vm vms[JOURNEY_SIDES];
 	GError *errors[JOURNEY_SIDES]; /* why it is not known */
+	bool offline; /* the VM was off, and `defined`: its definition may be at the destination */
+	bool defined;
 	bool paused_before; /* somebody had paused it: then paused is what it should be again */
 };
 
@@ -21,6 +23,7 @@ enum ending_action {
 	ENDING_END_SOURCE,             /* the destination has taken over */
 	ENDING_END_DESTINATION,        /* what is left there never ran */
 	ENDING_END_DESTINATION_RESUME, /* and then the source goes on */
+	ENDING_UNDEFINE_SOURCE,        /* of a VM that is off; only if it shall leave */
 };
 
 struct ending_rule {
@@ -34,6 +37,8 @@ struct ending_rule {
 
 /* The rule for SIGHT. Never NULL. */
 const struct ending_rule *ending_judge(const struct ending_sight *sight);
+/* For a VM that was off (ending_offline.c); ending_judge() asks it. */
+const struct ending_rule *ending_judge_offline(const struct ending_sight *sight);
 
 /* Two hosts, connected afresh whenever they must be asked. */
 struct ending {

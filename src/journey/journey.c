@@ -4,6 +4,7 @@
 
 #include "journey/images.h"
 #include "journey/movers.h"
+#include "journey/offline.h"
 #include "journey/settle.h"
 #include "journey/splice.h"
 #include "journey/state.h"
@@ -29,6 +30,19 @@ static const struct journey_phase phases[] = {
 	{ "perform", N_("copying memory"), phase_perform },
 };
 
+/* Of a VM that is off; nothing has moved until "copy". */
+static const struct journey_phase phases_offline[] = {
+	{ "connect", N_("connecting to both hosts"), phase_connect },
+	{ "check", N_("checking both hosts"), phase_check },
+	{ "record", N_("opening the journal"), phase_record },
+	{ "link", N_("starting the movers"), phase_link },
+	{ "share", N_("finding out which disks both hosts share"), phase_share },
+	{ "disks", N_("making the disks at the destination"), phase_disks },
+	{ "snapshots", N_("reading the snapshots"), phase_snapshots },
+	{ "copy", N_("copying disks"), phase_copy },
+	{ "define", N_("defining the VM at the destination"), phase_define },
+};
+
 /* ---- the journal ---- */
 
 static char *describe_options(struct journey *journey)
@@ -38,6 +52,7 @@ static char *describe_options(struct journey *journey)
 	journey->undefine_source =
 		request->undefine_source || (!request->persistent && journey->persistent);
 	json_object_set_boolean_member(options, "undefine_source", journey->undefine_source);
+	json_object_set_boolean_member(options, "offline", request->offline);
 	if (request->rsh)
 		json_object_set_string_member(options, "rsh", request->rsh);
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
@@ -103,10 +118,12 @@ static bool enter(struct journey *journey, const struct journey_phase *phase, GE
 
 static bool walk(struct journey *journey, GError **error)
 {
-	for (size_t i = 0; i < G_N_ELEMENTS(phases); i++) {
-		if (enter(journey, &phases[i], error))
+	const struct journey_phase *table = journey->offline ? phases_offline : phases;
+	size_t count = journey->offline ? G_N_ELEMENTS(phases_offline) : G_N_ELEMENTS(phases);
+	for (size_t i = 0; i < count; i++) {
+		if (enter(journey, &table[i], error))
 			continue;
-		journey->report->failed_phase = g_strdup(phases[i].name);
+		journey->report->failed_phase = g_strdup(table[i].name);
 		return false;
 	}
 	return true;
@@ -147,6 +164,7 @@ static bool end_well(struct journey *journey, bool good, GError **error)
 	journey->mover_lost |= movers_failure(journey) != NULL;
 	if (journey->performed) {
 		movers_let_go(journey);
+		offline_end_storage(journey);
 		good = journey_settle(journey, good, error);
 	}
 	end_movers(journey, good);
@@ -204,6 +222,7 @@ void journey_clear(struct journey *journey)
 	g_clear_pointer(&journey->paths, g_ptr_array_unref);
 	g_clear_pointer(&journey->snapshots, json_array_unref);
 	g_clear_pointer(&journey->images, json_array_unref);
+	offline_free(journey);
 	journal_close(journey->journal);
 	g_strfreev(journey->shell.rsh);
 	free(journey->live_xml); /* libvirt's */
@@ -234,7 +253,9 @@ bool journey_run(const struct journey_request *request, const struct journey_obs
 {
 	struct journey journey = { .request = request, .observer = observer, .report = report };
 	GError *own = NULL;
+	journey.offline = request->offline ? g_new0(struct offline, 1) : NULL;
 	journey_prepare(&journey);
+	report->offline = request->offline;
 	bool good = make_secrets(&journey, &own) && walk(&journey, &own);
 	good = end_well(&journey, good, &own);
 	judge_downtime(&journey);

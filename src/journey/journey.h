@@ -62,6 +62,7 @@ struct journey_report_side {
 struct journey_report {
 	char id[33]; /* of the migration; empty before it had one */
 	char *vm_name, *vm_uuid;
+	bool offline; /* a VM that is off */
 	struct journey_report_side sides[JOURNEY_SIDES];
 	enum journey_outcome outcome;
 	char *failed_phase; /* stable word, or NULL */

@@ -93,7 +93,8 @@ void journey_note(struct journey *journey, bool important, const char *format, .
 static gboolean on_signal(gpointer data)
 {
 	struct journey *journey = data;
-	if (journey->guard && journey->performed && guard_finish_sent(journey->guard)) {
+	bool over = journey->guard && journey->performed && guard_finish_sent(journey->guard);
+	if (over || journey->defining) {
 		journey_note(journey, false, "%s",
 			     _("The hand-over has begun and cannot be cancelled any more."));
 	} else if (journey->cancelled) {

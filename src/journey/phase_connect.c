@@ -86,9 +86,19 @@ static bool connect_host(struct journey *journey, enum journey_side side, GError
 	return true;
 }
 
+static bool check_wishes(const struct journey_request *request, GError **error)
+{
+	if (!request->offline || !request->verify)
+		return true;
+	return error_set(error, WATARI_ERROR_USAGE, _("Leave one of them out."),
+			 _("--offline and --verify-memory contradict each other: what is off has "
+			   "no memory"));
+}
+
 bool phase_connect(struct journey *journey, GError **error)
 {
-	if (!check_link_address(journey->request->link_address, error) ||
+	if (!check_wishes(journey->request, error) ||
+	    !check_link_address(journey->request->link_address, error) ||
 	    !read_shell(journey, error) || !read_addresses(journey, error))
 		return false;
 	journey->guard = guard_new(error);

@@ -3,6 +3,7 @@
 #include "journey/disk_image.h"
 #include "journey/disk_place.h"
 #include "journey/disk_rate.h"
+#include "journey/disk_watch.h"
 #include "journey/images.h"
 #include "journey/movers.h"
 #include "journey/seeds.h"
@@ -61,7 +62,11 @@ static void call_prepare(void *data)
 {
 	struct preparing *preparing = data;
 	struct journey *journey = preparing->journey;
+	struct disk_rate rate;
 	bool good = true;
+	disk_rate_begin(journey, &rate);
+	if (!journey->offline)
+		disk_watch_ask(journey->domain, journey->report->disks, &journey->disks_before);
 	for (guint i = 0; good && i < journey->report->disks->len; i++) {
 		struct journey_disk *disk = disk_at(journey, i);
 		if (!disk)
@@ -76,7 +81,7 @@ static void call_prepare(void *data)
 		}
 	}
 	if (good)
-		preparing->write_rate = disk_rate_measure(journey);
+		preparing->write_rate = disk_rate_end(journey, &rate);
 }
 
 /* Their descriptions would name images that stay behind. */
@@ -175,7 +180,7 @@ static bool make_disks(struct preparing *preparing, GError **error)
 static JsonObject *describe_disk(const struct journey_disk *disk)
 {
 	JsonObject *object = json_object_new();
-	g_autofree char *export = g_strconcat("drive-", disk->disk->alias, NULL);
+	g_autofree char *export = journey_disk_export(disk);
 	json_object_set_string_member(object, "target", disk->disk->target);
 	json_object_set_string_member(object, "export", export);
 	json_object_set_string_member(object, "path", disk->destination);

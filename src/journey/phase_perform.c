@@ -4,6 +4,7 @@
  * reached, a destination that falls silent. */
 #include "journey/disk_params.h"
 #include "journey/disk_trend.h"
+#include "journey/disk_watch.h"
 #include "journey/movers.h"
 #include "journey/raises.h"
 #include "journey/standstill.h"
@@ -50,6 +51,7 @@ struct performing {
 	int64_t disks_us; /* of the last numbers of disks; 0: none yet */
 	double disk_rate; /* bytes a second, smoothed */
 	struct disk_trend disk_trend;
+	struct disk_watch *disk_watch; /* NULL: none */
 	bool disks_hopeless;
 };
 
@@ -212,7 +214,10 @@ static void show_numbers(struct performing *performing)
 	if (numbers.disks_only)
 		show_disks(performing, &numbers);
 	if (!numbers.total)
+		disk_watch_tick(performing->disk_watch, true);
+	if (!numbers.total)
 		return;
+	disk_watch_tick(performing->disk_watch, false);
 	bool begins = progress->disk_total > 0;
 	progress->disk_total = progress->disk_done = 0;
 	if (begins && !journey->stopped && !journey->still)
@@ -327,6 +332,7 @@ static void run_migration(struct performing *performing)
 				     ? NULL
 				     : standstill_new(journey->domain, on_still, journey);
 	}
+	performing->disk_watch = disk_watch_new(journey);
 	performing->watch = watch_new(journey->domain, ceiling_ms, least_ms);
 	GThread *thread = g_thread_new("migrate", migrate, performing);
 	guint timer = g_timeout_add(TICK_MS, tick, performing);
@@ -337,6 +343,7 @@ static void run_migration(struct performing *performing)
 	}
 	g_source_remove(timer);
 	standstill_free(standstill);
+	disk_watch_free(performing->disk_watch);
 	g_thread_join(thread);
 	journey->report->migration_ms = clock_now_ms() - start_ms;
 	tell_changes(performing);

@@ -169,6 +169,7 @@ static void describe_head(JsonObject *object, const struct journey_report *repor
 	json_set_text(vm, "name", report->vm_name);
 	json_set_text(vm, "uuid", report->vm_uuid);
 	json_object_set_object_member(object, "vm", vm);
+	json_object_set_boolean_member(object, "offline", report->offline);
 }
 
 char *journey_report_print(const struct journey_report *report, const GError *error)

@@ -33,6 +33,7 @@ struct journey_request {
 	int link;                         /* enum journey_link_kind */
 	int verify;                       /* enum journey_verify */
 	bool persistent, undefine_source; /* neither: the VM keeps what it has and moves whole */
+	bool offline;                     /* the VM is off, and stays off */
 	int disks;                        /* enum journey_disks */
 	int verify_disks;                 /* enum journey_verify_disks */
 	const char *disk_places[JOURNEY_LIST_MAX + 1]; /* "vda=PATH", "vda=pool:NAME" */

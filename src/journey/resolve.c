@@ -4,6 +4,7 @@
 
 #include "journey/images.h"
 #include "journey/movers.h"
+#include "journey/offline.h"
 #include "journey/settle.h"
 
 #include "base/clock.h"
@@ -135,6 +136,9 @@ static void read_options(struct journey *journey, const struct journal_move *mov
 		move->options ? json_parse_object(move->options, strlen(move->options), NULL)
 			      : NULL;
 	journey->undefine_source = options && json_get_bool(options, "undefine_source", false);
+	if (options && json_get_bool(options, "offline", false))
+		journey->offline = g_new0(struct offline, 1);
+	journey->defining = journal_has_event(journey->journal, move->id, "defining");
 }
 
 /* Larger than a line of the control channel may be: our own file, so parsed without that cap. */

@@ -40,6 +40,8 @@ static void call_look(void *data)
 	ending_sight_clear(&settling->sight);
 	ending_look(&settling->ending, &settling->sight);
 	settling->sight.paused_before = settling->journey->paused_before;
+	settling->sight.offline = settling->journey->offline != NULL;
+	settling->sight.defined = settling->journey->defining;
 	settling->rule = ending_judge(&settling->sight);
 }
 
@@ -269,7 +271,8 @@ static void after_return(struct settling *settling)
 {
 	if (settling->journey->old_downtime_ms)
 		journey_call(settling->journey, call_restore_limit, settling);
-	if (settling->journey->stopped || settling->journey->loaded ||
+	if (settling->journey->stopped ||
+	    (settling->journey->loaded && !settling->journey->offline) ||
 	    settling->rule->action == ENDING_RESUME_SOURCE ||
 	    settling->rule->action == ENDING_END_DESTINATION_RESUME)
 		announce(settling);
@@ -281,8 +284,10 @@ static void act(struct settling *settling)
 	struct journey *journey = settling->journey;
 	journey->situation = settling->rule->name;
 	journey->situation_what = settling->rule->what ? _(settling->rule->what) : NULL;
+	/* That of a VM that is off ends like that always. */
+	bool usual = journey->offline && journey->performed;
 	/* What needs attention is the error that the program ends with. */
-	if (settling->rule->what && !journey->dry_run &&
+	if (settling->rule->what && !journey->dry_run && !usual &&
 	    settling->rule->outcome != JOURNEY_ATTENTION)
 		journey_note(journey, true, "%s", _(settling->rule->what));
 	if (settling->rule->action == ENDING_NOTHING || journey->dry_run) {

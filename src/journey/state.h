@@ -8,6 +8,7 @@
 #include "host/guard.h"
 #include "host/host.h"
 #include "journey/dialogue.h"
+#include "journey/disk_yield.h"
 #include "journey/domain.h"
 #include "journey/journey.h"
 #include "journey/watch.h"
@@ -64,6 +65,11 @@ struct journey {
 	bool sync_writes;   /* the guest waits for each write at the destination */
 	JsonArray *images;  /* those made at the destination (images.h); NULL: none */
 	bool still;         /* the VM stands still, as libvirt says */
+	struct disk_yield_look disks_before; /* of the guest's own requests */
+
+	/* a VM that is off (offline.h); NULL: it runs */
+	struct offline *offline;
+	bool defining; /* its definition at the destination was tried at least */
 
 	/* the migration itself */
 	struct journal *journal;
@@ -112,3 +118,5 @@ bool phase_share(struct journey *journey, GError **error);
 bool phase_disks(struct journey *journey, GError **error);
 bool phase_snapshots(struct journey *journey, GError **error);
 bool phase_perform(struct journey *journey, GError **error);
+bool phase_copy(struct journey *journey, GError **error);
+bool phase_define(struct journey *journey, GError **error);

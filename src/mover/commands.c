@@ -7,6 +7,7 @@
 #include "content/known.h"
 #include "mover/announce.h"
 #include "mover/disk_source.h"
+#include "mover/hold.h"
 #include "mover/local.h"
 #include "mover/state.h"
 #include "mover/token.h"
@@ -258,6 +259,16 @@ static bool do_start(struct mover *mover, JsonObject *message, GError **error)
 	return run_start(mover->run, error);
 }
 
+/* The disks are all there is, and they are done. */
+static bool do_finish(struct mover *mover, JsonObject *message, GError **error)
+{
+	struct run *run = mover->run;
+	if (!run || !mover->started || mover->settings->role != MOVER_SOURCE)
+		return out_of_turn(error);
+	run_finish_without_memory(run);
+	return true;
+}
+
 static bool do_limits(struct mover *mover, JsonObject *message, GError **error)
 {
 	struct run *run = mover->run;
@@ -290,6 +301,12 @@ static bool do_abort(struct mover *mover, JsonObject *message, GError **error)
 static bool do_file_token(struct mover *mover, JsonObject *message, GError **error)
 {
 	control_send(mover->control, token_do(message));
+	return true;
+}
+
+static bool do_hold(struct mover *mover, JsonObject *message, GError **error)
+{
+	control_send(mover->control, hold_do(&mover->hold, message));
 	return true;
 }
 
@@ -360,6 +377,7 @@ static const struct {
 	{ "connect", do_connect, "link" },        { "start", do_start, "internal" },
 	{ "disks", do_disks, "local" },           { "seeds", do_seeds, "local" },
 	{ "stopped", do_stopped, "protocol" },    { "limits", do_limits, "protocol" },
+	{ "finish", do_finish, "protocol" },      { "hold", do_hold, "local" },
 	{ "abort", do_abort, "protocol" },        { "announce", do_announce, "local" },
 	{ "file-token", do_file_token, "local" }, { "bye", do_bye, "protocol" },
 };

@@ -13,6 +13,7 @@ struct mover {
 	unsigned link_attempt; /* number of the link set-up; an older one's answer is dropped */
 	GThread *waiter;       /* waits for the lanes of the current attempt */
 	unsigned limit_timer;
+	struct hold *hold; /* images that nobody may write to meanwhile; NULL: none */
 	bool linked, started, ended, orphan;
 };
 

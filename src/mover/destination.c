@@ -162,6 +162,8 @@ static void *emitter_thread(void *data)
 	emit_stream(&emitter);
 	seeds_finish(run->seeds);
 	disk_destination_finish(run->disk_destination);
+	if (run->qemu < 0) /* no memory came, and so nobody speaks on the return path */
+		link_finish(run->link, LINK_RETURN);
 	observer_free(emitter.observer);
 	tag_context_free(emitter.chain);
 	g_free(emitter.records);

@@ -7,6 +7,7 @@
 #include "base/i18n.h"
 #include "mover/attach.h"
 #include "mover/commands.h"
+#include "mover/hold.h"
 #include "mover/state.h"
 #include "mover/stats.h"
 
@@ -23,7 +24,7 @@ static const char *const features[] = {
 #ifdef WATARI_FAULTS
 	"faults",
 #endif
-	"verify", "link-unix", "announce", "disks", "seeds", "verify-disks",
+	"verify", "link-unix", "announce", "disks", "seeds", "verify-disks", "offline",
 };
 
 static void send_hello(struct mover *mover)
@@ -158,6 +159,7 @@ static void mover_clear(struct mover *mover)
 	run_free(mover->run);
 	if (settings && !keep)
 		state_remove(settings);
+	hold_free(mover->hold);
 	mover_settings_free(settings);
 	control_free(mover->control);
 	g_main_loop_unref(mover->loop);

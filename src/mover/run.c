@@ -196,6 +196,12 @@ void run_refuse_error(struct run *run, const char *code, const GError *error)
 	refuse(run, code, what);
 }
 
+void run_finish_without_memory(struct run *run)
+{
+	g_atomic_int_set(&run->no_memory, 1);
+	shutdown(run->listener, SHUT_RDWR);
+}
+
 bool run_adopt_qemu(struct run *run, int fd)
 {
 	pthread_mutex_lock(&run->lock);

@@ -56,6 +56,7 @@ struct run {
 	struct disks *disks;     /* NULL: neither disks nor seeds */
 	int disk_listener;       /* source: where QEMU mirrors disks to */
 	char *disk_socket;       /* its path; at the destination that of QEMU's server */
+	int no_memory;           /* source, atomic: the VM is off, and its disks are done */
 	void (*on_event)(JsonObject *event, void *data); /* in the main thread */
 	void *on_event_data;
 
@@ -115,6 +116,9 @@ enum run_phase run_get_phase(struct run *run);
 void run_refuse(struct run *run, const char *code, const char *format, ...) G_GNUC_PRINTF(3, 4);
 void run_refuse_error(struct run *run, const char *code, const GError *error);
 
+/* No QEMU will come with memory: the source's reader agrees with the destination on what was sent, and
+ * the move ends. */
+void run_finish_without_memory(struct run *run);
 /* The local QEMU's connection belongs to RUN from here on (false: refused meanwhile). */
 bool run_adopt_qemu(struct run *run, int fd);
 /* Post {"t":"event","what":WHAT,...} to the main thread; takes EXTRA (may be NULL). Any thread. */

@@ -118,11 +118,22 @@ static void read_stream(struct reader *reader)
 		encoders_give_back(encoders, batch);
 }
 
+/* The VM is off, and its disks were all: the gate is passed without a SHUT. */
+static void end_without_memory(struct run *run)
+{
+	if (encoders_finish(run->encoders) && gate_pass(run))
+		link_finish(run->link, LINK_MEMORY);
+}
+
 static void *reader_thread(void *data)
 {
 	struct run *run = data;
 	g_autoptr(GError) error = NULL;
 	struct reader reader = { .run = run, .qemu = local_accept(run->listener, &error) };
+	if (reader.qemu < 0 && g_atomic_int_get(&run->no_memory)) {
+		end_without_memory(run);
+		goto out;
+	}
 	if (reader.qemu < 0) {
 		run_refuse_error(run, "local", error);
 		goto out;

@@ -229,6 +229,60 @@ class Copies(Scenario):
         self.assertLess(time.monotonic() - began, 60)
 
 
+class Offline(Scenario):
+    """No VM: qemu-img is all that writes."""
+
+    def test_finished_without_memory(self):
+        there, here = self.image("there"), self.filled("here")
+        self.start({"vda": (there, "raw")})
+        self.copy(here, "vda")
+        self.pair.source.send("finish")
+        for outcome in self.pair.finish():
+            self.assertEqual(outcome["outcome"], "handed-over", outcome)
+        told = [event["what"] for event in self.pair.source.events]
+        self.assertIn("agreed", told)
+        self.assertLess(told.index("disk-agreed"), told.index("released"))
+        self.compare(here, there)
+
+    def test_finish_out_of_turn(self):
+        self.start({"vda": (self.image("there"), "raw")})
+        self.pair.destination.send("finish")
+        with self.assertRaises(MoverFailed):
+            self.pair.destination.wait("done")
+
+    def test_held_images(self):
+        """Nobody can write to them, everybody can read them, and who writes already is seen."""
+        images = {form: self.image(f"held.{form}", form) for form in ("raw", "qcow2")}
+        self.start({"vda": (self.image("there"), "raw")})
+        source = self.pair.source
+
+        def write(form):
+            argv = ["qemu-io", "-f", form, "-c", "write 0 4k", images[form]]
+            return subprocess.run(argv, capture_output=True, text=True)
+
+        source.send("hold", paths=list(images.values()))
+        self.assertNotIn("reason", source.wait("held"))
+        for form, path in images.items():
+            self.assertIn("lock", write(form).stderr)
+            self.copy_from(path, form)
+        source.send("hold", paths=[])
+        source.wait("held")
+        for form, path in images.items():
+            self.assertEqual(write(form).stderr, "")
+            writer = subprocess.Popen(["qemu-io", "-f", form, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self.addCleanup(writer.communicate)
+            writer.stdin.write(b"length\n")
+            writer.stdin.flush()
+            writer.stdout.readline()
+            source.send("hold", paths=[path])
+            self.assertEqual(source.wait("held")["path"], path)
+        source.send("hold", paths=[f"{self.directory}/nothing"])
+        self.assertIn("reason", source.wait("held"))
+
+    def copy_from(self, path, form):
+        run("qemu-img", "convert", "-f", form, "-O", "raw", path, f"{self.directory}/copy")
+
+
 class Verified(Scenario):
     """What was written is read back before a flush is answered."""
 

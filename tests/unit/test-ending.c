@@ -147,6 +147,46 @@ static void test_words(void)
 		}
 }
 
+/* A VM that was off: what is defined at the destination was proven to be whole, but only if this move
+ * defined it. */
+static void test_offline(void)
+{
+	static const struct {
+		enum host_vm_state source, destination;
+		bool defined;
+		const char *name;
+		enum ending_action action;
+		enum journey_outcome outcome;
+	} rows[] = {
+		{ HOST_VM_OFF, HOST_VM_ABSENT, false, "at-source", ENDING_NOTHING, JOURNEY_FAILED },
+		{ HOST_VM_OFF, HOST_VM_ABSENT, true, "at-source", ENDING_NOTHING, JOURNEY_FAILED },
+		{ HOST_VM_OFF, HOST_VM_OFF, false, "at-source", ENDING_NOTHING, JOURNEY_FAILED },
+		{ HOST_VM_RUNNING, HOST_VM_ABSENT, false, "at-source", ENDING_NOTHING,
+		  JOURNEY_FAILED },
+		{ HOST_VM_OFF, HOST_VM_OFF, true, "defined", ENDING_UNDEFINE_SOURCE,
+		  JOURNEY_MIGRATED },
+		{ HOST_VM_OFF, HOST_VM_RUNNING, true, "defined", ENDING_UNDEFINE_SOURCE,
+		  JOURNEY_MIGRATED },
+		{ HOST_VM_ABSENT, HOST_VM_OFF, true, "migrated", ENDING_NOTHING, JOURNEY_MIGRATED },
+		{ HOST_VM_RUNNING, HOST_VM_OFF, true, "source-started", ENDING_NOTHING,
+		  JOURNEY_ATTENTION },
+		{ HOST_VM_PAUSED, HOST_VM_RUNNING, true, "both-run", ENDING_NOTHING,
+		  JOURNEY_ATTENTION },
+		{ HOST_VM_ABSENT, HOST_VM_ABSENT, true, "nowhere", ENDING_NOTHING,
+		  JOURNEY_ATTENTION },
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		struct ending_sight seen = sight(rows[i].source, 0, rows[i].destination, 0);
+		seen.offline = true;
+		seen.defined = rows[i].defined;
+		assert_situation(seen, rows[i].name, rows[i].action);
+		g_assert_cmpint(ending_judge(&seen)->outcome, ==, rows[i].outcome);
+		seen.known[i % 2] = false;
+		g_assert_cmpint(ending_judge(&seen)->action, ==, ENDING_NOTHING);
+		g_assert_cmpint(ending_judge(&seen)->outcome, ==, JOURNEY_ATTENTION);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -155,5 +195,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/ending/paused-before", test_paused_before);
 	g_test_add_func("/ending/safe", test_safe);
 	g_test_add_func("/ending/words", test_words);
+	g_test_add_func("/ending/offline", test_offline);
 	return g_test_run();
 }

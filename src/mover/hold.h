@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Keeps QEMU from starting on images that are being read: holds the lock by which QEMU says "nobody
+ * else may write". qemu-img takes that lock for qcow2 only, and lets a raw image change under its
+ * hands. What holds it ends with this process. */
+#pragma once
+#include "base/json.h"
+
+struct hold;
+/* Carry out a `hold` message (docs/control.md): all of its paths or none. What *HOLD held is let go.
+ * The answer is the caller's. */
+JsonObject *hold_do(struct hold **hold, JsonObject *request);
+void hold_free(struct hold *hold);
