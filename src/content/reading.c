@@ -4,8 +4,8 @@
 void reading_note(struct reading *reading, uint64_t pages, uint64_t us, double send_us,
 		  int64_t now_us)
 {
-	if (pages < reading->pages || us < reading->us ||
-	    pages - reading->pages < READING_PAGES_MIN)
+	if (pages <= reading->pages || us < reading->us ||
+	    (pages - reading->pages < READING_PAGES_MIN && us - reading->us < READING_WAIT_US))
 		return;
 	double each_us = (double) (us - reading->us) / (double) (pages - reading->pages);
 	double bearable_us =

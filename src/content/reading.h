@@ -12,11 +12,12 @@
 #include <stdint.h>
 
 #define READING_PAUSE_US 2000000
-#define READING_PAGES_MIN 256 /* what one look must be based on */
-#define READING_SEND_US 10.0  /* the least that sending a page costs, on however fast a link */
+#define READING_PAGES_MIN 4096 /* what one look must be based on, or ... */
+#define READING_WAIT_US 500000 /* ... so long a wait */
+#define READING_SEND_US 10.0   /* the least that sending a page costs, on however fast a link */
 /* Reading is done ahead and side by side, and a busy processor makes it look slower than it is: only
  * what is so many times slower is taken for slow. */
-#define READING_MARGIN 4.0
+#define READING_MARGIN 10.0
 
 struct reading {
 	uint64_t pages, us;      /* that the destination has read, in so long: at the last look */

@@ -333,7 +333,7 @@ static void tell_pace(struct disk_destination *destination, uint64_t *told)
 {
 	uint64_t pages, us;
 	disk_fetch_pace(destination->fetch, &pages, &us);
-	if (pages - *told < READING_PAGES_MIN)
+	if (pages == *told)
 		return;
 	struct link_frame *frame = link_frame_begin(destination->run->link, LINK_DISK, NULL);
 	if (!frame)
