@@ -310,6 +310,20 @@ bool disk_destination_emit(struct disk_destination *destination, struct resolver
 	return good;
 }
 
+bool disk_destination_flush(struct disk_destination *destination, GError **error)
+{
+	bool good = true;
+	if (!destination)
+		return true;
+	pthread_mutex_lock(&destination->lock);
+	for (unsigned i = 0; good && i < destination->run->disks->count; i++) {
+		struct disk_writer *writer = destination->writers[i];
+		good = !writer || disk_writer_is_idle(writer) || disk_writer_flush(writer, error);
+	}
+	pthread_mutex_unlock(&destination->lock);
+	return good;
+}
+
 /* ---- the keeper ---- */
 
 /* With the lock held. Returns whether anything is under way. */

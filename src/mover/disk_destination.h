@@ -18,6 +18,9 @@ void disk_destination_finish(struct disk_destination *destination);
 /* After its threads have ended. */
 void disk_destination_free(struct disk_destination *destination);
 
+/* Everything that was carried out is on stable storage: the gate's last question, in case that something was
+ * written after the last flush. NULL as DESTINATION: there is nothing. Any thread. */
+bool disk_destination_flush(struct disk_destination *destination, GError **error);
 /* Resolves, checks and carries out a BATCH_DISK or BATCH_ORDER. False: the move was refused. The
  * emitter's. */
 bool disk_destination_emit(struct disk_destination *destination, struct resolver *resolver,

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/i18n.h"
+#include "mover/disk_destination.h"
 #include "mover/fault.h"
 #include "mover/proof.h"
 #include "mover/talk.h"
@@ -138,6 +139,10 @@ static bool answer_agree(struct run *run, const struct link_frame *frame, GError
 	if (!theirs)
 		return false;
 	wait_emitted(run, (uint64_t) json_get_int(theirs, "frames", 0));
+	if (!disk_destination_flush(run->disk_destination, error)) {
+		run_refuse_error(run, "disk", *error);
+		return false;
+	}
 	return talk_send_json(run->link, TALK_AGREED, describe_emitted(run), error);
 }
 
