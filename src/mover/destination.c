@@ -162,7 +162,9 @@ static void *emitter_thread(void *data)
 	emit_stream(&emitter);
 	seeds_finish(run->seeds);
 	disk_destination_finish(run->disk_destination);
-	if (run->qemu < 0) /* no memory came, and so nobody speaks on the return path */
+	/* No memory came, and so nobody speaks on the return path. Once refused, the reason must reach the
+	 * source, not this mere consequence of it. */
+	if (run->qemu < 0 && run_get_phase(run) != RUN_REFUSED)
 		link_finish(run->link, LINK_RETURN);
 	observer_free(emitter.observer);
 	tag_context_free(emitter.chain);
