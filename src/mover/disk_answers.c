@@ -121,6 +121,15 @@ static bool take_offer(struct disk_source *source, const uint8_t *data, size_t l
 	return true;
 }
 
+static bool take_offered(struct disk_source *source)
+{
+	pthread_mutex_lock(&source->lock);
+	source->offered = true;
+	pthread_cond_broadcast(&source->changed);
+	pthread_mutex_unlock(&source->lock);
+	return true;
+}
+
 static bool put_pages(struct run *run, const uint8_t *numbers, size_t count, uint8_t *out)
 {
 	bool good = true;
@@ -195,6 +204,8 @@ static bool take_answer(struct disk_source *source, const struct link_frame *fra
 	bool opening = source->opening && !source->open;
 	struct waiting *waiting = find_waiting(source, disk_get_u64(frame->data));
 	pthread_mutex_unlock(&source->lock);
+	if (frame->flags == DISK_OFFERED)
+		return take_offered(source);
 	if (frame->flags == DISK_OFFER)
 		return take_offer(source, data, length);
 	if (frame->flags == DISK_PACE)

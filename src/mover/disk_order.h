@@ -18,7 +18,7 @@
  *   8  SEEDS: the key of the pages' tags (TAG_KEY_BYTES), a u64 for each seed, its bytes. The first
  *      frame of all.
  *      OFFER: u64 place of a seed's block, and a u64 for it and each that follows: the short tag of its
- *      content, 0: none.
+ *      content, 0: none. OFFERED: that is all for now (no payload).
  *      ASK: u64 numbers of pages (content/seed_pages.h), and the source's answer
  *      PAGES: for each of them SEED_PAGE_BYTES, in that order.
  *      PACE: u64 pages that the destination has read so far, u64 microseconds that its workers waited
@@ -44,6 +44,7 @@ enum disk_op {
 	DISK_OP_LAST,
 	DISK_SEEDS = DISK_OP_LAST,
 	DISK_OFFER,
+	DISK_OFFERED,
 	DISK_ASK,
 	DISK_PAGES,
 	DISK_PACE

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define BURST_US 20000
+#define OFFERS_US 5000000 /* at most so long */
 
 /* ---- to the destination ---- */
 
@@ -64,6 +65,8 @@ static bool send_blocks(struct disk_source *source, unsigned disk, uint64_t offs
 	batch_set_blocks(batch, disk, offset / BATCH_DISK_BLOCK,
 			 (uint32_t) (length / BATCH_DISK_BLOCK));
 	pthread_mutex_lock(&run->sorting);
+	disk_source_judge(source);
+	sorter_seeds_taken(run->sorter, encoders_seeds_taken(run->encoders));
 	sorter_sort_disk(run->sorter, batch);
 	source->written[disk] += length;
 	submit(source, disk, batch);
@@ -137,21 +140,41 @@ static uint64_t piece_length(uint64_t offset, uint64_t left)
 	return MIN(left / BATCH_DISK_BLOCK, BATCH_DISK_BLOCKS) * BATCH_DISK_BLOCK;
 }
 
+/* With the lock held: until then, or until something changes. */
+static void wait_until(struct disk_source *source, int64_t due_us)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	int64_t at_ns = until.tv_nsec + MAX(due_us - clock_now_us(), 0) * 1000;
+	until.tv_sec += at_ns / 1000000000;
+	until.tv_nsec = at_ns % 1000000000;
+	pthread_cond_timedwait(&source->changed, &source->lock, &until);
+}
+
 /* Holds the request back while the rate does not allow LENGTH more bytes. */
 static void keep_to_rate(struct disk_source *source, uint64_t length)
 {
 	pthread_mutex_lock(&source->lock);
-	while (source->rate && !source->broken && source->due_us > clock_now_us()) {
-		struct timespec until;
-		clock_gettime(CLOCK_REALTIME, &until);
-		int64_t at_ns = until.tv_nsec + (source->due_us - clock_now_us()) * 1000;
-		until.tv_sec += MAX(at_ns, 0) / 1000000000;
-		until.tv_nsec = MAX(at_ns, 0) % 1000000000;
-		pthread_cond_timedwait(&source->changed, &source->lock, &until);
-	}
+	while (source->rate && !source->broken && source->due_us > clock_now_us())
+		wait_until(source, source->due_us);
 	if (source->rate)
 		source->due_us = MAX(source->due_us, clock_now_us() - BURST_US) +
 				 (int64_t) ((double) length * 1e6 / (double) source->rate);
+	pthread_mutex_unlock(&source->lock);
+}
+
+/* The first time the destination has to read its seeds, which takes less than to be sent what is in them, and
+ * QEMU's mirror would be there first. Only writes wait: while QEMU opens the export its guest stands
+ * still. */
+static void wait_for_offers(struct disk_source *source)
+{
+	if (source->run->disks->seed_count == 0)
+		return;
+	pthread_mutex_lock(&source->lock);
+	if (!source->offers_due_us)
+		source->offers_due_us = clock_now_us() + OFFERS_US;
+	while (!source->offered && !source->broken && clock_now_us() < source->offers_due_us)
+		wait_until(source, source->offers_due_us);
 	pthread_mutex_unlock(&source->lock);
 }
 
@@ -159,6 +182,7 @@ static void do_write(struct disk_source *source, struct nbd_request *request)
 {
 	struct disk_order bytes = order_of(request, DISK_BYTES);
 	bool good = true;
+	wait_for_offers(source);
 	keep_to_rate(source, request->length);
 	for (uint64_t done = 0; good && done < request->length; done += bytes.length) {
 		const uint8_t *data = request->payload + done;

@@ -38,6 +38,8 @@ struct disk_source {
 	pthread_cond_t changed;
 	/* under the lock */
 	bool opening, open, broken;
+	bool offered;          /* the destination has looked through its seeds */
+	int64_t offers_due_us; /* until then it is waited for that; 0: nothing was written yet */
 	uint64_t rate;  /* bytes a second that QEMU may write, all disks together; 0: no cap */
 	int64_t due_us; /* when the next byte may be taken */
 	uint64_t next_number;

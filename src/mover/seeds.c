@@ -181,6 +181,17 @@ static void look_through(struct seeds *seeds, unsigned seed)
 	seed_index_free(fresh);
 }
 
+static void tell_offered(struct seeds *seeds)
+{
+	struct link_frame *frame = link_frame_begin(seeds->run->link, LINK_DISK, NULL);
+	if (!frame)
+		return;
+	frame->flags = DISK_OFFERED;
+	disk_put_u64(frame->data, 0);
+	frame->length = 8;
+	link_frame_commit(seeds->run->link, LINK_DISK, frame);
+}
+
 static void *seeds_thread(void *data)
 {
 	struct run *run = data;
@@ -190,6 +201,7 @@ static void *seeds_thread(void *data)
 		if (seeds->places[i] && seeds->readers[i])
 			look_through(seeds, i);
 	send_offer(seeds);
+	tell_offered(seeds);
 	return run_thread_ends(run);
 }
 

@@ -353,6 +353,16 @@ class Seeds(Scenario):
         self.assertGreater(plain["wire"], 3 * MIB)
         self.assertEqual(seeded["asked"], 0)
 
+    def test_more_than_may_be_asked_for_at_once(self):
+        """What was taken in makes room: a disk may be longer than what the source keeps for questions."""
+        here = self.image("here")
+        with open(here, "r+b") as image:
+            image.write(random.Random(11).randbytes(44 * MIB))
+        shutil.copyfile(here, f"{self.directory}/template")
+        seeded = self.copied(here, [{"path": f"{self.directory}/template", "format": "raw"}])
+        self.assertGreater(seeded["reference"], 40 * MIB)
+        self.assertLess(seeded["wire"], 4 * MIB)
+
     def test_kept_index_that_is_old(self):
         """The seed has changed and does not look like it: every page is asked for, and the copy is right."""
         here, seed = self.filled("here"), self.filled("seed")
