@@ -85,6 +85,7 @@ void run_free(struct run *run)
 	g_free(run->refuse_code);
 	g_free(run->refuse_reason);
 	g_free(run->opaque_reason);
+	explicit_bzero(run->page_key, sizeof(run->page_key));
 	g_free(run->blocks);
 	g_queue_clear_full(&run->events, (GDestroyNotify) json_object_unref);
 	pthread_cond_destroy(&run->changed);
