@@ -364,6 +364,7 @@ static bool do_announce(struct mover *mover, JsonObject *message, GError **error
 
 static bool do_bye(struct mover *mover, JsonObject *message, GError **error)
 {
+	mover->dismissed = true;
 	g_main_loop_quit(mover->loop);
 	return true;
 }

@@ -15,6 +15,7 @@ struct mover {
 	unsigned limit_timer;
 	struct hold *hold; /* images that nobody may write to meanwhile; NULL: none */
 	bool linked, started, ended, orphan;
+	bool dismissed; /* “bye” was said: the end of the control channel is no loss */
 };
 
 void commands_got(JsonObject *message, void *mover);

@@ -65,6 +65,8 @@ static gboolean give_up(void *data)
 static void conductor_lost(const char *reason, void *data)
 {
 	struct mover *mover = data;
+	if (mover->dismissed)
+		return;
 	mover->orphan = true;
 	enum run_phase phase = mover->run ? run_get_phase(mover->run) : RUN_SETUP;
 	if (mover->run && phase != RUN_RELEASED)
