@@ -113,6 +113,12 @@ void batch_tag_literals(struct batch *batch, struct tag_context *pages);
 void batch_seal(struct batch *batch, struct tag_context *pages, struct tag_context *list,
 		uint8_t tag[TAG_BYTES]);
 
+/* Are the BATCH_DISK_BLOCK bytes of a disk's block all zero? */
+static inline bool block_is_zero(const uint8_t *block)
+{
+	return block[0] == 0 && __builtin_memcmp(block, block + 1, BATCH_DISK_BLOCK - 1) == 0;
+}
+
 static inline uint64_t item_short_tag(const uint8_t tag[TAG_BYTES])
 {
 	uint64_t value;

@@ -80,17 +80,12 @@ bool sorter_is_on_disk(struct sorter *sorter, struct item *item)
 	return true;
 }
 
-static bool is_zero(const uint8_t *data)
-{
-	return data[0] == 0 && memcmp(data, data + 1, BATCH_DISK_BLOCK - 1) == 0;
-}
-
 static void sort_block(struct sorter *sorter, struct item *item)
 {
 	struct sorter_disk_counts *counts = &sorter->disk_counts[item->block];
 	struct page_entry known;
 	page_table_get(sorter->known.blocks, item->block, item->page, &known);
-	if (is_zero(item->data)) {
+	if (block_is_zero(item->data)) {
 		item->kind = ITEM_ZERO;
 		counts->zero++;
 	} else if (known.kind == PAGE_CONTENT && known.tag == item_short_tag(item->tag)) {

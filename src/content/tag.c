@@ -78,3 +78,9 @@ void tag_fold(struct tag_context *context, uint8_t chain[TAG_BYTES], const uint8
 	memcpy(both + TAG_BYTES, tag, TAG_BYTES);
 	tag_compute(context, both, sizeof(both), chain);
 }
+
+void tag_hex(const uint8_t tag[TAG_BYTES], char text[TAG_HEX_BYTES])
+{
+	for (int i = 0; i < TAG_BYTES; i++)
+		g_snprintf(text + 2 * i, 3, "%02x", tag[i]);
+}

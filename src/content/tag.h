@@ -29,3 +29,7 @@ bool tag_equal(const uint8_t a[TAG_BYTES], const uint8_t b[TAG_BYTES]);
 
 /* The tag of a whole stream of frames in order: fold each frame's tag in. CHAIN starts as zeros. */
 void tag_fold(struct tag_context *context, uint8_t chain[TAG_BYTES], const uint8_t tag[TAG_BYTES]);
+
+#define TAG_HEX_BYTES (2 * TAG_BYTES + 1)
+/* As text, for reports. */
+void tag_hex(const uint8_t tag[TAG_BYTES], char text[TAG_HEX_BYTES]);

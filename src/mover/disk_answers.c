@@ -55,9 +55,8 @@ static void finish(struct disk_source *source, struct waiting *waiting)
 
 static void tell_agreed(struct disk_source *source, unsigned disk, const uint8_t *digest)
 {
-	char text[2 * TAG_BYTES + 1];
-	for (int i = 0; i < TAG_BYTES; i++)
-		g_snprintf(text + 2 * i, 3, "%02x", digest[i]);
+	char text[TAG_HEX_BYTES];
+	tag_hex(digest, text);
 	JsonObject *extra = json_object_new();
 	json_object_set_string_member(extra, "target", source->run->disks->disks[disk].target);
 	json_object_set_string_member(extra, "digest", text);

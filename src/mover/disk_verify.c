@@ -51,17 +51,12 @@ void disk_verify_note(struct disk_verify *verify, uint64_t offset, uint64_t leng
 		verify->checked[chunk / 8] &= (uint8_t) ~(1u << chunk % 8);
 }
 
-static bool is_zero(const uint8_t *block)
-{
-	return block[0] == 0 && memcmp(block, block + 1, BATCH_DISK_BLOCK - 1) == 0;
-}
-
 static bool is_as_sent(struct disk_verify *verify, const struct page_entry *entry,
 		       const uint8_t *block)
 {
 	uint8_t tag[TAG_BYTES];
 	if (entry->kind == PAGE_ZERO)
-		return is_zero(block);
+		return block_is_zero(block);
 	tag_compute(verify->pages, block, BATCH_DISK_BLOCK, tag);
 	return item_short_tag(tag) == entry->tag;
 }

@@ -14,18 +14,12 @@
 #define ANSWER_MS 10000 /* no answer at the gate means no agreement */
 #define EMITTED_MS 2000 /* SHUT is here, so the last frame is being counted right now */
 
-static void chain_hex(const uint8_t chain[TAG_BYTES], char text[2 * TAG_BYTES + 1])
-{
-	for (int i = 0; i < TAG_BYTES; i++)
-		g_snprintf(text + 2 * i, 3, "%02x", chain[i]);
-}
-
 static JsonObject *describe_emitted(struct run *run)
 {
-	char chain[2 * TAG_BYTES + 1];
+	char chain[TAG_HEX_BYTES];
 	JsonObject *body = json_object_new();
 	pthread_mutex_lock(&run->lock);
-	chain_hex(run->chain, chain);
+	tag_hex(run->chain, chain);
 	json_object_set_int_member(body, "frames", (gint64) run->frames);
 	json_object_set_int_member(body, "bytes", (gint64) run->bytes);
 	pthread_mutex_unlock(&run->lock);

@@ -92,11 +92,6 @@ static bool offer_index(struct seeds *seeds, unsigned seed, const struct seed_in
 
 /* ---- looking through an image ---- */
 
-static bool is_zero(const uint8_t *block)
-{
-	return block[0] == 0 && memcmp(block, block + 1, BATCH_DISK_BLOCK - 1) == 0;
-}
-
 static bool is_over(struct seeds *seeds)
 {
 	return g_atomic_int_get(&seeds->finished) || clock_now_ms() - seeds->began_ms > SCAN_MS ||
@@ -119,7 +114,7 @@ static bool take_piece(struct seeds *seeds, unsigned seed, struct seed_index *in
 	for (uint32_t at = 0; at + BATCH_DISK_BLOCK <= piece->length; at += BATCH_DISK_BLOCK) {
 		uint8_t tag[TAG_BYTES];
 		uint64_t block = (piece->offset + at) / BATCH_DISK_BLOCK;
-		if (is_zero(piece->data + at))
+		if (block_is_zero(piece->data + at))
 			continue;
 		tag_compute(seeds->pages, piece->data + at, BATCH_DISK_BLOCK, tag);
 		struct seed_entry entry = { .tag = item_short_tag(tag), .block = (uint32_t) block };
