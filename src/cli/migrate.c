@@ -8,7 +8,7 @@
 
 struct values {
 	struct journey_request request;
-	bool json, quiet, verbose;
+	bool offline, json, quiet, verbose;
 };
 
 #define AT(member) offsetof(struct values, member)
@@ -94,7 +94,7 @@ static const struct option_row rows[] = {
 	  .words = verify_disks_words,
 	  .help = N_("Read the copied disks at both hosts before the hand-over and compare them: "
 		     "none (the default; what was written is compared all the same) or full.") },
-	{ "offline", 0, OPTION_FLAG, AT(request.offline),
+	{ "offline", 0, OPTION_FLAG, AT(offline),
 	  .help = N_("Move a VM that is off: its disks, then its definition. "
 		     "It cannot be started meanwhile.") },
 	{ "remove-source-disks", 0, OPTION_FLAG, AT(request.remove_source_disks),
@@ -149,6 +149,7 @@ static int run(const struct command *command, void *data, char **arguments)
 	struct progress progress;
 	struct journey_report report;
 	g_autoptr(GError) error = NULL;
+	values->request.kind = values->offline ? JOURNEY_OFFLINE : JOURNEY_LIVE;
 	values->request.vm = arguments[0];
 	values->request.destination = arguments[1];
 	values->request.faults = g_getenv("WATARI_TEST_FAULTS");

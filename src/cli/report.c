@@ -65,7 +65,7 @@ static void print_link(const struct journey_report *report, FILE *out)
 static void print_bytes(const struct journey_report *report, FILE *out)
 {
 	g_autofree char *wire = unit_format_bytes(report->wire_sent);
-	if (report->offline) {
+	if (report->kind == JOURNEY_OFFLINE) {
 		fprintf(out, _("  bytes     %s on the wire"), wire);
 		fputc('\n', out);
 		print_link(report, out);
@@ -152,7 +152,7 @@ void report_print(const struct journey_report *report, FILE *out)
 		return;
 	print_places(report, out);
 	print_times(report, out);
-	if (report->stream_bytes > 0 || report->offline)
+	if (report->stream_bytes > 0 || report->kind == JOURNEY_OFFLINE)
 		print_bytes(report, out);
 	print_content(report, out);
 	print_disks(report, out);

@@ -18,29 +18,25 @@
 
 static bool phase_record(struct journey *journey, GError **error);
 
-/* Until "perform" nothing has moved, so what goes wrong is a refusal. */
-static const struct journey_phase phases[] = {
-	{ "connect", N_("connecting to both hosts"), phase_connect },
-	{ "check", N_("checking both hosts"), phase_check },
-	{ "record", N_("opening the journal"), phase_record },
-	{ "link", N_("starting the movers"), phase_link },
-	{ "share", N_("finding out which disks both hosts share"), phase_share },
-	{ "disks", N_("making the disks at the destination"), phase_disks },
-	{ "snapshots", N_("reading the snapshots"), phase_snapshots },
-	{ "perform", N_("copying memory"), phase_perform },
+enum {
+	LIVE = 1 << JOURNEY_LIVE,
+	OFFLINE = 1 << JOURNEY_OFFLINE,
+	ALL = (1 << JOURNEY_KIND_LAST) - 1,
 };
 
-/* Of a VM that is off; nothing has moved until "copy". */
-static const struct journey_phase phases_offline[] = {
-	{ "connect", N_("connecting to both hosts"), phase_connect },
-	{ "check", N_("checking both hosts"), phase_check },
-	{ "record", N_("opening the journal"), phase_record },
-	{ "link", N_("starting the movers"), phase_link },
-	{ "share", N_("finding out which disks both hosts share"), phase_share },
-	{ "disks", N_("making the disks at the destination"), phase_disks },
-	{ "snapshots", N_("reading the snapshots"), phase_snapshots },
-	{ "copy", N_("copying disks"), phase_copy },
-	{ "define", N_("defining the VM at the destination"), phase_define },
+/* What each kind of journey goes through, from top to bottom. Until "perform" and "copy" nothing has
+ * moved, so what goes wrong is a refusal. */
+static const struct journey_phase phases[] = {
+	{ "connect", N_("connecting to both hosts"), phase_connect, ALL },
+	{ "check", N_("checking both hosts"), phase_check, ALL },
+	{ "record", N_("opening the journal"), phase_record, ALL },
+	{ "link", N_("starting the movers"), phase_link, ALL },
+	{ "share", N_("finding out which disks both hosts share"), phase_share, ALL },
+	{ "disks", N_("making the disks at the destination"), phase_disks, ALL },
+	{ "snapshots", N_("reading the snapshots"), phase_snapshots, ALL },
+	{ "perform", N_("copying memory"), phase_perform, LIVE },
+	{ "copy", N_("copying disks"), phase_copy, OFFLINE },
+	{ "define", N_("defining the VM at the destination"), phase_define, OFFLINE },
 };
 
 /* ---- the journal ---- */
@@ -52,7 +48,7 @@ static char *describe_options(struct journey *journey)
 	journey->undefine_source =
 		request->undefine_source || (!request->persistent && journey->persistent);
 	json_object_set_boolean_member(options, "undefine_source", journey->undefine_source);
-	json_object_set_boolean_member(options, "offline", request->offline);
+	json_object_set_string_member(options, "kind", journey_kind_name(request->kind));
 	if (request->rsh)
 		json_object_set_string_member(options, "rsh", request->rsh);
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
@@ -118,12 +114,12 @@ static bool enter(struct journey *journey, const struct journey_phase *phase, GE
 
 static bool walk(struct journey *journey, GError **error)
 {
-	const struct journey_phase *table = journey->offline ? phases_offline : phases;
-	size_t count = journey->offline ? G_N_ELEMENTS(phases_offline) : G_N_ELEMENTS(phases);
-	for (size_t i = 0; i < count; i++) {
-		if (enter(journey, &table[i], error))
+	for (size_t i = 0; i < G_N_ELEMENTS(phases); i++) {
+		if (!(phases[i].kinds & 1U << journey->request->kind))
 			continue;
-		journey->report->failed_phase = g_strdup(table[i].name);
+		if (enter(journey, &phases[i], error))
+			continue;
+		journey->report->failed_phase = g_strdup(phases[i].name);
 		return false;
 	}
 	return true;
@@ -253,9 +249,9 @@ bool journey_run(const struct journey_request *request, const struct journey_obs
 {
 	struct journey journey = { .request = request, .observer = observer, .report = report };
 	GError *own = NULL;
-	journey.offline = request->offline ? g_new0(struct offline, 1) : NULL;
+	journey.offline = request->kind == JOURNEY_OFFLINE ? g_new0(struct offline, 1) : NULL;
 	journey_prepare(&journey);
-	report->offline = request->offline;
+	report->kind = request->kind;
 	bool good = make_secrets(&journey, &own) && walk(&journey, &own);
 	good = end_well(&journey, good, &own);
 	judge_downtime(&journey);

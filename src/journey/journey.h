@@ -28,6 +28,7 @@ enum journey_outcome {
 	JOURNEY_OUTCOME_LAST
 };
 const char *journey_outcome_name(enum journey_outcome outcome); /* stable word */
+const char *journey_kind_name(enum journey_kind kind);          /* stable word */
 
 /* What is known while it runs. Numbers are 0 while unknown. */
 struct journey_progress {
@@ -62,7 +63,7 @@ struct journey_report_side {
 struct journey_report {
 	char id[33]; /* of the migration; empty before it had one */
 	char *vm_name, *vm_uuid;
-	bool offline; /* a VM that is off */
+	int kind; /* enum journey_kind */
 	struct journey_report_side sides[JOURNEY_SIDES];
 	enum journey_outcome outcome;
 	char *failed_phase; /* stable word, or NULL */

@@ -399,7 +399,8 @@ static JsonObject *describe_setup(struct journey *journey, enum journey_side sid
 	json_object_set_int_member(setup, "link_timeout_ms", request->link_timeout_ms);
 	json_object_set_int_member(setup, "stop_limit_ms", stop_limit_ms(request->max_downtime_ms));
 	json_object_set_string_member(
-		setup, "verify", modes[request->offline ? JOURNEY_VERIFY_NONE : request->verify]);
+		setup, "verify",
+		modes[request->kind == JOURNEY_OFFLINE ? JOURNEY_VERIFY_NONE : request->verify]);
 	json_object_set_int_member(setup, "memory_limit", (gint64) request->memory_limit);
 	if (request->cores > 0)
 		json_object_set_int_member(setup, "cores", request->cores);

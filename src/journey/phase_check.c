@@ -118,7 +118,7 @@ static void ask(void *data)
 	struct check_options options = {
 		.shell = &journey->shell,
 		.flags = journey_migrate_flags(journey) | VIR_MIGRATE_UNSAFE,
-		.offline = journey->request->offline,
+		.offline = journey->request->kind == JOURNEY_OFFLINE,
 		.disks_stay = journey->request->disks == JOURNEY_DISKS_SHARED,
 	};
 	journey->report->findings =

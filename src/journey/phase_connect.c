@@ -88,7 +88,7 @@ static bool connect_host(struct journey *journey, enum journey_side side, GError
 
 static bool check_wishes(const struct journey_request *request, GError **error)
 {
-	if (!request->offline || !request->verify)
+	if (request->kind != JOURNEY_OFFLINE || !request->verify)
 		return true;
 	return error_set(error, WATARI_ERROR_USAGE, _("Leave one of them out."),
 			 _("--offline and --verify-memory contradict each other: what is off has "

@@ -13,6 +13,17 @@ static const char *const outcome_names[] = {
 };
 _Static_assert(G_N_ELEMENTS(outcome_names) == JOURNEY_OUTCOME_LAST, "every outcome has a name");
 
+static const char *const kind_names[] = {
+	[JOURNEY_LIVE] = "live", [JOURNEY_OFFLINE] = "offline",     [JOURNEY_QUICK] = "quick",
+	[JOURNEY_PLAN] = "plan", [JOURNEY_REHEARSAL] = "rehearsal",
+};
+_Static_assert(G_N_ELEMENTS(kind_names) == JOURNEY_KIND_LAST, "every kind has a name");
+
+const char *journey_kind_name(enum journey_kind kind)
+{
+	return kind_names[kind];
+}
+
 const char *journey_outcome_name(enum journey_outcome outcome)
 {
 	return outcome_names[outcome];
@@ -169,7 +180,7 @@ static void describe_head(JsonObject *object, const struct journey_report *repor
 	json_set_text(vm, "name", report->vm_name);
 	json_set_text(vm, "uuid", report->vm_uuid);
 	json_object_set_object_member(object, "vm", vm);
-	json_object_set_boolean_member(object, "offline", report->offline);
+	json_set_text(object, "kind", journey_kind_name(report->kind));
 }
 
 char *journey_report_print(const struct journey_report *report, const GError *error)

@@ -5,6 +5,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What is done with the VM. */
+enum journey_kind {
+	JOURNEY_LIVE,      /* it runs, and moves as it runs */
+	JOURNEY_OFFLINE,   /* it is off, and stays off */
+	JOURNEY_QUICK,     /* it stands still while it moves */
+	JOURNEY_PLAN,      /* nothing changes: measured and predicted */
+	JOURNEY_REHEARSAL, /* everything but the switchover */
+	JOURNEY_KIND_LAST
+};
 enum journey_link_kind { JOURNEY_LINK_AUTO, JOURNEY_LINK_TCP, JOURNEY_LINK_SSH };
 enum journey_connect_from { JOURNEY_FROM_EITHER, JOURNEY_FROM_SOURCE, JOURNEY_FROM_DESTINATION };
 /* From JOURNEY_COMPRESS_1 on: the most effort that may be taken, 1 to 9. */
@@ -16,6 +25,7 @@ enum journey_verify_disks { JOURNEY_VERIFY_DISKS_NONE, JOURNEY_VERIFY_DISKS_FULL
 enum { JOURNEY_LIST_MAX = 32 };
 
 struct journey_request {
+	int kind;                /* enum journey_kind */
 	const char *connect;     /* libvirt URI of the source; NULL: from VM or libvirt's default */
 	const char *vm;          /* name, UUID or id; "HOST:VM" unless `connect` is given */
 	const char *destination; /* host name, ssh alias, user@host or libvirt URI */
@@ -33,7 +43,6 @@ struct journey_request {
 	int link;                         /* enum journey_link_kind */
 	int verify;                       /* enum journey_verify */
 	bool persistent, undefine_source; /* neither: the VM keeps what it has and moves whole */
-	bool offline;                     /* the VM is off, and stays off */
 	int disks;                        /* enum journey_disks */
 	int verify_disks;                 /* enum journey_verify_disks */
 	const char *disk_places[JOURNEY_LIST_MAX + 1]; /* "vda=PATH", "vda=pool:NAME" */

@@ -136,7 +136,7 @@ static void read_options(struct journey *journey, const struct journal_move *mov
 		move->options ? json_parse_object(move->options, strlen(move->options), NULL)
 			      : NULL;
 	journey->undefine_source = options && json_get_bool(options, "undefine_source", false);
-	if (options && json_get_bool(options, "offline", false))
+	if (options && g_str_equal(json_get_string(options, "kind", ""), "offline"))
 		journey->offline = g_new0(struct offline, 1);
 	journey->defining = journal_has_event(journey->journal, move->id, "defining");
 }

@@ -19,6 +19,7 @@ struct journey_phase {
 	const char *name;  /* stable word */
 	const char *doing; /* marked with N_() */
 	bool (*run)(struct journey *journey, GError **error);
+	unsigned kinds; /* bits: of which enum journey_kind */
 };
 
 struct journey {
