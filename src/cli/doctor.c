@@ -17,6 +17,7 @@ static const struct option_row rows[] = {
 	{ "rsh", 0, OPTION_TEXT, AT(rsh), N_("COMMAND"), .offer = OFFER_COMMAND,
 	  .help = N_("The remote shell to use instead of ssh.") },
 	{ "json", 0, OPTION_FLAG, AT(json), .help = N_("Print one JSON document.") },
+	{ 0 },
 };
 
 /* ---- for people ---- */
@@ -135,7 +136,6 @@ const struct command doctor_command = {
 	.arguments_most = -1,
 	.offers = { OFFER_HOST, OFFER_HOST },
 	.rows = rows,
-	.row_count = G_N_ELEMENTS(rows),
 	.values_size = sizeof(struct values),
 	.run = run,
 	.print_usage_error = print_usage_error,

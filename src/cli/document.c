@@ -25,9 +25,10 @@ void options_print_help(const struct command *command, FILE *out)
 {
 	fprintf(out, _("Usage: watari %s [OPTION…] %s"), command->name, command->arguments);
 	fprintf(out, "\n%s\n\n", _(command->summary));
-	for (size_t i = 0; i < command->row_count; i++) {
-		g_autofree char *head = row_head(&command->rows[i]);
-		columns_print(out, head, _(command->rows[i].help));
+	const struct option_row *row;
+	for (size_t i = 0; (row = options_next(command, &i));) {
+		g_autofree char *head = row_head(row);
+		columns_print(out, head, _(row->help));
 	}
 	columns_print(out, "-h, --help", _("Show this help and end."));
 	fputc('\n', out);
@@ -83,8 +84,8 @@ static void print_roff_sentences(FILE *out, const char *text)
 void options_print_mdoc(const struct command *command, FILE *out)
 {
 	fputs(".Bl -tag -width Ds\n", out);
-	for (size_t i = 0; i < command->row_count; i++) {
-		const struct option_row *row = &command->rows[i];
+	const struct option_row *row;
+	for (size_t i = 0; (row = options_next(command, &i));) {
 		fputs(".It ", out);
 		if (row->letter)
 			fprintf(out, "Fl %c , ", row->letter);
@@ -109,16 +110,17 @@ static const char *offer_name(enum option_offer offer)
 static void print_bash_options(const struct command *command, FILE *out)
 {
 	fprintf(out, "\t%s) words='", command->name);
-	for (size_t i = 0; i < command->row_count; i++)
-		fprintf(out, "--%s ", command->rows[i].name);
+	const struct option_row *row;
+	for (size_t i = 0; (row = options_next(command, &i));)
+		fprintf(out, "--%s ", row->name);
 	fprintf(out, "--help' first=%s others=%s ;;\n", offer_name(command->offers[0]),
 		offer_name(command->offers[1]));
 }
 
 static void print_bash_values(const struct command *command, FILE *out)
 {
-	for (size_t i = 0; i < command->row_count; i++) {
-		const struct option_row *row = &command->rows[i];
+	const struct option_row *row;
+	for (size_t i = 0; (row = options_next(command, &i));) {
 		if (row->kind == OPTION_FLAG)
 			continue;
 		fprintf(out, "\t%s:--%s", command->name, row->name);

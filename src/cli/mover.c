@@ -13,6 +13,7 @@ static const struct option_row rows[] = {
 	{ "sweep", 0, OPTION_FLAG, 0,
 	  .help = N_("Remove what killed movers left on this host, of all migrations or of the one "
 		     "whose id follows.") },
+	{ 0 },
 };
 
 static int run_raw(int argc, char **argv)
@@ -30,6 +31,5 @@ const struct command mover_command = {
 	.arguments = "[ID]",
 	.offers = { OFFER_NOTHING, OFFER_NOTHING },
 	.rows = rows,
-	.row_count = G_N_ELEMENTS(rows),
 	.run_raw = run_raw,
 };

@@ -135,29 +135,44 @@ static bool (*const parsers[])(const struct option_row *row, const char *text, v
 };
 _Static_assert(G_N_ELEMENTS(parsers) == OPTION_KIND_LAST, "every kind has a parser");
 
+const struct option_row *options_next(const struct command *command, size_t *index)
+{
+	while (command->rows && command->rows[*index].name) {
+		const struct option_row *row = &command->rows[(*index)++];
+		if (!row->only || row->only & command->bit)
+			return row;
+	}
+	return NULL;
+}
+
 /* What getopt_long needs, made from the table. */
 static struct option *long_options(const struct command *command)
 {
-	struct option *options = g_new0(struct option, command->row_count + 2);
-	for (size_t i = 0; i < command->row_count; i++)
-		options[i] = (struct option){
-			.name = command->rows[i].name,
-			.has_arg = command->rows[i].kind == OPTION_FLAG ? no_argument
-									: required_argument,
-			.val = FIRST_ROW + (int) i,
+	const struct option_row *row;
+	size_t count = 0;
+	for (size_t i = 0; options_next(command, &i);)
+		count++;
+	struct option *options = g_new0(struct option, count + 2);
+	count = 0;
+	for (size_t i = 0; (row = options_next(command, &i)); count++)
+		options[count] = (struct option){
+			.name = row->name,
+			.has_arg = row->kind == OPTION_FLAG ? no_argument : required_argument,
+			.val = FIRST_ROW + (int) (row - command->rows),
 		};
-	options[command->row_count] = (struct option){ .name = "help", .val = HELP };
+	options[count] = (struct option){ .name = "help", .val = HELP };
 	return options;
 }
 
 static char *short_options(const struct command *command)
 {
 	GString *letters = g_string_new(":h");
-	for (size_t i = 0; i < command->row_count; i++) {
-		if (!command->rows[i].letter)
+	const struct option_row *row;
+	for (size_t i = 0; (row = options_next(command, &i));) {
+		if (!row->letter)
 			continue;
-		g_string_append_c(letters, command->rows[i].letter);
-		if (command->rows[i].kind != OPTION_FLAG)
+		g_string_append_c(letters, row->letter);
+		if (row->kind != OPTION_FLAG)
 			g_string_append_c(letters, ':');
 	}
 	return g_string_free(letters, FALSE);
@@ -165,11 +180,12 @@ static char *short_options(const struct command *command)
 
 static const struct option_row *row_of(const struct command *command, int code)
 {
+	const struct option_row *row;
 	if (code >= FIRST_ROW)
 		return &command->rows[code - FIRST_ROW];
-	for (size_t i = 0; i < command->row_count; i++)
-		if (command->rows[i].letter && command->rows[i].letter == code)
-			return &command->rows[i];
+	for (size_t i = 0; (row = options_next(command, &i));)
+		if (row->letter && row->letter == code)
+			return row;
 	return NULL;
 }
 

@@ -37,6 +37,7 @@ struct option_row {
 	const char *const *words; /* NULL-terminated */
 	enum option_offer offer;
 	const char *help; /* marked with N_(); a sentence */
+	unsigned only;    /* bits: of the commands that share the table, whose it is; 0: of all */
 };
 
 struct command {
@@ -45,8 +46,8 @@ struct command {
 	const char *arguments;               /* "[HOST:]VM DEST"; as in the man page */
 	int arguments_least, arguments_most; /* most < 0: any number */
 	enum option_offer offers[2];         /* for the first argument, and for all others */
-	const struct option_row *rows;
-	size_t row_count;
+	const struct option_row *rows;       /* the last has no name; NULL: none */
+	unsigned bit;                        /* this command's in `only` */
 	size_t values_size;
 	void (*defaults)(void *values);
 	/* ARGUMENTS is NULL-terminated. Returns the exit code; prints its own errors. */
@@ -56,6 +57,9 @@ struct command {
 	/* Instead of all that: gets argv as it is (argv[0] is the command's name). */
 	int (*run_raw)(int argc, char **argv);
 };
+
+/* The next row at or after *INDEX that is COMMAND's, and *INDEX behind it. NULL: no more. */
+const struct option_row *options_next(const struct command *command, size_t *index);
 
 extern const struct command *const commands[]; /* NULL-terminated; commands.c */
 const struct command *command_find(const char *name);

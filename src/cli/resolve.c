@@ -23,6 +23,7 @@ static const struct option_row rows[] = {
 	{ "verbose", 'v', OPTION_FLAG, AT(verbose),
 	  .help = N_("Say more about what is being done.") },
 	{ "quiet", 'q', OPTION_FLAG, AT(quiet), .help = N_("Show no progress.") },
+	{ 0 },
 };
 
 static void print_json(const struct journey_report *report, const struct resolve_result *result,
@@ -96,7 +97,6 @@ const struct command resolve_command = {
 	.arguments_most = 3,
 	.offers = { OFFER_VM, OFFER_HOST },
 	.rows = rows,
-	.row_count = G_N_ELEMENTS(rows),
 	.values_size = sizeof(struct values),
 	.run = run,
 	.print_usage_error = print_usage_error,

@@ -183,8 +183,8 @@ static void test_help(void)
 
 static void check_rows(const struct command *command)
 {
-	for (size_t i = 0; i < command->row_count; i++) {
-		const struct option_row *row = &command->rows[i];
+	const struct option_row *row;
+	for (size_t i = 0; (row = options_next(command, &i));) {
 		g_assert_true((row->kind == OPTION_FLAG) == (row->value == NULL));
 		g_assert_true((row->kind == OPTION_WORD) == (row->words != NULL));
 		g_assert_true(row->kind != OPTION_DURATION || row->unit > 0);
@@ -223,11 +223,13 @@ static char *written(void (*print)(FILE *out))
 static void test_completion(void)
 {
 	char *text = written(options_print_bash_completion);
-	for (const struct command *const *command = commands; *command; command++)
-		for (size_t i = 0; i < (*command)->row_count; i++) {
-			g_autofree char *word = g_strdup_printf("--%s ", (*command)->rows[i].name);
+	for (const struct command *const *command = commands; *command; command++) {
+		const struct option_row *row;
+		for (size_t i = 0; (row = options_next(*command, &i));) {
+			g_autofree char *word = g_strdup_printf("--%s ", row->name);
 			g_assert_nonnull(strstr(text, word));
 		}
+	}
 	g_autofree char *path = g_build_filename(g_get_tmp_dir(), "watari-completion.XXXXXX", NULL);
 	int fd = g_mkstemp(path);
 	g_assert_cmpint(fd, >=, 0);

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The options of all moves, and what runs them. */
+#include "cli/move.h"
+
+#include "base/i18n.h"
+#include "cli/progress.h"
+#include "cli/report.h"
+
+#define AT(member) offsetof(struct move_values, member)
+
+static const char *const link_words[] = { "auto", "tcp", "ssh", NULL };
+static const char *const from_words[] = { "either", "source", "destination", NULL };
+static const char *const verify_words[] = { "none", "sample", "full", NULL };
+
+static const char *const disks_words[] = { "auto", "copy", "shared", NULL };
+static const char *const verify_disks_words[] = { "none", "full", NULL };
+
+static const char *const compress_words[] = { "auto", "off", "1", "2", "3", "4",
+					      "5",    "6",   "7", "8", "9", NULL };
+
+const struct option_row move_rows[] = {
+	{ "connect", 'c', OPTION_TEXT, AT(request.connect), N_("URI"),
+	  .help = N_("The libvirt URI of the source host.") },
+	{ "bandwidth", 0, OPTION_BYTES, AT(request.bandwidth), N_("RATE"), .least = 16384,
+	  .help = N_("At most so many bytes a second on the wire, as in 100M. "
+		     "Without it there is no cap.") },
+	{ "max-downtime", 0, OPTION_DURATION, AT(request.max_downtime_ms), N_("TIME"), .least = 10,
+	  .most = 3600000, .unit = 1,
+	  .help = N_("The longest time the VM may stand still, as in 300ms or 2s. "
+		     "It is never exceeded silently: what does not fit fails, and the VM runs on "
+		     "at the source. The default is 2s.") },
+	{ "connections", 0, OPTION_NUMBER, AT(request.connections), N_("NUMBER"), .least = 1,
+	  .most = 16, .help = N_("How many connections the link has. The default is 2.") },
+	{ "ports", 0, OPTION_PORTS, AT(request.ports), N_("FIRST-LAST"),
+	  .help = N_("The ports the listening side may use. The default is any free port.") },
+	{ "link-address", 0, OPTION_TEXT, AT(request.link_address), N_("ADDRESS"),
+	  .offer = OFFER_HOST,
+	  .help = N_("The address of the listening side as the other host reaches it. "
+		     "The default is found from the connection to that host.") },
+	{ "connect-from", 0, OPTION_WORD, AT(request.connect_from), N_("SIDE"), .words = from_words,
+	  .help = N_("Which host opens the connections of the link: source, destination or "
+		     "either (the default: first the source, then the other way round).") },
+	{ "link", 0, OPTION_WORD, AT(request.link), N_("KIND"), .words = link_words,
+	  .help = N_("How the link goes: tcp, ssh (through the connections that this program has "
+		     "to both hosts) or auto (the default: tcp, and ssh if that fails).") },
+	{ "link-timeout", 0, OPTION_DURATION, AT(request.link_timeout_ms), N_("TIME"),
+	  .least = 1000, .most = 86400000, .unit = 1000,
+	  .help = N_("How long the link may be broken before the move is given up. "
+		     "The default is 60s.") },
+	{ "compress", 0, OPTION_WORD, AT(request.compress), N_("HOW"), .words = compress_words,
+	  .help = N_("What is tried to send less: auto (the default: as much as pays on this link "
+		     "and these hosts), off (everything goes as it is), or the most effort that "
+		     "may be taken, 1 to 9.") },
+	{ "cores", 0, OPTION_NUMBER, AT(request.cores), N_("NUMBER"), .least = 1, .most = 256,
+	  .help = N_("How many threads may encode or decode at each host. "
+		     "The default leaves the guests' cores alone.") },
+	{ "memory-limit", 0, OPTION_BYTES, AT(request.memory_limit), N_("SIZE"), .least = 64 << 20,
+	  .help = N_("The memory that the program at each host may take, 64M or more. "
+		     "The default is 512M.") },
+	{ "verify-memory", 0, OPTION_WORD, AT(request.verify), N_("HOW"), .words = verify_words,
+	  .help = N_("Read the memory of both stopped QEMUs before the hand-over and compare it: "
+		     "none (the default), sample or full. This lengthens the downtime.") },
+	{ "disks", 0, OPTION_WORD, AT(request.disks), N_("HOW"), .words = disks_words,
+	  .help = N_("Which disks move: auto (the default: what is proven to be shared stays where "
+		     "it is, the rest is copied), copy (every disk that is written to is copied) "
+		     "or shared (nothing is copied; that both hosts see the same disks is "
+		     "believed where it cannot be proven).") },
+	{ "disk", 0, OPTION_LIST, AT(request.disk_places), N_("DISK=PLACE"),
+	  .most = JOURNEY_LIST_MAX,
+	  .help = N_("Copy the disk (vda) to another place: a file or block device at the "
+		     "destination, as in vda=/srv/web.qcow2, or a storage pool of its libvirt, as "
+		     "in vda=pool:images. "
+		     "May be given several times.") },
+	{ "disk-bandwidth", 0, OPTION_BYTES, AT(request.disk_bandwidth), N_("RATE"), .least = 65536,
+	  .help = N_(
+		  "Copy at most so many bytes a second of the disks, as in 50M, so that the copy "
+		  "yields to the guests' own use of them. "
+		  "Without it there is no cap.") },
+	{ "keep-backing", 0, OPTION_FLAG, AT(request.keep_backing),
+	  .help = N_("Copy only the top image of each disk, over the backing file that is already "
+		     "at the destination under the same path. "
+		     "The default copies the whole content into one image.") },
+	{ "seed", 0, OPTION_LIST, AT(request.seeds), N_("PATH"), .most = JOURNEY_LIST_MAX,
+	  .offer = OFFER_FILE,
+	  .help = N_("An image at the destination, such as a template, that holds much of what the "
+		     "disks and the memory hold. "
+		     "May be given several times.") },
+	{ "verify-disks", 0, OPTION_WORD, AT(request.verify_disks), N_("HOW"),
+	  .words = verify_disks_words,
+	  .help = N_("Read the copied disks at both hosts before the hand-over and compare them: "
+		     "none (the default; what was written is compared all the same) or full.") },
+	{ "offline", 0, OPTION_FLAG, AT(offline),
+	  .help = N_("Move a VM that is off: its disks, then its definition. "
+		     "It cannot be started meanwhile."),
+	  .only = MOVE_MIGRATE },
+	{ "remove-source-disks", 0, OPTION_FLAG, AT(request.remove_source_disks),
+	  .help = N_("Remove the images that were copied from the source, once the VM is at the "
+		     "destination. "
+		     "Without it they stay as they were when the VM left.") },
+	{ "persistent", 0, OPTION_FLAG, AT(request.persistent),
+	  .help = N_("Define the VM at the destination. "
+		     "Without this option and the next one, a persistent VM is defined at the "
+		     "destination and no longer at the source.") },
+	{ "undefine-source", 0, OPTION_FLAG, AT(request.undefine_source),
+	  .help = N_("Remove the VM's definition from the source.") },
+	{ "rsh", 0, OPTION_TEXT, AT(request.rsh), N_("COMMAND"), .offer = OFFER_COMMAND,
+	  .help = N_("The remote shell to use instead of ssh. "
+		     "It gets the host and a command line, as with rsync and git.") },
+	{ "remote-watari", 0, OPTION_TEXT, AT(request.remote_watari), N_("PATH"),
+	  .offer = OFFER_FILE,
+	  .help = N_("Where watari is at the hosts. The default is found by their PATH.") },
+	{ "json", 0, OPTION_FLAG, AT(json),
+	  .help = N_("Print the closing report as one JSON document.") },
+	{ "verbose", 'v', OPTION_FLAG, AT(verbose),
+	  .help = N_("Say more about what is being done.") },
+	{ "quiet", 'q', OPTION_FLAG, AT(quiet), .help = N_("Show no progress.") },
+	{ 0 },
+};
+
+void move_defaults(void *data)
+{
+	struct move_values *values = data;
+	values->request.connections = 2;
+	values->request.memory_limit = 512 << 20;
+	values->request.max_downtime_ms = 2000;
+	values->request.link_timeout_ms = 60000;
+}
+
+static void print_json(const struct journey_report *report, const GError *error)
+{
+	g_autofree char *text = journey_report_print(report, error);
+	puts(text);
+}
+
+void move_print_usage_error(const GError *error)
+{
+	struct journey_report report;
+	journey_report_init(&report);
+	print_json(&report, error);
+	journey_report_clear(&report);
+}
+
+int move_run(struct move_values *values, char **arguments)
+{
+	struct progress progress;
+	struct journey_report report;
+	g_autoptr(GError) error = NULL;
+	values->request.vm = arguments[0];
+	values->request.destination = arguments[1];
+	values->request.faults = g_getenv("WATARI_TEST_FAULTS");
+	progress_init(&progress, values->quiet, values->verbose);
+	const struct journey_observer observer = { progress_show, progress_note, &progress };
+	journey_run(&values->request, &observer, &report, &error);
+	progress_clear(&progress);
+	if (values->json)
+		print_json(&report, error);
+	else
+		report_print(&report, stdout);
+	int code = error ? command_complain(error) : WATARI_EXIT_OK;
+	journey_report_clear(&report);
+	return code;
+}

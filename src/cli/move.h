@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the commands that move a VM, or prepare that, have in common: one table of options, of which a
+ * row may say whose it is, and one way to run a journey and to print its report. */
+#pragma once
+#include "cli/command.h"
+#include "journey/journey.h"
+
+/* The commands' bits in the rows. */
+enum { MOVE_MIGRATE = 1, MOVE_QUICK = 2, MOVE_PLAN = 4, MOVE_REHEARSE = 8 };
+
+struct move_values {
+	struct journey_request request;
+	bool offline, json, quiet, verbose;
+};
+
+extern const struct option_row move_rows[];
+void move_defaults(void *values);
+/* VALUES->request.kind is set. ARGUMENTS: VM and destination. Returns the exit code. */
+int move_run(struct move_values *values, char **arguments);
+void move_print_usage_error(const GError *error);
