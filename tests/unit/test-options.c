@@ -192,9 +192,10 @@ static void check_rows(const struct command *command)
 		/* who can be asked for JSON says mistakes in it, too */
 		if (g_str_equal(row->name, "json"))
 			g_assert_nonnull(command->print_usage_error);
-		for (size_t j = 0; j < i; j++) {
-			g_assert_cmpstr(row->name, !=, command->rows[j].name);
-			g_assert_true(!row->letter || row->letter != command->rows[j].letter);
+		const struct option_row *other;
+		for (size_t j = i; (other = options_next(command, &j));) {
+			g_assert_cmpstr(row->name, !=, other->name);
+			g_assert_true(!row->letter || row->letter != other->letter);
 		}
 	}
 }
