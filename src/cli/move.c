@@ -149,7 +149,9 @@ int move_run(struct move_values *values, char **arguments)
 	values->request.destination = arguments[1];
 	values->request.faults = g_getenv("WATARI_TEST_FAULTS");
 	progress_init(&progress, values->quiet, values->verbose);
-	const struct journey_observer observer = { progress_show, progress_note, &progress };
+	const struct journey_observer observer = { .progress = progress_show,
+						   .note = progress_note,
+						   .data = &progress };
 	journey_run(&values->request, &observer, &report, &error);
 	progress_clear(&progress);
 	if (values->json)

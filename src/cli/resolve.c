@@ -77,7 +77,9 @@ static int run(const struct command *command, void *data, char **arguments)
 	values->request.vm = arguments[0];
 	values->request.hosts = arguments + 1;
 	progress_init(&progress, values->quiet, values->verbose);
-	const struct journey_observer observer = { progress_show, progress_note, &progress };
+	const struct journey_observer observer = { .progress = progress_show,
+						   .note = progress_note,
+						   .data = &progress };
 	resolve_run(&values->request, &observer, &report, &result, &error);
 	progress_clear(&progress);
 	if (values->json)

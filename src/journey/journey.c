@@ -219,6 +219,7 @@ void journey_clear(struct journey *journey)
 	g_clear_pointer(&journey->snapshots, json_array_unref);
 	g_clear_pointer(&journey->images, json_array_unref);
 	offline_free(journey);
+	g_free(journey->forecast);
 	journal_close(journey->journal);
 	g_strfreev(journey->shell.rsh);
 	free(journey->live_xml); /* libvirt's */

@@ -48,6 +48,8 @@ struct journey_progress {
 struct journey_observer {
 	void (*progress)(const struct journey_progress *progress, void *data);
 	void (*note)(const char *text, bool important, void *data); /* a line for a person */
+	/* Ask a person; false: no, or nobody is there to be asked. NULL: nobody is. */
+	bool (*confirm)(const char *question, void *data);
 	void *data;
 };
 

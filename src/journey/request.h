@@ -14,6 +14,13 @@ enum journey_kind {
 	JOURNEY_REHEARSAL, /* everything but the switchover */
 	JOURNEY_KIND_LAST
 };
+/* AUTO: live as long as the permissions below suffice. */
+enum journey_strategy {
+	JOURNEY_STRATEGY_AUTO,
+	JOURNEY_STRATEGY_LIVE,
+	JOURNEY_STRATEGY_POSTCOPY,
+	JOURNEY_STRATEGY_QUICK
+};
 enum journey_link_kind { JOURNEY_LINK_AUTO, JOURNEY_LINK_TCP, JOURNEY_LINK_SSH };
 enum journey_connect_from { JOURNEY_FROM_EITHER, JOURNEY_FROM_SOURCE, JOURNEY_FROM_DESTINATION };
 /* From JOURNEY_COMPRESS_1 on: the most effort that may be taken, 1 to 9. */
@@ -32,6 +39,10 @@ struct journey_request {
 	uint64_t bandwidth;      /* bytes a second on the wire; 0: no cap */
 	uint64_t disk_bandwidth; /* of that, what is taken of the disks; 0: no cap */
 	int64_t max_downtime_ms; /* hard ceiling from the stop to the hand-over */
+	int strategy;            /* enum journey_strategy */
+	bool allow_postcopy;     /* for a while no host alone may have the whole VM */
+	int max_slowdown;        /* percent that the VM may be slowed down; 0: not at all */
+	int64_t max_stop_ms;     /* quick: the longest stop; 0: none */
 	int64_t link_timeout_ms; /* how long the link may be dark */
 	int connections;
 	uint64_t memory_limit; /* bytes, for each mover */

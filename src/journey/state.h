@@ -12,6 +12,7 @@
 #include "journey/domain.h"
 #include "journey/journey.h"
 #include "journey/watch.h"
+#include "plan/forecast.h"
 #include "record/journal.h"
 
 struct journey;
@@ -52,6 +53,8 @@ struct journey {
 	const char *situation;      /* stable word */
 	const char *situation_what; /* translated, or NULL */
 	bool acted;
+
+	struct forecast *forecast; /* of this very journey; NULL: nothing was measured before */
 
 	/* movers and link */
 	char key[65]; /* hex; wiped at the end */
