@@ -24,7 +24,7 @@ static const char *const features[] = {
 #ifdef WATARI_FAULTS
 	"faults",
 #endif
-	"verify", "link-unix", "announce", "disks", "seeds", "verify-disks", "offline",
+	"verify", "link-unix", "announce", "disks", "seeds", "verify-disks", "offline", "measure",
 };
 
 static void send_hello(struct mover *mover)
@@ -157,6 +157,7 @@ static void mover_clear(struct mover *mover)
 	/* An orphan past the gate leaves its word for `watari resolve`. */
 	bool keep = mover->run && mover->orphan && run_get_phase(mover->run) == RUN_RELEASED;
 	control_flush(mover->control, 1000);
+	g_clear_pointer(&mover->measure, errand_free);
 	commands_drop_link(mover, mover->orphan ? "the conductor is gone" : NULL);
 	run_free(mover->run);
 	if (settings && !keep)
