@@ -2,6 +2,7 @@
 /* The conductor: one migration as a table of phases. */
 #include "journey/journey.h"
 
+#include "journey/ahead.h"
 #include "journey/images.h"
 #include "journey/movers.h"
 #include "journey/offline.h"
@@ -21,6 +22,7 @@ static bool phase_record(struct journey *journey, GError **error);
 enum {
 	LIVE = 1 << JOURNEY_LIVE,
 	OFFLINE = 1 << JOURNEY_OFFLINE,
+	PLAN = 1 << JOURNEY_PLAN,
 	ALL = (1 << JOURNEY_KIND_LAST) - 1,
 };
 
@@ -31,9 +33,11 @@ static const struct journey_phase phases[] = {
 	{ "check", N_("checking both hosts"), phase_check, ALL },
 	{ "record", N_("opening the journal"), phase_record, ALL },
 	{ "link", N_("starting the movers"), phase_link, ALL },
+	{ "measure", N_("measuring link, hosts and memory"), phase_measure, ALL & ~OFFLINE },
 	{ "share", N_("finding out which disks both hosts share"), phase_share, ALL },
 	{ "disks", N_("making the disks at the destination"), phase_disks, ALL },
-	{ "snapshots", N_("reading the snapshots"), phase_snapshots, ALL },
+	{ "snapshots", N_("reading the snapshots"), phase_snapshots, ALL & ~PLAN },
+	{ "forecast", N_("predicting the move"), phase_forecast, ALL & ~OFFLINE },
 	{ "perform", N_("copying memory"), phase_perform, LIVE },
 	{ "copy", N_("copying disks"), phase_copy, OFFLINE },
 	{ "define", N_("defining the VM at the destination"), phase_define, OFFLINE },
@@ -81,7 +85,9 @@ static bool phase_record(struct journey *journey, GError **error)
 		.pid = getpid(),
 		.started_s = report->started_s,
 	};
-	if (!journey->journal || !journal_begin(journey->journal, &move, &failure))
+	/* A plan is no move: it only reads what moves have left. */
+	bool moves = journey->request->kind != JOURNEY_PLAN;
+	if (!journey->journal || (moves && !journal_begin(journey->journal, &move, &failure)))
 		note_journal(journey, failure);
 	g_free(move.phase);
 	return true;
@@ -168,6 +174,10 @@ static bool end_well(struct journey *journey, bool good, GError **error)
 		return good;
 	journey_restore_source(journey);
 	images_remove(journey, journey->hosts[JOURNEY_DESTINATION]);
+	if (good) {
+		report->outcome = JOURNEY_PLANNED;
+		return true;
+	}
 	error_classify(error, WATARI_ERROR_REFUSED, NULL);
 	report->outcome = outcome_of(*error);
 	return false;
@@ -220,6 +230,7 @@ void journey_clear(struct journey *journey)
 	g_clear_pointer(&journey->images, json_array_unref);
 	offline_free(journey);
 	g_free(journey->forecast);
+	ahead_free(journey->ahead);
 	journal_close(journey->journal);
 	g_strfreev(journey->shell.rsh);
 	free(journey->live_xml); /* libvirt's */

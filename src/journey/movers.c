@@ -264,8 +264,8 @@ static bool has_come(void *data)
 	return expecting->got || dialogue_failure(expecting->dialogue);
 }
 
-static JsonObject *wait_answer(struct journey *journey, enum journey_side side, const char *type,
-			       int timeout_ms, GError **error)
+JsonObject *movers_wait(struct journey *journey, enum journey_side side, const char *type,
+			int timeout_ms, GError **error)
 {
 	struct expecting expecting = { journey->movers[side], type, NULL };
 	if (!journey_wait(journey, has_come, &expecting, timeout_ms, error)) {
@@ -283,7 +283,7 @@ static bool greet(struct journey *journey, enum journey_side side, GError **erro
 	g_autofree char *next = g_strdup_printf(
 		_("Install watari %s at %s, or say where it is with --remote-watari."),
 		WATARI_VERSION, host);
-	JsonObject *hello = wait_answer(journey, side, "hello", HELLO_MS, error);
+	JsonObject *hello = movers_wait(journey, side, "hello", HELLO_MS, error);
 	if (!hello) {
 		error_classify(error, WATARI_ERROR_REFUSED, next);
 		return false;
@@ -416,7 +416,7 @@ JsonObject *movers_ask(struct journey *journey, enum journey_side side, JsonObje
 {
 	if (!dialogue_send(journey->movers[side], message, error))
 		return NULL;
-	return wait_answer(journey, side, type, timeout_ms, error);
+	return movers_wait(journey, side, type, timeout_ms, error);
 }
 
 bool movers_set_up(struct journey *journey, GError **error)

@@ -54,6 +54,7 @@ struct journey {
 	const char *situation_what; /* translated, or NULL */
 	bool acted;
 
+	struct ahead *ahead;       /* what was measured before (ahead.h); NULL: nothing */
 	struct forecast *forecast; /* of this very journey; NULL: nothing was measured before */
 
 	/* movers and link */
@@ -118,6 +119,8 @@ unsigned journey_migrate_flags(struct journey *journey);
 bool phase_connect(struct journey *journey, GError **error);
 bool phase_check(struct journey *journey, GError **error);
 bool phase_link(struct journey *journey, GError **error);
+bool phase_measure(struct journey *journey, GError **error);
+bool phase_forecast(struct journey *journey, GError **error);
 bool phase_share(struct journey *journey, GError **error);
 bool phase_disks(struct journey *journey, GError **error);
 bool phase_snapshots(struct journey *journey, GError **error);

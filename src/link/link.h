@@ -133,10 +133,10 @@ struct link_stats {
 	int64_t dark_ms;       /* since when no lane is up; 0: not dark */
 	uint64_t resent_frames;
 	uint64_t refused_peers; /* connections that failed the handshake */
-	/* By the kernels of the connections that are up now, in this direction. */
-	uint64_t segments_sent, segments_again;
 };
 void link_get_stats(struct link *link, struct link_stats *stats);
+/* TCP segments that the kernels of the connections that are up now have sent, and of those again. */
+void link_count_segments(struct link *link, uint64_t *sent, uint64_t *again);
 /* Is the network what limits right now: the lanes' kernels have bytes that they may not send yet, or
  * the cap forbids more, or no lane is up? A receiver that is slow to digest does not make it so. */
 bool link_is_limit(struct link *link);

@@ -64,21 +64,21 @@ static double rate_of(const struct look *looks, unsigned count)
 }
 
 static JsonObject *describe(struct probe *probe, const struct look *looks, unsigned count,
-			    const struct link_stats *before)
+			    uint64_t segments, uint64_t segments_again)
 {
 	struct link_stats now;
+	uint64_t sent, again;
 	JsonObject *answer = json_object_new();
 	link_get_stats(probe->run->link, &now);
+	link_count_segments(probe->run->link, &sent, &again);
 	json_object_set_int_member(answer, "bytes",
 				   (gint64) (looks[count - 1].arrived - looks[0].arrived));
 	json_object_set_int_member(answer, "ms", (looks[count - 1].at_us - looks[0].at_us) / 1000);
 	json_object_set_int_member(answer, "rate", (gint64) rate_of(looks, count));
 	json_object_set_int_member(answer, "round_trip_us", now.round_trip_us);
 	json_object_set_int_member(answer, "connections", now.up);
-	json_object_set_int_member(answer, "segments",
-				   (gint64) (now.segments_sent - before->segments_sent));
-	json_object_set_int_member(answer, "segments_again",
-				   (gint64) (now.segments_again - before->segments_again));
+	json_object_set_int_member(answer, "segments", (gint64) (sent - segments));
+	json_object_set_int_member(answer, "segments_again", (gint64) (again - segments_again));
 	return answer;
 }
 
@@ -86,11 +86,11 @@ static JsonObject *send_all(struct errand *errand, struct probe *probe, GError *
 {
 	struct run *run = probe->run;
 	struct look looks[LOOKS + 1] = { { clock_now_us(), arrived(run) } };
-	struct link_stats before;
+	uint64_t segments, again;
 	unsigned count = 1;
 	size_t length = CLAMP(probe->bytes / FRAMES, FRAME_LEAST, LINK_PAYLOAD_MAX);
 	int64_t until_us = looks[0].at_us + probe->ms * 1000, next_us = 0;
-	link_get_stats(run->link, &before);
+	link_count_segments(run->link, &segments, &again);
 	for (uint64_t sent = 0;
 	     sent < probe->bytes && clock_now_us() < until_us && !errand_is_over(errand);
 	     sent += length) {
@@ -105,7 +105,7 @@ static JsonObject *send_all(struct errand *errand, struct probe *probe, GError *
 	    !link_drain(run->link, LINK_MEMORY, PATIENCE_MS, error))
 		return NULL;
 	looks[count++] = (struct look){ clock_now_us(), arrived(run) };
-	return describe(probe, looks, count, &before);
+	return describe(probe, looks, count, segments, again);
 }
 
 /* ---- destination ---- */

@@ -67,7 +67,7 @@ static bool find_memory(struct sample *sample, const uint64_t *lengths, unsigned
 {
 	uint64_t addresses[MAPPINGS_MAX], all = 0;
 	for (unsigned i = 0; i < count; i++) {
-		if (!guest_memory_find(sample->memory, lengths[i], &addresses[i]))
+		if (!guest_memory_find_joined(sample->memory, lengths[i], &addresses[i]))
 			return error_set(error, WATARI_ERROR_INTERNAL, NULL,
 					 _("the guest's memory was not found in its QEMU"));
 		all += lengths[i];
