@@ -3,6 +3,7 @@
 #include "cli/move.h"
 
 #include "base/i18n.h"
+#include "cli/page.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 
@@ -156,6 +157,8 @@ int move_run(struct move_values *values, char **arguments)
 	progress_clear(&progress);
 	if (values->json)
 		print_json(&report, error);
+	else if (values->request.kind == JOURNEY_PLAN)
+		page_print(&report, &values->request, stdout);
 	else
 		report_print(&report, stdout);
 	int code = error ? command_complain(error) : WATARI_EXIT_OK;

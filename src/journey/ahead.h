@@ -27,6 +27,8 @@ void ahead_take_clock(struct ahead *ahead, int side, JsonObject *message, int64_
 		      int64_t wait_us);
 /* Read the past from the journal, and work the outlooks out. */
 void ahead_look(struct journey *journey);
+/* What speaks against the move, by these numbers: into the report's findings. */
+void ahead_find(struct journey *journey);
 /* {"facts", "strategies": [...], "chosen", "learnt_from"}. */
 JsonObject *ahead_describe(const struct ahead *ahead);
 void ahead_free(struct ahead *ahead);

@@ -152,6 +152,8 @@ bool phase_forecast(struct journey *journey, GError **error)
 		return do_without(journey, failure, error);
 	journey_call(journey, call_read_vm, journey);
 	ahead_look(journey);
+	if (journey->request->kind == JOURNEY_PLAN || journey->request->kind == JOURNEY_REHEARSAL)
+		ahead_find(journey);
 	note_forecast(journey);
 	journey->forecast = g_memdup2(&journey->ahead->outlooks[journey->ahead->chosen].forecast,
 				      sizeof(struct forecast));
