@@ -7,7 +7,8 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-	&plan_command, &migrate_command, &resolve_command, &doctor_command, &mover_command, NULL,
+	&plan_command,   &migrate_command, &score_command, &resolve_command,
+	&doctor_command, &mover_command,   NULL,
 };
 
 const struct command *command_find(const char *name)

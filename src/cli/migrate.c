@@ -8,14 +8,14 @@ static int run(const struct command *command, void *data, char **arguments)
 {
 	struct move_values *values = data;
 	values->request.kind = values->offline ? JOURNEY_OFFLINE : JOURNEY_LIVE;
-	return move_run(values, arguments);
+	return move_run(command, values, arguments);
 }
 
 const struct command migrate_command = {
 	.name = "migrate",
 	.summary = N_("Move a running VM to another host."),
-	.arguments = "[HOST:]VM DEST",
-	.arguments_least = 2,
+	.arguments = "[HOST:]VM DEST | --plan FILE",
+	.arguments_least = 0,
 	.arguments_most = 2,
 	.offers = { OFFER_VM, OFFER_HOST },
 	.rows = move_rows,

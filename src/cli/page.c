@@ -221,7 +221,7 @@ static void print_way_back(const struct journey_report *report,
 		ceiling, here);
 	fputc('\n', out);
 	fprintf(out, _("  after it: watari migrate %s:%s %s takes it back"), there, report->vm_name,
-		report->sides[JOURNEY_SOURCE].address);
+		here);
 	fputc('\n', out);
 	fprintf(out, _("  this program or machine dies: watari resolve %s"), report->vm_name);
 	fputc('\n', out);

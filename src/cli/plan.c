@@ -8,7 +8,7 @@ static int run(const struct command *command, void *data, char **arguments)
 {
 	struct move_values *values = data;
 	values->request.kind = JOURNEY_PLAN;
-	return move_run(values, arguments);
+	return move_run(command, values, arguments);
 }
 
 const struct command plan_command = {

@@ -171,7 +171,7 @@ static void read_past(struct journey *journey)
 
 /* ---- the forecast ---- */
 
-static enum plan_strategy choose(const struct journey_request *request)
+enum plan_strategy ahead_choose(const struct journey_request *request)
 {
 	if (request->kind == JOURNEY_QUICK || request->strategy == JOURNEY_STRATEGY_QUICK)
 		return PLAN_QUICK;
@@ -189,10 +189,29 @@ void ahead_look(struct journey *journey)
 	ahead->facts.workers = cores > 0 ? cores : CLAMP(source->cpus / 4, 1, 4);
 	read_past(journey);
 	ahead->elapsed_ms = elapsed_ms;
-	ahead->chosen = choose(journey->request);
 	for (int i = 0; i < PLAN_STRATEGY_LAST; i++)
 		ahead->outlooks[i] = plan_look_ahead(&ahead->facts, i, ahead->past,
 						     ahead->past_count, moves ? elapsed_ms : -1);
+}
+
+bool ahead_take_plan(struct ahead *ahead, JsonObject *forecast)
+{
+	JsonObject *facts = json_get_object(forecast, "facts");
+	JsonArray *strategies = json_get_array(forecast, "strategies");
+	unsigned known = 0;
+	if (!facts || !strategies)
+		return false;
+	plan_facts_read(&ahead->facts, facts);
+	for (guint i = 0; i < json_array_get_length(strategies); i++) {
+		JsonNode *node = json_array_get_element(strategies, i);
+		struct plan_outlook outlook;
+		if (!JSON_NODE_HOLDS_OBJECT(node) ||
+		    !plan_outlook_read(&outlook, json_node_get_object(node)))
+			return false;
+		ahead->outlooks[outlook.strategy] = outlook;
+		known |= 1U << outlook.strategy;
+	}
+	return known == (1U << PLAN_STRATEGY_LAST) - 1;
 }
 
 JsonObject *ahead_describe(const struct ahead *ahead)

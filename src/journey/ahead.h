@@ -5,6 +5,7 @@
 #include "plan/outlook.h"
 
 struct journey;
+struct journey_request;
 struct ahead {
 	struct plan_facts facts;
 	bool measured; /* the movers have answered */
@@ -25,10 +26,14 @@ void ahead_take_measured(struct ahead *ahead, int side, JsonObject *message);
 void ahead_take_probed(struct ahead *ahead, JsonObject *message);
 void ahead_take_clock(struct ahead *ahead, int side, JsonObject *message, int64_t asked_us,
 		      int64_t wait_us);
+/* The way that is asked for. */
+enum plan_strategy ahead_choose(const struct journey_request *request);
 /* Read the past from the journal, and work the outlooks out. */
 void ahead_look(struct journey *journey);
 /* What speaks against the move, by these numbers: into the report's findings. */
 void ahead_find(struct journey *journey);
+/* Instead of all that: what a plan says. False: it is not whole. */
+bool ahead_take_plan(struct ahead *ahead, JsonObject *forecast);
 /* {"facts", "strategies": [...], "chosen", "learnt_from"}. */
 JsonObject *ahead_describe(const struct ahead *ahead);
 void ahead_free(struct ahead *ahead);

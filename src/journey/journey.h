@@ -93,6 +93,7 @@ struct journey_report {
 	int shared_disks;     /* files proven to be the same for both hosts */
 	GPtrArray *disks;     /* struct journey_disk, or NULL */
 	int snapshots;        /* carried */
+	JsonObject *world;    /* what a plan holds fast (journey/world.h), or NULL */
 	JsonObject *forecast; /* what was measured and predicted before, or NULL */
 	GPtrArray *findings;  /* struct check_finding, or NULL */
 	GPtrArray *notes;     /* char *: warnings for the report */

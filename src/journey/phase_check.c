@@ -3,8 +3,10 @@
 #include "journey/disk_params.h"
 #include "journey/disk_place.h"
 #include "journey/state.h"
+#include "journey/world.h"
 
 #include "base/i18n.h"
+#include "base/json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -127,6 +129,13 @@ static void ask(void *data)
 	asking->good = journey->report->findings != NULL;
 }
 
+static bool is_as_planned(struct journey *journey, GError **error)
+{
+	JsonObject *plan = journey->request->plan;
+	return !plan ||
+	       world_compare(json_get_object(plan, "world"), journey->report->world, error);
+}
+
 bool phase_check(struct journey *journey, GError **error)
 {
 	struct asking asking = { .journey = journey };
@@ -136,5 +145,7 @@ bool phase_check(struct journey *journey, GError **error)
 		g_propagate_error(error, asking.error);
 		return false;
 	}
-	return judge(journey, error) && journey_check_cancel(journey, error);
+	journey->report->world = world_describe(journey);
+	return is_as_planned(journey, error) && judge(journey, error) &&
+	       journey_check_cancel(journey, error);
 }

@@ -103,9 +103,20 @@ static bool measure(struct journey *journey, GError **error)
 	return probe(journey, error);
 }
 
+static bool take_plan(struct journey *journey, GError **error)
+{
+	JsonObject *forecast = json_get_object(journey->request->plan, "forecast");
+	journey->ahead = g_new0(struct ahead, 1);
+	return ahead_take_plan(journey->ahead, forecast) ||
+	       error_set(error, WATARI_ERROR_REFUSED, _("Make a new plan with “watari plan”."),
+			 _("the plan's forecast is not whole"));
+}
+
 bool phase_measure(struct journey *journey, GError **error)
 {
 	GError *failure = NULL;
+	if (journey->request->plan)
+		return take_plan(journey, error);
 	if (!movers_can(journey, "measure") || measure(journey, &failure))
 		return true;
 	return do_without(journey, failure, error);
@@ -146,17 +157,24 @@ static bool wait_measured(struct journey *journey, GError **error)
 bool phase_forecast(struct journey *journey, GError **error)
 {
 	GError *failure = NULL;
-	if (!journey->ahead)
+	struct ahead *ahead = journey->ahead;
+	int kind = journey->request->kind;
+	if (!ahead)
 		return true;
-	if (!wait_measured(journey, &failure))
-		return do_without(journey, failure, error);
-	journey_call(journey, call_read_vm, journey);
-	ahead_look(journey);
-	if (journey->request->kind == JOURNEY_PLAN || journey->request->kind == JOURNEY_REHEARSAL)
+	if (!journey->request->plan) {
+		if (!wait_measured(journey, &failure))
+			return do_without(journey, failure, error);
+		journey_call(journey, call_read_vm, journey);
+		ahead_look(journey);
+	}
+	ahead->elapsed_ms = (double) (clock_now_us() - journey->started_us) / 1e3;
+	ahead->chosen = ahead_choose(journey->request);
+	if (kind == JOURNEY_PLAN || kind == JOURNEY_REHEARSAL)
 		ahead_find(journey);
-	note_forecast(journey);
-	journey->forecast = g_memdup2(&journey->ahead->outlooks[journey->ahead->chosen].forecast,
-				      sizeof(struct forecast));
-	journey->report->forecast = ahead_describe(journey->ahead);
+	if (kind != JOURNEY_PLAN)
+		note_forecast(journey);
+	journey->forecast =
+		g_memdup2(&ahead->outlooks[ahead->chosen].forecast, sizeof(struct forecast));
+	journey->report->forecast = ahead_describe(ahead);
 	return true;
 }

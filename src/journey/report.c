@@ -63,6 +63,7 @@ void journey_report_clear(struct journey_report *report)
 	g_clear_pointer(&report->findings, g_ptr_array_unref);
 	g_clear_pointer(&report->notes, g_ptr_array_unref);
 	g_clear_pointer(&report->forecast, json_object_unref);
+	g_clear_pointer(&report->world, json_object_unref);
 	*report = (struct journey_report){ 0 };
 }
 

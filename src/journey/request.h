@@ -2,6 +2,7 @@
 /* What the user wants of one migration. Filled by src/cli from the command line; strings belong to
  * the caller and outlive the journey. */
 #pragma once
+#include <json-glib/json-glib.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -60,6 +61,7 @@ struct journey_request {
 	const char *seeds[JOURNEY_LIST_MAX + 1];       /* images at the destination */
 	bool keep_backing;         /* backing files that are there already are used */
 	bool remove_source_disks;  /* after all went well */
+	JsonObject *plan;          /* that is carried out (cli/plan_file.h); NULL: none */
 	const char *rsh;           /* a command line; NULL: ssh */
 	const char *remote_watari; /* path at both hosts; NULL: found */
 	const char *faults;        /* tests: words for both movers */
