@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checks of devices, networks and security labels. */
+/* Checks of devices: those bound to their host, and those that the destination cannot make. */
 #include "host/checks.h"
 
 #include "base/i18n.h"
@@ -106,99 +106,4 @@ void check_other_devices(struct check_context *context)
 			context->findings, "device", CHECK_WARN, NULL,
 			_("“%s” has a vhost-user network card: its other end must be there at %s"),
 			context->name, context->destination->name);
-}
-
-/* ---- networks ----
- * A running VM's interface names the network it came from and the bridge it got there; the
- * destination looks for the network and may use another bridge. */
-
-static void check_one_network(struct check_context *context, const char *name)
-{
-	virNetworkPtr network = virNetworkLookupByName(context->destination->connection, name);
-	bool active = network && virNetworkIsActive(network) == 1;
-	g_autofree char *check = g_strdup_printf("network:%s", name);
-	g_autofree char *start = g_strdup_printf(_("Start it there: virsh net-start %s."), name);
-	if (active)
-		check_add(context->findings, check, CHECK_PASS, NULL, NULL);
-	else if (network)
-		check_add(context->findings, check, CHECK_REFUSE, start,
-			  _("the network “%s”, which “%s” uses, is not started at %s"), name,
-			  context->name, context->destination->name);
-	else
-		check_add(context->findings, check, CHECK_REFUSE,
-			  _("Define one of the same name there: virsh net-define."),
-			  _("%s has no network “%s”, which “%s” uses"), context->destination->name,
-			  name, context->name);
-	if (network)
-		virNetworkFree(network);
-}
-
-static GPtrArray *list_strings(struct xml *xml, const char *path)
-{
-	GPtrArray *texts = g_ptr_array_new_with_free_func(g_free);
-	g_autoptr(GPtrArray) nodes = xml_find(xml, NULL, path);
-	for (unsigned i = 0; i < nodes->len; i++) {
-		xmlChar *text = xmlNodeGetContent(nodes->pdata[i]);
-		if (!g_ptr_array_find_with_equal_func(texts, text, g_str_equal, NULL))
-			g_ptr_array_add(texts, g_strdup((const char *) text));
-		xmlFree(text);
-	}
-	return texts;
-}
-
-/* Bridges and cards by name: libvirt cannot be relied on to list them, so the kernel is asked. */
-static void check_interfaces(struct check_context *context)
-{
-	g_autoptr(GPtrArray) names = list_strings(
-		context->vm, "devices/interface[@type='bridge']/source[not(@network)]/@bridge | "
-			     "devices/interface[@type='direct']/source[not(@network)]/@dev");
-	if (names->len == 0)
-		return;
-	g_auto(GStrv) missing = check_missing_there(context, "-d", "/sys/class/net/", names);
-	if (!missing) {
-		check_add(context->findings, "network", CHECK_WARN, NULL,
-			  _("whether %s has the bridges of “%s” could not be asked over the shell"),
-			  context->destination->name, context->name);
-		return;
-	}
-	for (unsigned i = 0; i < names->len; i++) {
-		const char *name = names->pdata[i];
-		g_autofree char *check = g_strdup_printf("network:%s", name);
-		if (g_strv_contains((const char *const *) missing, name))
-			check_add(context->findings, check, CHECK_REFUSE,
-				  _("Set up a bridge or card of that name there."),
-				  _("%s has no bridge or network card “%s”, which “%s” uses"),
-				  context->destination->name, name, context->name);
-		else
-			check_add(context->findings, check, CHECK_PASS, NULL, NULL);
-	}
-}
-
-void check_networks(struct check_context *context)
-{
-	g_autoptr(GPtrArray) names = list_strings(context->vm, "devices/interface/source/@network");
-	for (unsigned i = 0; i < names->len; i++)
-		check_one_network(context, names->pdata[i]);
-	check_interfaces(context);
-}
-
-/* ---- security labels ---- */
-
-void check_labels(struct check_context *context)
-{
-	g_autoptr(GPtrArray) models = list_strings(context->vm, "seclabel[@type='static']/@model");
-	unsigned before = context->findings->len;
-	for (unsigned i = 0; i < models->len; i++) {
-		const char *model = models->pdata[i];
-		g_autofree char *path = g_strdup_printf("host/secmodel[model='%s']", model);
-		if (strchr(model, '\'') || xml_has(context->destination_capabilities, NULL, path))
-			continue;
-		check_add(context->findings, "security", CHECK_REFUSE,
-			  _("Use a dynamic label, or turn that security driver on there "
-			    "(qemu.conf)."),
-			  _("“%s” has a fixed %s label, and libvirt at %s does not use %s"),
-			  context->name, model, context->destination->name, model);
-	}
-	if (context->findings->len == before)
-		check_add(context->findings, "security", CHECK_PASS, NULL, NULL);
 }

@@ -9,6 +9,15 @@ static struct host here = { .name = (char *) (uintptr_t) "here", .qemu_version =
 static struct host there = { .name = (char *) (uintptr_t) "there", .qemu_version = 7002000 };
 static const struct check_options no_options;
 
+/* What the destination says it can make. */
+#define OFFER(device, list, values) \
+	"<" device "><enum name='" list "'>" values "</enum></" device ">"
+static const char offered[] = "<domainCapabilities><devices>" OFFER(
+	"graphics", "type", "<value>vnc</value><value>egl-headless</value>")
+	OFFER("video", "modelType", "<value>vga</value><value>virtio</value>")
+		OFFER("tpm", "backendModel", "<value>passthrough</value>")
+			OFFER("channel", "type", "") "</devices></domainCapabilities>";
+
 static struct xml *read_or_fail(const char *text)
 {
 	g_autoptr(GError) error = NULL;
@@ -30,7 +39,7 @@ static GPtrArray *ask(void (*check)(struct check_context *), const char *vm,
 		.vm = read_or_fail(whole),
 		.source_capabilities = read_or_fail(capabilities_here),
 		.destination_capabilities = read_or_fail(capabilities_there),
-		.destination_domain = read_or_fail("<domainCapabilities/>"),
+		.destination_domain = read_or_fail(offered),
 		.findings = check_new_findings(),
 	};
 	check(&context);
@@ -57,6 +66,8 @@ struct row {
 #define TSC(more)                                                             \
 	"<capabilities><host><cpu><counter name='tsc' frequency='2000' " more \
 	"/></cpu></host></capabilities>"
+#define MODEL(name) \
+	"<capabilities><host><secmodel><model>" name "</model></secmodel></host></capabilities>"
 #define INVTSC "<cpu><feature policy='require' name='invtsc'/></cpu>"
 #define PASSTHROUGH "<cpu mode='host-passthrough'/>"
 
@@ -101,11 +112,37 @@ static const struct row rows[] = {
 	  NOTHING, CHECK_PASS, NULL },
 	{ check_labels, "<seclabel type='static' model='selinux'/>", NOTHING, NOTHING, CHECK_REFUSE,
 	  "selinux" },
-	{ check_labels, "<seclabel type='static' model='dac'/>", NOTHING,
-	  "<capabilities><host><secmodel><model>dac</model></secmodel></host></capabilities>",
-	  CHECK_PASS, NULL },
-	{ check_labels, "<seclabel type='dynamic' model='selinux'/>", NOTHING, NOTHING, CHECK_PASS,
+	{ check_labels, "<seclabel type='static' model='dac'/>", NOTHING, NOTHING, CHECK_REFUSE,
+	  "dac" },
+	{ check_labels, "<seclabel type='static' model='dac'/>", NOTHING, MODEL("dac"), CHECK_PASS,
 	  NULL },
+	{ check_labels, "<seclabel type='dynamic' model='selinux'/>", NOTHING, NOTHING,
+	  CHECK_REFUSE, "does not use" },
+	{ check_labels, "<seclabel type='dynamic' model='selinux'/>", NOTHING, MODEL("selinux"),
+	  CHECK_PASS, NULL },
+	{ check_labels, "<seclabel type='static' model='selinux'><label>x:y</label></seclabel>",
+	  NOTHING, MODEL("selinux"), CHECK_WARN, "x:y" },
+	{ check_labels, "<seclabel type='dynamic' model='dac'/>", NOTHING, NOTHING, CHECK_PASS,
+	  NULL },
+	{ check_labels, "<seclabel type='none' model='none'/>", NOTHING, NOTHING, CHECK_PASS,
+	  NULL },
+	{ check_labels,
+	  DEVICE("<disk><source file='x'><seclabel model='apparmor' "
+		 "relabel='no'/></source></disk>"),
+	  NOTHING, MODEL("dac"), CHECK_REFUSE, "apparmor" },
+	{ check_offered, DEVICE(""), NOTHING, NOTHING, CHECK_PASS, NULL },
+	{ check_offered, DEVICE("<graphics type='vnc'/><video><model type='vga'/></video>"),
+	  NOTHING, NOTHING, CHECK_PASS, NULL },
+	{ check_offered, DEVICE("<graphics type='spice'/>"), NOTHING, NOTHING, CHECK_REFUSE,
+	  "a display of the kind “spice”" },
+	{ check_offered, DEVICE("<video><model type='qxl'/></video>"), NOTHING, NOTHING,
+	  CHECK_REFUSE, "qxl" },
+	{ check_offered, DEVICE("<tpm model='tpm-crb'><backend type='emulator'/></tpm>"), NOTHING,
+	  NOTHING, CHECK_REFUSE, "a TPM with the backend “emulator”" },
+	/* no list of that at all: nothing is known */
+	{ check_offered, DEVICE("<rng><backend model='random'/></rng>"), NOTHING, NOTHING,
+	  CHECK_PASS, NULL },
+	{ check_offered, DEVICE("<channel type='unix'/>"), NOTHING, NOTHING, CHECK_PASS, NULL },
 	{ check_tsc, "", NOTHING, NOTHING, CHECK_PASS, NULL },
 	{ check_tsc, INVTSC, NOTHING, NOTHING, CHECK_REFUSE, "invariant TSC" },
 	{ check_tsc, INVTSC "<clock><timer name='tsc' frequency='2000'/></clock>", NOTHING, TSC(""),
@@ -173,6 +210,113 @@ static void test_tcg(void)
 	g_assert_cmpint(ask_tcg(kvm, 7002022), ==, CHECK_PASS);
 }
 
+static struct check_context new_context(const struct host *source, const struct host *destination)
+{
+	return (struct check_context){ .source = (struct host *) (uintptr_t) source,
+				       .destination = (struct host *) (uintptr_t) destination,
+				       .options = &no_options,
+				       .name = "vm",
+				       .findings = check_new_findings() };
+}
+
+/* The worst of all findings of CONTEXT, which is over after that. */
+static enum check_result take_worst(struct check_context *context)
+{
+	enum check_result worst = CHECK_PASS;
+	g_assert_cmpuint(context->findings->len, >, 0);
+	for (unsigned i = 0; i < context->findings->len; i++) {
+		const struct check_finding *finding = context->findings->pdata[i];
+		worst = MAX(worst, finding->result);
+		g_assert_true(finding->result != CHECK_REFUSE || finding->next);
+	}
+	g_ptr_array_unref(context->findings);
+	return worst;
+}
+
+static enum check_result ask_versions(unsigned long libvirt, unsigned long qemu)
+{
+	static char name_here[] = "here", name_there[] = "there";
+	const struct host source = { .name = name_here,
+				     .libvirt_version = 9000000,
+				     .qemu_version = 7002000 };
+	const struct host destination = { .name = name_there,
+					  .libvirt_version = libvirt,
+					  .qemu_version = qemu };
+	struct check_context context = new_context(&source, &destination);
+	check_versions(&context);
+	g_assert_cmpuint(context.findings->len, ==, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct check_finding *finding = context.findings->pdata[i];
+		bool both = finding->what && strstr(finding->what, i ? "7.2.0" : "9.0.0") &&
+			    strstr(finding->what, i ? "6.0.0" : "8.0.0");
+		g_assert_true(finding->result == CHECK_PASS || (both && finding->next));
+	}
+	return take_worst(&context);
+}
+
+static void test_versions(void)
+{
+	g_assert_cmpint(ask_versions(9000000, 7002000), ==, CHECK_PASS);
+	g_assert_cmpint(ask_versions(11003000, 10000000), ==, CHECK_PASS);
+	g_assert_cmpint(ask_versions(8000000, 7002000), ==, CHECK_WARN);
+	g_assert_cmpint(ask_versions(9000000, 6000000), ==, CHECK_WARN);
+}
+
+static enum check_result judge_locks(const char *at_source, const char *at_destination)
+{
+	struct check_context context = new_context(&here, &there);
+	check_judge_locks(&context, at_source, at_destination);
+	return take_worst(&context);
+}
+
+static void test_locks(void)
+{
+	g_assert_cmpint(judge_locks("none", "none"), ==, CHECK_PASS);
+	g_assert_cmpint(judge_locks("sanlock", "sanlock"), ==, CHECK_PASS);
+	g_assert_cmpint(judge_locks("lockd", "none"), ==, CHECK_WARN);
+	g_assert_cmpint(judge_locks("none", "lockd"), ==, CHECK_WARN);
+	g_assert_cmpint(judge_locks("sanlock", "none"), ==, CHECK_REFUSE);
+	g_assert_cmpint(judge_locks("lockd", "sanlock"), ==, CHECK_REFUSE);
+	g_assert_cmpint(judge_locks(NULL, "lockd"), ==, CHECK_PASS);
+}
+
+static enum check_result judge_network(const char *text)
+{
+	struct check_context context = new_context(&here, &there);
+	struct xml *network = read_or_fail(text);
+	check_judge_network(&context, "net", network);
+	xml_free(network);
+	return take_worst(&context);
+}
+
+static void test_networks(void)
+{
+	g_assert_cmpint(judge_network("<network><forward mode='bridge'/></network>"), ==,
+			CHECK_PASS);
+	g_assert_cmpint(judge_network("<network><forward mode='passthrough'/></network>"), ==,
+			CHECK_PASS);
+	g_assert_cmpint(judge_network("<network><forward mode='nat'/></network>"), ==, CHECK_WARN);
+	g_assert_cmpint(judge_network("<network><forward/></network>"), ==, CHECK_WARN);
+	g_assert_cmpint(judge_network("<network/>"), ==, CHECK_WARN);
+}
+
+/* libvirt confines VMs there and not here; the other way round the VM's label says it. */
+static void test_confinement(void)
+{
+	static char apparmor[] = "apparmor", name[] = "there";
+	const struct host confined = { .name = name, .security_model = apparmor };
+	struct xml *vm = read_or_fail("<domain/>");
+	struct check_context context = new_context(&here, &confined);
+	context.vm = vm;
+	check_labels(&context);
+	g_assert_cmpint(take_worst(&context), ==, CHECK_WARN);
+	context = new_context(&confined, &confined);
+	context.vm = vm;
+	check_labels(&context);
+	g_assert_cmpint(take_worst(&context), ==, CHECK_PASS);
+	xml_free(vm);
+}
+
 static void test_verdict(void)
 {
 	g_autoptr(GPtrArray) findings = check_new_findings();
@@ -214,6 +358,10 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/check/rows", test_rows);
 	g_test_add_func("/check/tcg", test_tcg);
+	g_test_add_func("/check/versions", test_versions);
+	g_test_add_func("/check/locks", test_locks);
+	g_test_add_func("/check/networks", test_networks);
+	g_test_add_func("/check/confinement", test_confinement);
 	g_test_add_func("/check/verdict", test_verdict);
 	g_test_add_func("/check/xml", test_xml);
 	return g_test_run();
