@@ -54,6 +54,16 @@ void check_judge_locks(struct check_context *context, const char *here, const ch
 /* NETWORK: the description of the network NAME at the destination. */
 void check_judge_network(struct check_context *context, const char *name, struct xml *network);
 
+/* The next step that names a CPU model. BASELINE: a CPU that both hosts have, as libvirt finds it;
+ * HERE, THERE: domain capabilities; each may be NULL. Caller frees. */
+char *check_suggest_cpu(struct xml *baseline, struct xml *here, struct xml *there);
+/* The same, all asked from the hosts. */
+char *check_advise_cpu(struct check_context *context);
+/* What HOST says it can give a VM of this machine type; EMULATOR, VIRT_TYPE NULL: any. NULL:
+ * nothing. */
+struct xml *check_ask_domain(struct host *host, struct check_context *context, const char *emulator,
+			     const char *virt_type);
+
 /* At the destination: which of the given things are missing. KIND is a test of test(1) ("-e", "-b")
  * with PREFIX before each word. NULL: the host could not be asked. Free with g_strfreev. */
 char **check_missing_there(struct check_context *context, const char *kind, const char *prefix,

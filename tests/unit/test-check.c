@@ -300,6 +300,44 @@ static void test_networks(void)
 	g_assert_cmpint(judge_network("<network/>"), ==, CHECK_WARN);
 }
 
+#define MODELS(list) \
+	"<domainCapabilities><cpu><mode name='custom'>" list "</mode></cpu></domainCapabilities>"
+#define HAS(model) "<model usable='yes'>" model "</model>"
+#define LACKS(model) "<model usable='no'>" model "</model>"
+
+static void expect_advice(const char *baseline, const char *at_source, const char *at_destination,
+			  const char *text)
+{
+	struct xml *cpu = baseline ? read_or_fail(baseline) : NULL;
+	struct xml *mine = read_or_fail(at_source), *theirs = read_or_fail(at_destination);
+	g_autofree char *advice = check_suggest_cpu(cpu, mine, theirs);
+	if (!strstr(advice, text))
+		g_error("“%s”, expected “%s”", advice, text);
+	xml_free(cpu);
+	xml_free(mine);
+	xml_free(theirs);
+}
+
+/* The model itself where both have all of it, then with its exceptions, then a plain one. */
+static void test_advice(void)
+{
+	static const char many[] =
+		"<cpu><model>EPYC</model><feature policy='disable' name='a'/><feature "
+		"policy='disable' name='b'/><feature policy='disable' name='c'/><feature "
+		"policy='disable' name='d'/><feature policy='disable' name='e'/><feature "
+		"policy='disable' name='f'/><feature policy='disable' name='g'/><feature "
+		"policy='disable' name='h'/><feature policy='disable' name='i'/></cpu>";
+	static const char few[] = "<cpu><model>EPYC</model><feature policy='require' name='x'/>"
+				  "<feature policy='disable' name='a'/>"
+				  "<feature policy='disable' name='b'/></cpu>";
+	expect_advice(many, MODELS(HAS("EPYC")), MODELS(HAS("EPYC")), "“EPYC”, which both");
+	expect_advice(few, MODELS(HAS("EPYC")), MODELS(LACKS("EPYC")), "“EPYC” without a, b");
+	expect_advice(many, MODELS(LACKS("EPYC") HAS("kvm64")), MODELS(HAS("kvm64")),
+		      "“kvm64”, which both");
+	expect_advice(NULL, MODELS(HAS("kvm64")), MODELS(LACKS("kvm64")),
+		      "hypervisor-cpu-baseline");
+}
+
 /* libvirt confines VMs there and not here; the other way round the VM's label says it. */
 static void test_confinement(void)
 {
@@ -361,6 +399,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/check/versions", test_versions);
 	g_test_add_func("/check/locks", test_locks);
 	g_test_add_func("/check/networks", test_networks);
+	g_test_add_func("/check/advice", test_advice);
 	g_test_add_func("/check/confinement", test_confinement);
 	g_test_add_func("/check/verdict", test_verdict);
 	g_test_add_func("/check/xml", test_xml);
