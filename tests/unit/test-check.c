@@ -3,6 +3,7 @@
  * are asked of real libvirts in tests/lab/test_checks.py. */
 #include "host/checks.h"
 
+#include <libvirt/virterror.h>
 #include <string.h>
 
 static struct host here = { .name = (char *) (uintptr_t) "here", .qemu_version = 7002000 };
@@ -68,6 +69,13 @@ struct row {
 	"/></cpu></host></capabilities>"
 #define MODEL(name) \
 	"<capabilities><host><secmodel><model>" name "</model></secmodel></host></capabilities>"
+#define NODES                                                                             \
+	"<capabilities><host><topology><cells num='2'><cell id='0'><memory>1024</memory>" \
+	"</cell><cell "                                                                   \
+	"id='1'><memory>4096</memory></cell></cells></topology></host></capabilities>"
+#define BOUND(mode, nodes, kib)                                                      \
+	"<memory>" #kib "</memory><numatune><memory mode='" mode "' nodeset='" nodes \
+	"'/></numatune>"
 #define INVTSC "<cpu><feature policy='require' name='invtsc'/></cpu>"
 #define PASSTHROUGH "<cpu mode='host-passthrough'/>"
 
@@ -130,6 +138,15 @@ static const struct row rows[] = {
 	  DEVICE("<disk><source file='x'><seclabel model='apparmor' "
 		 "relabel='no'/></source></disk>"),
 	  NOTHING, MODEL("dac"), CHECK_REFUSE, "apparmor" },
+	{ check_placement, "<memory>1024</memory>", NOTHING, NODES, CHECK_PASS, NULL },
+	{ check_placement, BOUND("strict", "0,3", 4096), NOTHING, NODES, CHECK_REFUSE,
+	  "memory node 3" },
+	{ check_placement, BOUND("preferred", "0,3", 4096), NOTHING, NODES, CHECK_PASS, NULL },
+	{ check_placement, BOUND("strict", "0", 1025), NOTHING, NODES, CHECK_REFUSE,
+	  "nodes 0, which have only 1.0 MiB" },
+	{ check_placement, BOUND("strict", "0-1", 1025), NOTHING, NODES, CHECK_PASS, NULL },
+	{ check_placement, BOUND("restrictive", "0-1,^1", 1025), NOTHING, NODES, CHECK_REFUSE,
+	  "nodes 0-1,^1, which" },
 	{ check_offered, DEVICE(""), NOTHING, NOTHING, CHECK_PASS, NULL },
 	{ check_offered, DEVICE("<graphics type='vnc'/><video><model type='vga'/></video>"),
 	  NOTHING, NOTHING, CHECK_PASS, NULL },
@@ -391,9 +408,16 @@ static void test_xml(void)
 	xml_free(xml);
 }
 
+static void ignore_error(void *data, virErrorPtr error)
+{
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
+	/* there is no host, and some checks ask one: they are told so, in silence */
+	virInitialize();
+	virSetErrorFunc(NULL, ignore_error);
 	g_test_add_func("/check/rows", test_rows);
 	g_test_add_func("/check/tcg", test_tcg);
 	g_test_add_func("/check/versions", test_versions);
