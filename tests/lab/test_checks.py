@@ -74,6 +74,9 @@ DEVICES = [
     ('an emulator of its own', {'emulator': '/usr/local/bin/own-qemu'}, 'machine', 'own-qemu'),
     ('more memory than there is', {'memory': 100000, 'backing': "<memoryBacking><source type='file'/>"
                                    "<access mode='shared'/></memoryBacking>"}, 'memory', 'needs about'),
+    ('more memory than its nodes have', {'memory': 100000, 'backing': "<memoryBacking><source type='file'/><access "
+                                         "mode='shared'/></memoryBacking><numatune><memory mode='strict' nodeset='0'/></numatune>"},
+     'placement', 'bound to the memory nodes 0, which have only'),
 ]
 
 
