@@ -208,10 +208,10 @@ VMS = [
          next=('--disk vda=',), phase='disks', vm={'devices': disk(BOTH)}, linked=True),
     Case('a transient disk', what=('the disk vda', 'is transient'), next=('while it is off', '<transient/>'),
          vm={'devices': disk(SHARED, more='<transient/>')}),
-    Case('virtiofs', what=('(virtiofs)', 'cannot be carried'), next=('virsh detach-device',),
+    Case('virtiofs', what=('(virtiofs)', 'does not move with it: fs0'), next=('virsh detach-device',),
          vm={'backing': MEMFD, 'devices': "<filesystem type='mount'><driver type='virtiofs'/><binary "
              "path='/usr/lib/qemu/virtiofsd'/><source dir='/srv'/><target dir='x'/></filesystem>"}),
-    Case('9p', what=('(9p)', 'cannot be carried'), next=('Unmount it in the guest',),
+    Case('9p', what=('(9p)', 'does not move with it: fs0'), next=('Unmount it in the guest',),
          vm={'devices': "<filesystem type='mount' accessmode='mapped'><source dir='/srv'/><target dir='x'/></filesystem>"}),
     Case('memory in a file of the host', what=('nvdimm',), next=('while it is off',),
          vm={'maximum': "<maxMemory slots='2' unit='MiB'>512</maxMemory>",

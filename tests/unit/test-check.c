@@ -87,6 +87,9 @@ static const struct row rows[] = {
 	  DEVICE("<hostdev mode='subsystem' type='pci'><teaming type='transient' "
 		 "persistent='x'/></hostdev>"),
 	  NOTHING, NOTHING, CHECK_PASS, NULL },
+	{ check_host_devices,
+	  DEVICE("<hostdev mode='subsystem' type='pci'><alias name='hostdev7'/></hostdev>"),
+	  NOTHING, NOTHING, CHECK_REFUSE, "does not move with it: hostdev7" },
 	{ check_host_devices, DEVICE("<hostdev mode='subsystem' type='usb'/>"), NOTHING, NOTHING,
 	  CHECK_REFUSE, "USB device" },
 	{ check_host_devices, DEVICE("<hostdev mode='subsystem' type='mdev'/>"), NOTHING, NOTHING,
