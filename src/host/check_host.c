@@ -78,14 +78,20 @@ void check_judge_locks(struct check_context *context, const char *here, const ch
 	bool differ = here && there && strcmp(here, there) != 0;
 	/* a lease of sanlock's has a state that libvirt carries along, and misses if there is none */
 	bool strict = differ && (!strcmp(here, "sanlock") || !strcmp(there, "sanlock"));
-	if (differ)
+	const char *next =
+		_("Set the same lock_manager in /etc/libvirt/qemu.conf at both hosts, and "
+		  "restart libvirt.");
+	if (strict)
 		check_add(
-			context->findings, "locks", strict ? CHECK_REFUSE : CHECK_WARN,
-			_("Set the same lock_manager in /etc/libvirt/qemu.conf at both hosts, and "
-			  "restart libvirt."),
-			_("libvirt guards disks against a second user in another way at each "
-			  "host (lock manager at %s: %s, at %s: %s)"),
+			context->findings, "locks", CHECK_REFUSE, next,
+			_("libvirt's lock managers differ (at %s: %s, at %s: %s), and libvirt does "
+			  "not hand the locks of disks over between them"),
 			context->source->name, here, context->destination->name, there);
+	else if (differ)
+		check_add(context->findings, "locks", CHECK_WARN, next,
+			  _("libvirt's lock managers differ (at %s: %s, at %s: %s): a second VM on "
+			    "the same disk may go unnoticed"),
+			  context->source->name, here, context->destination->name, there);
 	else
 		check_add(context->findings, "locks", CHECK_PASS, NULL, NULL);
 }

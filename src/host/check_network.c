@@ -88,9 +88,10 @@ static void judge_link(struct check_context *context, const struct link *link, c
 			  link->name, context->name);
 	else if (link->bridge && g_str_has_prefix(said, "card"))
 		check_add(context->findings, check, CHECK_REFUSE,
-			  _("Set up a bridge of that name there, or give the card another one."),
-			  _("“%s” is a bridge for “%s”, and at %s it is a network card"),
-			  link->name, context->name, there);
+			  _("Set up a bridge of that name there, or give the VM's network card "
+			    "another bridge first: virsh update-device."),
+			  _("“%s” uses the bridge “%s”, and at %s that is a network card"),
+			  context->name, link->name, there);
 	else if (g_str_has_suffix(said, "-down"))
 		check_add(context->findings, check, CHECK_WARN, up,
 			  _("“%s” is down at %s: “%s” would be without network there"), link->name,

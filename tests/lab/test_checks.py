@@ -64,7 +64,7 @@ DEVICES = [
      'network:onlyhere', 'no bridge or network card'),
     ('a network that is not there', {'devices': "<interface type='network'><source network='onlyhere'/></interface>"},
      'network:onlyhere', 'no network'),
-    ('a bridge that is a card there', {'devices': card('bridge', "bridge='cardthere'")}, 'network:cardthere', 'it is a network card'),
+    ('a bridge that is a card there', {'devices': card('bridge', "bridge='cardthere'")}, 'network:cardthere', 'that is a network card'),
     ('a network filter that is not there', {'devices': card('bridge', "bridge='br-own'", "<filterref filter='onlyhere'/>")},
      'filter:onlyhere', 'no network filter'),
     ('a secret that is not there', {'devices': luks(f"uuid='{SECRET}'")}, f'secret:{SECRET}', 'the disk vda'),
