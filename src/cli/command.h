@@ -10,3 +10,4 @@
 int command_complain(const GError *error);
 
 extern const struct command migrate_command, resolve_command, doctor_command, mover_command;
+extern const struct command status_command, watch_command, cancel_command, tune_command;
