@@ -188,7 +188,7 @@ static void judge_downtime(struct journey *journey)
 	if (report->outcome != JOURNEY_MIGRATED)
 		return;
 	report->downtime_ms = MAX(report->libvirt_downtime_ms, report->stop_to_release_ms);
-	if (report->downtime_ms <= journey->limits.ceiling_ms)
+	if (!journey->limits.ceiling_ms || report->downtime_ms <= journey->limits.ceiling_ms)
 		return;
 	g_autofree char *down = unit_format_duration_ms(report->downtime_ms);
 	g_autofree char *ceiling = unit_format_duration_ms(journey->limits.ceiling_ms);
@@ -232,6 +232,7 @@ void journey_clear(struct journey *journey)
 	g_free(journey->socket);
 	g_free(journey->disks_socket);
 	g_free(journey->mover_reason);
+	g_free(journey->mover_next);
 	explicit_bzero(journey->key, sizeof journey->key);
 }
 
@@ -254,13 +255,15 @@ void journey_prepare(struct journey *journey)
 static void set_limits(struct journey *journey)
 {
 	const struct journey_request *request = journey->request;
-	int64_t ceiling_ms = request->max_downtime_ms;
+	int64_t ceiling_ms =
+		request->kind == JOURNEY_QUICK ? request->max_stop_ms : request->max_downtime_ms;
 	journey->limits = (struct journey_limits){
 		.bandwidth = request->bandwidth,
 		.ceiling_ms = ceiling_ms,
 		.hand_over_ms = MIN(HAND_OVER_MS, ceiling_ms / 4),
 		.link_timeout_ms = request->link_timeout_ms,
 		.max_slowdown = request->max_slowdown,
+		/* the word itself is the permission */
 		.postcopy =
 			request->allow_postcopy || request->strategy == JOURNEY_STRATEGY_POSTCOPY,
 	};

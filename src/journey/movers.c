@@ -2,6 +2,8 @@
 /* The pair of movers: started, greeted, set up, asked, ended; and what they report all the time. */
 #include "journey/movers.h"
 
+#include "journey/rungs.h"
+
 #include "base/clock.h"
 #include "base/i18n.h"
 #include "base/json.h"
@@ -141,6 +143,9 @@ static void on_released(struct journey *journey, JsonObject *event)
 
 static void on_refused(struct journey *journey, JsonObject *event)
 {
+	if (g_str_equal(json_get_string(event, "code", ""), "limit") &&
+	    !journey->report->broken_off)
+		rungs_note_broken_off(journey, json_get_int(event, "stopped_ms", -1));
 	if (!journey->mover_reason)
 		journey->mover_reason = g_strdup(json_get_string(event, "reason", NULL));
 }
@@ -364,7 +369,7 @@ static JsonArray *split_words(const char *text)
 
 int64_t movers_stop_limit_ms(const struct journey_limits *limits)
 {
-	return MAX(limits->ceiling_ms - limits->hand_over_ms, 1);
+	return limits->ceiling_ms ? MAX(limits->ceiling_ms - limits->hand_over_ms, 1) : 0;
 }
 
 static char *compress_word(int compress)

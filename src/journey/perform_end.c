@@ -110,10 +110,6 @@ const char *perform_reason(struct performing *performing)
 	look_at_guard(journey);
 	if (!journey->mover_reason && movers_failure(journey))
 		journey->mover_reason = error_what(movers_failure(journey));
-	if (!journey->mover_reason && numbers.hopeless && !journey->stopped)
-		journey->mover_reason =
-			g_strdup(_("the VM changes its memory faster than the link carries it; "
-				   "allow a longer downtime (--max-downtime) or a faster link"));
 	if (!journey->mover_reason && performing->disks_hopeless && numbers.disks_only)
 		journey->mover_reason =
 			g_strdup(_("the VM writes to its disks faster than the link carries it; "

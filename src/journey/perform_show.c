@@ -2,6 +2,7 @@
 /* The progress of libvirt's migration: disks first, then memory. */
 #include "journey/disk_watch.h"
 #include "journey/performing.h"
+#include "journey/rungs.h"
 
 #include "base/i18n.h"
 
@@ -49,6 +50,7 @@ void perform_show(struct performing *performing)
 	progress->disk_total = progress->disk_done = 0;
 	if (begins && !journey->stopped && !journey->still)
 		journey_say(journey, _("copying memory"));
+	rungs_note_throttle(journey, numbers.throttle);
 	progress->remaining = numbers.remaining;
 	progress->total = numbers.total;
 	progress->dirty_rate = numbers.dirty_rate;

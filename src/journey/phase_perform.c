@@ -7,6 +7,7 @@
 #include "journey/movers.h"
 #include "journey/performing.h"
 #include "journey/raises.h"
+#include "journey/rungs.h"
 #include "journey/standstill.h"
 
 #include "base/clock.h"
@@ -36,6 +37,12 @@ static bool fill_params(struct performing *performing, GError **error)
 				    VIR_MIGRATE_PARAM_BANDWIDTH, unlimited_mib) < 0)
 		return host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
 	performing->flags = journey_migrate_flags(journey);
+	if (journey->limits.max_slowdown > 0 &&
+	    (virTypedParamsAddInt(&performing->params, &performing->param_count, &max,
+				  VIR_MIGRATE_PARAM_AUTO_CONVERGE_INITIAL, THROTTLE_LEAST) < 0 ||
+	     virTypedParamsAddInt(&performing->params, &performing->param_count, &max,
+				  VIR_MIGRATE_PARAM_AUTO_CONVERGE_INCREMENT, THROTTLE_MOST) < 0))
+		return host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
 	return disk_params_add(journey, performing->flags, &performing->params,
 			       &performing->param_count, &max, error);
 }
@@ -76,12 +83,18 @@ static void tell_changes(struct performing *performing)
 	struct limit_change change;
 	while (watch_take_change(performing->watch, &change))
 		raises_note(performing->journey, &change);
+	struct ladder_decision decision;
+	while (watch_take_decision(performing->watch, &decision))
+		rungs_take(performing->journey, &decision);
 }
 
 static gboolean tick(gpointer data)
 {
 	struct performing *performing = data;
 	struct journey *journey = performing->journey;
+	const struct journey_limits *limits = &journey->limits;
+	watch_tighten(performing->watch, limits->ceiling_ms, limits->hand_over_ms,
+		      limits->postcopy);
 	perform_show(performing);
 	tell_changes(performing);
 	perform_nudge(performing);
@@ -122,9 +135,11 @@ static void run_migration(struct performing *performing)
 	struct journey *journey = performing->journey;
 	int64_t start_ms = clock_now_ms();
 	journey->performed = true;
-	int64_t ceiling_ms = journey->request->max_downtime_ms;
-	int64_t least_ms = least_limit_ms(journey, ceiling_ms);
-	journey->report->limit_ms = least_ms;
+	struct watch_rules rules = { .ceiling_ms = journey->limits.ceiling_ms,
+				     .reserve_ms = journey->limits.hand_over_ms };
+	rules.least_ms = least_limit_ms(journey, rules.ceiling_ms);
+	rungs_rules(journey, &rules.ladder);
+	journey->report->limit_ms = rules.least_ms;
 	struct standstill *standstill = NULL;
 	if (journey->disks_socket) {
 		journey_say(journey, _("copying disks"));
@@ -133,7 +148,7 @@ static void run_migration(struct performing *performing)
 				     : standstill_new(journey->domain, on_still, journey);
 	}
 	performing->disk_watch = disk_watch_new(journey);
-	performing->watch = watch_new(journey->domain, ceiling_ms, least_ms);
+	performing->watch = watch_new(journey->domain, &rules);
 	GThread *thread = g_thread_new("migrate", migrate, performing);
 	guint timer = g_timeout_add(TICK_MS, tick, performing);
 	while (!g_atomic_int_get(&performing->done)) {
@@ -159,8 +174,8 @@ static void explain(struct performing *performing, GError **error)
 	if (journey->cancelled && (!journey->released || performing->ending_ms))
 		journey_check_cancel(journey, error);
 	else if (journey->mover_reason)
-		error_set(error, WATARI_ERROR_FAILED, NULL, "%s (%s)", journey->mover_reason,
-			  libvirt_says);
+		error_set(error, WATARI_ERROR_FAILED, journey->mover_next, "%s (%s)",
+			  journey->mover_reason, libvirt_says);
 	else
 		error_set(error, WATARI_ERROR_FAILED,
 			  journey->disks_socket ? _("If it is about a disk, see whether its image "
@@ -170,10 +185,22 @@ static void explain(struct performing *performing, GError **error)
 			  "%s", libvirt_says);
 }
 
+/* Without a hold on it QEMU would throttle the VM further than the user permits. */
+static bool hold_throttle(struct journey *journey, GError **error)
+{
+	if (journey->limits.max_slowdown == 0 ||
+	    throttle_hold(journey->domain, &journey->throttle, error))
+		return true;
+	error_prefix(error, _("--max-slowdown cannot be kept, for QEMU's throttle cannot be held"));
+	error_classify(error, WATARI_ERROR_REFUSED,
+		       _("Move it without --max-slowdown; --allow-postcopy is another way."));
+	return false;
+}
+
 bool phase_perform(struct journey *journey, GError **error)
 {
 	struct performing performing = { .journey = journey };
-	if (!fill_params(&performing, error))
+	if (!fill_params(&performing, error) || !hold_throttle(journey, error))
 		return false;
 	if (virDomainMigrateGetMaxDowntime(journey->domain, &journey->old_downtime_ms, 0) < 0)
 		journey->old_downtime_ms = 0;

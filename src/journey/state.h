@@ -11,6 +11,7 @@
 #include "journey/disk_yield.h"
 #include "journey/domain.h"
 #include "journey/journey.h"
+#include "journey/throttle.h"
 #include "journey/tune.h"
 #include "journey/watch.h"
 #include "plan/forecast.h"
@@ -93,6 +94,8 @@ struct journey {
 	bool stopped, loaded, released;     /* what the source mover saw */
 	int64_t stopped_us, released_us;
 	char *mover_reason; /* why a mover gave up, in its own words */
+	char *mover_next;   /* what would do; NULL: nothing is known */
+	struct throttle throttle;
 	struct journey_progress progress;
 	uint64_t wire_seen; /* in the last stats, at that time */
 	int64_t wire_seen_us;
