@@ -2,13 +2,15 @@
 /* The pair of movers: started, greeted, set up, asked, ended; and what they report all the time. */
 #include "journey/movers.h"
 
+#include "journey/rungs.h"
+
 #include "base/clock.h"
 #include "base/i18n.h"
 #include "base/json.h"
 
 #include <string.h>
 
-enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000, SWEEP_MS = 20000, HAND_OVER_MS = 100 };
+enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000, SWEEP_MS = 20000 };
 
 /* Five times a second; half of it is left after 1.3 s. */
 static const double wire_rate_kept = 0.9;
@@ -141,6 +143,9 @@ static void on_released(struct journey *journey, JsonObject *event)
 
 static void on_refused(struct journey *journey, JsonObject *event)
 {
+	if (g_str_equal(json_get_string(event, "code", ""), "limit") &&
+	    !journey->report->broken_off)
+		rungs_note_broken_off(journey, json_get_int(event, "stopped_ms", -1));
 	if (!journey->mover_reason)
 		journey->mover_reason = g_strdup(json_get_string(event, "reason", NULL));
 }
@@ -362,12 +367,9 @@ static JsonArray *split_words(const char *text)
 	return array;
 }
 
-/* The user's ceiling is for the whole standstill. What comes after the source mover's part, libvirt's
- * own hand-over, cannot be broken off any more, so it is left room: 20 to 50 ms as measured, a
- * quarter of a small ceiling. */
-static int64_t stop_limit_ms(int64_t ceiling_ms)
+int64_t movers_stop_limit_ms(const struct journey_limits *limits)
 {
-	return MAX(ceiling_ms - MIN(HAND_OVER_MS, ceiling_ms / 4), 1);
+	return limits->ceiling_ms ? MAX(limits->ceiling_ms - limits->hand_over_ms, 1) : 0;
 }
 
 static char *compress_word(int compress)
@@ -395,9 +397,9 @@ static JsonObject *describe_setup(struct journey *journey, enum journey_side sid
 		json_object_set_int_member(setup, "socket_group", journey->hosts[side]->qemu_gid);
 	if (journey->hosts[side]->qemu_uid >= 0)
 		json_object_set_int_member(setup, "socket_user", journey->hosts[side]->qemu_uid);
-	json_object_set_int_member(setup, "bandwidth", (gint64) request->bandwidth);
-	json_object_set_int_member(setup, "link_timeout_ms", request->link_timeout_ms);
-	json_object_set_int_member(setup, "stop_limit_ms", stop_limit_ms(request->max_downtime_ms));
+	json_object_set_int_member(setup, "bandwidth", (gint64) journey->limits.bandwidth);
+	json_object_set_int_member(setup, "link_timeout_ms", journey->limits.link_timeout_ms);
+	json_object_set_int_member(setup, "stop_limit_ms", movers_stop_limit_ms(&journey->limits));
 	json_object_set_string_member(
 		setup, "verify",
 		modes[request->kind == JOURNEY_OFFLINE ? JOURNEY_VERIFY_NONE : request->verify]);

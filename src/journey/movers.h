@@ -19,6 +19,9 @@ JsonObject *movers_wait(struct journey *journey, enum journey_side side, const c
 void movers_tell(struct journey *journey, enum journey_side side, JsonObject *message);
 /* Say good-bye and wait for both to end. */
 void movers_end(struct journey *journey);
+/* The user's ceiling is for the whole standstill. What comes after the source mover's part, libvirt's
+ * own hand-over, cannot be broken off any more, so it is left room. 0: no ceiling. */
+int64_t movers_stop_limit_ms(const struct journey_limits *limits);
 /* The first failure of either, or NULL. */
 const GError *movers_failure(struct journey *journey);
 /* SIDE's mover still talks to us. */

@@ -85,6 +85,8 @@ unsigned journey_migrate_flags(struct journey *journey)
 		flags |= VIR_MIGRATE_PERSIST_DEST;
 	if ((request->undefine_source || as_it_is) && journey->persistent)
 		flags |= VIR_MIGRATE_UNDEFINE_SOURCE;
+	if (journey->limits.max_slowdown > 0)
+		flags |= VIR_MIGRATE_AUTO_CONVERGE;
 	return flags | disk_params_flags(journey);
 }
 

@@ -58,6 +58,7 @@ void journey_report_clear(struct journey_report *report)
 		g_free(texts[i]);
 	g_free(report->lane_bytes);
 	g_clear_pointer(&report->limits, json_array_unref);
+	g_clear_pointer(&report->decisions, json_array_unref);
 	g_strfreev(report->memory_skipped);
 	g_clear_pointer(&report->disks, g_ptr_array_unref);
 	g_clear_pointer(&report->findings, g_ptr_array_unref);
@@ -137,6 +138,11 @@ static JsonObject *describe_convergence(const struct journey_report *report)
 	json_object_set_array_member(object, "changes",
 				     report->limits ? json_array_ref(report->limits)
 						    : json_array_new());
+	json_object_set_array_member(object, "decisions",
+				     report->decisions ? json_array_ref(report->decisions)
+						       : json_array_new());
+	set_number(object, "slowdown", report->slowdown);
+	set_number(object, "broken_off", report->broken_off);
 	return object;
 }
 

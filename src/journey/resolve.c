@@ -2,6 +2,7 @@
 /* Picks a broken-off move up again. */
 #include "journey/resolve.h"
 
+#include "journey/conductor.h"
 #include "journey/images.h"
 #include "journey/movers.h"
 #include "journey/offline.h"
@@ -15,16 +16,6 @@
 #include <string.h>
 #include <time.h>
 
-/* The pid of a dead conductor may belong to something else now. */
-static bool conductor_lives(const struct journal_move *move)
-{
-	g_autofree char *path = g_strdup_printf("/proc/%d/comm", (int) move->pid);
-	g_autofree char *name = NULL;
-	if (move->outcome || !g_file_get_contents(path, &name, NULL, NULL))
-		return false;
-	return g_str_has_prefix(name, "watari");
-}
-
 static bool read_journal(struct journey *journey, struct journal_move **move, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
@@ -37,7 +28,7 @@ static bool read_journal(struct journey *journey, struct journal_move **move, GE
 	if (!*move || !conductor_lives(*move))
 		return true;
 	return error_set(error, WATARI_ERROR_REFUSED,
-			 _("Wait for its end, or cancel it (^C or kill -INT) first."),
+			 _("Wait for its end, or cancel it with “watari cancel” first."),
 			 _("the move of %s is still being driven, by process %d"), journey->vm,
 			 (int) (*move)->pid);
 }

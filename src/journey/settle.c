@@ -68,7 +68,9 @@ static void call_restore_limit(void *data)
 	virDomainPtr domain = find(settling, JOURNEY_SOURCE);
 	if (!domain)
 		return;
-	virDomainMigrateSetMaxDowntime(domain, settling->journey->old_downtime_ms, 0);
+	if (settling->journey->old_downtime_ms)
+		virDomainMigrateSetMaxDowntime(domain, settling->journey->old_downtime_ms, 0);
+	throttle_restore(domain, &settling->journey->throttle);
 	virDomainFree(domain);
 }
 
@@ -269,7 +271,7 @@ static void announce(struct settling *settling)
 
 static void after_return(struct settling *settling)
 {
-	if (settling->journey->old_downtime_ms)
+	if (settling->journey->old_downtime_ms || settling->journey->throttle.changed)
 		journey_call(settling->journey, call_restore_limit, settling);
 	if (settling->journey->stopped ||
 	    (settling->journey->loaded && !settling->journey->offline) ||

@@ -11,6 +11,8 @@
 #include "journey/disk_yield.h"
 #include "journey/domain.h"
 #include "journey/journey.h"
+#include "journey/throttle.h"
+#include "journey/tune.h"
 #include "journey/watch.h"
 #include "plan/forecast.h"
 #include "record/journal.h"
@@ -30,8 +32,15 @@ struct journey {
 
 	const struct journey_phase *phase;
 	int64_t started_us;
-	bool cancelled; /* SIGINT or SIGTERM came */
+	bool cancelled; /* by a signal, or from another terminal */
+	bool over;      /* nothing more is done that could be cancelled */
 	guint signals[2];
+	struct journey_limits limits; /* as they are now */
+
+	/* other terminals (counter.h) */
+	struct desk *desk; /* NULL: none */
+	int64_t shown_ms;
+	const char *shown_doing;
 
 	/* hosts */
 	struct remote_shell shell;
@@ -61,6 +70,7 @@ struct journey {
 	char key[65]; /* hex; wiped at the end */
 	struct dialogue *movers[JOURNEY_SIDES];
 	JsonObject *hellos[JOURNEY_SIDES];
+	bool linked;     /* they are connected to each other */
 	bool mover_lost; /* one ended by itself, as when it was killed: its files may be left */
 	char *socket;    /* the same path at both hosts */
 	struct splice *splice;
@@ -85,6 +95,8 @@ struct journey {
 	bool stopped, loaded, released;     /* what the source mover saw */
 	int64_t stopped_us, released_us;
 	char *mover_reason; /* why a mover gave up, in its own words */
+	char *mover_next;   /* what would do; NULL: nothing is known */
+	struct throttle throttle;
 	struct journey_progress progress;
 	uint64_t wire_seen; /* in the last stats, at that time */
 	int64_t wire_seen_us;
@@ -105,6 +117,8 @@ void journey_note(struct journey *journey, bool important, const char *format, .
 void journey_show_progress(struct journey *journey);
 void journey_catch_signals(struct journey *journey);
 void journey_release_signals(struct journey *journey);
+/* The user wants it to end. False when it is too late, or asked for already; *what says it. */
+bool journey_cancel(struct journey *journey, const char **what);
 /* False with WATARI_ERROR_CANCELLED once the user cancelled. */
 bool journey_check_cancel(struct journey *journey, GError **error);
 
