@@ -12,6 +12,9 @@ static const char *const link_words[] = { "auto", "tcp", "ssh", NULL };
 static const char *const from_words[] = { "either", "source", "destination", NULL };
 static const char *const verify_words[] = { "none", "sample", "full", NULL };
 
+/* enum journey_strategy */
+static const char *const strategy_words[] = { "auto", "live", "postcopy", "quick", NULL };
+
 static const char *const disks_words[] = { "auto", "copy", "shared", NULL };
 static const char *const verify_disks_words[] = { "none", "full", NULL };
 
@@ -29,6 +32,13 @@ const struct option_row move_rows[] = {
 	  .help = N_("The longest time the VM may stand still, as in 300ms or 2s. "
 		     "It is never exceeded silently: what does not fit fails, and the VM runs on "
 		     "at the source. The default is 2s.") },
+	{ "strategy", 0, OPTION_WORD, AT(request.strategy), N_("HOW"), .words = strategy_words,
+	  .help = N_("auto (the default: live as long as what is permitted suffices), live, "
+		     "postcopy (as soon as the first pass over memory is done) or quick."),
+	  .only = MOVE_MIGRATE | MOVE_PLAN },
+	{ "allow-postcopy", 0, OPTION_FLAG, AT(request.allow_postcopy),
+	  .help = N_("Permit post-copy: the VM runs at the destination before all of its memory is "
+		     "there. For that while no single host has the whole VM.") },
 	{ "connections", 0, OPTION_NUMBER, AT(request.connections), N_("NUMBER"), .least = 1,
 	  .most = 16, .help = N_("How many connections the link has. The default is 2.") },
 	{ "ports", 0, OPTION_PORTS, AT(request.ports), N_("FIRST-LAST"),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop under the phases: waiting, calls that block, signals, and words for the person. */
-#include "journey/state.h"
+#include "journey/postcopy.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -94,7 +94,11 @@ static gboolean on_signal(gpointer data)
 {
 	struct journey *journey = data;
 	bool over = journey->guard && journey->performed && guard_finish_sent(journey->guard);
-	if (over || journey->defining) {
+	if (postcopy_asked(journey)) {
+		journey_note(journey, false, "%s",
+			     _("Post-copy has begun: neither host alone has the whole VM, so it "
+			       "cannot be cancelled any more. The rest of the memory follows."));
+	} else if (over || journey->defining) {
 		journey_note(journey, false, "%s",
 			     _("The hand-over has begun and cannot be cancelled any more."));
 	} else if (journey->cancelled) {

@@ -6,6 +6,7 @@
 #include "journey/disk_trend.h"
 #include "journey/disk_watch.h"
 #include "journey/movers.h"
+#include "journey/postcopy.h"
 #include "journey/raises.h"
 #include "journey/standstill.h"
 #include "journey/watch.h"
@@ -139,6 +140,7 @@ static void join_nudger(struct performing *performing)
 static void nudge_library(struct performing *performing)
 {
 	bool waits = watch_waiting_ms(performing->watch) > NUDGE_MS ||
+		     postcopy_is_waiting(performing->journey) ||
 		     (performing->aborter && !g_atomic_int_get(&performing->aborter_done));
 	if (!waits || (performing->nudger && !g_atomic_int_get(&performing->nudger_done)))
 		return;
@@ -248,6 +250,8 @@ static const char *reason_to_end(struct performing *performing)
 	struct journey *journey = performing->journey;
 	struct watch_numbers numbers;
 	watch_get(performing->watch, &numbers);
+	if (postcopy_asked(journey))
+		return NULL; /* nothing is broken off any more */
 	if (journey->cancelled)
 		return _("cancelled by the user");
 	if (journey->released)
@@ -278,6 +282,13 @@ static bool is_silent(struct performing *performing)
 	       now / 1000 - performing->ending_ms > STUCK_MS;
 }
 
+static void look_after_postcopy(struct performing *performing)
+{
+	struct watch_numbers numbers;
+	watch_get(performing->watch, &numbers);
+	postcopy_tick(performing->journey, &numbers);
+}
+
 static gboolean tick(gpointer data)
 {
 	struct performing *performing = data;
@@ -285,6 +296,7 @@ static gboolean tick(gpointer data)
 	show_numbers(performing);
 	tell_changes(performing);
 	nudge_library(performing);
+	look_after_postcopy(performing);
 	const char *reason = reason_to_end(performing);
 	if (reason && !(journey->released && guard_finish_sent(journey->guard)))
 		end_it(performing, reason);
@@ -321,7 +333,7 @@ static void run_migration(struct performing *performing)
 {
 	struct journey *journey = performing->journey;
 	int64_t start_ms = clock_now_ms();
-	journey->performed = true;
+	journey->performed = journey->performing = true;
 	int64_t ceiling_ms = journey->request->max_downtime_ms;
 	int64_t least_ms = least_limit_ms(journey, ceiling_ms);
 	journey->report->limit_ms = least_ms;
@@ -350,6 +362,8 @@ static void run_migration(struct performing *performing)
 	watch_free(performing->watch);
 	join_aborter(performing);
 	join_nudger(performing);
+	postcopy_join(journey);
+	journey->performing = false;
 }
 
 /* What libvirt says when a mover closed the socket is less than what the mover says. */

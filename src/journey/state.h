@@ -87,7 +87,10 @@ struct journey {
 	struct journey_progress progress;
 	uint64_t wire_seen; /* in the last stats, at that time */
 	int64_t wire_seen_us;
+	uint64_t stream_seen; /* likewise */
+	int64_t stream_seen_us;
 	struct watch_link link; /* as the source's mover said last */
+	struct postcopy *postcopy; /* postcopy.h; NULL: nobody asked for it */
 };
 
 /* Loop and threads (loop.c). */

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What postcopy.c and postcopy_renew.c share. */
+#pragma once
+#include "journey/postcopy.h"
+
+struct postcopy {
+	/* the thread that asks libvirt */
+	GThread *thread;
+	virDomainPtr domain;
+	unsigned long long bandwidth_mib; /* of QEMU's own stream; 0: no limit */
+	GError *error;                    /* read after `done` */
+	gint done;                        /* atomic */
+	/* main thread */
+	bool answered; /* libvirt's answer was taken */
+	bool refused;
+	bool switched; /* the source's mover has seen it in the stream */
+	int tries;     /* to mend it */
+};
