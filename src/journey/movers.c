@@ -102,6 +102,7 @@ static void copy_stats(struct journey *journey, enum journey_side side, JsonObje
 		g_clear_pointer(&report->content, json_object_unref);
 		report->content = json_object_ref(content);
 	}
+	journey->lanes_up = (int) json_get_int(stats, "lanes_up", journey->lanes_up);
 	if (side != JOURNEY_SOURCE)
 		return;
 	copy_source_stats(journey, stats);

@@ -385,6 +385,24 @@ static void explain(struct performing *performing, GError **error)
 			  "%s", libvirt_says);
 }
 
+/* In post-copy the end of libvirt's call need not be the end: the movers may go on all the same, or
+ * QEMU can be brought to go on (postcopy.h). */
+static bool mend(struct performing *performing, GError **error)
+{
+	struct journey *journey = performing->journey;
+	performing->flags |= VIR_MIGRATE_POSTCOPY_RESUME;
+	while (!performing->result && postcopy_holds(journey) && !postcopy_wait(journey)) {
+		if (!postcopy_renew(journey, error))
+			return false;
+		g_clear_error(&performing->error);
+		performing->done = 0;
+		performing->ending_ms = performing->abort_at_ms = 0;
+		guard_arm(journey->guard);
+		run_migration(performing);
+	}
+	return performing->result != NULL;
+}
+
 bool phase_perform(struct journey *journey, GError **error)
 {
 	struct performing performing = { .journey = journey };
@@ -396,11 +414,11 @@ bool phase_perform(struct journey *journey, GError **error)
 		movers_tell(journey, side, dialogue_message("start"));
 	guard_arm(journey->guard);
 	run_migration(&performing);
+	bool good = performing.result || mend(&performing, error);
 	virTypedParamsFree(performing.params, performing.param_count);
-	bool good = performing.result != NULL;
 	if (good)
 		virDomainFree(performing.result);
-	else
+	else if (!*error)
 		explain(&performing, error);
 	g_clear_error(&performing.error);
 	return good;

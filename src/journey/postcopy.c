@@ -3,6 +3,7 @@
 #include "journey/movers.h"
 #include "journey/postcopy_internal.h"
 
+#include "base/clock.h"
 #include "base/i18n.h"
 #include "base/json.h"
 #include "base/unit.h"
@@ -14,7 +15,11 @@
 /* QEMU's own queue should be short, for a page that the guest waits for stands behind it: so QEMU is let
  * write a little less than what goes through. Where nothing is known it is held back by its socket. */
 static const double bandwidth_share = 0.95;
-enum { BANDWIDTH_LEAST_MIB = 4 }; /* libvirt counts in whole MiB/s */
+enum {
+	BANDWIDTH_LEAST_MIB = 4, /* libvirt counts in whole MiB/s */
+	GONE_MS = 2000,          /* a mover that is silent on both ways */
+	TURN_MS = 200,
+};
 
 static gpointer ask(gpointer data)
 {
@@ -123,6 +128,28 @@ static void take_answer(struct journey *journey)
 	restore_link_timeout(journey);
 }
 
+/* A mover that says nothing may only have lost its way to us. But when the other one has no link either,
+ * it is gone: then the other one lets go too, so that both QEMUs see the end and can be recovered. */
+static void look_for_break(struct journey *journey)
+{
+	struct postcopy *postcopy = journey->postcopy;
+	bool silent = movers_failure(journey) != NULL;
+	bool other = movers_alive(journey, JOURNEY_SOURCE) ||
+		     movers_alive(journey, JOURNEY_DESTINATION);
+	bool dark = silent && other && journey->lanes_up == 0;
+	if (!dark)
+		postcopy->dark_us = 0;
+	else if (!postcopy->dark_us)
+		postcopy->dark_us = clock_now_us();
+	bool gone = dark && clock_now_us() - postcopy->dark_us > (int64_t) GONE_MS * 1000;
+	if (postcopy->broken || !(gone || journey->mover_reason))
+		return;
+	postcopy->broken = true;
+	if (!journey->mover_reason)
+		journey->mover_reason = error_what(movers_failure(journey));
+	postcopy_let_go(journey, journey->mover_reason);
+}
+
 void postcopy_tick(struct journey *journey, const struct watch_numbers *numbers)
 {
 	struct postcopy *postcopy = journey->postcopy;
@@ -135,6 +162,24 @@ void postcopy_tick(struct journey *journey, const struct watch_numbers *numbers)
 	}
 	if (postcopy && postcopy->thread && g_atomic_int_get(&postcopy->done))
 		take_answer(journey);
+	if (postcopy_holds(journey))
+		look_for_break(journey);
+}
+
+static bool is_over(void *data)
+{
+	struct journey *journey = data;
+	look_for_break(journey);
+	return !postcopy_holds(journey) || journey->postcopy->broken ||
+	       !(movers_alive(journey, JOURNEY_SOURCE) ||
+		 movers_alive(journey, JOURNEY_DESTINATION));
+}
+
+bool postcopy_wait(struct journey *journey)
+{
+	while (!journey_wait(journey, is_over, journey, TURN_MS, NULL))
+		continue;
+	return !postcopy_holds(journey);
 }
 
 void postcopy_join(struct journey *journey)

@@ -31,6 +31,10 @@ bool postcopy_holds(const struct journey *journey);
 /* A thread waits for libvirt (phase_perform.c nudges the library then). */
 bool postcopy_is_waiting(const struct journey *journey);
 
+/* libvirt's call has ended, the movers may go on: until the last page is there (true) or it is broken. */
+bool postcopy_wait(struct journey *journey);
+/* Both movers close QEMU's sockets, as the first step of a recovery. */
+void postcopy_let_go(struct journey *journey, const char *reason);
 /* The migration ended in the middle. True: there are new movers with a link, and libvirt may be asked to
  * go on (VIR_MIGRATE_POSTCOPY_RESUME). False with WATARI_ERROR_ATTENTION after many tries. */
 bool postcopy_renew(struct journey *journey, GError **error);

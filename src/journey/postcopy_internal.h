@@ -15,4 +15,7 @@ struct postcopy {
 	bool refused;
 	bool switched; /* the source's mover has seen it in the stream */
 	int tries;     /* to mend it */
+	unsigned done_sides; /* bits: movers that have let go */
+	bool broken;         /* the movers were told to let go */
+	int64_t dark_us;     /* since when one mover is silent and the other has no link; 0: not */
 };
