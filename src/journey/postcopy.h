@@ -26,6 +26,7 @@ void postcopy_join(struct journey *journey);
 bool postcopy_asked(const struct journey *journey);
 /* The source's mover says so. */
 void postcopy_note_switched(struct journey *journey);
+bool postcopy_switched(const struct journey *journey);
 /* No host alone has the whole VM, until the last page has come. */
 bool postcopy_holds(const struct journey *journey);
 /* A thread waits for libvirt (phase_perform.c nudges the library then). */
