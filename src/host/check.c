@@ -92,6 +92,7 @@ char **check_missing_there(struct check_context *context, const char *kind, cons
 static void (*const checks[])(struct check_context *) = {
 	check_vm_state,     check_same_host,   check_name_taken,    check_jobs,      check_machine,
 	check_cpu,          check_tsc,         check_memory,        check_placement, check_disks,
+	check_postcopy,
 	check_host_devices, check_filesystems, check_other_devices, check_networks,  check_labels,
 	check_tcg,          check_snapshots,   check_persistence,   check_dry_run,
 };

@@ -109,6 +109,11 @@ static void copy_stats(struct journey *journey, enum journey_side side, JsonObje
 	journey_show_progress(journey);
 }
 
+static void on_connected(struct journey *journey, JsonObject *event)
+{
+	postcopy_note_connected(journey);
+}
+
 static void on_stopped(struct journey *journey, JsonObject *event)
 {
 	journey->stopped = true;
@@ -210,6 +215,7 @@ static const struct {
 	bool source_only;
 	void (*handle)(struct journey *journey, JsonObject *event);
 } events[] = {
+	{ "connected", true, on_connected },
 	{ "stopped", true, on_stopped },
 	{ "postcopy", true, on_postcopy },
 	{ "disagreed", true, on_disagreed },

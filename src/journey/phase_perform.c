@@ -276,6 +276,8 @@ static bool is_silent(struct performing *performing)
 {
 	struct journey *journey = performing->journey;
 	int64_t now = clock_now_us();
+	if (postcopy_is_stuck(journey))
+		return true;
 	if (journey->released && now - journey->released_us > (int64_t) SILENCE_MS * 1000)
 		return true;
 	return performing->ending_ms && !journey->released &&

@@ -19,6 +19,7 @@ enum {
 	BANDWIDTH_LEAST_MIB = 4, /* libvirt counts in whole MiB/s */
 	GONE_MS = 2000,          /* a mover that is silent on both ways */
 	TURN_MS = 200,
+	STUCK_MS = 30000, /* libvirt's call should have ended long ago */
 };
 
 static gpointer ask(gpointer data)
@@ -142,9 +143,15 @@ static void look_for_break(struct journey *journey)
 	else if (!postcopy->dark_us)
 		postcopy->dark_us = clock_now_us();
 	bool gone = dark && clock_now_us() - postcopy->dark_us > (int64_t) GONE_MS * 1000;
+	if (postcopy->renewed_us && !journey->mover_reason &&
+	    clock_now_us() - postcopy->renewed_us > (int64_t) STUCK_MS * 1000)
+		journey->mover_reason =
+			g_strdup(_("libvirt or a QEMU does not answer: a QEMU whose main thread "
+				   "waits for a page of memory cannot be recovered by libvirt"));
 	if (postcopy->broken || !(gone || journey->mover_reason))
 		return;
 	postcopy->broken = true;
+	postcopy->broken_us = clock_now_us();
 	if (!journey->mover_reason)
 		journey->mover_reason = error_what(movers_failure(journey));
 	postcopy_let_go(journey, journey->mover_reason);
@@ -164,6 +171,13 @@ void postcopy_tick(struct journey *journey, const struct watch_numbers *numbers)
 		take_answer(journey);
 	if (postcopy_holds(journey))
 		look_for_break(journey);
+}
+
+bool postcopy_is_stuck(const struct journey *journey)
+{
+	const struct postcopy *postcopy = journey->postcopy;
+	return postcopy_holds(journey) && postcopy->broken &&
+	       clock_now_us() - postcopy->broken_us > (int64_t) STUCK_MS * 1000;
 }
 
 static bool is_over(void *data)
@@ -186,6 +200,12 @@ void postcopy_join(struct journey *journey)
 {
 	if (journey->postcopy && journey->postcopy->thread)
 		take_answer(journey);
+}
+
+void postcopy_note_connected(struct journey *journey)
+{
+	if (journey->postcopy)
+		journey->postcopy->renewed_us = 0;
 }
 
 void postcopy_note_switched(struct journey *journey)

@@ -24,7 +24,8 @@ void postcopy_tick(struct journey *journey, const struct watch_numbers *numbers)
 void postcopy_join(struct journey *journey);
 /* It was asked for and not refused: from here on nothing is broken off. */
 bool postcopy_asked(const struct journey *journey);
-/* The source's mover says so. */
+/* The source's mover says so: QEMU is connected to it; the switch is seen. */
+void postcopy_note_connected(struct journey *journey);
 void postcopy_note_switched(struct journey *journey);
 bool postcopy_switched(const struct journey *journey);
 /* No host alone has the whole VM, until the last page has come. */
@@ -32,6 +33,9 @@ bool postcopy_holds(const struct journey *journey);
 /* A thread waits for libvirt (phase_perform.c nudges the library then). */
 bool postcopy_is_waiting(const struct journey *journey);
 
+/* It is broken, and libvirt's call does not end: a QEMU whose main thread waits for a page answers nobody
+ * (docs/design.md). */
+bool postcopy_is_stuck(const struct journey *journey);
 /* libvirt's call has ended, the movers may go on: until the last page is there (true) or it is broken. */
 bool postcopy_wait(struct journey *journey);
 /* Both movers close QEMU's sockets, as the first step of a recovery. */

@@ -17,5 +17,7 @@ struct postcopy {
 	int tries;     /* to mend it */
 	unsigned done_sides; /* bits: movers that have let go */
 	bool broken;         /* the movers were told to let go */
+	int64_t broken_us;   /* when they were, or libvirt was found not to answer */
+	int64_t renewed_us;  /* of the last try: when libvirt was asked; 0: QEMU is connected */
 	int64_t dark_us;     /* since when one mover is silent and the other has no link; 0: not */
 };

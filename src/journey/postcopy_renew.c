@@ -151,9 +151,18 @@ static bool renew_key(struct journey *journey, GError **error)
 	return true;
 }
 
+static bool is_connected(struct journey *journey)
+{
+	return journey->guard && journey->domain &&
+	       !guard_is_broken(journey->guard, GUARD_SOURCE, NULL) &&
+	       !guard_is_broken(journey->guard, GUARD_DESTINATION, NULL);
+}
+
 static bool try_once(struct journey *journey, GError **error)
 {
 	drop_movers(journey);
+	if (!is_connected(journey) && !journey_reconnect(journey, error))
+		return false;
 	if (!wait_failed(journey, error) || !renew_key(journey, error) ||
 	    !phase_link(journey, error))
 		return false;
@@ -168,7 +177,7 @@ bool postcopy_renew(struct journey *journey, GError **error)
 	g_autofree char *why = journey->mover_reason ? g_strdup(journey->mover_reason) : NULL;
 	while (postcopy->tries < TRIES) {
 		postcopy->broken = false;
-		postcopy->dark_us = 0;
+		postcopy->dark_us = postcopy->renewed_us = 0;
 		g_autoptr(GError) failure = NULL;
 		if (postcopy->tries++ > 0)
 			pause_a_moment(journey, MIN(PAUSE_FIRST_MS << (postcopy->tries - 2),
@@ -179,8 +188,10 @@ bool postcopy_renew(struct journey *journey, GError **error)
 		journal_add_event(journey->journal, journey->report->id, "postcopy-recover", why,
 				  NULL);
 		journey_say(journey, _("recovering the post-copy"));
-		if (try_once(journey, &failure))
+		if (try_once(journey, &failure)) {
+			postcopy->renewed_us = clock_now_us();
 			return true;
+		}
 		g_free(why);
 		why = error_what(failure);
 	}

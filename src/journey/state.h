@@ -118,6 +118,9 @@ void journey_clear(struct journey *journey);
 /* The flags of virDomainMigrate3. */
 unsigned journey_migrate_flags(struct journey *journey);
 
+/* Both hosts and the VM at the source anew, after a connection broke. */
+bool journey_reconnect(struct journey *journey, GError **error);
+
 /* The phases, one file each. */
 bool phase_connect(struct journey *journey, GError **error);
 bool phase_check(struct journey *journey, GError **error);
