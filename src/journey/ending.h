@@ -14,6 +14,7 @@ struct ending_sight {
 	GError *errors[JOURNEY_SIDES]; /* why it is not known */
 	bool offline; /* the VM was off, and `defined`: its definition may be at the destination */
 	bool defined;
+	bool postcopy;      /* the switch to post-copy was seen */
 	bool paused_before; /* somebody had paused it: then paused is what it should be again */
 };
 

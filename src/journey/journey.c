@@ -7,6 +7,7 @@
 #include "journey/images.h"
 #include "journey/movers.h"
 #include "journey/offline.h"
+#include "journey/postcopy.h"
 #include "journey/settle.h"
 #include "journey/splice.h"
 #include "journey/state.h"
@@ -235,6 +236,7 @@ void journey_clear(struct journey *journey)
 	g_clear_pointer(&journey->snapshots, json_array_unref);
 	g_clear_pointer(&journey->images, json_array_unref);
 	offline_free(journey);
+	postcopy_free(journey);
 	g_free(journey->forecast);
 	ahead_free(journey->ahead);
 	journal_close(journey->journal);

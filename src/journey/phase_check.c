@@ -81,6 +81,8 @@ unsigned journey_migrate_flags(struct journey *journey)
 	const struct journey_request *request = journey->request;
 	bool as_it_is = !request->persistent && !request->undefine_source;
 	unsigned flags = VIR_MIGRATE_LIVE;
+	if (request->allow_postcopy)
+		flags |= VIR_MIGRATE_POSTCOPY;
 	if (request->persistent || (as_it_is && journey->persistent))
 		flags |= VIR_MIGRATE_PERSIST_DEST;
 	if ((request->undefine_source || as_it_is) && journey->persistent)

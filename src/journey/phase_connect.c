@@ -105,3 +105,38 @@ bool phase_connect(struct journey *journey, GError **error)
 	return journey->guard && connect_host(journey, JOURNEY_SOURCE, error) &&
 	       connect_host(journey, JOURNEY_DESTINATION, error);
 }
+
+static void close_all(void *data)
+{
+	struct journey *journey = data;
+	g_clear_pointer(&journey->domain, virDomainFree);
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		g_clear_pointer(&journey->hosts[side], host_free);
+	g_clear_pointer(&journey->guard, guard_free);
+}
+
+static void find_again(void *data)
+{
+	struct opening *opening = data;
+	struct journey *journey = opening->journey;
+	journey->domain = virDomainLookupByUUIDString(journey->hosts[JOURNEY_SOURCE]->connection,
+						      journey->report->vm_uuid);
+	if (!journey->domain)
+		host_error(&opening->error, WATARI_ERROR_INTERNAL, NULL, journey->report->vm_name);
+}
+
+bool journey_reconnect(struct journey *journey, GError **error)
+{
+	struct opening opening = { journey, JOURNEY_SOURCE, NULL };
+	journey_call(journey, close_all, journey);
+	journey->guard = guard_new(error);
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		g_clear_pointer(&journey->report->sides[side].host, g_free);
+		if (!journey->guard || !connect_host(journey, side, error))
+			return false;
+	}
+	journey_call(journey, find_again, &opening);
+	if (opening.error)
+		g_propagate_error(error, opening.error);
+	return journey->domain != NULL;
+}

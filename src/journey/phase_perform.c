@@ -6,6 +6,7 @@
 #include "journey/disk_watch.h"
 #include "journey/movers.h"
 #include "journey/performing.h"
+#include "journey/postcopy.h"
 #include "journey/raises.h"
 #include "journey/rungs.h"
 #include "journey/standstill.h"
@@ -88,6 +89,13 @@ static void tell_changes(struct performing *performing)
 		rungs_take(performing->journey, &decision);
 }
 
+static void look_after_postcopy(struct performing *performing)
+{
+	struct watch_numbers numbers;
+	watch_get(performing->watch, &numbers);
+	postcopy_tick(performing->journey, &numbers);
+}
+
 static gboolean tick(gpointer data)
 {
 	struct performing *performing = data;
@@ -98,6 +106,7 @@ static gboolean tick(gpointer data)
 	perform_show(performing);
 	tell_changes(performing);
 	perform_nudge(performing);
+	look_after_postcopy(performing);
 	const char *reason = perform_reason(performing);
 	if (reason && !(journey->released && guard_finish_sent(journey->guard)))
 		perform_end_it(performing, reason);
@@ -134,7 +143,7 @@ static void run_migration(struct performing *performing)
 {
 	struct journey *journey = performing->journey;
 	int64_t start_ms = clock_now_ms();
-	journey->performed = true;
+	journey->performed = journey->performing = true;
 	struct watch_rules rules = { .ceiling_ms = journey->limits.ceiling_ms,
 				     .reserve_ms = journey->limits.hand_over_ms };
 	rules.least_ms = least_limit_ms(journey, rules.ceiling_ms);
@@ -164,6 +173,8 @@ static void run_migration(struct performing *performing)
 	tell_changes(performing);
 	watch_free(performing->watch);
 	perform_join(performing);
+	postcopy_join(journey);
+	journey->performing = false;
 }
 
 /* What libvirt says when a mover closed the socket is less than what the mover says. */
@@ -197,6 +208,24 @@ static bool hold_throttle(struct journey *journey, GError **error)
 	return false;
 }
 
+/* In post-copy the end of libvirt's call need not be the end: the movers may go on all the same, or
+ * QEMU can be brought to go on (postcopy.h). */
+static bool mend(struct performing *performing, GError **error)
+{
+	struct journey *journey = performing->journey;
+	performing->flags |= VIR_MIGRATE_POSTCOPY_RESUME;
+	while (!performing->result && postcopy_holds(journey) && !postcopy_wait(journey)) {
+		if (!postcopy_renew(journey, error))
+			return false;
+		g_clear_error(&performing->error);
+		performing->done = 0;
+		performing->ending_ms = performing->abort_at_ms = 0;
+		guard_arm(journey->guard);
+		run_migration(performing);
+	}
+	return performing->result != NULL;
+}
+
 bool phase_perform(struct journey *journey, GError **error)
 {
 	struct performing performing = { .journey = journey };
@@ -208,11 +237,11 @@ bool phase_perform(struct journey *journey, GError **error)
 		movers_tell(journey, side, dialogue_message("start"));
 	guard_arm(journey->guard);
 	run_migration(&performing);
+	bool good = performing.result || mend(&performing, error);
 	virTypedParamsFree(performing.params, performing.param_count);
-	bool good = performing.result != NULL;
 	if (good)
 		virDomainFree(performing.result);
-	else
+	else if (!*error)
 		explain(&performing, error);
 	g_clear_error(&performing.error);
 	return good;

@@ -6,6 +6,7 @@
 #include "journey/images.h"
 #include "journey/movers.h"
 #include "journey/offline.h"
+#include "journey/postcopy.h"
 #include "journey/settle.h"
 
 #include "base/clock.h"
@@ -129,6 +130,8 @@ static void read_options(struct journey *journey, const struct journal_move *mov
 	journey->undefine_source = options && json_get_bool(options, "undefine_source", false);
 	if (options && g_str_equal(json_get_string(options, "kind", ""), "offline"))
 		journey->offline = g_new0(struct offline, 1);
+	if (journal_has_event(journey->journal, move->id, "postcopy"))
+		postcopy_note_switched(journey);
 	journey->defining = journal_has_event(journey->journal, move->id, "defining");
 }
 

@@ -6,6 +6,7 @@
 #include "journey/ending.h"
 #include "journey/images.h"
 #include "journey/movers.h"
+#include "journey/postcopy.h"
 #include "journey/snapshots.h"
 
 #include "base/clock.h"
@@ -40,6 +41,7 @@ static void call_look(void *data)
 	ending_sight_clear(&settling->sight);
 	ending_look(&settling->ending, &settling->sight);
 	settling->sight.paused_before = settling->journey->paused_before;
+	settling->sight.postcopy = postcopy_switched(settling->journey);
 	settling->sight.offline = settling->journey->offline != NULL;
 	settling->sight.defined = settling->journey->defining;
 	settling->rule = ending_judge(&settling->sight);

@@ -100,7 +100,11 @@ struct journey {
 	struct journey_progress progress;
 	uint64_t wire_seen; /* in the last stats, at that time */
 	int64_t wire_seen_us;
-	struct watch_link link; /* as the source's mover said last */
+	uint64_t stream_seen; /* likewise */
+	int64_t stream_seen_us;
+	int lanes_up;              /* of the link, as a mover said last */
+	struct watch_link link;    /* as the source's mover said last */
+	struct postcopy *postcopy; /* postcopy.h; NULL: nobody asked for it */
 };
 
 /* Loop and threads (loop.c). */
@@ -128,6 +132,9 @@ void journey_clear(struct journey *journey);
 
 /* The flags of virDomainMigrate3. */
 unsigned journey_migrate_flags(struct journey *journey);
+
+/* Both hosts and the VM at the source anew, after a connection broke. */
+bool journey_reconnect(struct journey *journey, GError **error);
 
 /* The phases, one file each. */
 bool phase_connect(struct journey *journey, GError **error);

@@ -11,6 +11,7 @@
 #include "mover/local.h"
 #include "mover/measure.h"
 #include "mover/probe.h"
+#include "mover/postcopy_run.h"
 #include "mover/state.h"
 #include "mover/token.h"
 
@@ -293,9 +294,22 @@ static bool do_limits(struct mover *mover, JsonObject *message, GError **error)
 	return true;
 }
 
+/* The conductor is about to ask QEMU for the switch to post-copy. */
+static bool do_postcopy(struct mover *mover, JsonObject *message, GError **error)
+{
+	if (!mover->run || !mover->started)
+		return out_of_turn(error);
+	run_expect_postcopy(mover->run);
+	return true;
+}
+
+/* In post-copy it would bring nobody back. Only so that QEMU's own recovery can begin does it make
+ * sense to let go. */
 static bool do_abort(struct mover *mover, JsonObject *message, GError **error)
 {
-	if (mover->run)
+	bool ignored = mover->run && run_in_postcopy(mover->run) &&
+		       !json_get_bool(message, "recover", false);
+	if (mover->run && !ignored)
 		run_refuse(mover->run, "abort", "%s",
 			   json_get_string(message, "reason", _("asked to stop")));
 	return true;
@@ -400,6 +414,11 @@ static bool do_announce(struct mover *mover, JsonObject *message, GError **error
 
 static bool do_bye(struct mover *mover, JsonObject *message, GError **error)
 {
+	/* as an orphan, to the last page */
+	if (mover->run && mover->started && !mover->ended && run_in_postcopy(mover->run)) {
+		mover->orphan = true;
+		return true;
+	}
 	mover->dismissed = true;
 	g_main_loop_quit(mover->loop);
 	return true;
@@ -410,15 +429,15 @@ static const struct {
 	bool (*act)(struct mover *mover, JsonObject *message, GError **error);
 	const char *code; /* of its errors */
 } commands[] = {
-	{ "setup", do_setup, "local" },        { "listen", do_listen, "link" },
-	{ "connect", do_connect, "link" },     { "start", do_start, "internal" },
-	{ "disks", do_disks, "local" },        { "seeds", do_seeds, "local" },
-	{ "stopped", do_stopped, "protocol" }, { "limits", do_limits, "protocol" },
-	{ "finish", do_finish, "protocol" },   { "hold", do_hold, "local" },
-	{ "probe", do_probe, "protocol" },     { "measure", do_measure, "protocol" },
-	{ "clock", do_clock, "protocol" },     { "abort", do_abort, "protocol" },
-	{ "announce", do_announce, "local" },  { "file-token", do_file_token, "local" },
-	{ "bye", do_bye, "protocol" },
+	{ "setup", do_setup, "local" },          { "listen", do_listen, "link" },
+	{ "connect", do_connect, "link" },       { "start", do_start, "internal" },
+	{ "disks", do_disks, "local" },          { "seeds", do_seeds, "local" },
+	{ "stopped", do_stopped, "protocol" },   { "limits", do_limits, "protocol" },
+	{ "finish", do_finish, "protocol" },     { "hold", do_hold, "local" },
+	{ "probe", do_probe, "protocol" },       { "measure", do_measure, "protocol" },
+	{ "clock", do_clock, "protocol" },       { "abort", do_abort, "protocol" },
+	{ "announce", do_announce, "local" },    { "file-token", do_file_token, "local" },
+	{ "postcopy", do_postcopy, "protocol" }, { "bye", do_bye, "protocol" },
 };
 
 void commands_got(JsonObject *message, void *data)

@@ -8,6 +8,7 @@
 #include "mover/attach.h"
 #include "mover/commands.h"
 #include "mover/hold.h"
+#include "mover/postcopy_run.h"
 #include "mover/state.h"
 #include "mover/stats.h"
 
@@ -69,6 +70,9 @@ static void conductor_lost(const char *reason, void *data)
 		return;
 	mover->orphan = true;
 	enum run_phase phase = mover->run ? run_get_phase(mover->run) : RUN_SETUP;
+	bool goes_on = mover->run && mover->started && !mover->ended && run_in_postcopy(mover->run);
+	if (goes_on && phase != RUN_RELEASED)
+		return; /* to the last page, however long it takes: neither host has the whole VM */
 	if (mover->run && phase != RUN_RELEASED)
 		run_refuse(mover->run, "protocol", _("the conductor is gone (%s)"),
 			   reason ? reason : _("its connection closed"));
@@ -114,6 +118,8 @@ void mover_watch_stop(struct mover *mover)
 	mover->limit_timer = 0;
 	pthread_mutex_lock(&run->lock);
 	int64_t stopped_us = run->released_us ? 0 : run->stopped_us;
+	if (run->stream.switching || run->settings->recover)
+		stopped_us = 0; /* there is no way back: the limit is no longer one */
 	pthread_mutex_unlock(&run->lock);
 	if (limit == 0 || stopped_us == 0 || run->settings->role != MOVER_SOURCE)
 		return;
