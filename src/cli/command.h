@@ -9,4 +9,5 @@
  * Returns the exit code. */
 int command_complain(const GError *error);
 
-extern const struct command migrate_command, resolve_command, doctor_command, mover_command;
+extern const struct command migrate_command, quick_command, resolve_command, doctor_command,
+	mover_command;

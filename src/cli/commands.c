@@ -7,7 +7,7 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-	&migrate_command, &resolve_command, &doctor_command, &mover_command, NULL,
+	&migrate_command, &quick_command, &resolve_command, &doctor_command, &mover_command, NULL,
 };
 
 const struct command *command_find(const char *name)

@@ -3,6 +3,7 @@
 #include "cli/move.h"
 
 #include "base/i18n.h"
+#include "cli/confirm.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 
@@ -28,7 +29,20 @@ const struct option_row move_rows[] = {
 	  .most = 3600000, .unit = 1,
 	  .help = N_("The longest time the VM may stand still, as in 300ms or 2s. "
 		     "It is never exceeded silently: what does not fit fails, and the VM runs on "
-		     "at the source. The default is 2s.") },
+		     "at the source. The default is 2s."),
+	  .only = ~(unsigned) MOVE_QUICK },
+	{ "max-stop", 0, OPTION_DURATION, AT(request.max_stop_ms), N_("TIME"), .least = 100,
+	  .most = 86400000, .unit = 1000,
+	  .help = N_("The longest time the VM may stand still, as in 30s or 5m. "
+		     "The move is given up as soon as it is clear that this will not do, and the "
+		     "VM runs on at the source. Without it there is no limit."),
+	  .only = MOVE_QUICK },
+	{ "prewarm", 0, OPTION_FLAG, AT(request.prewarm),
+	  .help = N_("Copy the memory once while the VM runs, and stop it for what has changed "
+		     "since. The stop is shorter, the whole takes longer."),
+	  .only = MOVE_QUICK },
+	{ "yes", 'y', OPTION_FLAG, AT(request.yes),
+	  .help = N_("Do not ask whether the VM may stand still."), .only = MOVE_QUICK },
 	{ "connections", 0, OPTION_NUMBER, AT(request.connections), N_("NUMBER"), .least = 1,
 	  .most = 16, .help = N_("How many connections the link has. The default is 2.") },
 	{ "ports", 0, OPTION_PORTS, AT(request.ports), N_("FIRST-LAST"),
@@ -151,6 +165,7 @@ int move_run(struct move_values *values, char **arguments)
 	progress_init(&progress, values->quiet, values->verbose);
 	const struct journey_observer observer = { .progress = progress_show,
 						   .note = progress_note,
+						   .confirm = confirm_ask,
 						   .data = &progress };
 	journey_run(&values->request, &observer, &report, &error);
 	progress_clear(&progress);

@@ -21,6 +21,7 @@ static bool phase_record(struct journey *journey, GError **error);
 enum {
 	LIVE = 1 << JOURNEY_LIVE,
 	OFFLINE = 1 << JOURNEY_OFFLINE,
+	QUICK = 1 << JOURNEY_QUICK,
 	ALL = (1 << JOURNEY_KIND_LAST) - 1,
 };
 
@@ -34,7 +35,8 @@ static const struct journey_phase phases[] = {
 	{ "share", N_("finding out which disks both hosts share"), phase_share, ALL },
 	{ "disks", N_("making the disks at the destination"), phase_disks, ALL },
 	{ "snapshots", N_("reading the snapshots"), phase_snapshots, ALL },
-	{ "perform", N_("copying memory"), phase_perform, LIVE },
+	{ "ask", N_("asking whether the VM may stand still"), phase_ask, QUICK },
+	{ "perform", N_("copying memory"), phase_perform, LIVE | QUICK },
 	{ "copy", N_("copying disks"), phase_copy, OFFLINE },
 	{ "define", N_("defining the VM at the destination"), phase_define, OFFLINE },
 };
@@ -173,6 +175,14 @@ static bool end_well(struct journey *journey, bool good, GError **error)
 	return false;
 }
 
+int64_t journey_stop_ceiling_ms(const struct journey *journey)
+{
+	const struct journey_request *request = journey->request;
+	if (request->kind != JOURNEY_QUICK)
+		return request->max_downtime_ms;
+	return journey->paused_before ? 0 : request->max_stop_ms;
+}
+
 /* A ceiling that was exceeded after all (in libvirt's own part, which cannot be broken off) is
  * never passed over in silence. */
 static void judge_downtime(struct journey *journey)
@@ -181,11 +191,17 @@ static void judge_downtime(struct journey *journey)
 	/* Of a VM that went back nobody knows here how long it stood still. */
 	if (report->outcome != JOURNEY_MIGRATED)
 		return;
+	/* One that was paused before stood still anyhow. */
+	if (journey->paused_before) {
+		report->stop_to_release_ms = -1;
+		return;
+	}
+	int64_t ceiling_ms = journey_stop_ceiling_ms(journey);
 	report->downtime_ms = MAX(report->libvirt_downtime_ms, report->stop_to_release_ms);
-	if (report->downtime_ms <= journey->request->max_downtime_ms)
+	if (!ceiling_ms || report->downtime_ms <= ceiling_ms)
 		return;
 	g_autofree char *down = unit_format_duration_ms(report->downtime_ms);
-	g_autofree char *ceiling = unit_format_duration_ms(journey->request->max_downtime_ms);
+	g_autofree char *ceiling = unit_format_duration_ms(ceiling_ms);
 	journey_note(
 		journey, true,
 		_("The VM stood still for %s, longer than the ceiling of %s: the hand-over took "

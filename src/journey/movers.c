@@ -362,12 +362,12 @@ static JsonArray *split_words(const char *text)
 	return array;
 }
 
-/* The user's ceiling is for the whole standstill. What comes after the source mover's part, libvirt's
+/* The user's ceiling (0: none) is for the whole standstill. What comes after the source mover's part, libvirt's
  * own hand-over, cannot be broken off any more, so it is left room: 20 to 50 ms as measured, a
  * quarter of a small ceiling. */
 static int64_t stop_limit_ms(int64_t ceiling_ms)
 {
-	return MAX(ceiling_ms - MIN(HAND_OVER_MS, ceiling_ms / 4), 1);
+	return ceiling_ms ? MAX(ceiling_ms - MIN(HAND_OVER_MS, ceiling_ms / 4), 1) : 0;
 }
 
 static char *compress_word(int compress)
@@ -397,7 +397,8 @@ static JsonObject *describe_setup(struct journey *journey, enum journey_side sid
 		json_object_set_int_member(setup, "socket_user", journey->hosts[side]->qemu_uid);
 	json_object_set_int_member(setup, "bandwidth", (gint64) request->bandwidth);
 	json_object_set_int_member(setup, "link_timeout_ms", request->link_timeout_ms);
-	json_object_set_int_member(setup, "stop_limit_ms", stop_limit_ms(request->max_downtime_ms));
+	json_object_set_int_member(setup, "stop_limit_ms",
+				   stop_limit_ms(journey_stop_ceiling_ms(journey)));
 	json_object_set_string_member(
 		setup, "verify",
 		modes[request->kind == JOURNEY_OFFLINE ? JOURNEY_VERIFY_NONE : request->verify]);

@@ -6,6 +6,7 @@
 #include "journey/disk_trend.h"
 #include "journey/disk_watch.h"
 #include "journey/movers.h"
+#include "journey/quick.h"
 #include "journey/raises.h"
 #include "journey/standstill.h"
 #include "journey/watch.h"
@@ -53,6 +54,7 @@ struct performing {
 	struct disk_trend disk_trend;
 	struct disk_watch *disk_watch; /* NULL: none */
 	bool disks_hopeless;
+	struct quick *quick; /* NULL: the VM runs as it moves */
 };
 
 static const double disk_rate_weight = 0.2; /* of each look */
@@ -139,7 +141,8 @@ static void join_nudger(struct performing *performing)
 static void nudge_library(struct performing *performing)
 {
 	bool waits = watch_waiting_ms(performing->watch) > NUDGE_MS ||
-		     (performing->aborter && !g_atomic_int_get(&performing->aborter_done));
+		     (performing->aborter && !g_atomic_int_get(&performing->aborter_done)) ||
+		     quick_is_calling(performing->quick);
 	if (!waits || (performing->nudger && !g_atomic_int_get(&performing->nudger_done)))
 		return;
 	join_nudger(performing);
@@ -248,6 +251,7 @@ static const char *reason_to_end(struct performing *performing)
 	struct journey *journey = performing->journey;
 	struct watch_numbers numbers;
 	watch_get(performing->watch, &numbers);
+	quick_tick(performing->quick, &numbers);
 	if (journey->cancelled)
 		return _("cancelled by the user");
 	if (journey->released)
@@ -255,7 +259,7 @@ static const char *reason_to_end(struct performing *performing)
 	look_at_guard(journey);
 	if (!journey->mover_reason && movers_failure(journey))
 		journey->mover_reason = error_what(movers_failure(journey));
-	if (!journey->mover_reason && numbers.hopeless && !journey->stopped)
+	if (!journey->mover_reason && numbers.hopeless && !journey->stopped && !performing->quick)
 		journey->mover_reason =
 			g_strdup(_("the VM changes its memory faster than the link carries it; "
 				   "allow a longer downtime (--max-downtime) or a faster link"));
@@ -313,6 +317,8 @@ static void on_still(void *data)
 {
 	struct journey *journey = data;
 	journey->still = true;
+	journey->still_us = clock_now_us();
+	journal_add_event(journey->journal, journey->report->id, "still", NULL, NULL);
 	movers_tell(journey, JOURNEY_SOURCE, dialogue_message("stopped"));
 	journey_say(journey, _("the VM is stopped; sending the rest"));
 }
@@ -326,12 +332,11 @@ static void run_migration(struct performing *performing)
 	int64_t least_ms = least_limit_ms(journey, ceiling_ms);
 	journey->report->limit_ms = least_ms;
 	struct standstill *standstill = NULL;
-	if (journey->disks_socket) {
+	performing->quick = quick_new(journey);
+	if (journey->disks_socket)
 		journey_say(journey, _("copying disks"));
-		standstill = journey->paused_before
-				     ? NULL
-				     : standstill_new(journey->domain, on_still, journey);
-	}
+	if ((journey->disks_socket || performing->quick) && !journey->paused_before)
+		standstill = standstill_new(journey->domain, on_still, journey);
 	performing->disk_watch = disk_watch_new(journey);
 	performing->watch = watch_new(journey->domain, ceiling_ms, least_ms);
 	GThread *thread = g_thread_new("migrate", migrate, performing);
@@ -350,6 +355,7 @@ static void run_migration(struct performing *performing)
 	watch_free(performing->watch);
 	join_aborter(performing);
 	join_nudger(performing);
+	quick_end(performing->quick);
 }
 
 /* What libvirt says when a mover closed the socket is less than what the mover says. */

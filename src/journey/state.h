@@ -69,6 +69,7 @@ struct journey {
 	bool sync_writes;   /* the guest waits for each write at the destination */
 	JsonArray *images;  /* those made at the destination (images.h); NULL: none */
 	bool still;         /* the VM stands still, as libvirt says */
+	int64_t still_us;   /* since when */
 	struct disk_yield_look disks_before; /* of the guest's own requests */
 
 	/* a VM that is off (offline.h); NULL: it runs */
@@ -111,6 +112,8 @@ bool journey_check_cancel(struct journey *journey, GError **error);
 void journey_prepare(struct journey *journey);
 void journey_clear(struct journey *journey);
 
+/* How long the VM may stand still; 0: as long as it takes. */
+int64_t journey_stop_ceiling_ms(const struct journey *journey);
 /* The flags of virDomainMigrate3. */
 unsigned journey_migrate_flags(struct journey *journey);
 
@@ -121,6 +124,7 @@ bool phase_link(struct journey *journey, GError **error);
 bool phase_share(struct journey *journey, GError **error);
 bool phase_disks(struct journey *journey, GError **error);
 bool phase_snapshots(struct journey *journey, GError **error);
+bool phase_ask(struct journey *journey, GError **error);
 bool phase_perform(struct journey *journey, GError **error);
 bool phase_copy(struct journey *journey, GError **error);
 bool phase_define(struct journey *journey, GError **error);
