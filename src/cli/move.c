@@ -41,6 +41,11 @@ const struct option_row move_rows[] = {
 	  .help = N_("Copy the memory once while the VM runs, and stop it for what has changed "
 		     "since. The stop is shorter, the whole takes longer."),
 	  .only = MOVE_QUICK },
+	{ "through", 0, OPTION_TEXT, AT(request.through), N_("DIRECTORY"), .offer = OFFER_FILE,
+	  .help = N_("Carry the state in a file of this directory, which both hosts see under the "
+		     "same path, in place of a link between the hosts. "
+		     "The disks must be shared."),
+	  .only = MOVE_QUICK },
 	{ "yes", 'y', OPTION_FLAG, AT(request.yes),
 	  .help = N_("Do not ask whether the VM may stand still."), .only = MOVE_QUICK },
 	{ "connections", 0, OPTION_NUMBER, AT(request.connections), N_("NUMBER"), .least = 1,

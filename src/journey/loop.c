@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop under the phases: waiting, calls that block, signals, and words for the person. */
 #include "journey/state.h"
+#include "journey/through.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -94,7 +95,8 @@ static gboolean on_signal(gpointer data)
 {
 	struct journey *journey = data;
 	bool over = journey->guard && journey->performed && guard_finish_sent(journey->guard);
-	if (over || journey->defining) {
+	bool left = journey->through && journey->through->stage >= THROUGH_LEFT;
+	if (over || left || journey->defining) {
 		journey_note(journey, false, "%s",
 			     _("The hand-over has begun and cannot be cancelled any more."));
 	} else if (journey->cancelled) {

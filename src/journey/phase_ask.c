@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Before the VM is stopped: how long will it stand still, and may it? */
+#include "journey/movers.h"
 #include "journey/quick.h"
 
 #include "base/i18n.h"
 #include "base/unit.h"
+
+enum { REMIND_MS = 30000 };
 
 static char *predict(struct journey *journey)
 {
@@ -37,12 +40,28 @@ static bool check_limit(struct journey *journey, GError **error)
 			 journey->report->vm_name, likely, limit);
 }
 
+/* The movers do not wait for ever, and a person may take long. */
+static gboolean remind_movers(gpointer data)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		movers_tell(data, side, dialogue_message("limits"));
+	return G_SOURCE_CONTINUE;
+}
+
+static bool confirm(struct journey *journey, const char *question)
+{
+	const struct journey_observer *observer = journey->observer;
+	guint timer = g_timeout_add(REMIND_MS, remind_movers, journey);
+	bool yes = observer->confirm && observer->confirm(question, observer->data);
+	g_source_remove(timer);
+	return yes;
+}
+
 /* Without a terminal, a refusal carries the prediction. */
 static bool ask_person(struct journey *journey, const char *prediction, GError **error)
 {
-	const struct journey_observer *observer = journey->observer;
 	g_autofree char *question = g_strdup_printf(_("%s Go on?"), prediction);
-	if (observer->confirm && observer->confirm(question, observer->data))
+	if (confirm(journey, question))
 		return journey_check_cancel(journey, error);
 	return journey_check_cancel(journey, error) &&
 	       error_set(error, WATARI_ERROR_REFUSED,

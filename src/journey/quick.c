@@ -44,6 +44,7 @@ static void stop_in_time(struct quick *quick)
 	    journey->paused_before || journey->cancelled || journey->progress.iteration < 2)
 		return;
 	journal_add_event(journey->journal, journey->report->id, "suspending", NULL, NULL);
+	journey->suspending = true;
 	quick->suspender = g_thread_new("suspend", suspend, quick);
 }
 

@@ -54,6 +54,11 @@ struct journey {
 	const char *situation_what; /* translated, or NULL */
 	bool acted;
 
+	/* quick (quick.h, through.h) */
+	bool suspending;         /* the stop was asked for, in the middle of a live migration */
+	int64_t stood_ms;        /* through a directory: from the stop to the go; 0: not known */
+	struct through *through; /* NULL: over the link */
+
 	struct forecast *forecast; /* of this very journey; NULL: nothing was measured before */
 
 	/* movers and link */
@@ -124,6 +129,11 @@ bool phase_link(struct journey *journey, GError **error);
 bool phase_share(struct journey *journey, GError **error);
 bool phase_disks(struct journey *journey, GError **error);
 bool phase_snapshots(struct journey *journey, GError **error);
+bool phase_movers(struct journey *journey, GError **error);
+bool phase_directory(struct journey *journey, GError **error);
+bool phase_stay(struct journey *journey, GError **error);
+bool phase_save(struct journey *journey, GError **error);
+bool phase_restore(struct journey *journey, GError **error);
 bool phase_ask(struct journey *journey, GError **error);
 bool phase_perform(struct journey *journey, GError **error);
 bool phase_copy(struct journey *journey, GError **error);

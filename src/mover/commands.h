@@ -16,6 +16,7 @@ struct mover {
 	struct hold *hold; /* images that nobody may write to meanwhile; NULL: none */
 	bool linked, started, ended, orphan;
 	bool dismissed; /* “bye” was said: the end of the control channel is no loss */
+	bool heard;     /* the conductor, of late */
 };
 
 void commands_got(JsonObject *message, void *mover);
