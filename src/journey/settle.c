@@ -337,8 +337,9 @@ static void carry_out(struct settling *settling)
 		return;
 	if (rule->action == ENDING_RESTORE_SOURCE || rule->action == ENDING_END_DESTINATION_RESTORE)
 		act_from_state(settling);
-	else
-		do_action(settling, rule->action);
+	else if (do_action(settling, rule->action) && rule->action == ENDING_RESUME_DESTINATION &&
+		 settling->sight.vms[JOURNEY_SOURCE].state == HOST_VM_OFF)
+		do_action(settling, ENDING_UNDEFINE_SOURCE);
 }
 
 static void act(struct settling *settling)
