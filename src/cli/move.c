@@ -3,6 +3,7 @@
 #include "cli/move.h"
 
 #include "base/i18n.h"
+#include "cli/confirm.h"
 #include "cli/page.h"
 #include "cli/plan_file.h"
 #include "cli/progress.h"
@@ -33,7 +34,8 @@ const struct option_row move_rows[] = {
 	  .most = 3600000, .unit = 1,
 	  .help = N_("The longest time the VM may stand still, as in 300ms or 2s. "
 		     "It is never exceeded silently: what does not fit fails, and the VM runs on "
-		     "at the source. The default is 100ms.") },
+		     "at the source. The default is 100ms."),
+	  .only = ~(unsigned) MOVE_QUICK },
 	{ "strategy", 0, OPTION_WORD, AT(request.strategy), N_("HOW"), .words = strategy_words,
 	  .help = N_("auto (the default: live as long as what is permitted suffices), live, "
 		     "postcopy (as soon as the first pass over memory is done) or quick."),
@@ -46,6 +48,24 @@ const struct option_row move_rows[] = {
 	  .help = N_("Permit QEMU to slow the VM down by so much, 1 to 99, when it changes its "
 		     "memory faster than the link carries it. "
 		     "Without it the VM is never slowed down.") },
+	{ "max-stop", 0, OPTION_DURATION, AT(request.max_stop_ms), N_("TIME"), .least = 100,
+	  .most = 86400000, .unit = 1000,
+	  .help = N_("The longest time the VM may stand still, as in 30s or 5m. "
+		     "The move is given up as soon as it is clear that this will not do, and the "
+		     "VM runs on at the source. Without it there is no limit."),
+	  .only = MOVE_QUICK | MOVE_MIGRATE },
+	{ "prewarm", 0, OPTION_FLAG, AT(request.prewarm),
+	  .help = N_("Copy the memory once while the VM runs, and stop it for what has changed "
+		     "since. The stop is shorter, the whole takes longer."),
+	  .only = MOVE_QUICK },
+	{ "through", 0, OPTION_TEXT, AT(request.through), N_("DIRECTORY"), .offer = OFFER_FILE,
+	  .help = N_("Carry the state in a file of this directory, which both hosts see under the "
+		     "same path, in place of a link between the hosts. "
+		     "The disks must be shared."),
+	  .only = MOVE_QUICK },
+	{ "yes", 'y', OPTION_FLAG, AT(request.yes),
+	  .help = N_("Do not ask whether the VM may stand still."),
+	  .only = MOVE_QUICK | MOVE_MIGRATE },
 	{ "connections", 0, OPTION_NUMBER, AT(request.connections), N_("NUMBER"), .least = 1,
 	  .most = 16, .help = N_("How many connections the link has. The default is 2.") },
 	{ "ports", 0, OPTION_PORTS, AT(request.ports), N_("FIRST-LAST"),
@@ -241,6 +261,7 @@ static int carry_out(const struct command *command, struct move_values *values)
 	progress_init(&progress, values->quiet, values->verbose);
 	const struct journey_observer observer = { .progress = progress_show,
 						   .note = progress_note,
+						   .confirm = confirm_ask,
 						   .data = &progress };
 	if (journey_run(&values->request, &observer, &report, &error) && values->output)
 		write_plan(command, values, &report, &error);

@@ -49,6 +49,7 @@ void ahead_read_vm(struct journey *journey)
 	facts->bandwidth = (double) request->bandwidth;
 	facts->max_downtime_ms = (double) request->max_downtime_ms;
 	facts->disk_bytes = copied_bytes(journey);
+	facts->prewarm = request->kind == JOURNEY_QUICK && request->prewarm;
 	xml_free(xml);
 }
 

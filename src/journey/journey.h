@@ -93,6 +93,9 @@ struct journey_report {
 	char *memory_proof; /* "none", "sample", "full" as done */
 	uint64_t memory_pages, memory_bytes;
 	char **memory_skipped;
+	char *state_path,
+		*state_digest; /* quick --through: the saved state and its SHA-256, or NULL */
+	uint64_t state_bytes;
 	int shared_disks;     /* files proven to be the same for both hosts */
 	GPtrArray *disks;     /* struct journey_disk, or NULL */
 	int snapshots;        /* carried */

@@ -3,6 +3,7 @@
 #include "journey/counter.h"
 #include "journey/postcopy.h"
 #include "journey/state.h"
+#include "journey/through.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -96,7 +97,8 @@ void journey_note(struct journey *journey, bool important, const char *format, .
 bool journey_cancel(struct journey *journey, const char **what)
 {
 	bool over = journey->guard && journey->performed && guard_finish_sent(journey->guard);
-	if (over || journey->defining || journey->over) {
+	bool left = journey->through && journey->through->stage >= THROUGH_LEFT;
+	if (over || left || journey->defining || journey->over) {
 		*what = _("The hand-over has begun and cannot be cancelled any more.");
 		return false;
 	}

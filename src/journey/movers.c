@@ -436,7 +436,9 @@ static JsonObject *describe_setup(struct journey *journey, enum journey_side sid
 		json_object_set_int_member(setup, "socket_user", journey->hosts[side]->qemu_uid);
 	json_object_set_int_member(setup, "bandwidth", (gint64) journey->limits.bandwidth);
 	json_object_set_int_member(setup, "link_timeout_ms", journey->limits.link_timeout_ms);
-	json_object_set_int_member(setup, "stop_limit_ms", movers_stop_limit_ms(&journey->limits));
+	json_object_set_int_member(
+		setup, "stop_limit_ms",
+		journey_stop_ceiling_ms(journey) ? movers_stop_limit_ms(&journey->limits) : 0);
 	json_object_set_string_member(
 		setup, "verify",
 		modes[request->kind == JOURNEY_OFFLINE ? JOURNEY_VERIFY_NONE : request->verify]);

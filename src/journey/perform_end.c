@@ -3,6 +3,7 @@
 #include "journey/movers.h"
 #include "journey/performing.h"
 #include "journey/postcopy.h"
+#include "journey/quick.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -56,6 +57,7 @@ void perform_nudge(struct performing *performing)
 {
 	bool waits = watch_waiting_ms(performing->watch) > NUDGE_MS ||
 		     postcopy_is_waiting(performing->journey) ||
+		     quick_is_calling(performing->quick) ||
 		     (performing->aborter && !g_atomic_int_get(&performing->aborter_done));
 	if (!waits || (performing->nudger && !g_atomic_int_get(&performing->nudger_done)))
 		return;

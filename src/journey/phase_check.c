@@ -80,7 +80,10 @@ unsigned journey_migrate_flags(struct journey *journey)
 {
 	const struct journey_request *request = journey->request;
 	bool as_it_is = !request->persistent && !request->undefine_source;
-	unsigned flags = VIR_MIGRATE_LIVE;
+	/* Without the flag libvirt stops the VM when the copies of its disks keep up, before memory
+	 * moves, and lets it run on by itself if it stays. */
+	bool stops = request->kind == JOURNEY_QUICK && !request->prewarm;
+	unsigned flags = stops ? 0 : VIR_MIGRATE_LIVE;
 	if (request->allow_postcopy)
 		flags |= VIR_MIGRATE_POSTCOPY;
 	if (request->persistent || (as_it_is && journey->persistent))

@@ -51,9 +51,9 @@ void journey_report_clear(struct journey_report *report)
 		g_free(report->sides[side].vm_state);
 		g_clear_pointer(&report->sides[side].content, json_object_unref);
 	}
-	char *const texts[] = { report->vm_name,     report->vm_uuid, report->failed_phase,
-				report->opaque,      report->link,    report->stream_tag,
-				report->memory_proof };
+	char *const texts[] = { report->vm_name,      report->vm_uuid,    report->failed_phase,
+				report->opaque,       report->link,       report->stream_tag,
+				report->memory_proof, report->state_path, report->state_digest };
 	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_free(report->lane_bytes);
@@ -176,6 +176,15 @@ static JsonObject *describe_proof(const struct journey_report *report)
 	return object;
 }
 
+static JsonObject *describe_state(const struct journey_report *report)
+{
+	JsonObject *object = json_object_new();
+	json_set_text(object, "path", report->state_path);
+	set_number(object, "size", (int64_t) report->state_bytes);
+	json_set_text(object, "sha256", report->state_digest);
+	return object;
+}
+
 static void describe_head(JsonObject *object, const struct journey_report *report,
 			  const GError *error)
 {
@@ -206,6 +215,10 @@ char *journey_report_print(const struct journey_report *report, const GError *er
 	json_object_set_object_member(object, "convergence", describe_convergence(report));
 	json_object_set_object_member(object, "link", describe_link(report));
 	json_object_set_object_member(object, "proof", describe_proof(report));
+	if (report->state_path)
+		json_object_set_object_member(object, "state", describe_state(report));
+	else
+		json_object_set_null_member(object, "state");
 	json_object_set_array_member(object, "disks", journey_disks_describe(report->disks));
 	set_number(object, "snapshots", report->snapshots);
 	json_object_set_array_member(object, "checks", check_describe(report->findings));

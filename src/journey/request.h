@@ -44,6 +44,9 @@ struct journey_request {
 	bool allow_postcopy;     /* for a while no host alone may have the whole VM */
 	int max_slowdown;        /* percent that the VM may be slowed down; 0: not at all */
 	int64_t max_stop_ms;     /* quick: the longest stop; 0: none */
+	bool prewarm;            /* quick: memory passes once before the stop */
+	const char *through;     /* quick: a directory that both hosts see; NULL: over the link */
+	bool yes;                /* quick: the stop is agreed to, nobody is asked */
 	int64_t link_timeout_ms; /* how long the link may be dark */
 	int connections;
 	uint64_t memory_limit; /* bytes, for each mover */

@@ -444,6 +444,7 @@ void commands_got(JsonObject *message, void *data)
 {
 	struct mover *mover = data;
 	const char *type = json_get_string(message, "t", "");
+	mover->heard = true;
 	for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
 		g_autoptr(GError) error = NULL;
 		if (!g_str_equal(commands[i].type, type))

@@ -18,6 +18,7 @@ struct mover {
 	struct errand *probe, *measure; /* NULL: none was asked for */
 	bool linked, started, ended, orphan;
 	bool dismissed; /* “bye” was said: the end of the control channel is no loss */
+	bool heard;     /* the conductor, of late */
 };
 
 void commands_got(JsonObject *message, void *mover);

@@ -37,6 +37,7 @@ static const struct field fields[] = {
 	{ "bandwidth", FACT(bandwidth) },
 	{ "max_downtime_ms", FACT(max_downtime_ms) },
 	{ "workers", FACT(workers) },
+	{ "prewarm", FACT(prewarm) },
 };
 
 static const struct field host_fields[] = {

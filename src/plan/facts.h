@@ -48,6 +48,7 @@ struct plan_facts {
 	double bandwidth; /* 0: none */
 	double max_downtime_ms;
 	double workers; /* threads that encode */
+	double prewarm; /* 1: a first pass before a quick move's stop */
 };
 
 /* Facts as JSON and back; what is absent is 0. */

@@ -161,6 +161,21 @@ static double slowdown(const struct plan_facts *facts)
 	return fmin(base + fmax(wanted - idle, 0) / (wanted + vcpus), 0.9);
 }
 
+/* All of it at once, or, with a first pass before, what was dirtied in that. */
+static void stand_still(const struct plan_facts *facts, const struct rates *rates,
+			struct model_result *result)
+{
+	struct dirty_model model = changes(facts);
+	double changed = changed_in(&model, result->copy_ms / 1e3);
+	if (facts->prewarm <= 0 || facts->paused > 0) {
+		result->stop_ms = result->copy_ms;
+		return;
+	}
+	result->stop_ms = later_s(rates, changed) * 1e3;
+	result->copy_ms += result->stop_ms;
+	result->bytes += changed * rates->later_bytes * wire_overhead;
+}
+
 struct model_result plan_model(const struct plan_facts *facts, enum plan_strategy strategy,
 			       double pipe)
 {
@@ -168,7 +183,7 @@ struct model_result plan_model(const struct plan_facts *facts, enum plan_strateg
 	struct model_result result = { .rounds = 1, .converges = true };
 	first_pass(facts, &rates, &result);
 	if (strategy == PLAN_QUICK || facts->paused > 0) {
-		result.stop_ms = result.copy_ms;
+		stand_still(facts, &rates, &result);
 		return result;
 	}
 	result.slowdown = slowdown(facts);
