@@ -131,8 +131,8 @@ static void note_forecast(struct journey *journey)
 {
 	struct ahead *ahead = journey->ahead;
 	const struct plan_outlook *outlook = &ahead->outlooks[ahead->chosen];
-	g_autoptr(JsonObject) object =
-		plan_history_describe(&ahead->facts, outlook, ahead->elapsed_ms);
+	g_autoptr(JsonObject) object = plan_history_describe(
+		&ahead->facts, outlook, ahead->elapsed_ms, journey->request->plan != NULL);
 	g_autofree char *text = json_print_object(object);
 	journal_add_event(journey->journal, journey->report->id, "forecast", text, NULL);
 }

@@ -4,12 +4,14 @@
 #include "base/json.h"
 
 JsonObject *plan_history_describe(const struct plan_facts *facts,
-				  const struct plan_outlook *outlook, double elapsed_ms)
+				  const struct plan_outlook *outlook, double elapsed_ms,
+				  bool planned)
 {
 	JsonObject *object = json_object_new();
 	json_object_set_object_member(object, "facts", plan_facts_describe(facts));
 	json_object_set_object_member(object, "outlook", plan_outlook_describe(outlook));
 	json_object_set_double_member(object, "elapsed_ms", elapsed_ms);
+	json_object_set_boolean_member(object, "planned", planned);
 	return object;
 }
 
@@ -50,6 +52,7 @@ bool plan_history_read(const char *forecast, const char *report, struct plan_pas
 	plan_facts_read(&past->facts, facts);
 	past->strategy = own.strategy;
 	past->elapsed_ms = json_get_double(before, "elapsed_ms", 0);
+	past->planned = json_get_bool(before, "planned", false);
 	if (said)
 		*said = own;
 	return read_outcome(past, after);

@@ -3,9 +3,10 @@
 #pragma once
 #include "plan/outlook.h"
 
-/* What is kept of a forecast: {"facts", "outlook", "elapsed_ms"}. */
+/* What is kept of a forecast: {"facts", "outlook", "elapsed_ms", "planned"}. */
 JsonObject *plan_history_describe(const struct plan_facts *facts,
-				  const struct plan_outlook *outlook, double elapsed_ms);
+				  const struct plan_outlook *outlook, double elapsed_ms,
+				  bool planned);
 /* FORECAST is that as text, REPORT the closing report's. False: it did not end well, or they are not
  * what they should be. SAID (may be NULL) is what was predicted then. */
 bool plan_history_read(const char *forecast, const char *report, struct plan_past *past,

@@ -19,7 +19,8 @@ static const struct learn_prior stop_priors[] = {
 };
 _Static_assert(G_N_ELEMENTS(stop_priors) == PLAN_STRATEGY_LAST, "a prior for each strategy");
 static const struct learn_prior bytes_prior = { 400e3, 0.95, 0.25, 1.5 };
-static const double elapsed_prior_ms = 3000;
+static const double elapsed_prior_ms = 2000;
+static const double unplanned = 0.1; /* so much do moves that measured say of one that does not */
 static const double slowdown_range = 2; /* p90 of it */
 
 struct cases {
@@ -55,6 +56,8 @@ static void collect(struct cases *cases, enum plan_strategy strategy, const stru
 	if (past->strategy == strategy && past->stop_ms > 0)
 		cases->stop[cases->stops++] =
 			(struct learn_case){ model.stop_ms, past->stop_ms, weight };
+	if (!past->planned)
+		weight *= unplanned;
 	cases->elapsed_ms += weight * past->elapsed_ms;
 	cases->elapsed_weight += weight;
 }

@@ -11,6 +11,7 @@ struct plan_past {
 	enum plan_strategy strategy;
 	bool same_vm, same_pair;
 	double age_days;
+	bool planned;                    /* by a plan: nothing was measured then */
 	double elapsed_ms;               /* from the command's start to when the facts were known */
 	double total_ms, stop_ms, bytes; /* what came of it; stop_ms < 0: not known */
 };
@@ -22,7 +23,7 @@ struct plan_outlook {
 	struct forecast forecast;
 };
 
-/* ELAPSED_MS: since the command began; negative: it is to come, and will measure as the past ones did. */
+/* ELAPSED_MS: since the command began; negative: the move is to come, by a plan. */
 struct plan_outlook plan_look_ahead(const struct plan_facts *facts, enum plan_strategy strategy,
 				    const struct plan_past *past, unsigned count,
 				    double elapsed_ms);
