@@ -8,9 +8,10 @@
 #include "base/clock.h"
 #include "base/json.h"
 
+#include <string.h>
 #include <time.h>
 
-enum { PAST_MOST = 200, KIB = 1024 };
+enum { PAST_MOST = 200, KIB = 1024, REHEARSED_S = 86400 };
 
 /* ---- the VM ---- */
 
@@ -172,6 +173,34 @@ static void read_past(struct journey *journey)
 	}
 }
 
+/* What a rehearsal of this VM between these hosts has seen of late, under the same cap. */
+static void take_rehearsal(struct journey *journey)
+{
+	struct plan_facts *facts = &journey->ahead->facts, seen;
+	g_autoptr(GPtrArray) events =
+		journal_list_events(journey->journal, "rehearsal", PAST_MOST, NULL);
+	for (guint i = 0; events && i < events->len; i++) {
+		const struct journal_event *event = events->pdata[i];
+		if (g_strcmp0(event->move->vm_uuid, journey->report->vm_uuid) != 0 ||
+		    !is_same_pair(event->move, journey->report) ||
+		    time(NULL) - event->move->started_s > REHEARSED_S)
+			continue;
+		g_autoptr(JsonObject) object =
+			event->text ? json_parse_object(event->text, strlen(event->text), NULL)
+				    : NULL;
+		if (!object)
+			continue;
+		plan_facts_read(&seen, object);
+		if (seen.bandwidth != facts->bandwidth)
+			continue;
+		facts->setup_ms = seen.setup_ms;
+		facts->page_s = seen.page_s;
+		facts->page_bytes = seen.page_bytes;
+		facts->data_pages = seen.data_pages;
+		return;
+	}
+}
+
 /* ---- the forecast ---- */
 
 enum plan_strategy ahead_choose(const struct journey_request *request)
@@ -192,6 +221,8 @@ void ahead_look(struct journey *journey)
 	/* as src/mover/workers.c */
 	ahead->facts.workers = cores > 0 ? cores : CLAMP(source->cpus / 4, 1, 4);
 	read_past(journey);
+	if (!journey->rehearsal)
+		take_rehearsal(journey);
 	ahead->elapsed_ms = elapsed_ms;
 	for (int i = 0; i < PLAN_STRATEGY_LAST; i++)
 		ahead->outlooks[i] = plan_look_ahead(&ahead->facts, i, ahead->past,

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 /* Times that are tried for tau, each so many times the one before. */
-static const double tau_least = 0.02, tau_most = 60, tau_step = 1.25;
+static const double tau_least = 0.02, tau_most = 60, tau_step = 1.05;
 /* A look at few pages is uncertain by so many, whatever else. */
 static const double noise_pages = 4;
 

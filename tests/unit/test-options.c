@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command lines of all commands: what is taken, what is refused, and the tables themselves. */
-#include "cli/command.h"
+#include "cli/move.h"
 
 #include "journey/request.h"
 
@@ -126,8 +126,6 @@ static void test_nonsense(void)
 	static const struct {
 		const char *line, *says;
 	} cases[] = {
-		{ "migrate", "missing" },
-		{ "migrate vm", "missing" },
 		{ "migrate a b c", "too many" },
 		{ "migrate a b --bandwidth", "needs a value" },
 		{ "migrate a b --bandwidth fast", "not a number" },
@@ -177,6 +175,49 @@ static void test_help(void)
 	g_assert_true(parsed.good);
 	g_assert_cmpstr(parsed.arguments[0], ==, "-vm");
 	clear(&parsed);
+}
+
+static void test_missing(void)
+{
+	/* migrate may have a plan in their place */
+	static const char *const lines[] = { "plan", "plan vm", "rehearse vm" };
+	for (size_t i = 0; i < G_N_ELEMENTS(lines); i++) {
+		struct parsed parsed = parse(i < 2 ? &plan_command : &rehearse_command, lines[i]);
+		g_assert_false(parsed.good);
+		g_assert_nonnull(strstr(parsed.error->message, "missing"));
+		clear(&parsed);
+	}
+}
+
+/* Values become words that give the same values. */
+static void test_words(void)
+{
+	struct parsed parsed = parse(
+		&plan_command, "plan vm dest --bandwidth 3M --max-downtime 300ms -c qemu:///x "
+			       "--connections 4 --ports 5000-5010 --link tcp --persistent "
+			       "--disk vda=/a --disk vdb=/b --output f");
+	struct move_values usual = { 0 };
+	move_defaults(&usual);
+	g_assert_no_error(parsed.error);
+	g_auto(GStrv) words = options_words(&plan_command, parsed.values, &usual, MOVE_MIGRATE);
+	g_autofree char *line = g_strjoinv(" ", words);
+	/* what is the plan's own is left out */
+	g_assert_null(strstr(line, "output"));
+	g_autofree char *again_line = g_strdup_printf("migrate vm dest %s", line);
+	struct parsed again = parse(&migrate_command, again_line);
+	g_assert_no_error(again.error);
+	const struct journey_request *before = parsed.values, *after = again.values;
+	g_assert_cmpuint(after->bandwidth, ==, before->bandwidth);
+	g_assert_cmpint(after->max_downtime_ms, ==, 300);
+	g_assert_cmpstr(after->connect, ==, "qemu:///x");
+	g_assert_cmpint(after->connections, ==, 4);
+	g_assert_cmpuint(after->ports[1], ==, 5010);
+	g_assert_cmpint(after->link, ==, JOURNEY_LINK_TCP);
+	g_assert_true(after->persistent);
+	g_assert_cmpstr(after->disk_places[1], ==, "vdb=/b");
+	g_assert_null(after->disk_places[2]);
+	clear(&parsed);
+	clear(&again);
 }
 
 /* ---- the tables ---- */
@@ -257,6 +298,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/options/values", test_values);
 	g_test_add_func("/options/lists", test_lists);
 	g_test_add_func("/options/nonsense", test_nonsense);
+	g_test_add_func("/options/missing", test_missing);
+	g_test_add_func("/options/words", test_words);
 	g_test_add_func("/options/help", test_help);
 	g_test_add_func("/options/tables", test_tables);
 	g_test_add_func("/options/completion", test_completion);

@@ -53,7 +53,7 @@ static void test_fields(void)
 					     "failed_phase", "times",  "bytes",     "link",
 					     "convergence",  "proof",  "snapshots", "checks",
 					     "disks",        "notes",  "error",     "kind",
-					     "forecast",     "state" };
+					     "forecast",     "state",  "rehearsal" };
 	struct journey_report report = sample();
 	g_autoptr(JsonObject) object = parse(&report, NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)

@@ -1,0 +1,238 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What is said before a move: `watari plan`, plans in files, `watari rehearse`, `watari score`.
+
+Real hosts, a real guest that dirties its memory, a client outside that would notice if it stopped.
+"""
+import json
+import os
+import pathlib
+import sys
+import time
+import unittest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "lab"))
+sys.dont_write_bytecode = True
+from watari_lab import HostSpec, Lab, client, guest  # noqa: E402
+
+TIME_LIMIT_S = 400
+WATARI = os.environ.get("WATARI_TEST_BINARY", str(TOP / "build-asan/src/cli/watari"))
+ASAN = {name: os.environ[name] for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS") if name in os.environ}
+OK, USAGE, REFUSED, CANCELLED = 0, 2, 3, 6
+PLAN = "/tmp/watari-test.plan"
+
+
+def setUpModule():
+    global lab
+    hosts = [HostSpec("hosta"), HostSpec("hostb", unprivileged=True)]
+    lab = Lab(f"plan{os.getpid() % 100000}", hosts, watari=WATARI,
+              watari_env=ASAN)
+    unittest.addModuleCleanup(lab.down)
+    lab.up()
+    guest.start(lab, "hosta", "g1", memory_mib=128)
+
+
+def leftovers(host):
+    found = [line for _, line in host.processes("watari mover")]
+    found += [line for _, line in host.processes("-incoming")]
+    found += [path for path in ("/run/watari", "/run/libvirt/watari") if host.exists(path)]
+    return found
+
+
+class Ahead(unittest.TestCase):
+    def setUp(self):
+        (self.here,) = guest.where(lab, "g1")
+        self.there = "hostb" if self.here == "hosta" else "hosta"
+        guest.load(lab, "g1", "none")
+
+    def watari(self, *words, host=None, **more):
+        return lab.node(host or self.here).run(["watari", *words], check=False, timeout=120, **more)
+
+    def ahead(self, *words, code=OK):
+        """The report of a plan, a rehearsal or a move."""
+        done = self.watari(*words, "--json")
+        self.assertTrue(done.stdout, done.stderr)
+        report = json.loads(done.stdout)
+        self.assertEqual(done.returncode, code, done.stderr)
+        report["said"] = done.stderr
+        return report
+
+    def assert_untouched(self):
+        self.assertEqual(guest.where(lab, "g1"), {self.here: "running"})
+        guest.check(lab, "g1")
+        for host in lab.hosts:
+            deadline = time.monotonic() + 10
+            while leftovers(host) and time.monotonic() < deadline:
+                time.sleep(0.2)
+            self.assertEqual(leftovers(host), [], host.name)
+
+
+class Plan(Ahead):
+    def test_what_is_measured(self):
+        """The numbers are those of this guest: a load that is put on it is seen."""
+        idle = self.ahead("plan", "g1", self.there)
+        guest.load(lab, "g1", "random", rate=1000, set_mib=32)
+        busy = self.ahead("plan", "g1", self.there)
+        self.assertEqual(busy["outcome"], "planned")
+        for report in (idle, busy):
+            facts = report["forecast"]["facts"]
+            self.assertEqual(facts["memory"], 128 << 20)
+            self.assertGreater(facts["sample_pages"], 4000)
+            self.assertTrue(0.2 < facts["data"] < 0.95, facts)
+            self.assertGreater(facts["link_rate"], 1e6)
+            self.assertTrue(all(host["cpus"] >= 1 and host["speed"] > 0 for host in facts["hosts"]))
+            self.assertEqual([row["strategy"] for row in report["forecast"]["strategies"]], ["live", "postcopy", "quick"])
+        changed = [report["forecast"]["facts"]["looks"][-1] for report in (idle, busy)]
+        self.assertLess(changed[0], 1500)
+        self.assertGreater(changed[1], 2000)
+        # random pages do not pack
+        self.assertGreater(busy["forecast"]["facts"]["changed_bytes"], 3000)
+        self.assert_untouched()
+
+    def test_cap_and_ceiling_count(self):
+        """A VM that changes its memory faster than the cap carries is said to need another ceiling."""
+        guest.load(lab, "g1", "random", rate=6000, set_mib=64)
+        report = self.ahead("plan", "g1", self.there, "--bandwidth", "2M", "--max-downtime", "100ms")
+        found = {check["check"]: check for check in report["checks"]}
+        self.assertEqual(found["convergence"]["result"], "warn")
+        self.assertIn("--max-downtime", found["convergence"]["next"])
+        self.assertFalse(report["forecast"]["strategies"][0]["converges"])
+        self.assertLess(report["forecast"]["facts"]["link_rate"], 4 << 20)
+
+    def test_page(self):
+        done = self.watari("plan", "g1", self.there, "-q")
+        self.assertEqual(done.returncode, OK, done.stderr)
+        for words in ("Plan: g1 from", "total time", "longest stop", "Checks", "Back-out plan", f"watari resolve g1"):
+            self.assertIn(words, done.stdout)
+
+    def test_nothing_is_disturbed(self):
+        """Measuring a guest under load: no gap, and it counts on."""
+        guest.load(lab, "g1", "text", rate=500, set_mib=32)
+        with client.Prober(lab, "g1") as prober:
+            for _ in range(2):
+                self.ahead("plan", "g1", self.there)
+        self.assertTrue(prober.report["session"]["survived"], prober.report["session"])
+        self.assertEqual(prober.report["http"]["failed"], 0)
+        self.assert_untouched()
+
+    def test_mover_killed_while_it_measures(self):
+        """The guest does not depend on who looks at it."""
+        node = lab.host(self.here)
+        running = lab.node(self.here).popen(["watari", "plan", "g1", self.there, "-q"])
+        deadline = time.monotonic() + 20
+        movers = []
+        while not movers and time.monotonic() < deadline:
+            movers = [pid for pid, line in node.processes("watari mover")]
+            time.sleep(0.1)
+        self.assertTrue(movers)
+        time.sleep(1.5)  # linked, and looking
+        for pid in movers:
+            node.run(["kill", "-9", str(pid)], check=False)
+        running.wait(60)
+        self.assertEqual(running.returncode, REFUSED)
+        self.assert_untouched()
+
+
+class PlanFile(Ahead):
+    def test_carried_out_once(self):
+        self.ahead("plan", "g1", self.there, "--max-downtime", "20s", "--bandwidth", "40M", "-o", PLAN)
+        report = self.ahead("migrate", "--plan", PLAN)
+        self.assertEqual(report["outcome"], "migrated")
+        self.assertEqual(guest.where(lab, "g1"), {self.there: "running"})
+        # the forecast is the plan's, and is scored
+        score = json.loads(self.watari("score", "--json").stdout)
+        self.assertEqual(score["moves"][0]["id"], report["id"])
+        self.assertEqual(score["moves"][0]["total_ms"]["outcome"], report["times"]["total_ms"])
+        # the VM is not where it was
+        again = self.ahead("migrate", "--plan", PLAN, code=REFUSED)
+        self.assertEqual(again["outcome"], "refused")
+
+    def test_the_world_has_changed(self):
+        self.ahead("plan", "g1", self.there, "-o", PLAN)
+        node = lab.host(self.here)
+        node.virsh("suspend", "g1")
+        try:
+            report = self.ahead("migrate", "--plan", PLAN, code=REFUSED)
+        finally:
+            node.virsh("resume", "g1")
+        self.assertIn("the VM's state was “running” and is “paused”", report["error"]["what"])
+        self.assertIn("watari plan", report["error"]["next"])
+        self.assert_untouched()
+
+    def test_nonsense(self):
+        node = lab.node(self.here)
+        for text in ("", "[]", "{}", "{\"format\": 1}", "x" * 100,
+                     json.dumps({"format": 1, "vm": "g1", "destination": self.there, "words": ["--rsh=x", "rm"],
+                                 "world": {}, "forecast": {}}),
+                     json.dumps({"format": 1, "vm": "--help", "destination": self.there, "words": [],
+                                 "world": {}, "forecast": {}})):
+            with self.subTest(text=text[:30]):
+                node.run(["sh", "-c", f"cat > {PLAN}"], input=text)
+                report = self.ahead("migrate", "--plan", PLAN, code=USAGE)
+                self.assertIn(PLAN, report["error"]["what"])
+        report = self.ahead("migrate", "--plan", "/nowhere", code=USAGE)
+        self.assertIn("/nowhere", report["error"]["what"])
+        report = self.ahead("migrate", "--plan", PLAN, "g1", self.there, code=USAGE)
+        self.assertIn("beside --plan", report["error"]["what"])
+
+
+class Rehearsal(Ahead):
+    def rehearse(self, *options, code=OK):
+        events = lab.node(self.here).popen(
+            ["virsh", "event", "--all", "--loop", "--timeout", "100", "--domain", "g1"])
+        time.sleep(0.5)
+        with client.Prober(lab, "g1") as prober:
+            report = self.ahead("rehearse", "g1", self.there, *options, code=code)
+        events.terminate()
+        said, _ = events.communicate(timeout=20)
+        self.assertNotIn("Suspended", said)
+        self.assertNotIn("Stopped", said)
+        self.assertTrue(prober.report["session"]["survived"])
+        self.assert_untouched()
+        return report
+
+    def test_idle_and_busy(self):
+        for pattern, load in (("none", {}), ("random", {"rate": 800, "set_mib": 32})):
+            with self.subTest(pattern):
+                guest.load(lab, "g1", pattern, **load)
+                report = self.rehearse()
+                self.assertEqual(report["outcome"], "rehearsed")
+                seen = report["rehearsal"]
+                # nearly all of the memory has crossed, and never all of it
+                self.assertGreater(seen["pages"], 5000)
+                self.assertGreaterEqual(seen["left_pages"], 512)
+                self.assertGreater(seen["wire_bytes"], 1 << 20)
+
+    def test_halted(self):
+        """A VM whose processor halts for good: nothing is dirtied, so only the hold keeps QEMU from its end."""
+        node = lab.host(self.here)
+        node.virsh("qemu-monitor-command", "g1", "--hmp", "stop")
+        try:
+            report = self.ahead("rehearse", "g1", self.there)
+        finally:
+            node.virsh("qemu-monitor-command", "g1", "--hmp", "cont")
+        self.assertEqual(report["outcome"], "rehearsed")
+        self.assert_untouched()
+
+    def test_traffic_is_bounded(self):
+        report = self.rehearse("--max-traffic", "4M")
+        self.assertLess(report["rehearsal"]["wire_bytes"], 8 << 20)
+        self.assertEqual(report["outcome"], "rehearsed")
+
+    def test_time_is_bounded(self):
+        report = self.rehearse("--bandwidth", "1M", "--max-time", "4s")
+        self.assertLess(report["rehearsal"]["copy_ms"], 20000)
+        self.assertLess(report["rehearsal"]["pages"], 12000)
+
+    def test_cancelled(self):
+        running = lab.node(self.here).popen(["watari", "rehearse", "g1", self.there, "--bandwidth", "1M", "-q"])
+        time.sleep(8)
+        running.terminate()
+        running.wait(60)
+        self.assertEqual(running.returncode, CANCELLED)
+        self.assert_untouched()
+
+
+if __name__ == "__main__":
+    unittest.main()

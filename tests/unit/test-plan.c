@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Forecasts: the dirty model, pre-copy as modelled, what past moves teach, and how it is scored. */
+#include "plan/history.h"
+#include "plan/learn.h"
+#include "plan/score.h"
+
+#include "base/json.h"
+
+#include <math.h>
+
+static void assert_near(double value, double expected, double part)
+{
+	if (fabs(value - expected) > part * fabs(expected))
+		g_error("%g is not within %g %% of %g", value, part * 100, expected);
+}
+
+/* ---- dirty pages ---- */
+
+/* Looks that follow a law are foreseen, beyond the last of them as well. */
+static void test_dirty(void)
+{
+	static const struct dirty_model laws[] = {
+		{ 4000, 0.8, 0 },
+		{ 0, 1, 500 },
+		{ 2000, 0.4, 300 },
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(laws); i++) {
+		struct dirty_look looks[3] = { { 0.25, 0 }, { 1, 0 }, { 4, 0 } };
+		for (int j = 0; j < 3; j++)
+			looks[j].pages = dirty_pages(&laws[i], looks[j].seconds);
+		struct dirty_model model = dirty_fit(looks, 3);
+		assert_near(dirty_pages(&model, 0.5), dirty_pages(&laws[i], 0.5), 0.1);
+		assert_near(dirty_pages(&model, 8), dirty_pages(&laws[i], 8), 0.1);
+	}
+}
+
+static void test_dirty_edges(void)
+{
+	struct dirty_model none = dirty_fit(NULL, 0);
+	g_assert_cmpfloat(dirty_pages(&none, 100), ==, 0);
+	const struct dirty_look still[] = { { 1, 0 }, { 4, 0 } };
+	none = dirty_fit(still, 2);
+	g_assert_cmpfloat(dirty_pages(&none, 100), <, 1);
+	/* fewer at the second look: never less than nothing, and finite */
+	const struct dirty_look odd[] = { { 1, 500 }, { 4, 300 } };
+	struct dirty_model model = dirty_fit(odd, 2);
+	g_assert_cmpfloat(dirty_pages(&model, 4), >, 100);
+	g_assert_cmpfloat(dirty_pages(&model, 1000), <, 1e6);
+}
+
+/* ---- the model ---- */
+
+static struct plan_facts plain_facts(void)
+{
+	return (struct plan_facts){
+		.memory = 1 << 30,
+		.vcpus = 2,
+		.sample_pages = 16384,
+		.whole_pages = 262144,
+		.zero = 0.5,
+		.data = 0.5,
+		.batch = { 0.4, 400e6 },
+		.stream = { 0.35, 150e6 },
+		.changed_bytes = 200,
+		.looks = { { 1, 500 }, { 4, 800 } },
+		.look_count = 2,
+		.link_rate = 12.5e6,
+		.round_trip_ms = 0.2,
+		.hosts = { { 8, 1, 0.1, 0, 500e6, 0 }, { 8, 1, 0.1, 0, 500e6, 0 } },
+		.max_downtime_ms = 100,
+		.workers = 2,
+	};
+}
+
+/* Half a GiB at 12.5 MB/s, packed to 0.35: 16 s and something. */
+static void test_model_link(void)
+{
+	struct plan_facts facts = plain_facts();
+	struct model_result live = plan_model(&facts, PLAN_LIVE, 0);
+	double bytes = 512.0 * 1024 * 1024 * 0.35 * 1.05;
+	assert_near(live.bytes, bytes, 0.05);
+	assert_near(live.copy_ms, bytes / 12.5e6 * 1e3, 0.1);
+	g_assert_true(live.link_bound);
+	g_assert_true(live.converges);
+	g_assert_cmpfloat(live.stop_ms, <, 60);
+	/* four times the link: a quarter of the time, and packed with less effort */
+	facts.link_rate *= 4;
+	struct model_result faster = plan_model(&facts, PLAN_LIVE, 0);
+	assert_near(faster.copy_ms, live.copy_ms / 4, 0.25);
+	/* a cap is a slower link */
+	facts.bandwidth = 12.5e6;
+	assert_near(plan_model(&facts, PLAN_LIVE, 0).copy_ms, live.copy_ms, 0.01);
+}
+
+static void test_model_strategies(void)
+{
+	struct plan_facts facts = plain_facts();
+	struct model_result live = plan_model(&facts, PLAN_LIVE, 0);
+	struct model_result quick = plan_model(&facts, PLAN_QUICK, 0);
+	g_assert_cmpfloat(quick.copy_ms, <=, live.copy_ms);
+	g_assert_cmpfloat(quick.stop_ms, ==, quick.copy_ms);
+	g_assert_cmpfloat(plan_model(&facts, PLAN_POSTCOPY, 0).stop_ms, <, live.stop_ms + 10);
+	/* with a first pass before, it stands still for what was dirtied in it */
+	facts.prewarm = 1;
+	g_assert_cmpfloat(plan_model(&facts, PLAN_QUICK, 0).stop_ms, <, quick.stop_ms / 10);
+}
+
+/* Random pages, all of 64 MiB anew each second, over a link that takes 5: never. */
+static void test_model_hopeless(void)
+{
+	struct plan_facts facts = plain_facts();
+	facts.looks[0] = (struct dirty_look){ 1, 16384 };
+	facts.looks[1] = (struct dirty_look){ 4, 16384 };
+	facts.changed_bytes = 4000;
+	struct model_result live = plan_model(&facts, PLAN_LIVE, 0);
+	g_assert_false(live.converges);
+	g_assert_cmpfloat(live.stop_ms, >, 3000);
+	g_assert_cmpfloat(live.needed_ms, >, live.stop_ms);
+	/* with that ceiling it would */
+	facts.max_downtime_ms = live.needed_ms * 1.01;
+	g_assert_true(plan_model(&facts, PLAN_LIVE, 0).converges);
+}
+
+/* ---- learning ---- */
+
+static const struct learn_prior prior = { 2000, 1, 0.25, 1.5 };
+
+static void test_learn(void)
+{
+	struct learn_case cases[20];
+	struct forecast_range first = learn_forecast(NULL, 0, &prior, 1000);
+	assert_near(first.p50, 3000, 0.001);
+	g_assert_cmpfloat(first.p90, >, first.p50 * 1.2);
+	/* this site: 800 ms fixed, and the model is a third too low */
+	for (int i = 0; i < 20; i++)
+		cases[i] = (struct learn_case){ 500 + 300 * i, 800 + 1.5 * (500 + 300 * i), 1 };
+	struct forecast_range taught = learn_forecast(cases, 20, &prior, 3000);
+	assert_near(taught.p50, 5300, 0.03);
+	g_assert_cmpfloat(taught.p90 / taught.p50, <, first.p90 / first.p50);
+	/* what is like nothing seen has no weight */
+	for (int i = 0; i < 20; i++)
+		cases[i].weight = 0;
+	assert_near(learn_forecast(cases, 20, &prior, 1000).p50, 3000, 0.001);
+}
+
+static void test_learn_edges(void)
+{
+	/* a single absurd case must not make a forecast of less than nothing */
+	const struct learn_case odd = { 100000, 10, 1 };
+	struct forecast_range range = learn_forecast(&odd, 1, &prior, 10);
+	g_assert_cmpfloat(range.p50, >, 0);
+	g_assert_true(isfinite(range.p90) && range.p90 >= range.p50);
+	g_assert_cmpfloat(learn_weight(1, 1, 0), ==, 1);
+	g_assert_cmpfloat(learn_weight(0, 1, 0), <, 1);
+	g_assert_cmpfloat(learn_weight(1, 0, 0), <, learn_weight(0, 1, 0));
+	g_assert_cmpfloat(learn_weight(1, 1, 30), ==, 0.5);
+}
+
+/* ---- kept and read again ---- */
+
+static void test_kept(void)
+{
+	struct plan_facts facts = plain_facts(), read;
+	g_autoptr(JsonObject) object = plan_facts_describe(&facts);
+	plan_facts_read(&read, object);
+	g_assert_cmpmem(&facts, sizeof(facts), &read, sizeof(read));
+	struct plan_outlook outlook = plan_look_ahead(&facts, PLAN_LIVE, NULL, 0, 1500);
+	g_autoptr(JsonObject) kept = plan_history_describe(&facts, &outlook, 1500, true);
+	g_autofree char *forecast = json_print_object(kept);
+	struct plan_past past;
+	struct plan_outlook said;
+	g_assert_true(plan_history_read(
+		forecast,
+		"{\"outcome\": \"migrated\", \"times\": {\"total_ms\": 20000, \"downtime_ms\": 80},"
+		" \"bytes\": {\"wire_sent\": 190000000}}",
+		&past, &said));
+	g_assert_true(past.planned);
+	g_assert_cmpfloat(past.total_ms, ==, 20000);
+	assert_near(said.forecast.total_ms.p50, outlook.forecast.total_ms.p50, 0.01);
+	static const char *const bad[] = {
+		"",
+		"[]",
+		"{}",
+		"{\"outcome\": \"failed\"}",
+		"{\"outcome\": \"migrated\"}",
+		"{\"outcome\": \"migrated\", \"times\": [], \"bytes\": 3}",
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+		g_assert_false(plan_history_read(forecast, bad[i], &past, NULL));
+		g_assert_false(plan_history_read(bad[i], "{}", &past, NULL));
+	}
+	g_assert_false(plan_history_read(NULL, NULL, &past, NULL));
+}
+
+/* ---- the score ---- */
+
+static void test_score(void)
+{
+	struct score_case cases[4] = { 0 };
+	static const double outcomes[] = { 100, 110, 80, 170 };
+	for (int i = 0; i < 4; i++) {
+		cases[i].said.forecast.total_ms = (struct forecast_range){ 100, 120 };
+		cases[i].outcome.total_ms = outcomes[i];
+		cases[i].outcome.stop_ms = -1;
+	}
+	struct score score = score_all(cases, 4, SCORE_TOTAL);
+	g_assert_cmpuint(score.count, ==, 4);
+	assert_near(score.median_error, 0.15, 0.01);
+	g_assert_cmpfloat(score.within_p90, ==, 0.75);
+	g_assert_cmpfloat(score.within_half, ==, 0.75);
+	g_assert_cmpuint(score_all(cases, 4, SCORE_STOP).count, ==, 0);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/plan/dirty", test_dirty);
+	g_test_add_func("/plan/dirty-edges", test_dirty_edges);
+	g_test_add_func("/plan/model-link", test_model_link);
+	g_test_add_func("/plan/model-strategies", test_model_strategies);
+	g_test_add_func("/plan/model-hopeless", test_model_hopeless);
+	g_test_add_func("/plan/learn", test_learn);
+	g_test_add_func("/plan/learn-edges", test_learn_edges);
+	g_test_add_func("/plan/kept", test_kept);
+	g_test_add_func("/plan/score", test_score);
+	return g_test_run();
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Memory sampled from outside: this very process plays the QEMU. */
+#include "mover/pages_left.h"
+#include "mover/sample.h"
+#include "mover/vitals.h"
+
+#include "base/json.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { MIB = 1 << 20, BYTES = 64 * MIB + 12 * SAMPLE_PAGE, PAGES = BYTES / SAMPLE_PAGE };
+
+/* Between guard pages, as QEMU maps memory: the last quarter is never touched. */
+static uint8_t *map_memory(void)
+{
+	size_t room = BYTES + 4 * MIB;
+	uint8_t *all =
+		mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	g_assert_true(all != MAP_FAILED);
+	uint8_t *memory = (uint8_t *) (((uintptr_t) all + 2 * MIB) & ~(uintptr_t) (2 * MIB - 1));
+	g_assert_cmpint(mprotect(memory, BYTES, PROT_READ | PROT_WRITE), ==, 0);
+	madvise(memory, BYTES, MADV_NOHUGEPAGE);
+	return memory;
+}
+
+/* In turns a page of text, a page of zeros that was touched. */
+static void fill(uint8_t *memory, unsigned pages)
+{
+	for (unsigned i = 0; i < pages; i++)
+		for (unsigned j = 0; j < SAMPLE_PAGE; j += 8)
+			memcpy(memory + (size_t) i * SAMPLE_PAGE + j,
+			       i % 2 ? "\0\0\0\0\0\0\0\0" : "pagetext", 8);
+	for (unsigned i = 0; i < pages; i += 2)
+		memory[(size_t) i * SAMPLE_PAGE] = (uint8_t) i;
+}
+
+static void test_sample(void)
+{
+	uint8_t *memory = map_memory();
+	const uint64_t length = BYTES;
+	g_autoptr(GError) error = NULL;
+	fill(memory, PAGES * 3 / 4);
+	struct sample *sample = sample_new(getpid(), &length, 1, 4096, &error);
+	g_assert_no_error(error);
+	g_assert_cmpint(sample_look(sample, &error), ==, 0);
+	g_assert_cmpint(sample_look(sample, &error), ==, 0);
+	/* every other page with content changes a little */
+	for (unsigned i = 0; i < PAGES * 3 / 4; i += 4)
+		memory[(size_t) i * SAMPLE_PAGE + 100] ^= 1;
+	int64_t changed = sample_look(sample, &error);
+	g_assert_no_error(error);
+	g_autoptr(JsonObject) numbers = sample_describe(sample);
+	double pages = json_get_double(numbers, "pages", 0);
+	double data = json_get_double(numbers, "data", 0) / pages;
+	double absent = json_get_double(numbers, "absent", 0) / pages;
+	g_assert_cmpfloat(pages, >=, 4000);
+	g_assert_cmpfloat(data, >, 0.36);
+	g_assert_cmpfloat(data, <, 0.39);
+	g_assert_cmpfloat(absent, >, 0.23);
+	g_assert_cmpfloat(absent, <, 0.27);
+	g_assert_cmpfloat((double) changed / pages, >, 0.17);
+	g_assert_cmpfloat((double) changed / pages, <, 0.2);
+	g_assert_cmpfloat(json_get_double(numbers, "changed_bytes", 1e9), <, 100);
+	JsonObject *batch = json_get_object(numbers, "batch");
+	g_assert_nonnull(batch);
+	g_assert_cmpfloat(json_get_double(batch, "share", 1), <, 0.1);
+	/* what was never touched is not there now either */
+	unsigned char there[PAGES];
+	g_assert_cmpint(mincore(memory, BYTES, there), ==, 0);
+	for (unsigned i = PAGES * 3 / 4 + 1; i < PAGES; i++)
+		g_assert_cmpint(there[i] & 1, ==, 0);
+	sample_free(sample);
+	munmap(memory, BYTES);
+}
+
+static void test_not_found(void)
+{
+	const uint64_t length = 77 * SAMPLE_PAGE * 1024ULL;
+	g_autoptr(GError) error = NULL;
+	g_assert_null(sample_new(getpid(), &length, 1, 4096, &error));
+	g_assert_nonnull(error);
+}
+
+static void test_pages_left(void)
+{
+	uint8_t *memory = map_memory();
+	uint64_t offset = 0, found = 0;
+	g_autoptr(GError) error = NULL;
+	fill(memory, PAGES * 3 / 4);
+	g_assert_true(pages_left_find(getpid(), BYTES, 1000, &offset, &found, &error));
+	g_assert_cmpuint(found, ==, 1000);
+	uint64_t with_content = 0;
+	for (uint64_t at = offset / SAMPLE_PAGE; at < PAGES; at++)
+		with_content += at < PAGES * 3 / 4 && at % 2 == 0;
+	g_assert_cmpuint(with_content, ==, 1000);
+	/* more than there is: from the very beginning */
+	g_assert_true(pages_left_find(getpid(), BYTES, 1 << 20, &offset, &found, &error));
+	g_assert_cmpuint(offset, ==, 0);
+	g_assert_cmpuint(found, ==, (PAGES * 3 / 4 + 1) / 2);
+	munmap(memory, BYTES);
+}
+
+static void test_vitals(void)
+{
+	struct vitals vitals = vitals_parse("cpu  100 0 50 800 20 1 2 27 0 0\n");
+	g_assert_cmpuint(vitals.all, ==, 1000);
+	g_assert_cmpuint(vitals.idle, ==, 820);
+	g_assert_cmpuint(vitals.stolen, ==, 27);
+	vitals = vitals_parse("nonsense");
+	g_assert_cmpuint(vitals.all, ==, 0);
+	struct vitals before = vitals_read();
+	g_assert_cmpuint(before.all, >, 0);
+	g_autoptr(JsonObject) object = vitals_describe(&before);
+	g_assert_cmpfloat(json_get_double(object, "speed", 0), >, 1e6);
+	g_assert_cmpfloat(json_get_double(object, "cpus", 0), >=, 1);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/sample/sample", test_sample);
+	g_test_add_func("/sample/not-found", test_not_found);
+	g_test_add_func("/sample/pages-left", test_pages_left);
+	g_test_add_func("/sample/vitals", test_vitals);
+	return g_test_run();
+}
