@@ -95,7 +95,8 @@ static void (*const checks[])(struct check_context *) = {
 	check_memory,   check_placement,    check_disks,       check_locks,
 	check_secrets,  check_host_devices, check_filesystems, check_other_devices,
 	check_offered,  check_networks,     check_labels,      check_agent,
-	check_tcg,      check_snapshots,    check_persistence, check_dry_run,
+	check_postcopy, check_tcg,          check_snapshots,   check_persistence,
+	check_dry_run,
 };
 
 /* Of a VM that is off: it need not run there at once, nor is anything of it at work. */

@@ -34,6 +34,8 @@ void check_tsc(struct check_context *context);
 void check_memory(struct check_context *context);
 void check_placement(struct check_context *context);
 
+void check_postcopy(struct check_context *context);
+
 void check_disks(struct check_context *context);
 
 void check_versions(struct check_context *context);

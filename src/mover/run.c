@@ -17,8 +17,9 @@
 #include <sys/socket.h>
 
 static const char *const phase_names[] = {
-	[RUN_SETUP] = "setup",   [RUN_MOVING] = "moving",     [RUN_STOPPED] = "stopped",
-	[RUN_LOADED] = "loaded", [RUN_RELEASED] = "released", [RUN_REFUSED] = "refused",
+	[RUN_SETUP] = "setup",       [RUN_MOVING] = "moving", [RUN_STOPPED] = "stopped",
+	[RUN_POSTCOPY] = "postcopy", [RUN_LOADED] = "loaded", [RUN_RELEASED] = "released",
+	[RUN_REFUSED] = "refused",
 };
 _Static_assert(G_N_ELEMENTS(phase_names) == RUN_PHASE_LAST, "every phase has a name");
 
@@ -159,6 +160,7 @@ static void refuse(struct run *run, const char *code, char *reason)
 {
 	pthread_mutex_lock(&run->lock);
 	bool first = run->phase < RUN_RELEASED;
+	int64_t stopped_us = run->stopped_us;
 	if (first) {
 		run->phase = RUN_REFUSED;
 		run->refuse_code = g_strdup(code);
@@ -179,6 +181,9 @@ static void refuse(struct run *run, const char *code, char *reason)
 	JsonObject *extra = json_object_new();
 	json_object_set_string_member(extra, "reason", reason);
 	json_object_set_string_member(extra, "code", code);
+	if (stopped_us)
+		json_object_set_int_member(extra, "stopped_ms",
+					   (clock_now_us() - stopped_us) / 1000);
 	run_post(run, "refused", extra);
 }
 
