@@ -46,7 +46,11 @@ void check_machine(struct check_context *context)
 			  context->name, context->emulator, context->destination->name);
 	else
 		check_add(context->findings, "machine", CHECK_PASS, NULL, NULL);
-	xml_free(same);
+	/* what the VM's own emulator can do there is what counts further on */
+	if (same) {
+		xml_free(context->destination_domain);
+		context->destination_domain = same;
+	}
 }
 
 /* What libvirt says is missing, from "...does not provide required features: a, b". */

@@ -245,7 +245,11 @@ class Checks(unittest.TestCase):
         self.expect(self.check(), 'agent', 'no guest agent runs', 'pass')
         self.tearDown()
         agentguest.start(self.here, 'checked', 'alive')
-        self.expect(self.check(), 'agent', 'answers', 'pass')
+        for _ in range(5):  # on a busy machine even a healthy guest may take longer than the check waits
+            findings = self.check()
+            if not any(row[:2] == ['warn', 'agent'] for row in findings):
+                break
+        self.expect(findings, 'agent', 'answers', 'pass')
         self.here.virsh('suspend', 'checked')
         self.expect_pass(self.check(), 'agent')
         self.tearDown()
