@@ -103,7 +103,7 @@ static double fit_rate(double t1, double first, double t2, double second)
 static void learn_dirty_rate(struct ladder *ladder)
 {
 	double t1 = ladder->times[1], t2 = ladder->times[2];
-	if (t2 <= 0)
+	if (t2 < long_s)
 		return;
 	double rate = t1 > 0 && before(ladder) > 0
 			      ? fit_rate(t1, before(ladder), t2, newest(ladder))

@@ -179,6 +179,7 @@ void rungs_note_broken_off(struct journey *journey, int64_t stopped_ms)
 	g_autofree char *text = json_print_object(object);
 	journal_add_event(journey->journal, journey->report->id, "broken-off", text, NULL);
 	journey->report->broken_off++;
+	journey->report->broken_off_ms = stopped_ms;
 	g_autofree char *ceiling = unit_format_duration_ms(limits->ceiling_ms);
 	g_autofree char *reserve = unit_format_duration_ms(limits->hand_over_ms);
 	g_autofree char *more = unit_format_duration_ms(MAX(2 * limits->ceiling_ms, 100));
