@@ -3,16 +3,24 @@
 
 #include "base/json.h"
 
-enum { LOOKED_AT = 100, DEFAULT_MS = 100, LEAST_MS = 10 };
+enum {
+	LOOKED_AT = 100,
+	DEFAULT_MS = 100,
+	LEAST_MS = 10,
+	BUFFERED =
+		256 * 1024, /* bytes between QEMU and the mover: a unix socket's, and QEMU's own */
+};
 
-int64_t hand_over_choose(const int64_t *measured_ms, int count, int64_t ceiling_ms)
+int64_t hand_over_choose(const int64_t *measured_ms, int count, uint64_t bandwidth,
+			 int64_t ceiling_ms)
 {
 	int64_t longest = 0;
 	for (int i = 0; i < count; i++)
 		longest = MAX(longest, measured_ms[i]);
 	int64_t wanted = count > 0 ? MAX(longest + longest / 4, LEAST_MS)
 				   : MIN(DEFAULT_MS, ceiling_ms * 2 / 5);
-	return MIN(wanted, ceiling_ms * 3 / 4);
+	int64_t late_ms = bandwidth > 0 ? (int64_t) (BUFFERED * 1000LL / (int64_t) bandwidth) : 0;
+	return MIN(MAX(wanted, late_ms + LEAST_MS), ceiling_ms * 3 / 4);
 }
 
 /* Of a closing report; -1: it does not say. */

@@ -71,8 +71,8 @@ static void learn_hand_over(struct journey *journey)
 	int64_t measured[HAND_OVER_MOVES];
 	int count = hand_over_measured(journey->journal, report->sides[JOURNEY_SOURCE].address,
 				       report->sides[JOURNEY_DESTINATION].address, measured);
-	journey->limits.hand_over_ms =
-		hand_over_choose(measured, count, journey->limits.ceiling_ms);
+	journey->limits.hand_over_ms = hand_over_choose(measured, count, journey->limits.bandwidth,
+							journey->limits.ceiling_ms);
 	g_autofree char *text = g_strdup_printf("{\"hand_over_ms\":%d,\"measured\":%d}",
 						(int) journey->limits.hand_over_ms, count);
 	journal_add_event(journey->journal, report->id, "hand-over", text, NULL);
@@ -272,7 +272,7 @@ static void set_limits(struct journey *journey)
 	journey->limits = (struct journey_limits){
 		.bandwidth = request->bandwidth,
 		.ceiling_ms = ceiling_ms,
-		.hand_over_ms = hand_over_choose(NULL, 0, ceiling_ms),
+		.hand_over_ms = hand_over_choose(NULL, 0, request->bandwidth, ceiling_ms),
 		.link_timeout_ms = request->link_timeout_ms,
 		.max_slowdown = request->max_slowdown,
 		/* the word itself is the permission */

@@ -75,7 +75,7 @@ static void take_throttle(struct journey *journey, const struct ladder_decision 
 
 static void take_postcopy(struct journey *journey, const struct ladder_decision *decision)
 {
-	journey_note(journey, false, "%s", _("The ladder's next step is post-copy."));
+	journey_note(journey, false, "%s", _("Post-copy is the next step."));
 }
 
 /* What would have done it, as options; the first words of each are the same as in --help. */

@@ -8,12 +8,14 @@
 static void test_choose(void)
 {
 	const int64_t some[] = { 20, 40, 28 };
-	g_assert_cmpint(hand_over_choose(some, 3, 1000), ==, 50);
-	g_assert_cmpint(hand_over_choose(some, 3, 60), ==, 45); /* something is left to ours */
-	g_assert_cmpint(hand_over_choose(NULL, 0, 100), ==, 40);
-	g_assert_cmpint(hand_over_choose(NULL, 0, 20000), ==, 100);
+	g_assert_cmpint(hand_over_choose(some, 3, 0, 1000), ==, 50);
+	g_assert_cmpint(hand_over_choose(some, 3, 0, 60), ==, 45); /* something is left to ours */
+	g_assert_cmpint(hand_over_choose(NULL, 0, 0, 100), ==, 40);
+	g_assert_cmpint(hand_over_choose(NULL, 0, 0, 20000), ==, 100);
+	g_assert_cmpint(hand_over_choose(some, 3, 1 << 20, 1000), ==, 260);
+	g_assert_cmpint(hand_over_choose(some, 3, 1 << 30, 1000), ==, 50);
 	const int64_t none[] = { 0 };
-	g_assert_cmpint(hand_over_choose(none, 1, 1000), ==, 10);
+	g_assert_cmpint(hand_over_choose(none, 1, 0, 1000), ==, 10);
 }
 
 static void add(struct journal *journal, unsigned number, const char *source,
