@@ -11,6 +11,11 @@ enum {
 		256 * 1024, /* bytes between QEMU and the mover: a unix socket's, and QEMU's own */
 };
 
+int64_t hand_over_late_ms(uint64_t bandwidth)
+{
+	return bandwidth > 0 ? (int64_t) (BUFFERED * UINT64_C(1000) / bandwidth) + LEAST_MS : 0;
+}
+
 int64_t hand_over_choose(const int64_t *measured_ms, int count, uint64_t bandwidth,
 			 int64_t ceiling_ms)
 {
@@ -19,8 +24,7 @@ int64_t hand_over_choose(const int64_t *measured_ms, int count, uint64_t bandwid
 		longest = MAX(longest, measured_ms[i]);
 	int64_t wanted = count > 0 ? MAX(longest + longest / 4, LEAST_MS)
 				   : MIN(DEFAULT_MS, ceiling_ms * 2 / 5);
-	int64_t late_ms = bandwidth > 0 ? (int64_t) (BUFFERED * 1000LL / (int64_t) bandwidth) : 0;
-	return MIN(MAX(wanted, late_ms + LEAST_MS), ceiling_ms * 3 / 4);
+	return MIN(MAX(wanted, hand_over_late_ms(bandwidth)), ceiling_ms * 3 / 4);
 }
 
 /* Of a closing report; -1: it does not say. */
