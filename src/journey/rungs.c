@@ -103,8 +103,8 @@ static void take_stop(struct journey *journey, const struct ladder_decision *dec
 	g_autofree char *dirty = unit_format_rate(fmax(decision->dirty_rate, decision->drain));
 	g_autofree char *time = unit_format_duration_ms(llrint(fmin(decision->predicted_ms, 1e9)));
 	g_autofree char *room = unit_format_duration_ms(llrint(decision->room_ms));
-	if (journey->mover_reason)
-		return;
+	if (journey->mover_reason || journey->stopped)
+		return; /* it is ending, or the gate decides */
 	journey->mover_reason = g_strdup_printf(
 		/* TRANSLATORS: two rates, two durations */
 		_("the VM changes its memory faster than the link carries it: about %s against "
@@ -132,7 +132,8 @@ _Static_assert(G_N_ELEMENTS(actions) == LADDER_STEP_LAST, "every step has a row"
 static void begin(struct journey *journey, const struct ladder_decision *decision)
 {
 	g_autoptr(GError) error = NULL;
-	if (!actions[decision->step].begin || actions[decision->step].begin(journey, &error))
+	if (journey->stopped || !actions[decision->step].begin ||
+	    actions[decision->step].begin(journey, &error))
 		return;
 	g_autofree char *what = error_what(error);
 	journey_note(journey, true, _("Post-copy could not be begun: %s"), what);
@@ -159,7 +160,7 @@ void rungs_rules(const struct journey *journey, struct ladder_rules *rules)
 
 void rungs_note_throttle(struct journey *journey, int percent)
 {
-	if (percent <= journey->report->slowdown)
+	if (percent <= MAX(journey->report->slowdown, THROTTLE_LEAST))
 		return;
 	journey->report->slowdown = percent;
 	g_autofree char *text = g_strdup_printf("%d", percent);
