@@ -23,7 +23,8 @@ MOVED, FAILED = 0, 4
 CEILING_MS = 250
 RESUME_MS = 250  # from the break-off until the guest answers again: libvirt, QEMU, and its network
 LOADS = (("text", {"rate": 300, "set_mib": 16}), ("random", {"rate": 400, "set_mib": 8}),
-         ("few", {"rate": 1000, "set_mib": 32}), ("random", {"rate": 2000, "set_mib": 4}))
+         ("few", {"rate": 1000, "set_mib": 32}), ("random", {"rate": 2000, "set_mib": 4}),
+         ("random", {"rate": "max", "set_mib": 20}))
 
 
 class Ceiling(unittest.TestCase):

@@ -29,7 +29,7 @@ class Convergence(unittest.TestCase):
         cls.lab = Lab(f"end{os.getpid() % 100000}", [HostSpec("hosta"), HostSpec("hostb")], watari=WATARI, watari_env=ASAN)
         cls.addClassCleanup(cls.lab.down)
         cls.lab.up()
-        guest.start(cls.lab, "hosta", "g1", memory_mib=128)
+        guest.start(cls.lab, "hosta", "g1", memory_mib=320)
 
     def setUp(self):
         (self.here,) = guest.where(self.lab, "g1")
@@ -92,7 +92,7 @@ class Convergence(unittest.TestCase):
 
     def test_slowed_down_within_what_is_permitted(self):
         """CPU-bound at 1.3 times the link: it does not arrive by itself, and does with 40 % of slowdown."""
-        guest.load(self.lab, "g1", "random", rate="max", set_mib=64, order="random", verify=0)
+        guest.load(self.lab, "g1", "random", rate="max", set_mib=160, order="random")
         time.sleep(2)
         first, at = self.dirtied(), time.monotonic()
         time.sleep(5)
