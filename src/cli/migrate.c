@@ -26,7 +26,7 @@ static int run(const struct command *command, void *data, char **arguments)
 										    : JOURNEY_LIVE;
 	g_autoptr(GError) error = NULL;
 	if (check_strategy(values, &error))
-		return move_run(values, arguments);
+		return move_run(command, values, arguments);
 	if (values->json)
 		move_print_usage_error(error);
 	return command_complain(error);
@@ -35,8 +35,8 @@ static int run(const struct command *command, void *data, char **arguments)
 const struct command migrate_command = {
 	.name = "migrate",
 	.summary = N_("Move a running VM to another host."),
-	.arguments = "[HOST:]VM DEST",
-	.arguments_least = 2,
+	.arguments = "[HOST:]VM DEST | --plan FILE",
+	.arguments_least = 0,
 	.arguments_most = 2,
 	.offers = { OFFER_VM, OFFER_HOST },
 	.rows = move_rows,

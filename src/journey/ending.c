@@ -9,8 +9,9 @@
 /* ---- the table ---- */
 
 /* What a rule asks of one side. Paused is told apart by who paused it: a copy that a migration
- * stopped may be ended or continued by us, one that a person or an error stopped may not. */
-enum seen { ANY, UNKNOWN, GONE, OFF, RUNS, RUNS_BUSY, STOPPED, COMING, HELD };
+ * stopped may be ended or continued by us, one that a person or an error stopped may not. Of a copy in
+ * post-copy (PARTIAL), running or not, the other one may hold a part of the memory. */
+enum seen { ANY, UNKNOWN, GONE, OFF, RUNS, RUNS_BUSY, STOPPED, COMING, HELD, PARTIAL };
 
 static const struct {
 	enum seen source, destination;
@@ -38,6 +39,47 @@ static const struct {
 	  { "destination-unknown", ENDING_NOTHING, JOURNEY_ATTENTION, false,
 	    N_("the destination host does not answer, so nothing was done"),
 	    N_("When it can be reached again, run “watari resolve”.") } },
+	{ PARTIAL,
+	  RUNS,
+	  { "handed-over", ENDING_END_SOURCE, JOURNEY_MIGRATED, true,
+	    N_("the VM runs at the destination; the stopped copy at the source is ended"), NULL } },
+	{ PARTIAL,
+	  GONE,
+	  { "post-copy-lost", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("post-copy had begun, and the destination's copy is gone: the source has the memory "
+	       "as "
+	       "it was at the switch, but the VM may have run and written since"),
+	    N_("Copy the disks before anything else. Then continue the VM at the source (virsh "
+	       "resume) "
+	       "if it never ran at the destination, or start it anew (virsh destroy, virsh "
+	       "start).") } },
+	{ PARTIAL,
+	  OFF,
+	  { "post-copy-lost", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("post-copy had begun, and the destination's copy is gone: the source has the memory "
+	       "as "
+	       "it was at the switch, but the VM may have run and written since"),
+	    N_("Copy the disks before anything else. Then continue the VM at the source (virsh "
+	       "resume) "
+	       "if it never ran at the destination, or start it anew (virsh destroy, virsh "
+	       "start).") } },
+	{ PARTIAL,
+	  ANY,
+	  { "post-copy", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM is in post-copy: the destination has a part of its memory, and the source "
+	       "has "
+	       "the rest"),
+	    N_("Never end, continue or restart either copy. If the movers still work it completes "
+	       "by "
+	       "itself; else run “watari resolve” again, which recovers it.") } },
+	{ ANY,
+	  PARTIAL,
+	  { "post-copy-alone", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the destination's copy was in post-copy and may lack a part of its memory, and the "
+	       "source no longer holds that"),
+	    N_("If it stands still, only starting it anew helps (virsh destroy, virsh start); look "
+	       "at "
+	       "both hosts first (virsh list --all).") } },
 	{ GONE, RUNS, { "migrated", ENDING_NOTHING, JOURNEY_MIGRATED, false, NULL, NULL } },
 	{ OFF, RUNS, { "migrated", ENDING_NOTHING, JOURNEY_MIGRATED, false, NULL, NULL } },
 	{ STOPPED,
@@ -155,6 +197,34 @@ static bool is_paused_as_before(const struct ending_sight *sight, enum journey_s
 	return side == JOURNEY_DESTINATION || !is_paused_as_before(sight, JOURNEY_DESTINATION);
 }
 
+/* In post-copy, or broken in it. Where this is known from elsewhere, libvirt may not have noticed yet. */
+static bool is_partial(const struct ending_sight *sight, enum journey_side side)
+{
+	const struct host_vm *vm = &sight->vms[side];
+	if (vm->state == HOST_VM_RUNNING)
+		return vm->reason == VIR_DOMAIN_RUNNING_POSTCOPY ||
+		       vm->reason == VIR_DOMAIN_RUNNING_POSTCOPY_FAILED;
+	if (vm->state != HOST_VM_PAUSED && vm->state != HOST_VM_INCOMING)
+		return false;
+	return vm->reason == VIR_DOMAIN_PAUSED_POSTCOPY ||
+	       vm->reason == VIR_DOMAIN_PAUSED_POSTCOPY_FAILED ||
+	       (sight->postcopy && is_stopped_by_migration(vm));
+}
+
+/* Only that reason says that all memory has come. */
+static bool is_complete(const struct host_vm *vm)
+{
+	return vm->state == HOST_VM_RUNNING && vm->reason == VIR_DOMAIN_RUNNING_MIGRATED;
+}
+
+/* The stop that was asked for came when the migration was over already. */
+static bool is_suspended_by_us(const struct ending_sight *sight, enum journey_side side)
+{
+	const struct host_vm *vm = &sight->vms[side];
+	return side == JOURNEY_SOURCE && sight->suspended && !sight->paused_before &&
+	       vm->state == HOST_VM_PAUSED && vm->reason == VIR_DOMAIN_PAUSED_USER;
+}
+
 static enum seen see(const struct ending_sight *sight, enum journey_side side)
 {
 	static const enum seen of_state[] = {
@@ -164,7 +234,9 @@ static enum seen see(const struct ending_sight *sight, enum journey_side side)
 	const struct host_vm *vm = &sight->vms[side];
 	if (!sight->known[side])
 		return UNKNOWN;
-	if (is_stopped_by_migration(vm))
+	if (is_partial(sight, side))
+		return PARTIAL;
+	if (is_stopped_by_migration(vm) || is_suspended_by_us(sight, side))
 		return STOPPED;
 	if (is_paused_as_before(sight, side))
 		return vm->busy && side == JOURNEY_SOURCE ? RUNS_BUSY : RUNS;
@@ -177,8 +249,13 @@ const struct ending_rule *ending_judge(const struct ending_sight *sight)
 {
 	if (sight->offline)
 		return ending_judge_offline(sight);
+	if (sight->through != THROUGH_NONE)
+		return ending_judge_through(sight);
 	enum seen source = see(sight, JOURNEY_SOURCE);
 	enum seen destination = see(sight, JOURNEY_DESTINATION);
+	if (source == PARTIAL && destination == RUNS &&
+	    !is_complete(&sight->vms[JOURNEY_DESTINATION]))
+		destination = PARTIAL;
 	for (size_t i = 0; i + 1 < G_N_ELEMENTS(rules); i++)
 		if ((rules[i].source == ANY || rules[i].source == source) &&
 		    (rules[i].destination == ANY || rules[i].destination == destination))
@@ -314,10 +391,83 @@ static bool resume_source(struct ending *ending, GError **error)
 	virDomainPtr domain = find(ending, JOURNEY_SOURCE);
 	if (!domain)
 		return complain(ending, JOURNEY_SOURCE, error);
+	/* a state that is still being saved is of no use any more */
+	if (ending->state)
+		virDomainAbortJob(domain);
 	bool good = virDomainResume(domain) == 0;
 	if (!good)
 		complain(ending, JOURNEY_SOURCE, error);
 	virDomainFree(domain);
+	return good;
+}
+
+/* ---- from a saved state ---- */
+
+static bool is_absent(struct ending *ending, enum journey_side side, GError **error)
+{
+	struct host_vm vm;
+	if (!host_vm_ask(ending->hosts[side], ending->uuid, &vm, error)) {
+		error_classify(error, WATARI_ERROR_ATTENTION, NULL);
+		return false;
+	}
+	if (vm.state == HOST_VM_ABSENT || vm.state == HOST_VM_OFF)
+		return true;
+	return error_set(error, WATARI_ERROR_ATTENTION, _("Run “watari resolve” again."),
+			 _("%s at %s has changed its state meanwhile; nothing was done"),
+			 ending->name, ending->addresses[side]->text);
+}
+
+static bool restore_source(struct ending *ending, GError **error)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		if (!is_absent(ending, side, error))
+			return false;
+	return virDomainRestoreFlags(ending->hosts[JOURNEY_SOURCE]->connection, ending->state, NULL,
+				     VIR_DOMAIN_SAVE_PAUSED) == 0 ||
+	       complain(ending, JOURNEY_SOURCE, error);
+}
+
+static bool resume_destination(struct ending *ending, GError **error)
+{
+	virDomainPtr domain = find(ending, JOURNEY_DESTINATION);
+	bool good = domain && is_absent(ending, JOURNEY_SOURCE, error) &&
+		    (ending->paused_before || virDomainResume(domain) == 0);
+	if (!good && !*error)
+		complain(ending, JOURNEY_DESTINATION, error);
+	if (domain)
+		virDomainFree(domain);
+	return good;
+}
+
+static char *read_definition(struct ending *ending, enum journey_side side)
+{
+	virDomainPtr domain = find(ending, side);
+	char *xml = domain ? virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_MIGRATABLE |
+								 VIR_DOMAIN_XML_SECURE |
+								 VIR_DOMAIN_XML_INACTIVE)
+			   : NULL;
+	if (domain)
+		virDomainFree(domain);
+	return xml;
+}
+
+bool ending_define(struct ending *ending, GError **error)
+{
+	virDomainPtr there = find(ending, JOURNEY_DESTINATION), defined = NULL;
+	bool good = there && virDomainIsPersistent(there) == 1;
+	char *xml = there && !good ? read_definition(ending, JOURNEY_SOURCE) : NULL;
+	if (there && !good && !xml)
+		xml = read_definition(ending, JOURNEY_DESTINATION);
+	if (xml)
+		defined = virDomainDefineXML(ending->hosts[JOURNEY_DESTINATION]->connection, xml);
+	good = good || defined;
+	if (!good)
+		complain(ending, JOURNEY_DESTINATION, error);
+	if (defined)
+		virDomainFree(defined);
+	if (there)
+		virDomainFree(there);
+	free(xml); /* libvirt's */
 	return good;
 }
 
@@ -358,6 +508,14 @@ bool ending_act(struct ending *ending, enum ending_action action, GError **error
 		       resume_source(ending, error);
 	case ENDING_UNDEFINE_SOURCE:
 		return !ending->undefine_source || undefine_source(ending, error);
+	case ENDING_RESTORE_SOURCE:
+		return restore_source(ending, error);
+	case ENDING_END_DESTINATION_RESTORE:
+		return still(ending, JOURNEY_DESTINATION, false, error) &&
+		       destroy(ending, JOURNEY_DESTINATION, false, error) &&
+		       restore_source(ending, error);
+	case ENDING_RESUME_DESTINATION:
+		return resume_destination(ending, error);
 	}
 	g_assert_not_reached();
 }

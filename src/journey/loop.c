@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop under the phases: waiting, calls that block, signals, and words for the person. */
 #include "journey/counter.h"
+#include "journey/postcopy.h"
 #include "journey/state.h"
+#include "journey/through.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -95,8 +97,14 @@ void journey_note(struct journey *journey, bool important, const char *format, .
 bool journey_cancel(struct journey *journey, const char **what)
 {
 	bool over = journey->guard && journey->performed && guard_finish_sent(journey->guard);
-	if (over || journey->defining || journey->over) {
+	bool left = journey->through && journey->through->stage >= THROUGH_LEFT;
+	if (over || left || journey->defining || journey->over) {
 		*what = _("The hand-over has begun and cannot be cancelled any more.");
+		return false;
+	}
+	if (postcopy_asked(journey)) {
+		*what = _("Post-copy has begun: neither host alone has the whole VM, so it "
+			  "cannot be cancelled any more. The rest of the memory follows.");
 		return false;
 	}
 	if (journey->cancelled) {

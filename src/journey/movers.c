@@ -2,6 +2,7 @@
 /* The pair of movers: started, greeted, set up, asked, ended; and what they report all the time. */
 #include "journey/movers.h"
 
+#include "journey/postcopy.h"
 #include "journey/rungs.h"
 
 #include "base/clock.h"
@@ -14,6 +15,7 @@ enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000, SWEEP_MS = 20000 };
 
 /* Five times a second; half of it is left after 1.3 s. */
 static const double wire_rate_kept = 0.9;
+static const double stream_rate_weight = 0.2;
 
 static enum journey_side side_of(struct journey *journey, struct dialogue *dialogue)
 {
@@ -43,6 +45,19 @@ static void learn_wire_rate(struct journey *journey, uint64_t sent, int64_t now_
 	journey->wire_seen_us = now_us;
 }
 
+/* What QEMU's stream itself goes through at: pages before they are packed. */
+static void learn_stream_rate(struct journey *journey, uint64_t bytes, int64_t now_us)
+{
+	double elapsed_s = (double) (now_us - journey->stream_seen_us) / 1e6;
+	double *rate = &journey->link.stream_rate;
+	if (journey->stream_seen_us && elapsed_s > 0.05 && bytes >= journey->stream_seen) {
+		double now = (double) (bytes - journey->stream_seen) / elapsed_s;
+		*rate = *rate > 0 ? *rate + (now - *rate) * stream_rate_weight : now;
+	}
+	journey->stream_seen = bytes;
+	journey->stream_seen_us = now_us;
+}
+
 static void copy_source_stats(struct journey *journey, JsonObject *stats)
 {
 	struct journey_report *report = journey->report;
@@ -69,11 +84,12 @@ static void copy_source_stats(struct journey *journey, JsonObject *stats)
 	progress->rate = (double) json_get_int(stats, "rate", 0);
 	progress->iteration = report->iterations;
 	learn_wire_rate(journey, report->wire_sent, json_get_int(stats, "clock_us", 0));
+	learn_stream_rate(journey, report->stream_bytes, json_get_int(stats, "clock_us", 0));
 	journey->link.rate = progress->rate;
 	journey->link.in_flight = (uint64_t) json_get_int(stats, "in_flight", 0);
 	journey->link.round_trip_us = report->round_trip_us;
 	journey_disks_take_stats(report->disks, json_get_array(stats, "disks"));
-	if (journey->released && json_object_has_member(stats, "stopped_ms"))
+	if (journey->released && !journey->postcopy && json_object_has_member(stats, "stopped_ms"))
 		report->stop_to_release_ms = json_get_int(stats, "stopped_ms", -1);
 }
 
@@ -87,10 +103,16 @@ static void copy_stats(struct journey *journey, enum journey_side side, JsonObje
 		g_clear_pointer(&report->content, json_object_unref);
 		report->content = json_object_ref(content);
 	}
+	journey->lanes_up = (int) json_get_int(stats, "lanes_up", journey->lanes_up);
 	if (side != JOURNEY_SOURCE)
 		return;
 	copy_source_stats(journey, stats);
 	journey_show_progress(journey);
+}
+
+static void on_connected(struct journey *journey, JsonObject *event)
+{
+	postcopy_note_connected(journey);
 }
 
 static void on_stopped(struct journey *journey, JsonObject *event)
@@ -135,10 +157,22 @@ static void on_released(struct journey *journey, JsonObject *event)
 {
 	journey->released = true;
 	journey->released_us = clock_now_us();
-	if (journey->report->stop_to_release_ms < 0 && journey->stopped)
+	if (journey->report->stop_to_release_ms < 0 && journey->stopped && !journey->postcopy)
 		journey->report->stop_to_release_ms =
 			(journey->released_us - journey->stopped_us) / 1000;
 	journey_say(journey, _("handing over"));
+}
+
+static void on_postcopy(struct journey *journey, JsonObject *event)
+{
+	postcopy_note_switched(journey);
+}
+
+/* The guest runs there already: it is only told. */
+static void on_disagreed(struct journey *journey, JsonObject *event)
+{
+	journey_note(journey, true, _("The movers do not agree on what was sent: %s"),
+		     json_get_string(event, "reason", "?"));
 }
 
 static void on_refused(struct journey *journey, JsonObject *event)
@@ -185,7 +219,10 @@ static const struct {
 	bool source_only;
 	void (*handle)(struct journey *journey, JsonObject *event);
 } events[] = {
+	{ "connected", true, on_connected },
 	{ "stopped", true, on_stopped },
+	{ "postcopy", true, on_postcopy },
+	{ "disagreed", true, on_disagreed },
 	{ "loaded", true, on_loaded },
 	{ "agreed", true, on_agreed },
 	{ "verified", true, on_verified },
@@ -269,8 +306,8 @@ static bool has_come(void *data)
 	return expecting->got || dialogue_failure(expecting->dialogue);
 }
 
-static JsonObject *wait_answer(struct journey *journey, enum journey_side side, const char *type,
-			       int timeout_ms, GError **error)
+JsonObject *movers_wait(struct journey *journey, enum journey_side side, const char *type,
+			int timeout_ms, GError **error)
 {
 	struct expecting expecting = { journey->movers[side], type, NULL };
 	if (!journey_wait(journey, has_come, &expecting, timeout_ms, error)) {
@@ -288,7 +325,7 @@ static bool greet(struct journey *journey, enum journey_side side, GError **erro
 	g_autofree char *next = g_strdup_printf(
 		_("Install watari %s at %s, or say where it is with --remote-watari."),
 		WATARI_VERSION, host);
-	JsonObject *hello = wait_answer(journey, side, "hello", HELLO_MS, error);
+	JsonObject *hello = movers_wait(journey, side, "hello", HELLO_MS, error);
 	if (!hello) {
 		error_classify(error, WATARI_ERROR_REFUSED, next);
 		return false;
@@ -399,7 +436,9 @@ static JsonObject *describe_setup(struct journey *journey, enum journey_side sid
 		json_object_set_int_member(setup, "socket_user", journey->hosts[side]->qemu_uid);
 	json_object_set_int_member(setup, "bandwidth", (gint64) journey->limits.bandwidth);
 	json_object_set_int_member(setup, "link_timeout_ms", journey->limits.link_timeout_ms);
-	json_object_set_int_member(setup, "stop_limit_ms", movers_stop_limit_ms(&journey->limits));
+	json_object_set_int_member(
+		setup, "stop_limit_ms",
+		journey_stop_ceiling_ms(journey) ? movers_stop_limit_ms(&journey->limits) : 0);
 	json_object_set_string_member(
 		setup, "verify",
 		modes[request->kind == JOURNEY_OFFLINE ? JOURNEY_VERIFY_NONE : request->verify]);
@@ -408,6 +447,8 @@ static JsonObject *describe_setup(struct journey *journey, enum journey_side sid
 		json_object_set_int_member(setup, "cores", request->cores);
 	g_autofree char *compress = compress_word(request->compress);
 	json_object_set_string_member(setup, "compress", compress);
+	if (postcopy_holds(journey))
+		json_object_set_boolean_member(setup, "recover", TRUE);
 	if (request->faults)
 		json_object_set_array_member(setup, "faults", split_words(request->faults));
 	return setup;
@@ -418,7 +459,7 @@ JsonObject *movers_ask(struct journey *journey, enum journey_side side, JsonObje
 {
 	if (!dialogue_send(journey->movers[side], message, error))
 		return NULL;
-	return wait_answer(journey, side, type, timeout_ms, error);
+	return movers_wait(journey, side, type, timeout_ms, error);
 }
 
 bool movers_set_up(struct journey *journey, GError **error)

@@ -12,6 +12,9 @@ bool movers_set_up(struct journey *journey, GError **error);
 /* Send MESSAGE to SIDE and wait for the answer of type TYPE; takes MESSAGE. Unref the result. */
 JsonObject *movers_ask(struct journey *journey, enum journey_side side, JsonObject *message,
 		       const char *type, int timeout_ms, GError **error);
+/* Only wait for it. */
+JsonObject *movers_wait(struct journey *journey, enum journey_side side, const char *type,
+			int timeout_ms, GError **error);
 /* Tell SIDE something; a mover that is gone is no error. Takes MESSAGE. */
 void movers_tell(struct journey *journey, enum journey_side side, JsonObject *message);
 /* Say good-bye and wait for both to end. */

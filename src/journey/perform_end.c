@@ -2,6 +2,8 @@
 /* Ends libvirt's migration before its time: who does it, when, and why. */
 #include "journey/movers.h"
 #include "journey/performing.h"
+#include "journey/postcopy.h"
+#include "journey/quick.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -54,6 +56,8 @@ void perform_join(struct performing *performing)
 void perform_nudge(struct performing *performing)
 {
 	bool waits = watch_waiting_ms(performing->watch) > NUDGE_MS ||
+		     postcopy_is_waiting(performing->journey) ||
+		     quick_is_calling(performing->quick) ||
 		     (performing->aborter && !g_atomic_int_get(&performing->aborter_done));
 	if (!waits || (performing->nudger && !g_atomic_int_get(&performing->nudger_done)))
 		return;
@@ -103,6 +107,8 @@ const char *perform_reason(struct performing *performing)
 	struct journey *journey = performing->journey;
 	struct watch_numbers numbers;
 	watch_get(performing->watch, &numbers);
+	if (postcopy_asked(journey))
+		return NULL; /* nothing is broken off any more */
 	if (journey->cancelled)
 		return _("cancelled by the user");
 	if (journey->released)
@@ -122,6 +128,8 @@ bool perform_is_silent(struct performing *performing)
 {
 	struct journey *journey = performing->journey;
 	int64_t now = clock_now_us();
+	if (postcopy_is_stuck(journey))
+		return true;
 	if (journey->released && now - journey->released_us > (int64_t) SILENCE_MS * 1000)
 		return true;
 	return performing->ending_ms && !journey->released &&

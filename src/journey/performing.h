@@ -29,6 +29,7 @@ struct performing {
 	struct disk_trend disk_trend;
 	struct disk_watch *disk_watch; /* NULL: none */
 	bool disks_hopeless;
+	struct quick *quick; /* NULL: the VM runs as it moves */
 };
 
 /* Ending it from here (perform_end.c). */

@@ -86,8 +86,37 @@ static bool connect_host(struct journey *journey, enum journey_side side, GError
 	return true;
 }
 
+static bool check_through(const struct journey_request *request, GError **error)
+{
+	const struct {
+		const char *option;
+		bool given;
+	} others[] = {
+		{ "--prewarm", request->prewarm },
+		{ "--verify-memory", request->verify },
+		{ "--verify-disks", request->verify_disks },
+		{ "--bandwidth", request->bandwidth > 0 },
+		{ "--disk-bandwidth", request->disk_bandwidth > 0 },
+		{ "--disk", request->disk_places[0] },
+		{ "--disks copy", request->disks == JOURNEY_DISKS_COPY },
+		{ "--seed", request->seeds[0] },
+		{ "--link", request->link },
+	};
+	for (size_t i = 0; request->through && i < G_N_ELEMENTS(others); i++)
+		if (others[i].given)
+			return error_set(error, WATARI_ERROR_USAGE, _("Leave one of them out."),
+					 _("--through and %s contradict each other: through a "
+					   "directory nothing goes over a link"),
+					 others[i].option);
+	return !request->through || *request->through == '/' ||
+	       error_set(error, WATARI_ERROR_USAGE, _("Give the path from the root on."),
+			 _("--through: “%s” is no absolute path"), request->through);
+}
+
 static bool check_wishes(const struct journey_request *request, GError **error)
 {
+	if (!check_through(request, error))
+		return false;
 	if (request->kind != JOURNEY_OFFLINE || !request->verify)
 		return true;
 	return error_set(error, WATARI_ERROR_USAGE, _("Leave one of them out."),
@@ -104,4 +133,39 @@ bool phase_connect(struct journey *journey, GError **error)
 	journey->guard = guard_new(error);
 	return journey->guard && connect_host(journey, JOURNEY_SOURCE, error) &&
 	       connect_host(journey, JOURNEY_DESTINATION, error);
+}
+
+static void close_all(void *data)
+{
+	struct journey *journey = data;
+	g_clear_pointer(&journey->domain, virDomainFree);
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		g_clear_pointer(&journey->hosts[side], host_free);
+	g_clear_pointer(&journey->guard, guard_free);
+}
+
+static void find_again(void *data)
+{
+	struct opening *opening = data;
+	struct journey *journey = opening->journey;
+	journey->domain = virDomainLookupByUUIDString(journey->hosts[JOURNEY_SOURCE]->connection,
+						      journey->report->vm_uuid);
+	if (!journey->domain)
+		host_error(&opening->error, WATARI_ERROR_INTERNAL, NULL, journey->report->vm_name);
+}
+
+bool journey_reconnect(struct journey *journey, GError **error)
+{
+	struct opening opening = { journey, JOURNEY_SOURCE, NULL };
+	journey_call(journey, close_all, journey);
+	journey->guard = guard_new(error);
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		g_clear_pointer(&journey->report->sides[side].host, g_free);
+		if (!journey->guard || !connect_host(journey, side, error))
+			return false;
+	}
+	journey_call(journey, find_again, &opening);
+	if (opening.error)
+		g_propagate_error(error, opening.error);
+	return journey->domain != NULL;
 }

@@ -6,6 +6,8 @@
 #include "journey/disk_watch.h"
 #include "journey/movers.h"
 #include "journey/performing.h"
+#include "journey/postcopy.h"
+#include "journey/quick.h"
 #include "journey/raises.h"
 #include "journey/rungs.h"
 #include "journey/standstill.h"
@@ -84,8 +86,18 @@ static void tell_changes(struct performing *performing)
 	while (watch_take_change(performing->watch, &change))
 		raises_note(performing->journey, &change);
 	struct ladder_decision decision;
+	/* one that stands still comes to its end by itself */
 	while (watch_take_decision(performing->watch, &decision))
-		rungs_take(performing->journey, &decision);
+		if (!performing->quick)
+			rungs_take(performing->journey, &decision);
+}
+
+static void look_after_strategy(struct performing *performing)
+{
+	struct watch_numbers numbers;
+	watch_get(performing->watch, &numbers);
+	postcopy_tick(performing->journey, &numbers);
+	quick_tick(performing->quick, &numbers);
 }
 
 static gboolean tick(gpointer data)
@@ -98,6 +110,7 @@ static gboolean tick(gpointer data)
 	perform_show(performing);
 	tell_changes(performing);
 	perform_nudge(performing);
+	look_after_strategy(performing);
 	const char *reason = perform_reason(performing);
 	if (reason && !(journey->released && guard_finish_sent(journey->guard)))
 		perform_end_it(performing, reason);
@@ -126,6 +139,8 @@ static void on_still(void *data)
 {
 	struct journey *journey = data;
 	journey->still = true;
+	journey->still_us = clock_now_us();
+	journal_add_event(journey->journal, journey->report->id, "still", NULL, NULL);
 	movers_tell(journey, JOURNEY_SOURCE, dialogue_message("stopped"));
 	journey_say(journey, _("the VM is stopped; sending the rest"));
 }
@@ -134,19 +149,20 @@ static void run_migration(struct performing *performing)
 {
 	struct journey *journey = performing->journey;
 	int64_t start_ms = clock_now_ms();
-	journey->performed = true;
-	struct watch_rules rules = { .ceiling_ms = journey->limits.ceiling_ms,
+	journey->performed = journey->performing = true;
+	int64_t ceiling_ms = journey->limits.ceiling_ms;
+	struct watch_rules rules = { .ceiling_ms = ceiling_ms ? ceiling_ms
+							      : journey->request->max_downtime_ms,
 				     .reserve_ms = journey->limits.hand_over_ms };
 	rules.least_ms = least_limit_ms(journey, rules.ceiling_ms);
 	rungs_rules(journey, &rules.ladder);
 	journey->report->limit_ms = rules.least_ms;
 	struct standstill *standstill = NULL;
-	if (journey->disks_socket) {
+	performing->quick = quick_new(journey);
+	if (journey->disks_socket)
 		journey_say(journey, _("copying disks"));
-		standstill = journey->paused_before
-				     ? NULL
-				     : standstill_new(journey->domain, on_still, journey);
-	}
+	if ((journey->disks_socket || performing->quick) && !journey->paused_before)
+		standstill = standstill_new(journey->domain, on_still, journey);
 	performing->disk_watch = disk_watch_new(journey);
 	performing->watch = watch_new(journey->domain, &rules);
 	GThread *thread = g_thread_new("migrate", migrate, performing);
@@ -164,6 +180,9 @@ static void run_migration(struct performing *performing)
 	tell_changes(performing);
 	watch_free(performing->watch);
 	perform_join(performing);
+	postcopy_join(journey);
+	journey->performing = false;
+	quick_end(performing->quick);
 }
 
 /* What libvirt says when a mover closed the socket is less than what the mover says. */
@@ -200,6 +219,24 @@ static bool hold_throttle(struct journey *journey, GError **error)
 	return false;
 }
 
+/* In post-copy the end of libvirt's call need not be the end: the movers may go on all the same, or
+ * QEMU can be brought to go on (postcopy.h). */
+static bool mend(struct performing *performing, GError **error)
+{
+	struct journey *journey = performing->journey;
+	performing->flags |= VIR_MIGRATE_POSTCOPY_RESUME;
+	while (!performing->result && postcopy_holds(journey) && !postcopy_wait(journey)) {
+		if (!postcopy_renew(journey, error))
+			return false;
+		g_clear_error(&performing->error);
+		performing->done = 0;
+		performing->ending_ms = performing->abort_at_ms = 0;
+		guard_arm(journey->guard);
+		run_migration(performing);
+	}
+	return performing->result != NULL;
+}
+
 bool phase_perform(struct journey *journey, GError **error)
 {
 	struct performing performing = { .journey = journey };
@@ -211,11 +248,11 @@ bool phase_perform(struct journey *journey, GError **error)
 		movers_tell(journey, side, dialogue_message("start"));
 	guard_arm(journey->guard);
 	run_migration(&performing);
+	bool good = performing.result || mend(&performing, error);
 	virTypedParamsFree(performing.params, performing.param_count);
-	bool good = performing.result != NULL;
 	if (good)
 		virDomainFree(performing.result);
-	else
+	else if (!*error)
 		explain(&performing, error);
 	g_clear_error(&performing.error);
 	return good;

@@ -6,7 +6,9 @@
 #include "journey/images.h"
 #include "journey/movers.h"
 #include "journey/offline.h"
+#include "journey/postcopy.h"
 #include "journey/settle.h"
+#include "journey/through.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -129,7 +131,19 @@ static void read_options(struct journey *journey, const struct journal_move *mov
 	journey->undefine_source = options && json_get_bool(options, "undefine_source", false);
 	if (options && g_str_equal(json_get_string(options, "kind", ""), "offline"))
 		journey->offline = g_new0(struct offline, 1);
+	if (journal_has_event(journey->journal, move->id, "postcopy"))
+		postcopy_note_switched(journey);
 	journey->defining = journal_has_event(journey->journal, move->id, "defining");
+	const char *state = options ? json_get_string(options, "state", NULL) : NULL;
+	/* After an end that was clear, whatever stands still is somebody else's doing. */
+	bool unclear = !move->outcome ||
+		       g_str_equal(move->outcome, journey_outcome_name(JOURNEY_ATTENTION));
+	if (!state || !unclear)
+		return;
+	journey->through = through_new(state);
+	journey->through->persist = json_get_bool(options, "persist_destination", false);
+	journey->paused_before = json_get_bool(options, "paused_before", false);
+	through_read(journey, move->id);
 }
 
 /* Larger than a line of the control channel may be: our own file, so parsed without that cap. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "journey/rungs.h"
 
+#include "journey/postcopy.h"
+
 #include "base/i18n.h"
 #include "base/json.h"
 #include "base/unit.h"
@@ -123,7 +125,7 @@ static const struct {
 	[LADDER_WAIT] = { NULL, NULL },
 	[LADDER_EFFORT] = { take_effort, NULL },
 	[LADDER_THROTTLE] = { take_throttle, NULL },
-	[LADDER_POSTCOPY] = { take_postcopy, NULL /* postcopy_begin */ },
+	[LADDER_POSTCOPY] = { take_postcopy, postcopy_begin },
 	[LADDER_STOP] = { take_stop, NULL },
 };
 _Static_assert(G_N_ELEMENTS(actions) == LADDER_STEP_LAST, "every step has a row");
@@ -150,11 +152,10 @@ void rungs_take(struct journey *journey, const struct ladder_decision *decision)
 
 void rungs_rules(const struct journey *journey, struct ladder_rules *rules)
 {
-	bool can = actions[LADDER_POSTCOPY].begin != NULL;
 	*rules = (struct ladder_rules){
 		.max_slowdown = journey->limits.max_slowdown,
-		.postcopy = can && journey->limits.postcopy,
-		.postcopy_first = can && journey->request->strategy == JOURNEY_STRATEGY_POSTCOPY,
+		.postcopy = journey->limits.postcopy,
+		.postcopy_first = journey->request->strategy == JOURNEY_STRATEGY_POSTCOPY,
 	};
 }
 

@@ -63,6 +63,12 @@ struct journey {
 	const char *situation_what; /* translated, or NULL */
 	bool acted;
 
+	/* quick (quick.h, through.h) */
+	bool suspending;         /* the stop was asked for, in the middle of a live migration */
+	int64_t stood_ms;        /* through a directory: from the stop to the go; 0: not known */
+	struct through *through; /* NULL: over the link */
+
+	struct ahead *ahead;       /* what was measured before (ahead.h); NULL: nothing */
 	struct forecast *forecast; /* of this very journey; NULL: nothing was measured before */
 
 	/* movers and link */
@@ -79,6 +85,7 @@ struct journey {
 	bool sync_writes;   /* the guest waits for each write at the destination */
 	JsonArray *images;  /* those made at the destination (images.h); NULL: none */
 	bool still;         /* the VM stands still, as libvirt says */
+	int64_t still_us;   /* since when */
 	struct disk_yield_look disks_before; /* of the guest's own requests */
 
 	/* a VM that is off (offline.h); NULL: it runs */
@@ -99,7 +106,11 @@ struct journey {
 	struct journey_progress progress;
 	uint64_t wire_seen; /* in the last stats, at that time */
 	int64_t wire_seen_us;
-	struct watch_link link; /* as the source's mover said last */
+	uint64_t stream_seen; /* likewise */
+	int64_t stream_seen_us;
+	int lanes_up;              /* of the link, as a mover said last */
+	struct watch_link link;    /* as the source's mover said last */
+	struct postcopy *postcopy; /* postcopy.h; NULL: nobody asked for it */
 };
 
 /* Loop and threads (loop.c). */
@@ -125,16 +136,29 @@ bool journey_check_cancel(struct journey *journey, GError **error);
 void journey_prepare(struct journey *journey);
 void journey_clear(struct journey *journey);
 
+/* How long the VM may stand still; 0: as long as it takes. */
+int64_t journey_stop_ceiling_ms(const struct journey *journey);
 /* The flags of virDomainMigrate3. */
 unsigned journey_migrate_flags(struct journey *journey);
+
+/* Both hosts and the VM at the source anew, after a connection broke. */
+bool journey_reconnect(struct journey *journey, GError **error);
 
 /* The phases, one file each. */
 bool phase_connect(struct journey *journey, GError **error);
 bool phase_check(struct journey *journey, GError **error);
 bool phase_link(struct journey *journey, GError **error);
+bool phase_measure(struct journey *journey, GError **error);
+bool phase_forecast(struct journey *journey, GError **error);
 bool phase_share(struct journey *journey, GError **error);
 bool phase_disks(struct journey *journey, GError **error);
 bool phase_snapshots(struct journey *journey, GError **error);
+bool phase_movers(struct journey *journey, GError **error);
+bool phase_directory(struct journey *journey, GError **error);
+bool phase_stay(struct journey *journey, GError **error);
+bool phase_save(struct journey *journey, GError **error);
+bool phase_restore(struct journey *journey, GError **error);
+bool phase_ask(struct journey *journey, GError **error);
 bool phase_perform(struct journey *journey, GError **error);
 bool phase_copy(struct journey *journey, GError **error);
 bool phase_define(struct journey *journey, GError **error);

@@ -88,16 +88,27 @@ static bool within_limit(struct run *run, GError **error)
 			 (int) stopped_ms, limit);
 }
 
+static void tell_disagreement(struct run *run, const GError *error)
+{
+	JsonObject *extra = json_object_new();
+	g_autofree char *what = error_what(error);
+	json_object_set_string_member(extra, "reason", what);
+	run_post(run, "disagreed", extra);
+}
+
 bool gate_pass(struct run *run)
 {
 	g_autoptr(GError) error = NULL;
 	pthread_mutex_lock(&run->lock);
-	bool postcopy = run->stream.postcopy;
+	bool postcopy = run->stream.postcopy || run->settings->recover;
 	pthread_mutex_unlock(&run->lock);
 	if (!run_advance(run, RUN_LOADED))
 		return false;
-	/* In post-copy the destination runs already: there is nothing left to hold back. */
 	fault_gate(run);
+	/* In post-copy the destination runs already: there is nothing left to hold back. What was sent and
+	 * what was handed on are compared all the same, for the report. */
+	if (postcopy && !agree(run, &error))
+		tell_disagreement(run, error);
 	/* The destination's word may be older than its end: the link says whether it is still there. */
 	if (!postcopy && (!agree(run, &error) || !proof_compare(run, &error) ||
 			  !link_check(run->link, &error))) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mover/observe.h"
 
+#include "mover/postcopy_run.h"
+
 #include <string.h>
 
 struct observer {
@@ -70,6 +72,7 @@ static void tell_run(struct observer *observer)
 		json_object_set_string_member(extra, "reason", reason);
 		run_post(run, "opaque", extra);
 	}
+	run_note_postcopy(run, stats);
 	if (stats->stopped)
 		run_advance(run, RUN_STOPPED);
 }

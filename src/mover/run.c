@@ -17,8 +17,9 @@
 #include <sys/socket.h>
 
 static const char *const phase_names[] = {
-	[RUN_SETUP] = "setup",   [RUN_MOVING] = "moving",     [RUN_STOPPED] = "stopped",
-	[RUN_LOADED] = "loaded", [RUN_RELEASED] = "released", [RUN_REFUSED] = "refused",
+	[RUN_SETUP] = "setup",       [RUN_MOVING] = "moving", [RUN_STOPPED] = "stopped",
+	[RUN_POSTCOPY] = "postcopy", [RUN_LOADED] = "loaded", [RUN_RELEASED] = "released",
+	[RUN_REFUSED] = "refused",
 };
 _Static_assert(G_N_ELEMENTS(phase_names) == RUN_PHASE_LAST, "every phase has a name");
 

@@ -30,6 +30,7 @@ enum run_phase {
 	RUN_SETUP,
 	RUN_MOVING,   /* QEMU is at the local socket */
 	RUN_STOPPED,  /* the VM is stopped at the source */
+	RUN_POSTCOPY, /* ... and may run at the destination, with part of its memory */
 	RUN_LOADED,   /* the destination has loaded everything; the gate is closed */
 	RUN_RELEASED, /* SHUT went to the source QEMU: the destination may run from here on */
 	RUN_REFUSED,  /* broken off: the VM resumes at the source */

@@ -175,6 +175,7 @@ struct mover_settings *mover_settings_parse(JsonObject *setup, GError **error)
 		return NULL;
 	}
 	s->verify = (enum mover_verify) verify;
+	s->recover = json_get_bool(setup, "recover", false);
 	return s;
 }
 

@@ -24,6 +24,9 @@ struct reader {
 	int qemu;
 	bool stopped;  /* the VM is: nothing lingers any more */
 	uint8_t *tail; /* of a batch: a record that is not complete */
+	/* The end of the package of post-copy, which leaves only with what QEMU writes behind it
+	 * (postcopy_run.h); or NULL. */
+	struct batch *held;
 };
 
 /* Add to BATCH from QEMU's socket until it is full or nothing more comes for a moment. False at the
@@ -71,7 +74,7 @@ static void sort_and_submit(struct reader *reader, struct batch *batch)
 	pthread_mutex_lock(&run->sorting);
 	disk_source_judge(run->disk_source);
 	sorter_seeds_taken(run->sorter, encoders_seeds_taken(run->encoders));
-	if (stream_reader_opaque_reason(stream))
+	if (stream_reader_opaque_reason(stream) || run->settings->recover)
 		sorter_forget(run->sorter);
 	if (batch->has_blocks)
 		sorter_set_blocks(run->sorter, stream);
@@ -93,6 +96,23 @@ static void end_stream(struct reader *reader, int reason)
 		link_finish(run->link, LINK_MEMORY);
 }
 
+/* The package ends with this batch, and nothing has come behind it yet. */
+static bool is_uncommitted(const struct reader *reader)
+{
+	const struct stream_stats *stats = stream_reader_stats(observer_reader(reader->observer));
+	return stats->postcopy && !stats->committed;
+}
+
+static void submit(struct reader *reader, struct batch *batch)
+{
+	if (reader->held)
+		sort_and_submit(reader, g_steal_pointer(&reader->held));
+	if (is_uncommitted(reader))
+		reader->held = batch;
+	else
+		sort_and_submit(reader, batch);
+}
+
 static void read_stream(struct reader *reader)
 {
 	struct encoders *encoders = reader->run->encoders;
@@ -106,7 +126,7 @@ static void read_stream(struct reader *reader)
 			batch_flush(batch, observer_reader(reader->observer));
 		if (batch->count) {
 			size_t left = batch_take_tail(batch, reader->tail);
-			sort_and_submit(reader, batch);
+			submit(reader, batch);
 			batch = encoders_take(encoders);
 			if (batch)
 				batch_begin(batch, reader->tail, left);
@@ -116,6 +136,8 @@ static void read_stream(struct reader *reader)
 	}
 	if (batch)
 		encoders_give_back(encoders, batch);
+	if (reader->held)
+		encoders_give_back(encoders, g_steal_pointer(&reader->held));
 }
 
 /* The VM is off, and its disks were all: the gate is passed without a SHUT. */

@@ -113,7 +113,9 @@ static void sweep_file(const char *path, bool end)
 	if (!state)
 		return;
 	int pid = (int) json_get_int(state, "pid", 0);
-	if (!(end ? end_mover(pid) : is_dead(pid)))
+	/* One that still carries the pages of a post-copy is never ended. */
+	bool carries = g_str_equal(json_get_string(state, "phase", ""), "postcopy");
+	if (!(end && !carries ? end_mover(pid) : is_dead(pid)))
 		return;
 	remove_socket_dir(json_get_string(state, "socket_dir", NULL));
 	unlink(path);

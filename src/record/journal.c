@@ -285,3 +285,43 @@ void journal_move_free(struct journal_move *move)
 		g_free(texts[i]);
 	g_free(move);
 }
+
+static void event_free(void *data)
+{
+	struct journal_event *event = data;
+	journal_move_free(event->move);
+	g_free(event->text);
+	g_free(event);
+}
+
+GPtrArray *journal_list_events(struct journal *journal, const char *kind, int limit, GError **error)
+{
+	static const char sql[] =
+		"SELECT moves.id, vm_name, vm_uuid, source, destination, options, phase, outcome,"
+		" numbers, pid, started, ended, events.text FROM events JOIN moves"
+		" ON moves.id = events.move WHERE kind = ? ORDER BY events.id DESC LIMIT ?";
+	enum { TEXT = 12 };
+	GPtrArray *events = g_ptr_array_new_with_free_func(event_free);
+	sqlite3_stmt *statement = NULL;
+	if (!journal)
+		return events;
+	bool good = sqlite3_prepare_v2(journal->database, sql, -1, &statement, NULL) == SQLITE_OK;
+	int step = SQLITE_DONE;
+	if (good) {
+		sqlite3_bind_text(statement, 1, kind, -1, SQLITE_TRANSIENT);
+		sqlite3_bind_int(statement, 2, limit);
+		while ((step = sqlite3_step(statement)) == SQLITE_ROW) {
+			struct journal_event *event = g_new0(struct journal_event, 1);
+			event->move = read_move(statement);
+			event->text = column_text(statement, TEXT);
+			g_ptr_array_add(events, event);
+		}
+	}
+	if (!good || step != SQLITE_DONE)
+		fail(journal, error);
+	sqlite3_finalize(statement);
+	if (good && step == SQLITE_DONE)
+		return events;
+	g_ptr_array_unref(events);
+	return NULL;
+}

@@ -51,4 +51,12 @@ struct journal_move *journal_find(struct journal *journal, const char *vm, GErro
 /* The newest text under KIND of move ID, or NULL. Caller frees. */
 char *journal_find_event(struct journal *journal, const char *id, const char *kind);
 bool journal_has_event(struct journal *journal, const char *id, const char *kind);
+/* An event with the move that it belongs to. */
+struct journal_event {
+	struct journal_move *move;
+	char *text;
+};
+/* The newest events of KIND, at most LIMIT of them, newest first; NULL with *error: they cannot be read. */
+GPtrArray *journal_list_events(struct journal *journal, const char *kind, int limit,
+			       GError **error);
 void journal_move_free(struct journal_move *move);

@@ -6,7 +6,7 @@
 enum command {
 	COMMAND_POSTCOPY_ADVISE = 3,
 	COMMAND_POSTCOPY_LISTEN = 4,
-	COMMAND_PACKAGED = 7,
+	COMMAND_POSTCOPY_DISCARD = 6,
 };
 
 /* Data of 16 bytes: u64 page sizes of all RAM blocks or-ed together, u64 target page size. Empty
@@ -39,13 +39,16 @@ enum step command_read(struct stream_reader *reader, const uint8_t *bytes, size_
 		if (advise(reader, bytes + 5, data) == STEP_OPAQUE)
 			return STEP_OPAQUE;
 		break;
+	case COMMAND_POSTCOPY_DISCARD:
+		reader->stats.switching = true;
+		break;
 	case COMMAND_POSTCOPY_LISTEN:
-		reader->stats.postcopy = true;
+		reader->stats.switching = reader->stats.postcopy = true;
 		break;
 	case COMMAND_PACKAGED:
 		if (data != 4)
 			return step_opaque(reader, N_("a package without a length"));
-		reader->stats.postcopy = true;
+		reader->stats.switching = reader->stats.postcopy = true;
 		next = blob_begin(reader, be_get32(bytes + 5), STREAM_DEVICE_STATE, STATE_ELEMENT);
 		break;
 	}

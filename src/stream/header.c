@@ -9,11 +9,22 @@
 #define MACHINE_NAME_MAX 4096
 #define CAPABILITIES_MAX 64
 
+/* After a broken post-copy QEMU goes on where it was, on a new connection: first it asks for what has
+ * arrived (docs/qemu-stream.md, section 7). */
+static bool is_resumed(const uint8_t *bytes)
+{
+	return bytes[0] == ELEMENT_COMMAND && be_get16(bytes + 1) == COMMAND_RECV_BITMAP;
+}
+
 enum step header_step(struct stream_reader *reader, const uint8_t *bytes, size_t length,
 		      struct stream_record *record)
 {
 	if (length < 8)
 		return step_more(reader, 8);
+	if (is_resumed(bytes)) {
+		reader->stats.resumed = true;
+		return step_again(reader, STATE_RESUMED);
+	}
 	if (be_get32(bytes) != STREAM_MAGIC)
 		return step_opaque(reader, N_("it does not begin like a QEMU migration stream"));
 	if (be_get32(bytes + 4) != STREAM_VERSION)

@@ -36,6 +36,7 @@ enum state {
 	STATE_DESCRIPTION,
 	STATE_BLOB,
 	STATE_DEVICE_STATE,
+	STATE_RESUMED,
 	STATE_OPAQUE,
 	STATE_LAST
 };
@@ -53,6 +54,9 @@ enum element {
 	ELEMENT_COMMAND = 0x08,
 	ELEMENT_FOOTER = 0x7e,
 };
+
+#define COMMAND_PACKAGED 7
+#define COMMAND_RECV_BITMAP 10
 
 enum footers {
 	FOOTERS_UNKNOWN, /* no section has ended yet */

@@ -36,6 +36,14 @@ static enum step device_state_step(struct stream_reader *reader, const uint8_t *
 	return tail_step(reader, length, record, STREAM_DEVICE_STATE);
 }
 
+/* The blocks' names and sizes were told on an earlier connection. Nothing has to be known of pages that
+ * travel once. */
+static enum step resumed_step(struct stream_reader *reader, const uint8_t *bytes, size_t length,
+			      struct stream_record *record)
+{
+	return tail_step(reader, length, record, STREAM_OTHER);
+}
+
 static enum step opaque_step(struct stream_reader *reader, const uint8_t *bytes, size_t length,
 			     struct stream_record *record)
 {
@@ -57,6 +65,7 @@ static state_step *const steps[] = {
 	[STATE_DESCRIPTION] = description_step,
 	[STATE_BLOB] = blob_step,
 	[STATE_DEVICE_STATE] = device_state_step,
+	[STATE_RESUMED] = resumed_step,
 	[STATE_OPAQUE] = opaque_step,
 };
 _Static_assert(sizeof(steps) / sizeof(steps[0]) == STATE_LAST, "a step for every state");
@@ -141,6 +150,14 @@ static void count(struct stream_stats *stats, const struct stream_record *record
 	stats->kind_bytes[record->kind] += record->length;
 }
 
+/* Whatever comes behind the package, but for the command that announced it. */
+static void note_commit(struct stream_stats *stats, const struct stream_record *record)
+{
+	bool package = record->kind == STREAM_DEVICE_STATE ||
+		       (record->kind == STREAM_COMMAND && record->value == COMMAND_PACKAGED);
+	stats->committed |= stats->postcopy && !package;
+}
+
 static void consume(struct stream_reader *reader, size_t length)
 {
 	if (reader->carry_length) {
@@ -171,6 +188,7 @@ bool stream_reader_next(struct stream_reader *reader, struct stream_record *reco
 		switch (steps[reader->state](reader, bytes, length, record)) {
 		case STEP_RECORD:
 			count(&reader->stats, record);
+			note_commit(&reader->stats, record);
 			consume(reader, record->length);
 			return true;
 		case STEP_AGAIN:

@@ -51,6 +51,45 @@ static void test_known(void)
 			 ENDING_NOTHING);
 }
 
+/* In post-copy each copy may hold what the other one lacks: only a destination that libvirt calls
+ * migrated has all of it. */
+static void test_postcopy(void)
+{
+	static const int reasons[] = { VIR_DOMAIN_PAUSED_POSTCOPY,
+				       VIR_DOMAIN_PAUSED_POSTCOPY_FAILED };
+	for (size_t i = 0; i < G_N_ELEMENTS(reasons); i++) {
+		int source = reasons[i];
+		assert_situation(sight(HOST_VM_PAUSED, source, HOST_VM_RUNNING,
+				       VIR_DOMAIN_RUNNING_POSTCOPY),
+				 "post-copy", ENDING_NOTHING);
+		assert_situation(sight(HOST_VM_PAUSED, source, HOST_VM_RUNNING,
+				       VIR_DOMAIN_RUNNING_POSTCOPY_FAILED),
+				 "post-copy", ENDING_NOTHING);
+		assert_situation(sight(HOST_VM_PAUSED, source, HOST_VM_RUNNING,
+				       VIR_DOMAIN_RUNNING_UNPAUSED),
+				 "post-copy", ENDING_NOTHING);
+		assert_situation(sight(HOST_VM_PAUSED, source, HOST_VM_INCOMING, MIGRATION),
+				 "post-copy", ENDING_NOTHING);
+		assert_situation(sight(HOST_VM_PAUSED, source, HOST_VM_ABSENT, 0), "post-copy-lost",
+				 ENDING_NOTHING);
+		assert_situation(sight(HOST_VM_PAUSED, source, HOST_VM_RUNNING,
+				       VIR_DOMAIN_RUNNING_MIGRATED),
+				 "handed-over", ENDING_END_SOURCE);
+	}
+	assert_situation(sight(HOST_VM_ABSENT, 0, HOST_VM_RUNNING, VIR_DOMAIN_RUNNING_POSTCOPY),
+			 "post-copy-alone", ENDING_NOTHING);
+	assert_situation(sight(HOST_VM_RUNNING, 0, HOST_VM_RUNNING, VIR_DOMAIN_RUNNING_POSTCOPY),
+			 "post-copy-alone", ENDING_NOTHING);
+	/* libvirt has not noticed yet, but the mover saw the switch */
+	struct ending_sight seen = sight(HOST_VM_PAUSED, MIGRATION, HOST_VM_INCOMING, MIGRATION);
+	assert_situation(seen, "both-stopped", ENDING_END_DESTINATION_RESUME);
+	seen.postcopy = true;
+	assert_situation(seen, "post-copy", ENDING_NOTHING);
+	seen = sight(HOST_VM_PAUSED, MIGRATION, HOST_VM_ABSENT, 0);
+	seen.postcopy = true;
+	assert_situation(seen, "post-copy-lost", ENDING_NOTHING);
+}
+
 /* A source that libvirt still migrates is left alone, whatever the destination shows. */
 static void test_busy(void)
 {
@@ -192,6 +231,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/ending/known", test_known);
 	g_test_add_func("/ending/busy", test_busy);
+	g_test_add_func("/ending/postcopy", test_postcopy);
 	g_test_add_func("/ending/paused-before", test_paused_before);
 	g_test_add_func("/ending/safe", test_safe);
 	g_test_add_func("/ending/words", test_words);
