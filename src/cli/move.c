@@ -146,6 +146,13 @@ const struct option_row move_rows[] = {
 	{ "remote-watari", 0, OPTION_TEXT, AT(request.remote_watari), N_("PATH"),
 	  .offer = OFFER_FILE,
 	  .help = N_("Where watari is at the hosts. The default is found by their PATH.") },
+	{ "max-traffic", 0, OPTION_BYTES, AT(request.max_traffic), N_("SIZE"), .least = 1 << 20,
+	  .help = N_("Copy no more than about so much, as in 500M. "
+		     "Without it nearly all memory is copied once."),
+	  .only = MOVE_REHEARSE },
+	{ "max-time", 0, OPTION_DURATION, AT(request.max_time_ms), N_("TIME"), .least = 1000,
+	  .most = 86400000, .unit = 1000, .help = N_("Copy for no longer than this, as in 30s."),
+	  .only = MOVE_REHEARSE },
 	{ "output", 'o', OPTION_TEXT, AT(output), N_("FILE"), .offer = OFFER_FILE,
 	  .help = N_("Write the plan to this file, for “watari migrate --plan FILE”."),
 	  .only = MOVE_PLAN },
@@ -245,7 +252,7 @@ static int show(struct move_values *values, struct journey_report *report, GErro
 {
 	if (values->json)
 		print_json(report, error);
-	else if (values->request.kind == JOURNEY_PLAN)
+	else if (values->request.kind == JOURNEY_PLAN || values->request.kind == JOURNEY_REHEARSAL)
 		page_print(report, &values->request, stdout);
 	else
 		report_print(report, stdout);

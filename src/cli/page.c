@@ -166,6 +166,20 @@ static void print_hosts(JsonObject *facts, FILE *out)
 	}
 }
 
+static void print_rehearsal(JsonObject *seen, FILE *out)
+{
+	g_autofree char *setup = format_ms(json_get_double(seen, "setup_ms", 0));
+	g_autofree char *copy = format_ms(json_get_double(seen, "copy_ms", 0));
+	g_autofree char *wire = format_bytes(json_get_double(seen, "wire_bytes", 0));
+	g_autofree char *pages = format_bytes(json_get_double(seen, "pages", 0) * 4096);
+	g_autofree char *left = format_bytes(json_get_double(seen, "left_pages", 0) * 4096);
+	g_autofree char *text = g_strdup_printf(
+		_("%s of memory in %s, %s on the wire; %s were left out"), pages, copy, wire, left);
+	fprintf(out, "\n%s\n", _("Rehearsed"));
+	print_row(out, _("until memory moves"), setup);
+	print_row(out, _("copied"), text);
+}
+
 static void print_reasons(JsonObject *forecast, FILE *out)
 {
 	JsonObject *facts = json_get_object(forecast, "facts");
@@ -234,13 +248,18 @@ void page_print(const struct journey_report *report, const struct journey_reques
 	const char *chosen = forecast ? json_get_string(forecast, "chosen", "live") : "live";
 	JsonObject *outlook = forecast ? find_strategy(forecast, chosen) : NULL;
 	if (report->vm_name && report->sides[1].host) {
-		fprintf(out, _("Plan: %s from %s to %s, %s"), report->vm_name,
-			report->sides[0].host, report->sides[1].host, strategy_words(chosen));
+		fprintf(out,
+			request->kind == JOURNEY_PLAN ? _("Plan: %s from %s to %s, %s")
+						      : _("Rehearsal: %s from %s to %s, %s"),
+			report->vm_name, report->sides[0].host, report->sides[1].host,
+			strategy_words(chosen));
 		fputs("\n\n", out);
 	}
 	if (outlook) {
 		print_chosen(outlook, out);
 		print_others(forecast, chosen, out);
+		if (report->rehearsal)
+			print_rehearsal(report->rehearsal, out);
 		print_reasons(forecast, out);
 	}
 	if (report->findings)

@@ -157,7 +157,9 @@ static void read_past(struct journey *journey)
 	struct ahead *ahead = journey->ahead;
 	g_autoptr(GPtrArray) events =
 		journal_list_events(journey->journal, "forecast", PAST_MOST, NULL);
+	g_free(ahead->past);
 	ahead->past = g_new0(struct plan_past, PAST_MOST);
+	ahead->past_count = 0;
 	for (guint i = 0; events && i < events->len; i++) {
 		const struct journal_event *event = events->pdata[i];
 		struct plan_past *past = &ahead->past[ahead->past_count];
@@ -182,7 +184,8 @@ enum plan_strategy ahead_choose(const struct journey_request *request)
 void ahead_look(struct journey *journey)
 {
 	struct ahead *ahead = journey->ahead;
-	bool moves = journey->request->kind != JOURNEY_PLAN;
+	int kind = journey->request->kind;
+	bool moves = kind != JOURNEY_PLAN && kind != JOURNEY_REHEARSAL;
 	double elapsed_ms = (double) (clock_now_us() - journey->started_us) / 1e3;
 	const struct facts_host *source = &ahead->facts.hosts[JOURNEY_SOURCE];
 	int cores = journey->request->cores;

@@ -27,6 +27,7 @@ enum {
 	LIVE = 1 << JOURNEY_LIVE,
 	OFFLINE = 1 << JOURNEY_OFFLINE,
 	PLAN = 1 << JOURNEY_PLAN,
+	REHEARSAL = 1 << JOURNEY_REHEARSAL,
 	QUICK = 1 << JOURNEY_QUICK,
 	ALL = (1 << JOURNEY_KIND_LAST) - 1,
 	THROUGH = 1 << JOURNEY_KIND_LAST, /* a quick one without a link */
@@ -46,10 +47,12 @@ static const struct journey_phase phases[] = {
 	{ "share", N_("finding out which disks both hosts share"), phase_share, ALL | THROUGH },
 	{ "stay", N_("finding out which disks both hosts share"), phase_stay, THROUGH },
 	{ "disks", N_("making the disks at the destination"), phase_disks, ALL },
-	{ "snapshots", N_("reading the snapshots"), phase_snapshots, (ALL & ~PLAN) | THROUGH },
+	{ "snapshots", N_("reading the snapshots"), phase_snapshots,
+	  (ALL & ~(PLAN | REHEARSAL)) | THROUGH },
 	{ "forecast", N_("predicting the move"), phase_forecast, ALL & ~OFFLINE },
 	{ "ask", N_("asking whether the VM may stand still"), phase_ask, QUICK | THROUGH },
-	{ "perform", N_("copying memory"), phase_perform, LIVE | QUICK },
+	{ "perform", N_("copying memory"), phase_perform, LIVE | QUICK | REHEARSAL },
+	{ "rehearsed", N_("working out what was seen"), phase_rehearsed, REHEARSAL },
 	{ "save", N_("saving the state of the VM"), phase_save, THROUGH },
 	{ "restore", N_("proving the saved state at the destination"), phase_restore, THROUGH },
 	{ "copy", N_("copying disks"), phase_copy, OFFLINE },
@@ -288,6 +291,7 @@ void journey_clear(struct journey *journey)
 	through_free(journey->through);
 	g_free(journey->forecast);
 	ahead_free(journey->ahead);
+	g_free(journey->rehearsal);
 	journal_close(journey->journal);
 	g_strfreev(journey->shell.rsh);
 	free(journey->live_xml); /* libvirt's */

@@ -25,7 +25,8 @@ enum journey_outcome {
 	JOURNEY_FAILED,    /* the VM runs at the source */
 	JOURNEY_CANCELLED, /* the VM runs at the source */
 	JOURNEY_ATTENTION,
-	JOURNEY_PLANNED, /* nothing was to be moved */
+	JOURNEY_PLANNED,   /* nothing was to be moved */
+	JOURNEY_REHEARSED, /* the VM ran at the source all the time */
 	JOURNEY_OUTCOME_LAST
 };
 const char *journey_outcome_name(enum journey_outcome outcome); /* stable word */
@@ -98,13 +99,14 @@ struct journey_report {
 	char *state_path,
 		*state_digest; /* quick --through: the saved state and its SHA-256, or NULL */
 	uint64_t state_bytes;
-	int shared_disks;     /* files proven to be the same for both hosts */
-	GPtrArray *disks;     /* struct journey_disk, or NULL */
-	int snapshots;        /* carried */
-	JsonObject *world;    /* what a plan holds fast (journey/world.h), or NULL */
-	JsonObject *forecast; /* what was measured and predicted before, or NULL */
-	GPtrArray *findings;  /* struct check_finding, or NULL */
-	GPtrArray *notes;     /* char *: warnings for the report */
+	int shared_disks;      /* files proven to be the same for both hosts */
+	GPtrArray *disks;      /* struct journey_disk, or NULL */
+	int snapshots;         /* carried */
+	JsonObject *world;     /* what a plan holds fast (journey/world.h), or NULL */
+	JsonObject *rehearsal; /* what was seen in it (journey/rehearsal.h), or NULL */
+	JsonObject *forecast;  /* what was measured and predicted before, or NULL */
+	GPtrArray *findings;   /* struct check_finding, or NULL */
+	GPtrArray *notes;      /* char *: warnings for the report */
 };
 
 /* Returns true when the VM is migrated and all is right. The report is filled in any case. */

@@ -3,6 +3,7 @@
 #include "journey/movers.h"
 
 #include "journey/postcopy.h"
+#include "journey/rehearsal.h"
 #include "journey/rungs.h"
 
 #include "base/clock.h"
@@ -113,6 +114,7 @@ static void copy_stats(struct journey *journey, enum journey_side side, JsonObje
 static void on_connected(struct journey *journey, JsonObject *event)
 {
 	postcopy_note_connected(journey);
+	rehearsal_note_connected(journey);
 }
 
 static void on_stopped(struct journey *journey, JsonObject *event)
@@ -220,6 +222,7 @@ static const struct {
 	void (*handle)(struct journey *journey, JsonObject *event);
 } events[] = {
 	{ "connected", true, on_connected },
+	{ "dwelling", true, rehearsal_note_held },
 	{ "stopped", true, on_stopped },
 	{ "postcopy", true, on_postcopy },
 	{ "disagreed", true, on_disagreed },
@@ -443,6 +446,10 @@ static JsonObject *describe_setup(struct journey *journey, enum journey_side sid
 		setup, "verify",
 		modes[request->kind == JOURNEY_OFFLINE ? JOURNEY_VERIFY_NONE : request->verify]);
 	json_object_set_int_member(setup, "memory_limit", (gint64) request->memory_limit);
+	if (request->kind == JOURNEY_REHEARSAL) {
+		json_object_set_boolean_member(setup, "rehearse", TRUE);
+		json_object_set_int_member(setup, "rehearse_bytes", (gint64) request->max_traffic);
+	}
 	if (request->cores > 0)
 		json_object_set_int_member(setup, "cores", request->cores);
 	g_autofree char *compress = compress_word(request->compress);

@@ -4,6 +4,7 @@
 #include "journey/performing.h"
 #include "journey/postcopy.h"
 #include "journey/quick.h"
+#include "journey/rehearsal.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -113,6 +114,8 @@ const char *perform_reason(struct performing *performing)
 		return _("cancelled by the user");
 	if (journey->released)
 		return NULL;
+	if (rehearsal_reason(journey))
+		return rehearsal_reason(journey);
 	look_at_guard(journey);
 	if (!journey->mover_reason && movers_failure(journey))
 		journey->mover_reason = error_what(movers_failure(journey));

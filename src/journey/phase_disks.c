@@ -254,10 +254,12 @@ static bool copy_disks(struct journey *journey, GError **error)
 	struct preparing preparing = { .journey = journey };
 	preparing.places = g_new0(struct image_place, count);
 	preparing.pools = g_new0(char *, count + 1);
-	bool plan = journey->request->kind == JOURNEY_PLAN;
+	/* a rehearsal's are made, and stay empty */
+	int kind = journey->request->kind;
+	bool copies = kind != JOURNEY_PLAN && kind != JOURNEY_REHEARSAL;
 	bool good = prepare(&preparing, error) &&
-		    (plan || (tell_mover(journey, JOURNEY_DESTINATION, error) &&
-			      tell_mover(journey, JOURNEY_SOURCE, error)));
+		    (!copies || (tell_mover(journey, JOURNEY_DESTINATION, error) &&
+				 tell_mover(journey, JOURNEY_SOURCE, error)));
 	for (guint i = 0; i < count; i++)
 		g_free(preparing.pools[i]);
 	g_free(preparing.pools);

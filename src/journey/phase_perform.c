@@ -9,6 +9,7 @@
 #include "journey/postcopy.h"
 #include "journey/quick.h"
 #include "journey/raises.h"
+#include "journey/rehearsal.h"
 #include "journey/rungs.h"
 #include "journey/standstill.h"
 
@@ -88,7 +89,7 @@ static void tell_changes(struct performing *performing)
 	struct ladder_decision decision;
 	/* one that stands still comes to its end by itself */
 	while (watch_take_decision(performing->watch, &decision))
-		if (!performing->quick)
+		if (!performing->quick && !performing->journey->rehearsal)
 			rungs_take(performing->journey, &decision);
 }
 
@@ -247,12 +248,15 @@ bool phase_perform(struct journey *journey, GError **error)
 	for (int side = JOURNEY_SIDES - 1; side >= 0; side--)
 		movers_tell(journey, side, dialogue_message("start"));
 	guard_arm(journey->guard);
+	rehearsal_begin(journey);
 	run_migration(&performing);
 	bool good = performing.result || mend(&performing, error);
 	virTypedParamsFree(performing.params, performing.param_count);
-	if (good)
+	if (performing.result)
 		virDomainFree(performing.result);
-	else if (!*error)
+	if (journey->rehearsal)
+		good = rehearsal_judge(journey, error);
+	if (!good && !*error)
 		explain(&performing, error);
 	g_clear_error(&performing.error);
 	return good;

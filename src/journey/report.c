@@ -10,6 +10,7 @@ static const char *const outcome_names[] = {
 	[JOURNEY_REFUSED] = "refused",     [JOURNEY_MIGRATED] = "migrated",
 	[JOURNEY_FAILED] = "failed",       [JOURNEY_CANCELLED] = "cancelled",
 	[JOURNEY_ATTENTION] = "attention", [JOURNEY_PLANNED] = "planned",
+	[JOURNEY_REHEARSED] = "rehearsed",
 };
 _Static_assert(G_N_ELEMENTS(outcome_names) == JOURNEY_OUTCOME_LAST, "every outcome has a name");
 
@@ -66,6 +67,7 @@ void journey_report_clear(struct journey_report *report)
 	g_clear_pointer(&report->notes, g_ptr_array_unref);
 	g_clear_pointer(&report->forecast, json_object_unref);
 	g_clear_pointer(&report->world, json_object_unref);
+	g_clear_pointer(&report->rehearsal, json_object_unref);
 	*report = (struct journey_report){ 0 };
 }
 
@@ -232,6 +234,11 @@ char *journey_report_print(const struct journey_report *report, const GError *er
 					      json_object_ref(report->forecast));
 	else
 		json_object_set_null_member(object, "forecast");
+	if (report->rehearsal)
+		json_object_set_object_member(object, "rehearsal",
+					      json_object_ref(report->rehearsal));
+	else
+		json_object_set_null_member(object, "rehearsal");
 	json_object_set_array_member(object, "notes", notes);
 	if (error)
 		json_object_set_object_member(object, "error", json_describe_error(error));

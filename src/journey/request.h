@@ -40,6 +40,8 @@ struct journey_request {
 	uint64_t bandwidth;      /* bytes a second on the wire; 0: no cap */
 	uint64_t disk_bandwidth; /* of that, what is taken of the disks; 0: no cap */
 	int64_t max_downtime_ms; /* hard ceiling from the stop to the hand-over */
+	uint64_t max_traffic;    /* rehearsal: bytes on the wire; 0: no matter */
+	int64_t max_time_ms;     /* rehearsal: from the call of libvirt to the hold; 0: none */
 	int strategy;            /* enum journey_strategy */
 	bool allow_postcopy;     /* for a while no host alone may have the whole VM */
 	int max_slowdown;        /* percent that the VM may be slowed down; 0: not at all */

@@ -412,6 +412,11 @@ static bool conclude(struct settling *settling, bool said_migrated, GError **err
 		g_clear_error(error);
 		return true;
 	}
+	if (report->outcome == JOURNEY_FAILED && settling->journey->rehearsal && said_migrated) {
+		report->outcome = JOURNEY_REHEARSED;
+		g_clear_error(error);
+		return true;
+	}
 	if (report->outcome == JOURNEY_ATTENTION) {
 		set_attention(settling, error);
 		return false;

@@ -68,8 +68,9 @@ struct journey {
 	int64_t stood_ms;        /* through a directory: from the stop to the go; 0: not known */
 	struct through *through; /* NULL: over the link */
 
-	struct ahead *ahead;       /* what was measured before (ahead.h); NULL: nothing */
-	struct forecast *forecast; /* of this very journey; NULL: nothing was measured before */
+	struct rehearsal *rehearsal; /* (rehearsal.h); NULL: it is none */
+	struct ahead *ahead;         /* what was measured before (ahead.h); NULL: nothing */
+	struct forecast *forecast;   /* of this very journey; NULL: nothing was measured before */
 
 	/* movers and link */
 	char key[65]; /* hex; wiped at the end */
@@ -150,6 +151,7 @@ bool phase_check(struct journey *journey, GError **error);
 bool phase_link(struct journey *journey, GError **error);
 bool phase_measure(struct journey *journey, GError **error);
 bool phase_forecast(struct journey *journey, GError **error);
+bool phase_rehearsed(struct journey *journey, GError **error);
 bool phase_share(struct journey *journey, GError **error);
 bool phase_disks(struct journey *journey, GError **error);
 bool phase_snapshots(struct journey *journey, GError **error);

@@ -351,6 +351,14 @@ static bool do_measure(struct mover *mover, JsonObject *message, GError **error)
 	return mover->measure != NULL;
 }
 
+static bool do_dwell(struct mover *mover, JsonObject *message, GError **error)
+{
+	if (!mover->settings || !mover->settings->rehearse)
+		return out_of_turn(error);
+	g_atomic_int_set(&mover->settings->rehearse_now, 1);
+	return true;
+}
+
 /* What time it is here, for whoever asks at both hosts. */
 static bool do_clock(struct mover *mover, JsonObject *message, GError **error)
 {
@@ -429,15 +437,25 @@ static const struct {
 	bool (*act)(struct mover *mover, JsonObject *message, GError **error);
 	const char *code; /* of its errors */
 } commands[] = {
-	{ "setup", do_setup, "local" },          { "listen", do_listen, "link" },
-	{ "connect", do_connect, "link" },       { "start", do_start, "internal" },
-	{ "disks", do_disks, "local" },          { "seeds", do_seeds, "local" },
-	{ "stopped", do_stopped, "protocol" },   { "limits", do_limits, "protocol" },
-	{ "finish", do_finish, "protocol" },     { "hold", do_hold, "local" },
-	{ "probe", do_probe, "protocol" },       { "measure", do_measure, "protocol" },
-	{ "clock", do_clock, "protocol" },       { "abort", do_abort, "protocol" },
-	{ "announce", do_announce, "local" },    { "file-token", do_file_token, "local" },
-	{ "postcopy", do_postcopy, "protocol" }, { "bye", do_bye, "protocol" },
+	{ "setup", do_setup, "local" },
+	{ "listen", do_listen, "link" },
+	{ "connect", do_connect, "link" },
+	{ "start", do_start, "internal" },
+	{ "disks", do_disks, "local" },
+	{ "seeds", do_seeds, "local" },
+	{ "stopped", do_stopped, "protocol" },
+	{ "limits", do_limits, "protocol" },
+	{ "finish", do_finish, "protocol" },
+	{ "hold", do_hold, "local" },
+	{ "probe", do_probe, "protocol" },
+	{ "measure", do_measure, "protocol" },
+	{ "clock", do_clock, "protocol" },
+	{ "dwell", do_dwell, "protocol" },
+	{ "abort", do_abort, "protocol" },
+	{ "announce", do_announce, "local" },
+	{ "file-token", do_file_token, "local" },
+	{ "postcopy", do_postcopy, "protocol" },
+	{ "bye", do_bye, "protocol" },
 };
 
 void commands_got(JsonObject *message, void *data)

@@ -104,6 +104,10 @@ bool gate_pass(struct run *run)
 	pthread_mutex_unlock(&run->lock);
 	if (!run_advance(run, RUN_LOADED))
 		return false;
+	if (run->settings->rehearse) {
+		run_refuse(run, "rehearsal", _("a rehearsal does not hand the VM over"));
+		return false;
+	}
 	fault_gate(run);
 	/* In post-copy the destination runs already: there is nothing left to hold back. What was sent and
 	 * what was handed on are compared all the same, for the report. */

@@ -48,7 +48,10 @@ struct mover_settings {
 	int effort_max;                /* 1..9, 0: as measured */
 	int link_timeout_ms, stop_limit_ms;
 	enum mover_verify verify;
-	unsigned faults; /* enum mover_fault */
+	bool rehearse;           /* source: the copy is held before its end (mover/dwell.h) */
+	int rehearse_now;        /* atomic: at once */
+	uint64_t rehearse_bytes; /* and at the latest when so many are on the wire; 0: no matter */
+	unsigned faults;         /* enum mover_fault */
 };
 
 /* Every field is checked; NULL with a message that names the field. */

@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/i18n.h"
 #include "mover/disk_source.h"
+#include "mover/dwell.h"
 #include "mover/encoders.h"
 #include "mover/gate.h"
 #include "mover/local.h"
@@ -21,6 +22,7 @@
 struct reader {
 	struct run *run;
 	struct observer *observer;
+	struct dwell *dwell; /* NULL: no rehearsal */
 	int qemu;
 	bool stopped;  /* the VM is: nothing lingers any more */
 	uint8_t *tail; /* of a batch: a record that is not complete */
@@ -126,7 +128,9 @@ static void read_stream(struct reader *reader)
 			batch_flush(batch, observer_reader(reader->observer));
 		if (batch->count) {
 			size_t left = batch_take_tail(batch, reader->tail);
+			dwell_note(reader->dwell, batch, observer_reader(reader->observer));
 			submit(reader, batch);
+			dwell_here(reader->dwell);
 			batch = encoders_take(encoders);
 			if (batch)
 				batch_begin(batch, reader->tail, left);
@@ -164,7 +168,9 @@ static void *reader_thread(void *data)
 		goto out;
 	reader.observer = observer_new(run);
 	reader.tail = g_malloc(STREAM_CARRY_MAX);
+	reader.dwell = dwell_new(run);
 	read_stream(&reader);
+	dwell_free(reader.dwell);
 	g_free(reader.tail);
 	observer_free(reader.observer);
 out:

@@ -76,6 +76,11 @@ static struct rates find_rates(const struct plan_facts *facts, double pipe)
 	rates.first_bytes = bytes;
 	rates.first_s = fmax(easy, least);
 	rates.link_bound = bytes / rates.link > least;
+	if (facts->page_s > 0) {
+		/* seen: with the overhead of the wire, and with the zeros between */
+		rates.first_s = facts->page_s;
+		rates.first_bytes = facts->page_bytes / wire_overhead;
+	}
 	rates.later_bytes =
 		(facts->changed_bytes > 0 ? fmin(facts->changed_bytes, bytes) : bytes) + page_head;
 	rates.named_s = fmax(page_head / rates.link, least / 4);
@@ -103,7 +108,9 @@ static double data_share(const struct plan_facts *facts)
 static void first_pass(const struct plan_facts *facts, const struct rates *rates,
 		       struct model_result *result)
 {
-	double data = pages_of(facts) * data_share(facts), zeros = pages_of(facts) - data;
+	double data =
+		facts->data_pages > 0 ? facts->data_pages : pages_of(facts) * data_share(facts);
+	double zeros = facts->page_s > 0 ? 0 : pages_of(facts) - data;
 	double head = 9; /* QEMU's record of a zero page; runs of them are named once */
 	result->copy_ms += (data * rates->first_s + zeros * page / zero_rate) * 1e3;
 	result->bytes += data * rates->first_bytes * wire_overhead + zeros * head / 64;

@@ -19,6 +19,8 @@ static const struct learn_prior stop_priors[] = {
 };
 _Static_assert(G_N_ELEMENTS(stop_priors) == PLAN_STRATEGY_LAST, "a prior for each strategy");
 static const struct learn_prior bytes_prior = { 400e3, 0.95, 0.25, 1.5 };
+/* After a rehearsal only the end is not known: the stop, the hand-over, what both hosts are asked then. */
+static const double end_ms = 800, rehearsed_spread = 0.1, rehearsed_strength = 4;
 static const double elapsed_prior_ms = 2000;
 static const double unplanned = 0.1; /* so much do moves that measured say of one that does not */
 static const double slowdown_range = 2; /* p90 of it */
@@ -67,6 +69,14 @@ static struct forecast_range later(struct forecast_range range, double ms)
 	return (struct forecast_range){ range.p50 + ms, range.p90 + ms };
 }
 
+static struct learn_prior prior_of_total(const struct plan_facts *facts)
+{
+	if (facts->setup_ms <= 0)
+		return total_prior;
+	return (struct learn_prior){ facts->setup_ms + end_ms, 1, rehearsed_spread,
+				     rehearsed_strength };
+}
+
 struct plan_outlook plan_look_ahead(const struct plan_facts *facts, enum plan_strategy strategy,
 				    const struct plan_past *past, unsigned count, double elapsed_ms)
 {
@@ -78,9 +88,10 @@ struct plan_outlook plan_look_ahead(const struct plan_facts *facts, enum plan_st
 	if (elapsed_ms < 0)
 		elapsed_ms = (elapsed_prior_ms + cases->elapsed_ms) / (1 + cases->elapsed_weight);
 	struct forecast *forecast = &outlook.forecast;
-	forecast->total_ms = later(learn_forecast(cases->total, cases->totals, &total_prior,
-						  copy_ms(facts, &outlook.model)),
-				   elapsed_ms);
+	struct learn_prior prior = prior_of_total(facts);
+	forecast->total_ms = later(
+		learn_forecast(cases->total, cases->totals, &prior, copy_ms(facts, &outlook.model)),
+		elapsed_ms);
 	forecast->stop_ms = learn_forecast(cases->stop, cases->stops, &stop_priors[strategy],
 					   outlook.model.stop_ms);
 	forecast->bytes = learn_forecast(cases->bytes, cases->totals, &bytes_prior,
