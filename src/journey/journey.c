@@ -328,7 +328,8 @@ static void set_limits(struct journey *journey)
 		.ceiling_ms = ceiling_ms,
 		.hand_over_ms = hand_over_choose(NULL, 0, request->bandwidth, ceiling_ms),
 		.link_timeout_ms = request->link_timeout_ms,
-		.max_slowdown = request->max_slowdown,
+		/* only a move that may come to its end is worth a slower VM */
+		.max_slowdown = request->kind == JOURNEY_LIVE ? request->max_slowdown : 0,
 		/* the word itself is the permission */
 		.postcopy =
 			request->allow_postcopy || request->strategy == JOURNEY_STRATEGY_POSTCOPY,

@@ -191,7 +191,7 @@ void rungs_note_broken_off(struct journey *journey, int64_t stopped_ms)
 		_("the switchover was broken off: it did not fit into the ceiling of %s, of which "
 		  "libvirt's hand-over needs %s; the VM stood still for %lld ms and runs on at "
 		  "the source"),
-		ceiling, reserve, (long long) stopped_ms);
+		ceiling, reserve, (long long) MAX(stopped_ms, 0));
 	g_free(journey->mover_next);
 	journey->mover_next = g_strdup_printf(_("Try again when VM and link are quieter, or allow "
 						"more, as in --max-downtime %s."),
