@@ -3,6 +3,7 @@
 
 #include "journey/desk.h"
 #include "journey/desk_place.h"
+#include "journey/hand_over.h"
 #include "journey/movers.h"
 
 #include "base/clock.h"
@@ -111,9 +112,8 @@ static void tell_movers(struct journey *journey, const struct tune_wish *wish)
 		JsonObject *message = dialogue_message("limits");
 		if (wish->has_bandwidth)
 			json_object_set_int_member(message, "bandwidth", (gint64) wish->bandwidth);
-		if (wish->has_ceiling)
-			json_object_set_int_member(message, "stop_limit_ms",
-						   movers_stop_limit_ms(&journey->limits));
+		json_object_set_int_member(message, "stop_limit_ms",
+					   movers_stop_limit_ms(&journey->limits));
 		if (wish->has_link_timeout)
 			json_object_set_int_member(message, "link_timeout_ms",
 						   wish->link_timeout_ms);
@@ -133,14 +133,17 @@ static void do_tune(struct journey *journey, struct desk_client *client, JsonObj
 		answer_error(client, error);
 		return;
 	}
+	struct journey_limits *limits = &journey->limits;
+	limits->hand_over_ms = MAX(limits->hand_over_ms, hand_over_late_ms(limits->bandwidth));
+	limits->hand_over_ms = MIN(limits->hand_over_ms, limits->ceiling_ms * 3 / 4);
 	tell_movers(journey, &wish);
-	g_autoptr(JsonObject) limits = tune_describe_limits(&journey->limits);
-	g_autofree char *text = json_print_object(limits);
+	g_autoptr(JsonObject) now = tune_describe_limits(limits);
+	g_autofree char *text = json_print_object(now);
 	journal_add_event(journey->journal, journey->report->id, "tuned", text, NULL);
 	journey_note(journey, false, "%s",
 		     _("The limits of this move were made tighter from another terminal."));
 	JsonObject *done = answer(true, _("the limits are tighter now"), NULL);
-	json_object_set_object_member(done, "limits", g_steal_pointer(&limits));
+	json_object_set_object_member(done, "limits", g_steal_pointer(&now));
 	desk_answer(client, done);
 }
 

@@ -3,7 +3,7 @@
  * line, both ways, at most 64 KiB; docs/control.md has the words.
  *
  * A client that writes nonsense, or does not read, is dropped; what happens to the move does not
- * depend on any of them. Everything belongs to the main thread.
+ * depend on any of them. Everything belongs to the main thread. SIGPIPE must be ignored.
  */
 #pragma once
 #include <glib.h>

@@ -4,6 +4,7 @@
 
 #include "journey/ahead.h"
 #include "journey/counter.h"
+#include "journey/hand_over.h"
 #include "journey/images.h"
 #include "journey/movers.h"
 #include "journey/offline.h"
@@ -21,10 +22,6 @@
 #include <sys/random.h>
 
 static bool phase_record(struct journey *journey, GError **error);
-
-/* libvirt's own part of the standstill where nobody measured it: 20 to 50 ms, a quarter of a small
- * ceiling. */
-enum { HAND_OVER_MS = 100 };
 
 enum {
 	LIVE = 1 << JOURNEY_LIVE,
@@ -98,6 +95,20 @@ static void note_journal(struct journey *journey, const GError *failure)
 		     what);
 }
 
+static void learn_hand_over(struct journey *journey)
+{
+	const struct journey_report *report = journey->report;
+	int64_t measured[HAND_OVER_MOVES];
+	int count = hand_over_measured(journey->journal, report->sides[JOURNEY_SOURCE].address,
+				       report->sides[JOURNEY_DESTINATION].address, measured);
+	journey->limits.hand_over_ms = hand_over_choose(measured, count, journey->limits.bandwidth,
+							journey->limits.ceiling_ms);
+	g_autofree char *text = g_strdup_printf("{\"hand_over_ms\":%d,\"measured\":%d}",
+						(int) journey->limits.hand_over_ms, count);
+	journal_add_event(journey->journal, report->id, "hand-over", text, NULL);
+	journey->report->hand_over_ms = journey->limits.hand_over_ms;
+}
+
 /* A journal that cannot be written is said, but does not stop the move. */
 static bool phase_record(struct journey *journey, GError **error)
 {
@@ -121,6 +132,7 @@ static bool phase_record(struct journey *journey, GError **error)
 	if (!journey->journal || (moves && !journal_begin(journey->journal, &move, &failure)))
 		note_journal(journey, failure);
 	g_free(move.phase);
+	learn_hand_over(journey);
 	counter_open(journey);
 	return true;
 }
@@ -314,9 +326,10 @@ static void set_limits(struct journey *journey)
 	journey->limits = (struct journey_limits){
 		.bandwidth = request->bandwidth,
 		.ceiling_ms = ceiling_ms,
-		.hand_over_ms = MIN(HAND_OVER_MS, ceiling_ms / 4),
+		.hand_over_ms = hand_over_choose(NULL, 0, request->bandwidth, ceiling_ms),
 		.link_timeout_ms = request->link_timeout_ms,
-		.max_slowdown = request->max_slowdown,
+		/* only a move that may come to its end is worth a slower VM */
+		.max_slowdown = request->kind == JOURNEY_LIVE ? request->max_slowdown : 0,
 		/* the word itself is the permission */
 		.postcopy =
 			request->allow_postcopy || request->strategy == JOURNEY_STRATEGY_POSTCOPY,

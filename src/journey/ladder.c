@@ -103,11 +103,12 @@ static double fit_rate(double t1, double first, double t2, double second)
 static void learn_dirty_rate(struct ladder *ladder)
 {
 	double t1 = ladder->times[1], t2 = ladder->times[2];
-	if (t2 <= 0)
+	if (t2 < long_s)
 		return;
-	double rate = t1 > 0 && before(ladder) > 0
-			      ? fit_rate(t1, before(ladder), t2, newest(ladder))
-			      : newest(ladder) / t2;
+	double rate = newest(ladder) / t2;
+	/* the first two differ most, and later ones only add their noise */
+	if (t1 > 0 && ladder->slowdown == 0 && ladder->rounds == LADDER_SIZES)
+		rate = fit_rate(t1, before(ladder), t2, newest(ladder));
 	if (ladder->slowdown > 0)
 		rate *= ladder->followed ? 100.0 / (100 - ladder->slowdown) : 0;
 	ladder->dirty_rate = fmax(ladder->dirty_rate, rate);

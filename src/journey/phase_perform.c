@@ -193,9 +193,12 @@ static void explain(struct performing *performing, GError **error)
 	g_autofree char *libvirt_says = error_what(performing->error);
 	if (journey->cancelled && (!journey->released || performing->ending_ms))
 		journey_check_cancel(journey, error);
+	else if (journey->mover_reason && journey->mover_next)
+		error_set(error, WATARI_ERROR_FAILED, journey->mover_next, "%s",
+			  journey->mover_reason);
 	else if (journey->mover_reason)
-		error_set(error, WATARI_ERROR_FAILED, journey->mover_next, "%s (%s)",
-			  journey->mover_reason, libvirt_says);
+		error_set(error, WATARI_ERROR_FAILED, NULL, "%s (%s)", journey->mover_reason,
+			  libvirt_says);
 	else
 		error_set(error, WATARI_ERROR_FAILED,
 			  journey->disks_socket ? _("If it is about a disk, see whether its image "

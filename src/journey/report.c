@@ -38,6 +38,7 @@ void journey_report_init(struct journey_report *report)
 		.downtime_ms = -1,
 		.stop_to_release_ms = -1,
 		.libvirt_downtime_ms = -1,
+		.broken_off_ms = -1,
 	};
 	report->notes = g_ptr_array_new_with_free_func(g_free);
 	for (int side = 0; side < JOURNEY_SIDES; side++)
@@ -145,6 +146,8 @@ static JsonObject *describe_convergence(const struct journey_report *report)
 						       : json_array_new());
 	set_number(object, "slowdown", report->slowdown);
 	set_number(object, "broken_off", report->broken_off);
+	set_number(object, "broken_off_ms", report->broken_off_ms);
+	set_number(object, "hand_over_ms", report->hand_over_ms);
 	return object;
 }
 

@@ -77,7 +77,7 @@ static void take_throttle(struct journey *journey, const struct ladder_decision 
 
 static void take_postcopy(struct journey *journey, const struct ladder_decision *decision)
 {
-	journey_note(journey, false, "%s", _("The ladder's next step is post-copy."));
+	journey_note(journey, false, "%s", _("Post-copy is the next step."));
 }
 
 /* What would have done it, as options; the first words of each are the same as in --help. */
@@ -105,8 +105,8 @@ static void take_stop(struct journey *journey, const struct ladder_decision *dec
 	g_autofree char *dirty = unit_format_rate(fmax(decision->dirty_rate, decision->drain));
 	g_autofree char *time = unit_format_duration_ms(llrint(fmin(decision->predicted_ms, 1e9)));
 	g_autofree char *room = unit_format_duration_ms(llrint(decision->room_ms));
-	if (journey->mover_reason)
-		return;
+	if (journey->mover_reason || journey->stopped)
+		return; /* it is ending, or the gate decides */
 	journey->mover_reason = g_strdup_printf(
 		/* TRANSLATORS: two rates, two durations */
 		_("the VM changes its memory faster than the link carries it: about %s against "
@@ -134,7 +134,8 @@ _Static_assert(G_N_ELEMENTS(actions) == LADDER_STEP_LAST, "every step has a row"
 static void begin(struct journey *journey, const struct ladder_decision *decision)
 {
 	g_autoptr(GError) error = NULL;
-	if (!actions[decision->step].begin || actions[decision->step].begin(journey, &error))
+	if (journey->stopped || !actions[decision->step].begin ||
+	    actions[decision->step].begin(journey, &error))
 		return;
 	g_autofree char *what = error_what(error);
 	journey_note(journey, true, _("Post-copy could not be begun: %s"), what);
@@ -160,7 +161,7 @@ void rungs_rules(const struct journey *journey, struct ladder_rules *rules)
 
 void rungs_note_throttle(struct journey *journey, int percent)
 {
-	if (percent <= journey->report->slowdown)
+	if (percent <= MAX(journey->report->slowdown, THROTTLE_LEAST))
 		return;
 	journey->report->slowdown = percent;
 	g_autofree char *text = g_strdup_printf("%d", percent);
@@ -180,6 +181,7 @@ void rungs_note_broken_off(struct journey *journey, int64_t stopped_ms)
 	g_autofree char *text = json_print_object(object);
 	journal_add_event(journey->journal, journey->report->id, "broken-off", text, NULL);
 	journey->report->broken_off++;
+	journey->report->broken_off_ms = stopped_ms;
 	g_autofree char *ceiling = unit_format_duration_ms(limits->ceiling_ms);
 	g_autofree char *reserve = unit_format_duration_ms(limits->hand_over_ms);
 	g_autofree char *more = unit_format_duration_ms(MAX(2 * limits->ceiling_ms, 100));
@@ -189,7 +191,7 @@ void rungs_note_broken_off(struct journey *journey, int64_t stopped_ms)
 		_("the switchover was broken off: it did not fit into the ceiling of %s, of which "
 		  "libvirt's hand-over needs %s; the VM stood still for %lld ms and runs on at "
 		  "the source"),
-		ceiling, reserve, (long long) stopped_ms);
+		ceiling, reserve, (long long) MAX(stopped_ms, 0));
 	g_free(journey->mover_next);
 	journey->mover_next = g_strdup_printf(_("Try again when VM and link are quieter, or allow "
 						"more, as in --max-downtime %s."),

@@ -9,6 +9,9 @@
  * stays QEMU's decision: at the end of a round, in every second one that was dirtied more than half
  * as fast as it was sent.
  *
+ * A conductor that is killed leaves QEMU's numbers as it set them last, at a source that goes on: the next
+ * move with a permission sets them anew; auto-converge by other programs is held there until then.
+ *
  * Calls block.
  */
 #pragma once

@@ -185,6 +185,8 @@ void watch_set_link(struct watch *watch, const struct watch_link *link)
 void watch_tighten(struct watch *watch, int64_t ceiling_ms, int64_t reserve_ms, bool postcopy)
 {
 	g_mutex_lock(&watch->lock);
+	if (ceiling_ms <= 0) /* none */
+		ceiling_ms = watch->rules.ceiling_ms;
 	watch->tightened |=
 		ceiling_ms < watch->rules.ceiling_ms || (watch->rules.ladder.postcopy && !postcopy);
 	watch->rules.ceiling_ms = MIN(ceiling_ms, watch->rules.ceiling_ms);

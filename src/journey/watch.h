@@ -39,7 +39,7 @@ struct watch_link {
 struct watch;
 /* Keeps a reference to DOMAIN. Sets the first limit at once. */
 struct watch *watch_new(virDomainPtr domain, const struct watch_rules *rules);
-/* The ceiling is lower, post-copy no longer allowed, from the next look on. */
+/* The ceiling (0: none) is lower, post-copy no longer allowed, from the next look on. */
 void watch_tighten(struct watch *watch, int64_t ceiling_ms, int64_t reserve_ms, bool postcopy);
 void watch_get(struct watch *watch, struct watch_numbers *numbers);
 void watch_set_link(struct watch *watch, const struct watch_link *link);

@@ -115,8 +115,12 @@ bool gate_pass(struct run *run)
 		tell_disagreement(run, error);
 	/* The destination's word may be older than its end: the link says whether it is still there. */
 	if (!postcopy && (!agree(run, &error) || !proof_compare(run, &error) ||
-			  !within_limit(run, &error) || !link_check(run->link, &error))) {
+			  !link_check(run->link, &error))) {
 		run_refuse_error(run, "verify", error);
+		return false;
+	}
+	if (!postcopy && !within_limit(run, &error)) {
+		run_refuse_error(run, "limit", error);
 		return false;
 	}
 	if (!run_advance(run, RUN_RELEASED))

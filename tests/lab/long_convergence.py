@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """How a move comes to its end on links that make that hard: a round trip of 40 ms; a guest that changes its memory
-faster than 100 Mbit/s carries it, with a ceiling that has room for its working set, and with one that has not."""
+faster than 100 Mbit/s carries it, with a ceiling that has room for its working set, and with one that has not; one that
+is slowed down."""
 import json
 import os
 import pathlib
 import sys
+import time
 import unittest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -27,7 +29,7 @@ class Convergence(unittest.TestCase):
         cls.lab = Lab(f"end{os.getpid() % 100000}", [HostSpec("hosta"), HostSpec("hostb")], watari=WATARI, watari_env=ASAN)
         cls.addClassCleanup(cls.lab.down)
         cls.lab.up()
-        guest.start(cls.lab, "hosta", "g1", memory_mib=128)
+        guest.start(cls.lab, "hosta", "g1", memory_mib=320)
 
     def setUp(self):
         (self.here,) = guest.where(self.lab, "g1")
@@ -87,6 +89,24 @@ class Convergence(unittest.TestCase):
         self.assertIn("faster than the link", report["error"]["what"])
         self.assertLessEqual(report["convergence"]["limit_ms"] or 0, 600)
         self.assertEqual(guest.where(self.lab, "g1"), {self.here: "running"})
+
+    def test_slowed_down_within_what_is_permitted(self):
+        """CPU-bound at 1.3 times the link: it does not arrive by itself, and does with 40 % of slowdown."""
+        guest.load(self.lab, "g1", "random", rate="max", set_mib=160, order="random")
+        time.sleep(2)
+        first, at = self.dirtied(), time.monotonic()
+        time.sleep(5)
+        rate = (self.dirtied() - first) * 4096 / (time.monotonic() - at)
+        self.lab.link(rate=f"{int(rate * 8 / 1000 / 1.3)}kbit")
+        report = self.move("--max-downtime", "500ms", "--max-slowdown", "40")
+        self.assertGreater(report["convergence"]["slowdown"], 1)
+        self.assertLessEqual(report["convergence"]["slowdown"], 40)
+        self.assertLessEqual(report["times"]["downtime_ms"], 500)
+        print(f"# 1.3 times the link of {rate / 1.3 / 1e6:.1f} MB/s: slowed down by {report['convergence']['slowdown']} %, "
+              f"stopped for {report['times']['downtime_ms']} ms, {report['bytes']['iterations']} passes")
+
+    def dirtied(self):
+        return guest.state(self.lab, "g1")["memory"]["dirtied_pages"]
 
 
 if __name__ == "__main__":

@@ -263,7 +263,7 @@ class Gate(Move):
         self.assertIn("memory differs", self.refuse("late-page", "--verify-memory", "full"))
 
     def test_too_long_a_stop_is_broken_off(self):
-        self.assertIn("stopped", self.refuse("gate", "--max-downtime", "1s"))
+        self.assertIn("broken off", self.refuse("gate", "--max-downtime", "1s"))
 
     def test_a_stream_with_something_unknown_still_migrates(self):
         report = self.migrate(self.here, self.there, environment={"WATARI_TEST_FAULTS": "unknown"})
