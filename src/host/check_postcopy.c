@@ -7,15 +7,14 @@
 #include <string.h>
 
 #define ASK_MS 20000
-#define DEVICE_SINCE 8001000    /* QEMU 8.1 opens /dev/userfaultfd where it may */
+#define DEVICE_SINCE 8001000     /* QEMU 8.1 opens /dev/userfaultfd where it may */
 #define RECOVERY_SINCE 8005000UL /* libvirt 8.5 */
 
 /* Says "yes" where the kernel lets anybody have a userfaultfd; "device" where those may who may write to
  * the file; else "no". Kernels without the setting let anybody. */
-static const char script[] =
-	"s=/proc/sys/vm/unprivileged_userfaultfd; "
-	"if test ! -e $s || test \"$(cat $s)\" = 1; then echo yes; "
-	"elif test -c /dev/userfaultfd; then echo device; else echo no; fi";
+static const char script[] = "s=/proc/sys/vm/unprivileged_userfaultfd; "
+			     "if test ! -e $s || test \"$(cat $s)\" = 1; then echo yes; "
+			     "elif test -c /dev/userfaultfd; then echo device; else echo no; fi";
 
 static char *ask_kernel(struct check_context *context)
 {
@@ -31,13 +30,15 @@ static void check_userfault(struct check_context *context)
 {
 	const struct host *there = context->destination;
 	g_autofree char *answer = there->qemu_uid == 0 ? g_strdup("yes") : ask_kernel(context);
-	const char *next = _("Set it there with “sysctl vm.unprivileged_userfaultfd=1” (and keep it in "
-			     "/etc/sysctl.d), or move without --allow-postcopy.");
+	const char *next =
+		_("Set it there with “sysctl vm.unprivileged_userfaultfd=1” (and keep it in "
+		  "/etc/sysctl.d), or move without --allow-postcopy.");
 	if (!answer)
-		check_add(context->findings, "postcopy", CHECK_WARN, next,
-			  _("whether %s permits post-copy (vm.unprivileged_userfaultfd) could not be "
-			    "asked"),
-			  there->name);
+		check_add(
+			context->findings, "postcopy", CHECK_WARN, next,
+			_("whether %s permits post-copy (vm.unprivileged_userfaultfd) could not be "
+			  "asked"),
+			there->name);
 	else if (g_str_equal(answer, "device") && there->qemu_version >= DEVICE_SINCE)
 		check_add(context->findings, "postcopy", CHECK_WARN, next,
 			  _("%s permits post-copy only to those who may write to /dev/userfaultfd; "

@@ -46,32 +46,39 @@ static const struct {
 	{ PARTIAL,
 	  GONE,
 	  { "post-copy-lost", ENDING_NOTHING, JOURNEY_ATTENTION, true,
-	    N_("post-copy had begun, and the destination's copy is gone: the source has the memory as "
+	    N_("post-copy had begun, and the destination's copy is gone: the source has the memory "
+	       "as "
 	       "it was at the switch, but the VM may have run and written since"),
-	    N_("Copy the disks before anything else. Then continue the VM at the source (virsh resume) "
+	    N_("Copy the disks before anything else. Then continue the VM at the source (virsh "
+	       "resume) "
 	       "if it never ran at the destination, or start it anew (virsh destroy, virsh "
 	       "start).") } },
 	{ PARTIAL,
 	  OFF,
 	  { "post-copy-lost", ENDING_NOTHING, JOURNEY_ATTENTION, true,
-	    N_("post-copy had begun, and the destination's copy is gone: the source has the memory as "
+	    N_("post-copy had begun, and the destination's copy is gone: the source has the memory "
+	       "as "
 	       "it was at the switch, but the VM may have run and written since"),
-	    N_("Copy the disks before anything else. Then continue the VM at the source (virsh resume) "
+	    N_("Copy the disks before anything else. Then continue the VM at the source (virsh "
+	       "resume) "
 	       "if it never ran at the destination, or start it anew (virsh destroy, virsh "
 	       "start).") } },
 	{ PARTIAL,
 	  ANY,
 	  { "post-copy", ENDING_NOTHING, JOURNEY_ATTENTION, true,
-	    N_("the VM is in post-copy: the destination has a part of its memory, and the source has "
+	    N_("the VM is in post-copy: the destination has a part of its memory, and the source "
+	       "has "
 	       "the rest"),
-	    N_("Never end, continue or restart either copy. If the movers still work it completes by "
+	    N_("Never end, continue or restart either copy. If the movers still work it completes "
+	       "by "
 	       "itself; else run “watari resolve” again, which recovers it.") } },
 	{ ANY,
 	  PARTIAL,
 	  { "post-copy-alone", ENDING_NOTHING, JOURNEY_ATTENTION, true,
 	    N_("the destination's copy was in post-copy and may lack a part of its memory, and the "
 	       "source no longer holds that"),
-	    N_("If it stands still, only starting it anew helps (virsh destroy, virsh start); look at "
+	    N_("If it stands still, only starting it anew helps (virsh destroy, virsh start); look "
+	       "at "
 	       "both hosts first (virsh list --all).") } },
 	{ GONE, RUNS, { "migrated", ENDING_NOTHING, JOURNEY_MIGRATED, false, NULL, NULL } },
 	{ OFF, RUNS, { "migrated", ENDING_NOTHING, JOURNEY_MIGRATED, false, NULL, NULL } },

@@ -76,6 +76,11 @@ static void copy_source_stats(struct journey *journey, JsonObject *stats)
 	}
 	if (lanes)
 		copy_lanes(report, lanes);
+	JsonObject *requests = json_get_object(stats, "postcopy");
+	if (requests) {
+		g_clear_pointer(&report->page_requests, json_object_unref);
+		report->page_requests = json_object_ref(requests);
+	}
 	if (opaque && !report->opaque)
 		report->opaque = g_strdup(opaque);
 	progress->bytes = report->stream_bytes;

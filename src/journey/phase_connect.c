@@ -88,6 +88,10 @@ static bool connect_host(struct journey *journey, enum journey_side side, GError
 
 static bool check_wishes(const struct journey_request *request, GError **error)
 {
+	if (request->strategy == JOURNEY_STRATEGY_POSTCOPY && !request->allow_postcopy)
+		return error_set(error, WATARI_ERROR_USAGE, _("Add --allow-postcopy."),
+				 _("--strategy postcopy needs your permission: for a while no "
+				   "single host has the whole VM"));
 	if (request->kind != JOURNEY_OFFLINE || !request->verify)
 		return true;
 	return error_set(error, WATARI_ERROR_USAGE, _("Leave one of them out."),
@@ -119,9 +123,8 @@ static void find_again(void *data)
 {
 	struct opening *opening = data;
 	struct journey *journey = opening->journey;
-	journey->domain =
-		virDomainLookupByUUIDString(journey->hosts[JOURNEY_SOURCE]->connection,
-					    journey->report->vm_uuid);
+	journey->domain = virDomainLookupByUUIDString(journey->hosts[JOURNEY_SOURCE]->connection,
+						      journey->report->vm_uuid);
 	if (!journey->domain)
 		host_error(&opening->error, WATARI_ERROR_INTERNAL, NULL, journey->report->vm_name);
 }

@@ -7,14 +7,13 @@ struct postcopy {
 	/* the thread that asks libvirt */
 	GThread *thread;
 	virDomainPtr domain;
-	unsigned long long bandwidth_mib; /* of QEMU's own stream; 0: no limit */
-	GError *error;                    /* read after `done` */
-	gint done;                        /* atomic */
+	GError *error; /* read after `done` */
+	gint done;     /* atomic */
 	/* main thread */
 	bool answered; /* libvirt's answer was taken */
 	bool refused;
-	bool switched; /* the source's mover has seen it in the stream */
-	int tries;     /* to mend it */
+	bool switched;       /* the source's mover has seen it in the stream */
+	int tries;           /* to mend it */
 	unsigned done_sides; /* bits: movers that have let go */
 	bool broken;         /* the movers were told to let go */
 	int64_t broken_us;   /* when they were, or libvirt was found not to answer */

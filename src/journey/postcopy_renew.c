@@ -13,7 +13,7 @@
 #include <sys/random.h>
 
 enum {
-	TRIES = 8,
+	TRIES = 6,
 	PAUSE_FIRST_MS = 500, /* before the second try, doubled with each */
 	PAUSE_MOST_MS = 30000,
 	LET_GO_MS = 5000,
@@ -23,14 +23,16 @@ enum {
 
 static const char *next_step(void)
 {
-	return _("Never end or restart either copy: each has a part of the memory. When hosts and link are "
+	return _("Never end or restart either copy: each has a part of the memory. When hosts and "
+		 "link are "
 		 "well again, run “watari resolve VM”.");
 }
 
 void postcopy_give_up(struct journey *journey, const char *before, GError **error)
 {
 	error_set(error, WATARI_ERROR_ATTENTION, next_step(),
-		  _("post-copy of %s is broken in the middle: the destination has a part of its memory "
+		  _("post-copy of %s is broken in the middle: the destination has a part of its "
+		    "memory "
 		    "and the source has the rest%s%s%s"),
 		  journey->report->vm_name, before ? " (" : "", before ? before : "",
 		  before ? ")" : "");
@@ -125,15 +127,16 @@ static bool wait_failed(struct journey *journey, GError **error)
 			return true;
 		pause_a_moment(journey, STATES_STEP_MS);
 	} while (clock_now_ms() < until_ms);
-	return error_set(error, WATARI_ERROR_INTERNAL, NULL,
-			 _("libvirt does not say of both copies that post-copy failed: %s is %s (%s), "
-			   "%s is %s (%s)"),
-			 journey->hosts[JOURNEY_SOURCE]->name,
-			 host_vm_state_name(asking.vms[JOURNEY_SOURCE].state),
-			 host_vm_reason_name(&asking.vms[JOURNEY_SOURCE]),
-			 journey->hosts[JOURNEY_DESTINATION]->name,
-			 host_vm_state_name(asking.vms[JOURNEY_DESTINATION].state),
-			 host_vm_reason_name(&asking.vms[JOURNEY_DESTINATION]));
+	return error_set(
+		error, WATARI_ERROR_INTERNAL, NULL,
+		_("libvirt does not say of both copies that post-copy failed: %s is %s (%s), "
+		  "%s is %s (%s)"),
+		journey->hosts[JOURNEY_SOURCE]->name,
+		host_vm_state_name(asking.vms[JOURNEY_SOURCE].state),
+		host_vm_reason_name(&asking.vms[JOURNEY_SOURCE]),
+		journey->hosts[JOURNEY_DESTINATION]->name,
+		host_vm_state_name(asking.vms[JOURNEY_DESTINATION].state),
+		host_vm_reason_name(&asking.vms[JOURNEY_DESTINATION]));
 }
 
 /* ---- the new ones ---- */
@@ -180,13 +183,15 @@ bool postcopy_renew(struct journey *journey, GError **error)
 		postcopy->dark_us = postcopy->renewed_us = 0;
 		g_autoptr(GError) failure = NULL;
 		if (postcopy->tries++ > 0)
-			pause_a_moment(journey, MIN(PAUSE_FIRST_MS << (postcopy->tries - 2),
-						    PAUSE_MOST_MS));
-		journey_note(journey, postcopy->tries == 1,
-			     _("Post-copy is broken (%s); recovering with new movers, try %d of %d."),
-			     why ? why : _("QEMU gave it up"), postcopy->tries, TRIES);
+			pause_a_moment(journey,
+				       MIN(PAUSE_FIRST_MS << (postcopy->tries - 2), PAUSE_MOST_MS));
+		journey_note(
+			journey, postcopy->tries == 1,
+			_("Post-copy is broken (%s); recovering with new movers, try %d of %d."),
+			why ? why : _("QEMU gave it up"), postcopy->tries, TRIES);
 		journal_add_event(journey->journal, journey->report->id, "postcopy-recover", why,
 				  NULL);
+		journey->report->postcopy_recoveries = postcopy->tries;
 		journey_say(journey, _("recovering the post-copy"));
 		if (try_once(journey, &failure)) {
 			postcopy->renewed_us = clock_now_us();

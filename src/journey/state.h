@@ -89,8 +89,8 @@ struct journey {
 	int64_t wire_seen_us;
 	uint64_t stream_seen; /* likewise */
 	int64_t stream_seen_us;
-	int lanes_up; /* of the link, as a mover said last */
-	struct watch_link link; /* as the source's mover said last */
+	int lanes_up;              /* of the link, as a mover said last */
+	struct watch_link link;    /* as the source's mover said last */
 	struct postcopy *postcopy; /* postcopy.h; NULL: nobody asked for it */
 };
 

@@ -21,8 +21,8 @@ struct watch_numbers {
 
 /* What the movers know of the link. */
 struct watch_link {
-	double rate;      /* bytes a second that the destination's mover consumes */
-	double wire_rate; /* bytes a second on the wire when it was busy */
+	double rate;        /* bytes a second that the destination's mover consumes */
+	double wire_rate;   /* bytes a second on the wire when it was busy */
 	double stream_rate; /* bytes a second of QEMU's own stream, smoothed */
 	uint64_t in_flight;
 	int64_t round_trip_us;

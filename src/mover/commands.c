@@ -393,13 +393,20 @@ static const struct {
 	bool (*act)(struct mover *mover, JsonObject *message, GError **error);
 	const char *code; /* of its errors */
 } commands[] = {
-	{ "setup", do_setup, "local" },           { "listen", do_listen, "link" },
-	{ "connect", do_connect, "link" },        { "start", do_start, "internal" },
-	{ "disks", do_disks, "local" },           { "seeds", do_seeds, "local" },
-	{ "stopped", do_stopped, "protocol" },    { "limits", do_limits, "protocol" },
-	{ "finish", do_finish, "protocol" },      { "hold", do_hold, "local" },
-	{ "abort", do_abort, "protocol" },        { "announce", do_announce, "local" },
-	{ "file-token", do_file_token, "local" }, { "postcopy", do_postcopy, "protocol" },
+	{ "setup", do_setup, "local" },
+	{ "listen", do_listen, "link" },
+	{ "connect", do_connect, "link" },
+	{ "start", do_start, "internal" },
+	{ "disks", do_disks, "local" },
+	{ "seeds", do_seeds, "local" },
+	{ "stopped", do_stopped, "protocol" },
+	{ "limits", do_limits, "protocol" },
+	{ "finish", do_finish, "protocol" },
+	{ "hold", do_hold, "local" },
+	{ "abort", do_abort, "protocol" },
+	{ "announce", do_announce, "local" },
+	{ "file-token", do_file_token, "local" },
+	{ "postcopy", do_postcopy, "protocol" },
 	{ "bye", do_bye, "protocol" },
 };
 

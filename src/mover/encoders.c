@@ -5,6 +5,7 @@
 #include "content/body.h"
 #include "mover/fault.h"
 #include "mover/frame.h"
+#include "mover/requests.h"
 #include "mover/tempo.h"
 #include "mover/workers.h"
 
@@ -141,6 +142,17 @@ static bool wait_turn(struct encoders *encoders, uint64_t ticket)
 	return good;
 }
 
+/* With the turn: nobody else commits. */
+static void watch_request(struct encoders *encoders, const struct batch *batch)
+{
+	struct link_stats stats;
+	if (!batch->asked_us && !requests_are_under_way(encoders->run->requests))
+		return;
+	requests_sent(encoders->run->requests, batch, encoders->commit_next + 1);
+	link_get_stats(encoders->run->link, &stats);
+	requests_arrived(encoders->run->requests, stats.consumed_frames);
+}
+
 static void commit(struct encoders *encoders, struct batch *batch, struct link_frame *frame)
 {
 	struct run *run = encoders->run;
@@ -152,6 +164,7 @@ static void commit(struct encoders *encoders, struct batch *batch, struct link_f
 	encoders->seeds_up_to[encoders->commit_next % FRAMES_AHEAD] = batch->seed_pages;
 	pthread_mutex_unlock(&encoders->lock);
 	link_frame_commit(run->link, LINK_MEMORY, frame);
+	watch_request(encoders, batch);
 	batch_clear(batch);
 	pthread_mutex_lock(&encoders->lock);
 	encoders->commit_next++;

@@ -31,6 +31,8 @@ void run_note_postcopy(struct run *run, const struct stream_stats *stats)
 	run_expect_postcopy(run);
 	if (stats->switching)
 		run_advance(run, RUN_STOPPED);
+	if (may_run_there(run, stats) && run->link)
+		link_hurry(run->link); /* the guest waits for what stands behind it */
 	if (may_run_there(run, stats))
 		run_advance(run, RUN_POSTCOPY);
 }

@@ -10,6 +10,7 @@
 #include "mover/disk_source.h"
 #include "mover/encoders.h"
 #include "mover/local.h"
+#include "mover/requests.h"
 #include "mover/seeds.h"
 
 #include <errno.h>
@@ -74,6 +75,7 @@ void run_free(struct run *run)
 	seeds_free(run->seeds);
 	resolver_free(run->resolver);
 	sorter_free(run->sorter);
+	requests_free(run->requests);
 	fd_clear(&run->qemu);
 	fd_clear(&run->listener);
 	fd_clear(&run->disk_listener);

@@ -92,6 +92,7 @@ struct run {
 	struct disk_source *disk_source;
 	struct disk_destination *disk_destination;
 	struct seeds *seeds;
+	struct requests *requests; /* source */
 
 	/* main thread */
 	unsigned timer;

@@ -59,22 +59,22 @@ static void test_postcopy(void)
 				       VIR_DOMAIN_PAUSED_POSTCOPY_FAILED };
 	for (size_t i = 0; i < G_N_ELEMENTS(reasons); i++) {
 		int source = reasons[i];
-		assert_situation(sight(HOST_VM_PAUSED, source, HOST_VM_RUNNING,
-				       VIR_DOMAIN_RUNNING_POSTCOPY),
-				 "post-copy", ENDING_NOTHING);
+		assert_situation(
+			sight(HOST_VM_PAUSED, source, HOST_VM_RUNNING, VIR_DOMAIN_RUNNING_POSTCOPY),
+			"post-copy", ENDING_NOTHING);
 		assert_situation(sight(HOST_VM_PAUSED, source, HOST_VM_RUNNING,
 				       VIR_DOMAIN_RUNNING_POSTCOPY_FAILED),
 				 "post-copy", ENDING_NOTHING);
-		assert_situation(sight(HOST_VM_PAUSED, source, HOST_VM_RUNNING,
-				       VIR_DOMAIN_RUNNING_UNPAUSED),
-				 "post-copy", ENDING_NOTHING);
+		assert_situation(
+			sight(HOST_VM_PAUSED, source, HOST_VM_RUNNING, VIR_DOMAIN_RUNNING_UNPAUSED),
+			"post-copy", ENDING_NOTHING);
 		assert_situation(sight(HOST_VM_PAUSED, source, HOST_VM_INCOMING, MIGRATION),
 				 "post-copy", ENDING_NOTHING);
 		assert_situation(sight(HOST_VM_PAUSED, source, HOST_VM_ABSENT, 0), "post-copy-lost",
 				 ENDING_NOTHING);
-		assert_situation(sight(HOST_VM_PAUSED, source, HOST_VM_RUNNING,
-				       VIR_DOMAIN_RUNNING_MIGRATED),
-				 "handed-over", ENDING_END_SOURCE);
+		assert_situation(
+			sight(HOST_VM_PAUSED, source, HOST_VM_RUNNING, VIR_DOMAIN_RUNNING_MIGRATED),
+			"handed-over", ENDING_END_SOURCE);
 	}
 	assert_situation(sight(HOST_VM_ABSENT, 0, HOST_VM_RUNNING, VIR_DOMAIN_RUNNING_POSTCOPY),
 			 "post-copy-alone", ENDING_NOTHING);
