@@ -51,7 +51,7 @@ static void test_fields(void)
 	static const char *const names[] = { "format",       "watari", "id",        "outcome",
 					     "exit_code",    "vm",     "source",    "destination",
 					     "failed_phase", "times",  "bytes",     "link",
-					     "convergence",  "proof",  "snapshots", "checks",
+					     "convergence", "postcopy",  "proof",  "snapshots", "checks",
 					     "disks",        "notes",  "error",     "kind" };
 	struct journey_report report = sample();
 	g_autoptr(JsonObject) object = parse(&report, NULL);
