@@ -70,7 +70,8 @@ static bool fill_params(struct performing *performing, GError **error)
 	    virTypedParamsAddULLong(&performing->params, &performing->param_count, &max,
 				    VIR_MIGRATE_PARAM_BANDWIDTH, unlimited_mib) < 0)
 		return host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
-	performing->flags = journey_migrate_flags(journey);
+	performing->flags =
+		journey->resume_flags ? journey->resume_flags : journey_migrate_flags(journey);
 	return disk_params_add(journey, performing->flags, &performing->params,
 			       &performing->param_count, &max, error);
 }
@@ -392,10 +393,11 @@ static void explain(struct performing *performing, GError **error)
 static bool mend(struct performing *performing, GError **error)
 {
 	struct journey *journey = performing->journey;
-	performing->flags |= VIR_MIGRATE_POSTCOPY_RESUME;
 	while (!performing->result && postcopy_holds(journey) && !postcopy_wait(journey)) {
-		if (!postcopy_renew(journey, error))
+		if (!postcopy_renew(journey, error) ||
+		    (!performing->params && !fill_params(performing, error)))
 			return false;
+		performing->flags |= VIR_MIGRATE_POSTCOPY_RESUME;
 		g_clear_error(&performing->error);
 		performing->done = 0;
 		performing->ending_ms = performing->abort_at_ms = 0;
@@ -417,6 +419,19 @@ bool phase_perform(struct journey *journey, GError **error)
 	guard_arm(journey->guard);
 	run_migration(&performing);
 	bool good = performing.result || mend(&performing, error);
+	virTypedParamsFree(performing.params, performing.param_count);
+	if (good)
+		virDomainFree(performing.result);
+	else if (!*error)
+		explain(&performing, error);
+	g_clear_error(&performing.error);
+	return good;
+}
+
+bool phase_perform_resume(struct journey *journey, GError **error)
+{
+	struct performing performing = { .journey = journey };
+	bool good = mend(&performing, error);
 	virTypedParamsFree(performing.params, performing.param_count);
 	if (good)
 		virDomainFree(performing.result);

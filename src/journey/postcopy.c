@@ -35,6 +35,7 @@ static void record(struct journey *journey)
 	json_object_set_int_member(numbers, "dirty_rate", llrint(progress->dirty_rate));
 	json_object_set_int_member(numbers, "stream_rate", llrint(journey->link.stream_rate));
 	json_object_set_int_member(numbers, "wire_rate", llrint(journey->link.wire_rate));
+	postcopy_describe_resume(journey, numbers);
 	g_autofree char *text = json_print_object(numbers);
 	journal_add_event(journey->journal, journey->report->id, "postcopy-asked", text, NULL);
 }

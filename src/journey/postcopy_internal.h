@@ -20,3 +20,6 @@ struct postcopy {
 	int64_t renewed_us;  /* of the last try: when libvirt was asked; 0: QEMU is connected */
 	int64_t dark_us;     /* since when one mover is silent and the other has no link; 0: not */
 };
+
+/* What `watari resolve` needs to recover it, into NUMBERS. */
+void postcopy_describe_resume(struct journey *journey, JsonObject *numbers);

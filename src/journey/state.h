@@ -51,6 +51,7 @@ struct journey {
 	/* the end (settle.c) */
 	bool dry_run;               /* look and say, change nothing */
 	const char *situation;      /* stable word */
+	bool postcopy_failed;       /* both hosts say that the VM's post-copy broke */
 	const char *situation_what; /* translated, or NULL */
 	bool acted;
 
@@ -79,6 +80,7 @@ struct journey {
 	struct journal *journal;
 	JsonArray *snapshots;               /* see snapshots.h; NULL: not read */
 	unsigned long long old_downtime_ms; /* QEMU's limit before; 0: not read */
+	unsigned resume_flags;              /* of virDomainMigrate3, when resolve recovers; or 0 */
 	bool performing;                    /* virDomainMigrate3 is running */
 	bool performed;                     /* it was called at all */
 	bool stopped, loaded, released;     /* what the source mover saw */
@@ -129,5 +131,7 @@ bool phase_share(struct journey *journey, GError **error);
 bool phase_disks(struct journey *journey, GError **error);
 bool phase_snapshots(struct journey *journey, GError **error);
 bool phase_perform(struct journey *journey, GError **error);
+/* Only its end: a post-copy that broke is recovered. */
+bool phase_perform_resume(struct journey *journey, GError **error);
 bool phase_copy(struct journey *journey, GError **error);
 bool phase_define(struct journey *journey, GError **error);
