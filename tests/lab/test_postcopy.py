@@ -210,6 +210,26 @@ class PostCopy(unittest.TestCase):
             host.run(["watari", "mover", "--sweep"])
         self.assert_clean()
 
+    def test_conductor_and_a_mover_killed(self):
+        """The other mover lets go once the link has been dark for the time that the user gave it; then resolve recovers."""
+        move = self.start("--link-timeout", "3s").wait_postcopy()
+        time.sleep(LATE_S)
+        self.assertTrue(move.still_goes_on(), "it was over before anything was killed")
+        move.process.kill()
+        move.process.wait()
+        move.kill_mover("destination")
+        end = time.monotonic() + PATIENCE_S
+        situation = "post-copy"
+        while situation == "post-copy" and time.monotonic() < end:
+            done = lab.admin.run(["watari", "resolve", NAME, "--json"], check=False, timeout=PATIENCE_S)
+            situation = json.loads(done.stdout)["situation"]
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("recovering with new movers", done.stderr)
+        self.assertEqual(guest.where(lab, NAME), {self.there: "running"})
+        lab.link(rate="1gbit")
+        self.assert_intact()
+        self.assert_clean()
+
     def test_cancel_after_the_switch_is_refused(self):
         move = self.start().wait_postcopy()
         move.process.send_signal(signal.SIGINT)
