@@ -26,7 +26,8 @@ def command(contender, name, destination):
     """What an administrator would type at the source."""
     address = destination.address("migration")
     if contender.watari:
-        return ["watari", "migrate", name, destination.name, "--json", "-q", "--link-address", address, *contender.words]
+        return ["watari", "migrate", name, destination.name, "--json", "-q", "--max-downtime", "2s",
+                "--link-address", address, *contender.words]
     tls = ["--tls-destination", address] if "--tls" in contender.words else []
     return ["virsh", "migrate", "--live", name, f"qemu+ssh://{destination.name}/system", *contender.words, *tls]
 

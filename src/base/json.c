@@ -75,6 +75,27 @@ int64_t json_get_int(JsonObject *object, const char *name, int64_t fallback)
 	return node ? json_node_get_int(node) : fallback;
 }
 
+static double node_double(JsonNode *node, double fallback)
+{
+	if (!node || !JSON_NODE_HOLDS_VALUE(node))
+		return fallback;
+	GType type = json_node_get_value_type(node);
+	return type == G_TYPE_INT64 || type == G_TYPE_DOUBLE ? json_node_get_double(node)
+							     : fallback;
+}
+
+double json_get_double(JsonObject *object, const char *name, double fallback)
+{
+	return node_double(object ? json_object_get_member(object, name) : NULL, fallback);
+}
+
+double json_element_double(JsonArray *array, guint index, double fallback)
+{
+	if (!array || index >= json_array_get_length(array))
+		return fallback;
+	return node_double(json_array_get_element(array, index), fallback);
+}
+
 bool json_get_bool(JsonObject *object, const char *name, bool fallback)
 {
 	JsonNode *node = value_of(object, name, G_TYPE_BOOLEAN);

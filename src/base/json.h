@@ -22,6 +22,10 @@ JsonObject *json_describe_error(const GError *error);
 /* Members by name; the fallback where absent or of another type. Strings stay owned by OBJECT. */
 const char *json_get_string(JsonObject *object, const char *name, const char *fallback);
 int64_t json_get_int(JsonObject *object, const char *name, int64_t fallback);
+double json_get_double(JsonObject *object, const char *name,
+		       double fallback); /* or a whole number */
 bool json_get_bool(JsonObject *object, const char *name, bool fallback);
 JsonObject *json_get_object(JsonObject *object, const char *name); /* NULL if absent */
 JsonArray *json_get_array(JsonObject *object, const char *name);   /* NULL if absent */
+/* Element INDEX; the fallback where there is none or it is no number. ARRAY may be NULL. */
+double json_element_double(JsonArray *array, guint index, double fallback);

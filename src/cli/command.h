@@ -9,4 +9,7 @@
  * Returns the exit code. */
 int command_complain(const GError *error);
 
-extern const struct command migrate_command, resolve_command, doctor_command, mover_command;
+extern const struct command plan_command, migrate_command, quick_command, score_command,
+	resolve_command;
+extern const struct command doctor_command, mover_command;
+extern const struct command status_command, watch_command, cancel_command, tune_command;

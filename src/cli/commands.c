@@ -7,7 +7,9 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-	&migrate_command, &resolve_command, &doctor_command, &mover_command, NULL,
+	&plan_command,    &migrate_command, &quick_command, &status_command,
+	&watch_command,   &cancel_command,  &tune_command,  &score_command,
+	&resolve_command, &doctor_command,  &mover_command, NULL,
 };
 
 const struct command *command_find(const char *name)

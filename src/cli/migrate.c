@@ -4,18 +4,39 @@
 
 #include "base/i18n.h"
 
+static bool check_strategy(const struct move_values *values, GError **error)
+{
+	const struct journey_request *request = &values->request;
+	if (request->strategy == JOURNEY_STRATEGY_LIVE && request->allow_postcopy)
+		return error_set(error, WATARI_ERROR_USAGE,
+				 _("Leave one of them out; “--strategy auto” uses what is "
+				   "permitted."),
+				 _("--strategy live and --allow-postcopy contradict each other"));
+	if (values->offline && request->strategy != JOURNEY_STRATEGY_AUTO)
+		return error_set(error, WATARI_ERROR_USAGE, _("Leave --strategy out."),
+				 _("a VM that is off moves in one way only"));
+	return true;
+}
+
 static int run(const struct command *command, void *data, char **arguments)
 {
 	struct move_values *values = data;
-	values->request.kind = values->offline ? JOURNEY_OFFLINE : JOURNEY_LIVE;
-	return move_run(values, arguments);
+	values->request.kind = values->offline ? JOURNEY_OFFLINE
+			       : values->request.strategy == JOURNEY_STRATEGY_QUICK ? JOURNEY_QUICK
+										    : JOURNEY_LIVE;
+	g_autoptr(GError) error = NULL;
+	if (check_strategy(values, &error))
+		return move_run(command, values, arguments);
+	if (values->json)
+		move_print_usage_error(error);
+	return command_complain(error);
 }
 
 const struct command migrate_command = {
 	.name = "migrate",
 	.summary = N_("Move a running VM to another host."),
-	.arguments = "[HOST:]VM DEST",
-	.arguments_least = 2,
+	.arguments = "[HOST:]VM DEST | --plan FILE",
+	.arguments_least = 0,
 	.arguments_most = 2,
 	.offers = { OFFER_VM, OFFER_HOST },
 	.rows = move_rows,

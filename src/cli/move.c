@@ -3,6 +3,9 @@
 #include "cli/move.h"
 
 #include "base/i18n.h"
+#include "cli/confirm.h"
+#include "cli/page.h"
+#include "cli/plan_file.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 
@@ -31,7 +34,8 @@ const struct option_row move_rows[] = {
 	  .most = 3600000, .unit = 1,
 	  .help = N_("The longest time the VM may stand still, as in 300ms or 2s. "
 		     "It is never exceeded silently: what does not fit fails, and the VM runs on "
-		     "at the source. The default is 2s.") },
+		     "at the source. The default is 100ms."),
+	  .only = ~(unsigned) MOVE_QUICK },
 	{ "strategy", 0, OPTION_WORD, AT(request.strategy), N_("HOW"), .words = strategy_words,
 	  .help = N_("auto (the default: live as long as what is permitted suffices), live, "
 		     "postcopy (as soon as the first pass over memory is done) or quick."),
@@ -39,6 +43,29 @@ const struct option_row move_rows[] = {
 	{ "allow-postcopy", 0, OPTION_FLAG, AT(request.allow_postcopy),
 	  .help = N_("Permit post-copy: the VM runs at the destination before all of its memory is "
 		     "there. For that while no single host has the whole VM.") },
+	{ "max-slowdown", 0, OPTION_NUMBER, AT(request.max_slowdown), N_("PERCENT"), .least = 1,
+	  .most = 99,
+	  .help = N_("Permit QEMU to slow the VM down by so much, 1 to 99, when it changes its "
+		     "memory faster than the link carries it. "
+		     "Without it the VM is never slowed down.") },
+	{ "max-stop", 0, OPTION_DURATION, AT(request.max_stop_ms), N_("TIME"), .least = 100,
+	  .most = 86400000, .unit = 1000,
+	  .help = N_("The longest time the VM may stand still, as in 30s or 5m. "
+		     "The move is given up as soon as it is clear that this will not do, and the "
+		     "VM runs on at the source. Without it there is no limit."),
+	  .only = MOVE_QUICK | MOVE_MIGRATE },
+	{ "prewarm", 0, OPTION_FLAG, AT(request.prewarm),
+	  .help = N_("Copy the memory once while the VM runs, and stop it for what has changed "
+		     "since. The stop is shorter, the whole takes longer."),
+	  .only = MOVE_QUICK },
+	{ "through", 0, OPTION_TEXT, AT(request.through), N_("DIRECTORY"), .offer = OFFER_FILE,
+	  .help = N_("Carry the state in a file of this directory, which both hosts see under the "
+		     "same path, in place of a link between the hosts. "
+		     "The disks must be shared."),
+	  .only = MOVE_QUICK },
+	{ "yes", 'y', OPTION_FLAG, AT(request.yes),
+	  .help = N_("Do not ask whether the VM may stand still."),
+	  .only = MOVE_QUICK | MOVE_MIGRATE },
 	{ "connections", 0, OPTION_NUMBER, AT(request.connections), N_("NUMBER"), .least = 1,
 	  .most = 16, .help = N_("How many connections the link has. The default is 2.") },
 	{ "ports", 0, OPTION_PORTS, AT(request.ports), N_("FIRST-LAST"),
@@ -119,6 +146,15 @@ const struct option_row move_rows[] = {
 	{ "remote-watari", 0, OPTION_TEXT, AT(request.remote_watari), N_("PATH"),
 	  .offer = OFFER_FILE,
 	  .help = N_("Where watari is at the hosts. The default is found by their PATH.") },
+	{ "output", 'o', OPTION_TEXT, AT(output), N_("FILE"), .offer = OFFER_FILE,
+	  .help = N_("Write the plan to this file, for “watari migrate --plan FILE”."),
+	  .only = MOVE_PLAN },
+	{ "plan", 0, OPTION_TEXT, AT(plan), N_("FILE"), .offer = OFFER_FILE,
+	  .help = N_(
+		  "Carry out the plan in this file: VM, destination and options are those of the "
+		  "plan. "
+		  "Refused if what it was made for has changed meanwhile."),
+	  .only = MOVE_MIGRATE | MOVE_QUICK },
 	{ "json", 0, OPTION_FLAG, AT(json),
 	  .help = N_("Print the closing report as one JSON document.") },
 	{ "verbose", 'v', OPTION_FLAG, AT(verbose),
@@ -132,7 +168,7 @@ void move_defaults(void *data)
 	struct move_values *values = data;
 	values->request.connections = 2;
 	values->request.memory_limit = 512 << 20;
-	values->request.max_downtime_ms = 2000;
+	values->request.max_downtime_ms = 100;
 	values->request.link_timeout_ms = 60000;
 }
 
@@ -150,25 +186,113 @@ void move_print_usage_error(const GError *error)
 	journey_report_clear(&report);
 }
 
-int move_run(struct move_values *values, char **arguments)
+/* ---- with a plan ---- */
+
+/* How it is shown may be said beside it; what is done may not. */
+static bool check_alone(const struct command *command, const struct move_values *values,
+			char **arguments, GError **error)
+{
+	struct move_values rest = *values, usual = { 0 };
+	move_defaults(&usual);
+	rest.plan = NULL;
+	rest.json = rest.quiet = rest.verbose = false;
+	rest.request.kind = usual.request.kind;
+	g_auto(GStrv) words = options_words(command, &rest, &usual, ~0U);
+	if (!*arguments && !*words)
+		return true;
+	return error_set(error, WATARI_ERROR_USAGE, _("Leave it out, or make a new plan with it."),
+			 _("“%s” beside --plan: the plan says that already"),
+			 *arguments ? *arguments : *words);
+}
+
+/* VALUES anew from the plan; its strings live in *PLAN and *LINE. */
+static bool read_plan(const struct command *command, struct move_values *values, JsonObject **plan,
+		      char ***line, char ***arguments, GError **error)
+{
+	struct move_values planned = { 0 };
+	bool help;
+	*plan = plan_file_read(values->plan, error);
+	if (!*plan)
+		return false;
+	*line = plan_file_words(*plan, command->name);
+	move_defaults(&planned);
+	if (!options_parse(command, (int) g_strv_length(*line), *line, &planned, arguments, &help,
+			   error))
+		return false;
+	planned.request.kind = planned.offline ? JOURNEY_OFFLINE : values->request.kind;
+	planned.json = values->json;
+	planned.quiet = values->quiet;
+	planned.verbose = values->verbose;
+	planned.request.plan = *plan;
+	*values = planned;
+	return true;
+}
+
+/* ---- the work ---- */
+
+static bool write_plan(const struct command *command, const struct move_values *values,
+		       const struct journey_report *report, GError **error)
+{
+	struct move_values usual = { 0 };
+	move_defaults(&usual);
+	struct move_values plain = *values;
+	plain.json = plain.quiet = plain.verbose = false;
+	g_auto(GStrv) words = options_words(command, &plain, &usual, MOVE_MIGRATE);
+	return plan_file_write(values->output, &values->request, words, report, error);
+}
+
+static int show(struct move_values *values, struct journey_report *report, GError *error)
+{
+	if (values->json)
+		print_json(report, error);
+	else if (values->request.kind == JOURNEY_PLAN)
+		page_print(report, &values->request, stdout);
+	else
+		report_print(report, stdout);
+	return error ? command_complain(error) : WATARI_EXIT_OK;
+}
+
+static int carry_out(const struct command *command, struct move_values *values)
 {
 	struct progress progress;
 	struct journey_report report;
 	g_autoptr(GError) error = NULL;
-	values->request.vm = arguments[0];
-	values->request.destination = arguments[1];
 	values->request.faults = g_getenv("WATARI_TEST_FAULTS");
 	progress_init(&progress, values->quiet, values->verbose);
 	const struct journey_observer observer = { .progress = progress_show,
 						   .note = progress_note,
+						   .confirm = confirm_ask,
 						   .data = &progress };
-	journey_run(&values->request, &observer, &report, &error);
+	if (journey_run(&values->request, &observer, &report, &error) && values->output)
+		write_plan(command, values, &report, &error);
 	progress_clear(&progress);
-	if (values->json)
-		print_json(&report, error);
-	else
-		report_print(&report, stdout);
-	int code = error ? command_complain(error) : WATARI_EXIT_OK;
+	int code = show(values, &report, error);
 	journey_report_clear(&report);
 	return code;
+}
+
+static int complain(const struct move_values *values, const GError *error)
+{
+	if (values->json)
+		move_print_usage_error(error);
+	return command_complain(error);
+}
+
+int move_run(const struct command *command, struct move_values *values, char **arguments)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(JsonObject) plan = NULL;
+	g_auto(GStrv) line = NULL;
+	if (values->plan && (!check_alone(command, values, arguments, &error) ||
+			     !read_plan(command, values, &plan, &line, &arguments, &error)))
+		return complain(values, error);
+	if (!arguments[0] || !arguments[1]) {
+		g_autofree char *next = g_strdup_printf(_("Usage: watari %s [OPTION…] %s"),
+							command->name, command->arguments);
+		error_set(&error, WATARI_ERROR_USAGE, next, _("an argument is missing"));
+		return complain(values, error);
+	}
+	values->request.vm = arguments[0];
+	values->request.destination = arguments[1];
+	return carry_out(command, values);
 }

@@ -69,6 +69,11 @@ const struct command *command_find(const char *name);
 bool options_parse(const struct command *command, int argc, char **argv, void *values,
 		   char ***arguments, bool *help, GError **error);
 
+/* The command line that gives VALUES where they differ from DEFAULTS, row by row: a NULL-terminated list
+ * of words, of the rows that COMMAND and the command with the bit OTHER share. Free with g_strfreev. */
+char **options_words(const struct command *command, const void *values, const void *defaults,
+		     unsigned other);
+
 /* Documents from the table. */
 void options_print_help(const struct command *command, FILE *out);
 void options_print_overview(FILE *out);

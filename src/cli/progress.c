@@ -106,7 +106,7 @@ void progress_show(const struct journey_progress *now, void *data)
 	bool fresh = progress->doing != now->doing;
 	int64_t wait_ms = progress->terminal ? REDRAW_MS : PLAIN_MS;
 	int64_t now_ms = clock_now_ms();
-	if (progress->quiet || (!fresh && now_ms - progress->last_ms < wait_ms))
+	if (progress->quiet || progress->asking || (!fresh && now_ms - progress->last_ms < wait_ms))
 		return;
 	progress->doing = now->doing;
 	progress->last_ms = now_ms;

@@ -7,6 +7,7 @@ struct progress {
 	bool quiet, verbose, terminal;
 	/* its own */
 	bool drawn;        /* a line without its newline is on the terminal */
+	bool asking;       /* a question is there: nothing may be drawn */
 	const char *doing; /* of the last plain line */
 	int64_t last_ms;
 };

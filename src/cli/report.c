@@ -65,6 +65,12 @@ static void print_link(const struct journey_report *report, FILE *out)
 static void print_bytes(const struct journey_report *report, FILE *out)
 {
 	g_autofree char *wire = unit_format_bytes(report->wire_sent);
+	if (report->state_path) {
+		g_autofree char *size = unit_format_bytes(report->state_bytes);
+		fprintf(out, _("  state     %s through %s"), size, report->state_path);
+		fputc('\n', out);
+		return;
+	}
 	if (report->kind == JOURNEY_OFFLINE) {
 		fprintf(out, _("  bytes     %s on the wire"), wire);
 		fputc('\n', out);
@@ -115,6 +121,11 @@ static void print_content(const struct journey_report *report, FILE *out)
 
 static void print_proof(const struct journey_report *report, FILE *out)
 {
+	if (report->state_path && report->outcome == JOURNEY_MIGRATED) {
+		fputs(_("  proof     the state read at the destination has the source's SHA-256"),
+		      out);
+		fputc('\n', out);
+	}
 	if (!report->stream_agreed)
 		return;
 	fputs(_("  proof     both movers saw the same bytes, in the same order"), out);
@@ -170,7 +181,7 @@ void report_print(const struct journey_report *report, FILE *out)
 		return;
 	print_places(report, out);
 	print_times(report, out);
-	if (report->stream_bytes > 0 || report->kind == JOURNEY_OFFLINE)
+	if (report->stream_bytes > 0 || report->state_path || report->kind == JOURNEY_OFFLINE)
 		print_bytes(report, out);
 	print_content(report, out);
 	print_disks(report, out);

@@ -8,21 +8,10 @@
 #include <libvirt/virterror.h>
 #include <string.h>
 
-/* What the destination says it can give a VM of this machine type; NULL: nothing. */
-static struct xml *ask_domain_capabilities(struct host *host, struct check_context *context,
-					   const char *emulator, const char *virt_type)
-{
-	char *text = virConnectGetDomainCapabilities(host->connection, emulator, context->arch,
-						     context->machine, virt_type, 0);
-	struct xml *xml = text ? xml_read(text, NULL) : NULL;
-	free(text);
-	return xml;
-}
-
 static void refuse_machine(struct check_context *context)
 {
 	const char *there = context->destination->name;
-	struct xml *any = ask_domain_capabilities(context->destination, context, NULL, NULL);
+	struct xml *any = check_ask_domain(context->destination, context, NULL, NULL);
 	g_autofree char *version = host_format_version(context->destination->qemu_version);
 	if (any && g_strcmp0(context->virt_type, "kvm") == 0)
 		check_add(context->findings, "machine", CHECK_REFUSE,
@@ -41,14 +30,14 @@ static void refuse_machine(struct check_context *context)
 void check_machine(struct check_context *context)
 {
 	context->destination_domain =
-		ask_domain_capabilities(context->destination, context, NULL, context->virt_type);
+		check_ask_domain(context->destination, context, NULL, context->virt_type);
 	if (!context->destination_domain) {
 		refuse_machine(context);
 		return;
 	}
 	struct xml *same = context->emulator
-				   ? ask_domain_capabilities(context->destination, context,
-							     context->emulator, context->virt_type)
+				   ? check_ask_domain(context->destination, context,
+						      context->emulator, context->virt_type)
 				   : NULL;
 	if (context->emulator && !same)
 		check_add(context->findings, "machine", CHECK_REFUSE,
@@ -69,13 +58,11 @@ static const char *find_features(virErrorPtr last)
 
 static void report_cpu(struct check_context *context, enum check_result result, virErrorPtr last)
 {
-	const char *features = find_features(last);
-	g_autofree char *model =
-		xml_string(context->destination_domain, NULL, "cpu/mode[@name='host-model']/model");
-	g_autofree char *next = g_strdup_printf(
-		_("Give the VM a CPU model that both hosts have (%s offers “%s”); it takes effect "
-		  "when it is started again."),
-		context->destination->name, model ? model : "qemu64");
+	/* copies: looking for another model makes libvirt forget its last error */
+	g_autofree char *features = g_strdup(find_features(last));
+	g_autofree char *reason =
+		g_strdup(last && last->message ? last->message : _("it is not compatible"));
+	g_autofree char *next = check_advise_cpu(context);
 	if (features)
 		check_add(context->findings, "cpu", result, next,
 			  _("the CPU of %s lacks features that “%s” uses: %s"),
@@ -83,8 +70,7 @@ static void report_cpu(struct check_context *context, enum check_result result, 
 	else
 		check_add(context->findings, "cpu", result, next,
 			  _("the CPU of %s cannot run “%s”: %s"), context->destination->name,
-			  context->name,
-			  last && last->message ? last->message : _("it is not compatible"));
+			  context->name, reason);
 }
 
 /* A model or feature that is newer than the destination's libvirt: it would not even read the VM's
@@ -157,9 +143,14 @@ static void check_passthrough(struct check_context *context)
 	g_autofree char *other_vendor = xml_string(there, NULL, "host/cpu/vendor");
 	g_autofree char *missing = list_difference(here, there);
 	g_autofree char *extra = list_difference(there, here);
-	const char *next = _("Use the CPU mode host-model, or a named model that both hosts have; "
-			     "it takes effect when the VM is started again.");
-	if (g_strcmp0(vendor, other_vendor) != 0 || g_strcmp0(model, other) != 0)
+	bool differ = g_strcmp0(vendor, other_vendor) != 0 || g_strcmp0(model, other) != 0;
+	bool unsure = *extra || context->source->qemu_version != context->destination->qemu_version;
+	if (!differ && !*missing && !unsure) {
+		check_add(context->findings, "cpu", CHECK_PASS, NULL, NULL);
+		return;
+	}
+	g_autofree char *next = check_advise_cpu(context);
+	if (differ)
 		check_add(context->findings, "cpu", CHECK_REFUSE, next,
 			  _("“%s” uses the host's own CPU (host-passthrough), and the hosts' "
 			    "differ: %s and %s"),
@@ -168,13 +159,11 @@ static void check_passthrough(struct check_context *context)
 		check_add(context->findings, "cpu", CHECK_REFUSE, next,
 			  _("“%s” uses the host's own CPU (host-passthrough), and %s lacks: %s"),
 			  context->name, context->destination->name, missing);
-	else if (*extra || context->source->qemu_version != context->destination->qemu_version)
+	else
 		check_add(context->findings, "cpu", CHECK_WARN, next,
 			  _("“%s” uses the host's own CPU (host-passthrough); the hosts' are of "
 			    "one model but not surely equal"),
 			  context->name);
-	else
-		check_add(context->findings, "cpu", CHECK_PASS, NULL, NULL);
 }
 
 static void check_maximum(struct check_context *context)

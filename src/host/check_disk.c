@@ -101,8 +101,9 @@ static void check_network_disk(struct check_context *context, xmlNodePtr node,
 	if (local)
 		check_add(context->findings, disk->check, CHECK_REFUSE,
 			  _("Move the disk to storage that both hosts reach under one name."),
-			  _("the disk %s of “%s” is served by the source host to itself"),
-			  disk->target, context->name);
+			  _("the disk %s of “%s” comes from a server that only %s itself reaches "
+			    "(localhost or a socket)"),
+			  disk->target, context->name, context->source->name);
 	else
 		check_add(context->findings, disk->check, CHECK_PASS, NULL, NULL);
 }
@@ -178,7 +179,7 @@ static void refuse_disk(struct check_context *context, xmlNodePtr node,
 	bool off = context->options->offline;
 	check_add(context->findings, disk->check, off ? CHECK_WARN : CHECK_REFUSE,
 		  off ? _("See that the destination has it.")
-		      : _("Detach it, or move the VM while it is off."),
+		      : _("Detach it, or move the VM while it is off (--offline)."),
 		  _("the disk %s of “%s” is of the kind “%s”, which is bound to its host"),
 		  disk->target, context->name, disk->type);
 }
@@ -206,7 +207,8 @@ static void check_one_disk(struct check_context *context, xmlNodePtr node)
 				   removable };
 	if (xml_has(context->vm, node, "transient") && !context->options->offline) {
 		check_add(context->findings, check, CHECK_REFUSE,
-			  _("Move the VM while it is off, or start it without <transient/>."),
+			  _("Move the VM while it is off (--offline), or start it without "
+			    "<transient/>."),
 			  _("the disk %s of “%s” is transient: what was written to it since the "
 			    "start exists only here"),
 			  target, context->name);

@@ -125,6 +125,70 @@ static int64_t largest_at(struct check_context *context, const char *path)
 	return largest;
 }
 
+/* Is NUMBER in a list like "0-3,^2,8"? */
+static bool is_in_set(const char *set, int64_t number)
+{
+	g_auto(GStrv) parts = g_strsplit(set, ",", -1);
+	bool found = false;
+	for (unsigned i = 0; parts[i]; i++) {
+		const char *part = g_strstrip(parts[i]);
+		bool out = *part == '^';
+		char *end = NULL;
+		int64_t first = g_ascii_strtoll(part + out, &end, 10);
+		int64_t last = *end == '-' ? g_ascii_strtoll(end + 1, NULL, 10) : first;
+		if (number >= first && number <= last)
+			found = !out;
+	}
+	return found;
+}
+
+/* What the memory nodes in SET have at the destination, all and free. FREE_BYTES: 0 where libvirt
+ * did not say. */
+static uint64_t sum_nodes(struct check_context *context, const char *set, uint64_t *free_bytes)
+{
+	struct xml *there = context->destination_capabilities;
+	unsigned long long free_there[64] = { 0 };
+	uint64_t all = 0;
+	g_autoptr(GPtrArray) cells = xml_find(there, NULL, "host/topology/cells/cell");
+	int count = virNodeGetCellsFreeMemory(context->destination->connection, free_there, 0,
+					      G_N_ELEMENTS(free_there));
+	*free_bytes = 0;
+	for (unsigned i = 0; i < cells->len; i++) {
+		uint64_t id = xml_number(there, cells->pdata[i], "@id", 0);
+		if (!is_in_set(set, (int64_t) id))
+			continue;
+		all += xml_number(there, cells->pdata[i], "memory", 0) * 1024;
+		if (count > 0 && id < (uint64_t) count)
+			*free_bytes += free_there[id];
+	}
+	return all;
+}
+
+/* Bound to memory nodes that are there: do they have enough? */
+static void check_nodes(struct check_context *context)
+{
+	g_autofree char *set =
+		xml_string(context->vm, NULL,
+			   "numatune/memory[@mode='strict' or @mode='restrictive']/@nodeset");
+	uint64_t guest = xml_number(context->vm, NULL, "memory", 0) * 1024, free_bytes = 0;
+	uint64_t all = set ? sum_nodes(context, set, &free_bytes) : 0;
+	g_autofree char *need = unit_format_bytes(guest), *have = unit_format_bytes(all),
+			*free_text = unit_format_bytes(free_bytes);
+	if (all > 0 && all < guest)
+		check_add(context->findings, "placement", CHECK_REFUSE,
+			  _("Change or remove the binding (virsh numatune) before the migration."),
+			  _("“%s” needs %s and is bound to the memory nodes %s, which have only %s "
+			    "at %s"),
+			  context->name, need, set, have, context->destination->name);
+	else if (free_bytes > 0 && free_bytes < guest)
+		check_add(
+			context->findings, "placement", CHECK_WARN,
+			_("Make room there, or change or remove the binding (virsh numatune)."),
+			_("“%s” needs %s and is bound to the memory nodes %s, of which %s are free "
+			  "at %s"),
+			context->name, need, set, free_text, context->destination->name);
+}
+
 /* Pinned to processors or memory nodes that are not there, QEMU does not start. */
 void check_placement(struct check_context *context)
 {
@@ -139,8 +203,8 @@ void check_placement(struct check_context *context)
 	const char *next = _("Change or remove the pinning (virsh vcpupin, emulatorpin, numatune) "
 			     "before the migration.");
 	int64_t cpu = largest_at(context, "vcpu/@cpuset | cputune/*/@cpuset");
-	int64_t cell = largest_at(context, "numatune/memory[@mode='strict']/@nodeset | "
-					   "numatune/memnode[@mode='strict']/@nodeset");
+	int64_t cell =
+		largest_at(context, "numatune/*[@mode='strict' or @mode='restrictive']/@nodeset");
 	if (cpus > 0 && cpu >= cpus)
 		check_add(context->findings, "placement", CHECK_REFUSE, next,
 			  _("“%s” is pinned to processor %d, and %s has only %d"), context->name,
@@ -149,6 +213,8 @@ void check_placement(struct check_context *context)
 		check_add(context->findings, "placement", CHECK_REFUSE, next,
 			  _("“%s” is bound to memory node %d, and %s has only %d"), context->name,
 			  (int) cell, context->destination->name, (int) cells);
+	else
+		check_nodes(context);
 	if (cpus > 0 && virDomainGetInfo(context->domain, &info) == 0 && info.nrVirtCpu > cpus)
 		check_add(
 			context->findings, "placement", CHECK_WARN, NULL,

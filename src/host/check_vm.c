@@ -312,7 +312,7 @@ void check_dry_run(struct check_context *context)
 		virDomainFree(moved);
 	else if (!is_our_stumble(last))
 		check_add(context->findings, "blockers", CHECK_REFUSE,
-			  _("Remove what is named, or move the VM while it is off."),
+			  _("Remove what is named, or move the VM while it is off (--offline)."),
 			  _("libvirt and QEMU refuse to migrate “%s”: %s"), context->name,
 			  last && last->message ? last->message : _("libvirt gave no reason"));
 	else

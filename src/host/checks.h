@@ -38,11 +38,33 @@ void check_postcopy(struct check_context *context);
 
 void check_disks(struct check_context *context);
 
+void check_versions(struct check_context *context);
+void check_locks(struct check_context *context);
+void check_secrets(struct check_context *context);
+void check_agent(struct check_context *context);
+
 void check_host_devices(struct check_context *context);
 void check_filesystems(struct check_context *context);
 void check_other_devices(struct check_context *context);
+void check_offered(struct check_context *context);
 void check_networks(struct check_context *context);
 void check_labels(struct check_context *context);
+
+/* Parts of checks that need no host, for unit tests. */
+/* HERE, THERE: lock managers' names, NULL: not known. */
+void check_judge_locks(struct check_context *context, const char *here, const char *there);
+/* NETWORK: the description of the network NAME at the destination. */
+void check_judge_network(struct check_context *context, const char *name, struct xml *network);
+
+/* The next step that names a CPU model. BASELINE: a CPU that both hosts have, as libvirt finds it;
+ * HERE, THERE: domain capabilities; each may be NULL. Caller frees. */
+char *check_suggest_cpu(struct xml *baseline, struct xml *here, struct xml *there);
+/* The same, all asked from the hosts. */
+char *check_advise_cpu(struct check_context *context);
+/* What HOST says it can give a VM of this machine type; EMULATOR, VIRT_TYPE NULL: any. NULL:
+ * nothing. */
+struct xml *check_ask_domain(struct host *host, struct check_context *context, const char *emulator,
+			     const char *virt_type);
 
 /* At the destination: which of the given things are missing. KIND is a test of test(1) ("-e", "-b")
  * with PREFIX before each word. NULL: the host could not be asked. Free with g_strfreev. */

@@ -217,6 +217,14 @@ static bool is_complete(const struct host_vm *vm)
 	return vm->state == HOST_VM_RUNNING && vm->reason == VIR_DOMAIN_RUNNING_MIGRATED;
 }
 
+/* The stop that was asked for came when the migration was over already. */
+static bool is_suspended_by_us(const struct ending_sight *sight, enum journey_side side)
+{
+	const struct host_vm *vm = &sight->vms[side];
+	return side == JOURNEY_SOURCE && sight->suspended && !sight->paused_before &&
+	       vm->state == HOST_VM_PAUSED && vm->reason == VIR_DOMAIN_PAUSED_USER;
+}
+
 static enum seen see(const struct ending_sight *sight, enum journey_side side)
 {
 	static const enum seen of_state[] = {
@@ -228,7 +236,7 @@ static enum seen see(const struct ending_sight *sight, enum journey_side side)
 		return UNKNOWN;
 	if (is_partial(sight, side))
 		return PARTIAL;
-	if (is_stopped_by_migration(vm))
+	if (is_stopped_by_migration(vm) || is_suspended_by_us(sight, side))
 		return STOPPED;
 	if (is_paused_as_before(sight, side))
 		return vm->busy && side == JOURNEY_SOURCE ? RUNS_BUSY : RUNS;
@@ -241,6 +249,8 @@ const struct ending_rule *ending_judge(const struct ending_sight *sight)
 {
 	if (sight->offline)
 		return ending_judge_offline(sight);
+	if (sight->through != THROUGH_NONE)
+		return ending_judge_through(sight);
 	enum seen source = see(sight, JOURNEY_SOURCE);
 	enum seen destination = see(sight, JOURNEY_DESTINATION);
 	if (source == PARTIAL && destination == RUNS &&
@@ -397,10 +407,83 @@ static bool resume_source(struct ending *ending, GError **error)
 	virDomainPtr domain = find(ending, JOURNEY_SOURCE);
 	if (!domain)
 		return complain(ending, JOURNEY_SOURCE, error);
+	/* a state that is still being saved is of no use any more */
+	if (ending->state)
+		virDomainAbortJob(domain);
 	bool good = virDomainResume(domain) == 0;
 	if (!good)
 		complain(ending, JOURNEY_SOURCE, error);
 	virDomainFree(domain);
+	return good;
+}
+
+/* ---- from a saved state ---- */
+
+static bool is_absent(struct ending *ending, enum journey_side side, GError **error)
+{
+	struct host_vm vm;
+	if (!host_vm_ask(ending->hosts[side], ending->uuid, &vm, error)) {
+		error_classify(error, WATARI_ERROR_ATTENTION, NULL);
+		return false;
+	}
+	if (vm.state == HOST_VM_ABSENT || vm.state == HOST_VM_OFF)
+		return true;
+	return error_set(error, WATARI_ERROR_ATTENTION, _("Run “watari resolve” again."),
+			 _("%s at %s has changed its state meanwhile; nothing was done"),
+			 ending->name, ending->addresses[side]->text);
+}
+
+static bool restore_source(struct ending *ending, GError **error)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		if (!is_absent(ending, side, error))
+			return false;
+	return virDomainRestoreFlags(ending->hosts[JOURNEY_SOURCE]->connection, ending->state, NULL,
+				     VIR_DOMAIN_SAVE_PAUSED) == 0 ||
+	       complain(ending, JOURNEY_SOURCE, error);
+}
+
+static bool resume_destination(struct ending *ending, GError **error)
+{
+	virDomainPtr domain = find(ending, JOURNEY_DESTINATION);
+	bool good = domain && is_absent(ending, JOURNEY_SOURCE, error) &&
+		    (ending->paused_before || virDomainResume(domain) == 0);
+	if (!good && !*error)
+		complain(ending, JOURNEY_DESTINATION, error);
+	if (domain)
+		virDomainFree(domain);
+	return good;
+}
+
+static char *read_definition(struct ending *ending, enum journey_side side)
+{
+	virDomainPtr domain = find(ending, side);
+	char *xml = domain ? virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_MIGRATABLE |
+								 VIR_DOMAIN_XML_SECURE |
+								 VIR_DOMAIN_XML_INACTIVE)
+			   : NULL;
+	if (domain)
+		virDomainFree(domain);
+	return xml;
+}
+
+bool ending_define(struct ending *ending, GError **error)
+{
+	virDomainPtr there = find(ending, JOURNEY_DESTINATION), defined = NULL;
+	bool good = there && virDomainIsPersistent(there) == 1;
+	char *xml = there && !good ? read_definition(ending, JOURNEY_SOURCE) : NULL;
+	if (there && !good && !xml)
+		xml = read_definition(ending, JOURNEY_DESTINATION);
+	if (xml)
+		defined = virDomainDefineXML(ending->hosts[JOURNEY_DESTINATION]->connection, xml);
+	good = good || defined;
+	if (!good)
+		complain(ending, JOURNEY_DESTINATION, error);
+	if (defined)
+		virDomainFree(defined);
+	if (there)
+		virDomainFree(there);
+	free(xml); /* libvirt's */
 	return good;
 }
 
@@ -441,6 +524,14 @@ bool ending_act(struct ending *ending, enum ending_action action, GError **error
 		       resume_source(ending, error);
 	case ENDING_UNDEFINE_SOURCE:
 		return !ending->undefine_source || undefine_source(ending, error);
+	case ENDING_RESTORE_SOURCE:
+		return restore_source(ending, error);
+	case ENDING_END_DESTINATION_RESTORE:
+		return still(ending, JOURNEY_DESTINATION, false, error) &&
+		       destroy(ending, JOURNEY_DESTINATION, false, error) &&
+		       restore_source(ending, error);
+	case ENDING_RESUME_DESTINATION:
+		return resume_destination(ending, error);
 	}
 	g_assert_not_reached();
 }

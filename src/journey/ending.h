@@ -7,6 +7,18 @@
 #include "host/host.h"
 #include "journey/journey.h"
 
+/* How far a move through a directory had come (through.h); NONE: it goes over the link. */
+enum ending_through {
+	THROUGH_NONE,
+	THROUGH_BEFORE,  /* the VM is as it was */
+	THROUGH_STOPPED, /* stopped at the source by us */
+	THROUGH_LEFT, /* its state is proven at the destination; the source's copy is being ended */
+	THROUGH_RESUMED,  /* it may have run at the destination */
+	THROUGH_BACK,     /* the destination failed for certain, and never ran it */
+	THROUGH_RESTORED, /* from the state, at the source: it may have run there */
+	THROUGH_LAST
+};
+
 /* One look at both hosts. */
 struct ending_sight {
 	bool known[JOURNEY_SIDES];
@@ -14,7 +26,9 @@ struct ending_sight {
 	GError *errors[JOURNEY_SIDES]; /* why it is not known */
 	bool offline; /* the VM was off, and `defined`: its definition may be at the destination */
 	bool defined;
-	bool postcopy;      /* the switch to post-copy was seen */
+	bool postcopy; /* the switch to post-copy was seen */
+	enum ending_through through;
+	bool suspended;     /* this very journey asked for the stop */
 	bool paused_before; /* somebody had paused it: then paused is what it should be again */
 };
 
@@ -25,6 +39,10 @@ enum ending_action {
 	ENDING_END_DESTINATION,        /* what is left there never ran */
 	ENDING_END_DESTINATION_RESUME, /* and then the source goes on */
 	ENDING_UNDEFINE_SOURCE,        /* of a VM that is off; only if it shall leave */
+	/* from the saved state of a move through a directory */
+	ENDING_RESTORE_SOURCE,          /* paused; then, written down, ENDING_RESUME_SOURCE */
+	ENDING_END_DESTINATION_RESTORE, /* first what never ran there is removed */
+	ENDING_RESUME_DESTINATION,
 };
 
 struct ending_rule {
@@ -43,12 +61,17 @@ bool ending_postcopy_failed(const struct ending_sight *sight);
 /* For a VM that was off (ending_offline.c); ending_judge() asks it. */
 const struct ending_rule *ending_judge_offline(const struct ending_sight *sight);
 
+/* For a move through a directory (ending_through.c); ending_judge() asks it. */
+const struct ending_rule *ending_judge_through(const struct ending_sight *sight);
+
 /* Two hosts, connected afresh whenever they must be asked. */
 struct ending {
 	const struct remote_shell *shell;
 	const struct host_address *addresses[JOURNEY_SIDES];
 	const char *uuid, *name;
 	bool undefine_source; /* once the VM runs at the destination */
+	const char *state;    /* path of the saved state; NULL: none */
+	bool paused_before;
 	/* Connections of the caller's that still work, or NULL: used until one of them fails. They
 	 * must not be guarded any more. */
 	struct host *borrowed[JOURNEY_SIDES];
@@ -61,6 +84,8 @@ struct ending {
 void ending_look(struct ending *ending, struct ending_sight *sight);
 /* Carry out the rule's action. Blocks. False with WATARI_ERROR_ATTENTION. */
 bool ending_act(struct ending *ending, enum ending_action action, GError **error);
+/* The VM at the destination gets a definition: the source's, or its own as it runs. WATARI_ERROR_ATTENTION. */
+bool ending_define(struct ending *ending, GError **error);
 /* Close what is open; ENDING itself stays the caller's. */
 void ending_close(struct ending *ending);
 void ending_sight_clear(struct ending_sight *sight);

@@ -2,6 +2,8 @@
 /* The conductor: one migration as a table of phases. */
 #include "journey/journey.h"
 
+#include "journey/ahead.h"
+#include "journey/counter.h"
 #include "journey/images.h"
 #include "journey/movers.h"
 #include "journey/offline.h"
@@ -9,6 +11,7 @@
 #include "journey/settle.h"
 #include "journey/splice.h"
 #include "journey/state.h"
+#include "journey/through.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -19,28 +22,54 @@
 
 static bool phase_record(struct journey *journey, GError **error);
 
+/* libvirt's own part of the standstill where nobody measured it: 20 to 50 ms, a quarter of a small
+ * ceiling. */
+enum { HAND_OVER_MS = 100 };
+
 enum {
 	LIVE = 1 << JOURNEY_LIVE,
 	OFFLINE = 1 << JOURNEY_OFFLINE,
+	PLAN = 1 << JOURNEY_PLAN,
+	QUICK = 1 << JOURNEY_QUICK,
 	ALL = (1 << JOURNEY_KIND_LAST) - 1,
+	THROUGH = 1 << JOURNEY_KIND_LAST, /* a quick one without a link */
 };
 
 /* What each kind of journey goes through, from top to bottom. Until "perform" and "copy" nothing has
  * moved, so what goes wrong is a refusal. */
 static const struct journey_phase phases[] = {
-	{ "connect", N_("connecting to both hosts"), phase_connect, ALL },
-	{ "check", N_("checking both hosts"), phase_check, ALL },
-	{ "record", N_("opening the journal"), phase_record, ALL },
+	{ "connect", N_("connecting to both hosts"), phase_connect, ALL | THROUGH },
+	{ "check", N_("checking both hosts"), phase_check, ALL | THROUGH },
+	{ "record", N_("opening the journal"), phase_record, ALL | THROUGH },
 	{ "link", N_("starting the movers"), phase_link, ALL },
-	{ "share", N_("finding out which disks both hosts share"), phase_share, ALL },
+	{ "movers", N_("starting the movers"), phase_movers, THROUGH },
+	{ "directory", N_("finding out whether both hosts see the directory"), phase_directory,
+	  THROUGH },
+	{ "measure", N_("measuring link, hosts and memory"), phase_measure, ALL & ~OFFLINE },
+	{ "share", N_("finding out which disks both hosts share"), phase_share, ALL | THROUGH },
+	{ "stay", N_("finding out which disks both hosts share"), phase_stay, THROUGH },
 	{ "disks", N_("making the disks at the destination"), phase_disks, ALL },
-	{ "snapshots", N_("reading the snapshots"), phase_snapshots, ALL },
-	{ "perform", N_("copying memory"), phase_perform, LIVE },
+	{ "snapshots", N_("reading the snapshots"), phase_snapshots, (ALL & ~PLAN) | THROUGH },
+	{ "forecast", N_("predicting the move"), phase_forecast, ALL & ~OFFLINE },
+	{ "ask", N_("asking whether the VM may stand still"), phase_ask, QUICK | THROUGH },
+	{ "perform", N_("copying memory"), phase_perform, LIVE | QUICK },
+	{ "save", N_("saving the state of the VM"), phase_save, THROUGH },
+	{ "restore", N_("proving the saved state at the destination"), phase_restore, THROUGH },
 	{ "copy", N_("copying disks"), phase_copy, OFFLINE },
 	{ "define", N_("defining the VM at the destination"), phase_define, OFFLINE },
 };
 
 /* ---- the journal ---- */
+
+/* What resolve cannot ask anybody any more. */
+static void describe_through(struct journey *journey, JsonObject *options)
+{
+	unsigned flags = journey_migrate_flags(journey);
+	journey->through->persist = flags & VIR_MIGRATE_PERSIST_DEST;
+	json_object_set_string_member(options, "state", journey->through->path);
+	json_object_set_boolean_member(options, "persist_destination", journey->through->persist);
+	json_object_set_boolean_member(options, "paused_before", journey->paused_before);
+}
 
 static char *describe_options(struct journey *journey)
 {
@@ -50,6 +79,8 @@ static char *describe_options(struct journey *journey)
 		request->undefine_source || (!request->persistent && journey->persistent);
 	json_object_set_boolean_member(options, "undefine_source", journey->undefine_source);
 	json_object_set_string_member(options, "kind", journey_kind_name(request->kind));
+	if (journey->through)
+		describe_through(journey, options);
 	if (request->rsh)
 		json_object_set_string_member(options, "rsh", request->rsh);
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
@@ -82,9 +113,12 @@ static bool phase_record(struct journey *journey, GError **error)
 		.pid = getpid(),
 		.started_s = report->started_s,
 	};
-	if (!journey->journal || !journal_begin(journey->journal, &move, &failure))
+	/* A plan is no move: it only reads what moves have left. */
+	bool moves = journey->request->kind != JOURNEY_PLAN;
+	if (!journey->journal || (moves && !journal_begin(journey->journal, &move, &failure)))
 		note_journal(journey, failure);
 	g_free(move.phase);
+	counter_open(journey);
 	return true;
 }
 
@@ -115,8 +149,9 @@ static bool enter(struct journey *journey, const struct journey_phase *phase, GE
 
 static bool walk(struct journey *journey, GError **error)
 {
+	unsigned kind = journey->through ? THROUGH : 1U << journey->request->kind;
 	for (size_t i = 0; i < G_N_ELEMENTS(phases); i++) {
-		if (!(phases[i].kinds & 1U << journey->request->kind))
+		if (!(phases[i].kinds & kind))
 			continue;
 		if (enter(journey, &phases[i], error))
 			continue;
@@ -169,9 +204,19 @@ static bool end_well(struct journey *journey, bool good, GError **error)
 		return good;
 	journey_restore_source(journey);
 	images_remove(journey, journey->hosts[JOURNEY_DESTINATION]);
+	if (good) {
+		report->outcome = JOURNEY_PLANNED;
+		return true;
+	}
 	error_classify(error, WATARI_ERROR_REFUSED, NULL);
 	report->outcome = outcome_of(*error);
 	return false;
+}
+
+int64_t journey_stop_ceiling_ms(const struct journey *journey)
+{
+	bool quick = journey->request->kind == JOURNEY_QUICK;
+	return quick && journey->paused_before ? 0 : journey->limits.ceiling_ms;
 }
 
 /* A ceiling that was exceeded after all (in libvirt's own part, which cannot be broken off) is
@@ -182,11 +227,18 @@ static void judge_downtime(struct journey *journey)
 	/* Of a VM that went back nobody knows here how long it stood still. */
 	if (report->outcome != JOURNEY_MIGRATED)
 		return;
+	/* One that was paused before stood still anyhow. */
+	if (journey->paused_before) {
+		report->stop_to_release_ms = -1;
+		return;
+	}
+	int64_t ceiling_ms = journey_stop_ceiling_ms(journey);
 	report->downtime_ms = MAX(report->libvirt_downtime_ms, report->stop_to_release_ms);
-	if (report->downtime_ms <= journey->request->max_downtime_ms)
+	report->downtime_ms = MAX(report->downtime_ms, journey->stood_ms ? journey->stood_ms : -1);
+	if (!ceiling_ms || report->downtime_ms <= ceiling_ms)
 		return;
 	g_autofree char *down = unit_format_duration_ms(report->downtime_ms);
-	g_autofree char *ceiling = unit_format_duration_ms(journey->request->max_downtime_ms);
+	g_autofree char *ceiling = unit_format_duration_ms(ceiling_ms);
 	journey_note(
 		journey, true,
 		_("The VM stood still for %s, longer than the ceiling of %s: the hand-over took "
@@ -221,13 +273,16 @@ void journey_clear(struct journey *journey)
 	g_clear_pointer(&journey->images, json_array_unref);
 	offline_free(journey);
 	postcopy_free(journey);
+	through_free(journey->through);
 	g_free(journey->forecast);
+	ahead_free(journey->ahead);
 	journal_close(journey->journal);
 	g_strfreev(journey->shell.rsh);
 	free(journey->live_xml); /* libvirt's */
 	g_free(journey->socket);
 	g_free(journey->disks_socket);
 	g_free(journey->mover_reason);
+	g_free(journey->mover_next);
 	explicit_bzero(journey->key, sizeof journey->key);
 }
 
@@ -247,6 +302,23 @@ void journey_prepare(struct journey *journey)
 	journey_catch_signals(journey);
 }
 
+static void set_limits(struct journey *journey)
+{
+	const struct journey_request *request = journey->request;
+	int64_t ceiling_ms =
+		request->kind == JOURNEY_QUICK ? request->max_stop_ms : request->max_downtime_ms;
+	journey->limits = (struct journey_limits){
+		.bandwidth = request->bandwidth,
+		.ceiling_ms = ceiling_ms,
+		.hand_over_ms = MIN(HAND_OVER_MS, ceiling_ms / 4),
+		.link_timeout_ms = request->link_timeout_ms,
+		.max_slowdown = request->max_slowdown,
+		/* the word itself is the permission */
+		.postcopy =
+			request->allow_postcopy || request->strategy == JOURNEY_STRATEGY_POSTCOPY,
+	};
+}
+
 bool journey_run(const struct journey_request *request, const struct journey_observer *observer,
 		 struct journey_report *report, GError **error)
 {
@@ -255,11 +327,20 @@ bool journey_run(const struct journey_request *request, const struct journey_obs
 	journey.offline = request->kind == JOURNEY_OFFLINE ? g_new0(struct offline, 1) : NULL;
 	journey_prepare(&journey);
 	report->kind = request->kind;
-	bool good = make_secrets(&journey, &own) && walk(&journey, &own);
+	set_limits(&journey);
+	bool good = make_secrets(&journey, &own);
+	if (good && request->through) {
+		g_autofree char *path =
+			g_strdup_printf("%s/watari-%s.state", request->through, report->id);
+		journey.through = through_new(path);
+	}
+	good = good && walk(&journey, &own);
+	journey.over = true;
 	good = end_well(&journey, good, &own);
 	judge_downtime(&journey);
 	report->total_ms = (clock_now_us() - journey.started_us) / 1000;
 	end_journal(&journey);
+	counter_close(&journey, own);
 	journey_clear(&journey);
 	if (own)
 		g_propagate_error(error, own);

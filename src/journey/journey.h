@@ -25,6 +25,7 @@ enum journey_outcome {
 	JOURNEY_FAILED,    /* the VM runs at the source */
 	JOURNEY_CANCELLED, /* the VM runs at the source */
 	JOURNEY_ATTENTION,
+	JOURNEY_PLANNED, /* nothing was to be moved */
 	JOURNEY_OUTCOME_LAST
 };
 const char *journey_outcome_name(enum journey_outcome outcome); /* stable word */
@@ -82,6 +83,9 @@ struct journey_report {
 	JsonObject *page_requests; /* of the guest's, as the source's mover counts them, or NULL */
 	int64_t limit_ms;          /* QEMU's limit of the downtime at the end; 0: never set */
 	JsonArray *limits;         /* each change of it with its reasons (raises.c), or NULL */
+	JsonArray *decisions;      /* of the ladder (rungs.c), or NULL */
+	int slowdown;              /* percent: the most that QEMU slowed the VM down by */
+	int broken_off;            /* switchovers that did not fit into the ceiling */
 	char *opaque;              /* why the stream was carried as plain bytes, or NULL */
 	char *link;                /* "tcp", "ssh" or NULL */
 	int connections;
@@ -92,11 +96,16 @@ struct journey_report {
 	char *memory_proof; /* "none", "sample", "full" as done */
 	uint64_t memory_pages, memory_bytes;
 	char **memory_skipped;
-	int shared_disks;    /* files proven to be the same for both hosts */
-	GPtrArray *disks;    /* struct journey_disk, or NULL */
-	int snapshots;       /* carried */
-	GPtrArray *findings; /* struct check_finding, or NULL */
-	GPtrArray *notes;    /* char *: warnings for the report */
+	char *state_path,
+		*state_digest; /* quick --through: the saved state and its SHA-256, or NULL */
+	uint64_t state_bytes;
+	int shared_disks;     /* files proven to be the same for both hosts */
+	GPtrArray *disks;     /* struct journey_disk, or NULL */
+	int snapshots;        /* carried */
+	JsonObject *world;    /* what a plan holds fast (journey/world.h), or NULL */
+	JsonObject *forecast; /* what was measured and predicted before, or NULL */
+	GPtrArray *findings;  /* struct check_finding, or NULL */
+	GPtrArray *notes;     /* char *: warnings for the report */
 };
 
 /* Returns true when the VM is migrated and all is right. The report is filled in any case. */

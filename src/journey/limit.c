@@ -34,11 +34,36 @@ const char *limit_reason_name(enum limit_reason reason)
 	return reason_names[reason];
 }
 
-void limit_init(struct limit *limit, int64_t ceiling_ms, int64_t least_ms)
+/* Of a ceiling that leaves little beside the hand-over, three quarters of what is left. */
+static double top_of(int64_t ceiling_ms, int64_t reserve_ms)
 {
-	*limit = (struct limit){ .top_ms = (double) ceiling_ms * top_share,
+	double ceiling = (double) ceiling_ms, left = ceiling - (double) reserve_ms;
+	return fmax(fmin(ceiling * top_share, left * 0.75), 1);
+}
+
+void limit_init(struct limit *limit, int64_t ceiling_ms, int64_t reserve_ms, int64_t least_ms)
+{
+	*limit = (struct limit){ .ceiling_ms = ceiling_ms,
+				 .top_ms = top_of(ceiling_ms, reserve_ms),
 				 .least_ms = least_ms,
 				 .limit_ms = least_ms };
+}
+
+void limit_lower(struct limit *limit, int64_t ceiling_ms, int64_t reserve_ms)
+{
+	limit->ceiling_ms = ceiling_ms;
+	limit->top_ms = fmin(limit->top_ms, top_of(ceiling_ms, reserve_ms));
+	limit->least_ms = MIN(limit->least_ms, MAX((int64_t) limit->top_ms, LIMIT_LEAST_MS));
+	/* what fitted the old one is decided anew, at the next look */
+	if ((double) limit->limit_ms > limit->top_ms)
+		limit->allowed = 0;
+}
+
+void limit_forget(struct limit *limit)
+{
+	limit->count = 0;
+	limit->flat = limit->misses = limit->steps = limit->at_top = 0;
+	limit->allowed = 0;
 }
 
 /* ---- what is measured ---- */
@@ -80,7 +105,7 @@ static double round_size(const struct limit *limit, const struct limit_sample *s
 			      (sample->iteration - limit->mark.iteration);
 }
 
-static double best_round(const struct limit *limit)
+double limit_best_round(const struct limit *limit)
 {
 	double best = INFINITY;
 	for (unsigned i = 0; i < MIN(limit->count, LIMIT_ROUNDS); i++)
@@ -97,7 +122,7 @@ static double overhead_ms(const struct limit_sample *sample)
 	return ms;
 }
 
-static double predict_ms(const struct limit *limit, const struct limit_sample *sample, double bytes)
+double limit_predict_ms(const struct limit *limit, const struct limit_sample *sample, double bytes)
 {
 	double drain = drain_of(limit, sample);
 	return drain > 0 ? overhead_ms(sample) + bytes / drain * 1e3 : INFINITY;
@@ -107,11 +132,16 @@ static double predict_ms(const struct limit *limit, const struct limit_sample *s
 
 static void note_round(struct limit *limit, const struct limit_sample *sample)
 {
-	double size = round_size(limit, sample), best = best_round(limit);
+	double size = round_size(limit, sample), best = limit_best_round(limit);
 	double elapsed_s = (double) (sample->at_us - limit->mark.at_us) / 1e6;
 	limit->mark = *sample;
 	if (size <= 0)
 		return;
+	limit->round = (struct limit_round){ .iteration = sample->iteration,
+					     .bytes = size,
+					     .seconds = elapsed_s,
+					     .drain = drain_of(limit, sample) };
+	limit->fresh_round = true;
 	bool less = size < best * smaller; /* the first one always is */
 	limit->rounds[limit->count++ % LIMIT_ROUNDS] = size;
 	limit->flat = less ? 0 : limit->flat + 1;
@@ -136,10 +166,10 @@ static void note_top(struct limit *limit, const struct limit_sample *sample)
 static enum limit_reason decide(struct limit *limit, const struct limit_sample *sample)
 {
 	double comfort = fmin(LIMIT_COMFORT_MS, limit->top_ms);
-	double best = best_round(limit), before = limit->allowed;
+	double best = limit_best_round(limit), before = limit->allowed;
 	limit->target_ms = fmin(comfort * pow(target_step, limit->steps), limit->top_ms);
 	note_top(limit, sample);
-	if (predict_ms(limit, sample, best) > limit->target_ms)
+	if (limit_predict_ms(limit, sample, best) > limit->target_ms)
 		return LIMIT_RATE;
 	double room = (limit->target_ms - overhead_ms(sample)) / 1e3 * drain_of(limit, sample);
 	limit->allowed = fmin(best * slack * pow(slack_step, limit->misses), room);
@@ -184,7 +214,7 @@ static bool translate(struct limit *limit, const struct limit_sample *sample,
 		.bytes = (uint64_t) bytes,
 		.drain = drain,
 		.qemu_rate = rate,
-		.predicted_ms = predict_ms(limit, sample, bytes),
+		.predicted_ms = limit_predict_ms(limit, sample, bytes),
 		.target_ms = limit->allowed > 0 ? limit->target_ms : easy_ms,
 	};
 	return true;
@@ -201,6 +231,8 @@ bool limit_look(struct limit *limit, const struct limit_sample *sample, struct l
 				reason = decide(limit, sample);
 		}
 	}
+	if (!limit->looked)
+		limit->mark = *sample;
 	limit->last = *sample;
 	limit->looked = true;
 	return sample->iteration > 0 && translate(limit, sample, reason, change);

@@ -66,8 +66,17 @@ struct limit_change {
 	double target_ms;    /* what it had to fit */
 };
 
+/* One that has begun: what it has to send was dirtied while the one before was sent. */
+struct limit_round {
+	int iteration;
+	double bytes;
+	double seconds; /* of the one before; 0: unknown */
+	double drain;   /* bytes a second */
+};
+
 /* All that is remembered between looks. */
 struct limit {
+	int64_t ceiling_ms;
 	double top_ms;
 	int64_t least_ms, limit_ms;
 	struct limit_sample last, mark; /* mark: the last look that saw a new round */
@@ -81,13 +90,23 @@ struct limit {
 	double predicted_ms, target_ms;
 	int at_top;
 	int64_t top_since_us;
+	struct limit_round round; /* the newest */
+	bool fresh_round;         /* set with it; the reader clears it */
 };
 
-/* CEILING_MS is the user's. The limit is LEAST_MS from here on, never less: LIMIT_LEAST_MS where nothing
+/* CEILING_MS is the user's; of it, RESERVE_MS come after the last page (libvirt's hand-over). The limit is LEAST_MS from here on, never less: LIMIT_LEAST_MS where nothing
  * speaks against it. */
-void limit_init(struct limit *limit, int64_t ceiling_ms, int64_t least_ms);
+void limit_init(struct limit *limit, int64_t ceiling_ms, int64_t reserve_ms, int64_t least_ms);
+/* The ceiling is lower from now on. */
+void limit_lower(struct limit *limit, int64_t ceiling_ms, int64_t reserve_ms);
 /* True with *change when QEMU's limit should be set anew. */
 bool limit_look(struct limit *limit, const struct limit_sample *sample,
 		struct limit_change *change);
 /* The target has been at its most for long, and no round fits: it will not end by itself. */
 bool limit_is_hopeless(const struct limit *limit);
+/* From the stop to the last page's arrival, with BYTES of dirty pages left. */
+double limit_predict_ms(const struct limit *limit, const struct limit_sample *sample, double bytes);
+/* Bytes: the smallest round of late; infinite where there was none. */
+double limit_best_round(const struct limit *limit);
+/* The VM is not what it was (it is slowed down): its rounds so far say nothing any more. */
+void limit_forget(struct limit *limit);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop under the phases: waiting, calls that block, signals, and words for the person. */
+#include "journey/counter.h"
 #include "journey/postcopy.h"
+#include "journey/state.h"
+#include "journey/through.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -68,6 +71,7 @@ void journey_show_progress(struct journey *journey)
 	progress->elapsed_ms = (clock_now_us() - journey->started_us) / 1000;
 	if (journey->observer->progress)
 		journey->observer->progress(progress, journey->observer->data);
+	counter_show(journey);
 }
 
 void journey_say(struct journey *journey, const char *doing)
@@ -90,23 +94,34 @@ void journey_note(struct journey *journey, bool important, const char *format, .
 		g_free(text);
 }
 
+bool journey_cancel(struct journey *journey, const char **what)
+{
+	bool over = journey->guard && journey->performed && guard_finish_sent(journey->guard);
+	bool left = journey->through && journey->through->stage >= THROUGH_LEFT;
+	if (over || left || journey->defining || journey->over) {
+		*what = _("The hand-over has begun and cannot be cancelled any more.");
+		return false;
+	}
+	if (postcopy_asked(journey)) {
+		*what = _("Post-copy has begun: neither host alone has the whole VM, so it "
+			  "cannot be cancelled any more. The rest of the memory follows.");
+		return false;
+	}
+	if (journey->cancelled) {
+		*what = _("Already cancelling; please wait.");
+		return true;
+	}
+	journey->cancelled = true;
+	*what = _("Cancelling; the VM stays at the source.");
+	return true;
+}
+
 static gboolean on_signal(gpointer data)
 {
 	struct journey *journey = data;
-	bool over = journey->guard && journey->performed && guard_finish_sent(journey->guard);
-	if (postcopy_asked(journey)) {
-		journey_note(journey, false, "%s",
-			     _("Post-copy has begun: neither host alone has the whole VM, so it "
-			       "cannot be cancelled any more. The rest of the memory follows."));
-	} else if (over || journey->defining) {
-		journey_note(journey, false, "%s",
-			     _("The hand-over has begun and cannot be cancelled any more."));
-	} else if (journey->cancelled) {
-		journey_note(journey, false, "%s", _("Already cancelling; please wait."));
-	} else {
-		journey->cancelled = true;
-		journey_note(journey, false, "%s", _("Cancelling; the VM stays at the source."));
-	}
+	const char *what = NULL;
+	journey_cancel(journey, &what);
+	journey_note(journey, false, "%s", what);
 	return G_SOURCE_CONTINUE;
 }
 

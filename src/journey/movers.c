@@ -3,6 +3,7 @@
 #include "journey/movers.h"
 
 #include "journey/postcopy.h"
+#include "journey/rungs.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -10,7 +11,7 @@
 
 #include <string.h>
 
-enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000, SWEEP_MS = 20000, HAND_OVER_MS = 100 };
+enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000, SWEEP_MS = 20000 };
 
 /* Five times a second; half of it is left after 1.3 s. */
 static const double wire_rate_kept = 0.9;
@@ -181,6 +182,9 @@ static void on_disagreed(struct journey *journey, JsonObject *event)
 
 static void on_refused(struct journey *journey, JsonObject *event)
 {
+	if (g_str_equal(json_get_string(event, "code", ""), "limit") &&
+	    !journey->report->broken_off)
+		rungs_note_broken_off(journey, json_get_int(event, "stopped_ms", -1));
 	if (!journey->mover_reason)
 		journey->mover_reason = g_strdup(json_get_string(event, "reason", NULL));
 }
@@ -307,8 +311,8 @@ static bool has_come(void *data)
 	return expecting->got || dialogue_failure(expecting->dialogue);
 }
 
-static JsonObject *wait_answer(struct journey *journey, enum journey_side side, const char *type,
-			       int timeout_ms, GError **error)
+JsonObject *movers_wait(struct journey *journey, enum journey_side side, const char *type,
+			int timeout_ms, GError **error)
 {
 	struct expecting expecting = { journey->movers[side], type, NULL };
 	if (!journey_wait(journey, has_come, &expecting, timeout_ms, error)) {
@@ -326,7 +330,7 @@ static bool greet(struct journey *journey, enum journey_side side, GError **erro
 	g_autofree char *next = g_strdup_printf(
 		_("Install watari %s at %s, or say where it is with --remote-watari."),
 		WATARI_VERSION, host);
-	JsonObject *hello = wait_answer(journey, side, "hello", HELLO_MS, error);
+	JsonObject *hello = movers_wait(journey, side, "hello", HELLO_MS, error);
 	if (!hello) {
 		error_classify(error, WATARI_ERROR_REFUSED, next);
 		return false;
@@ -405,12 +409,9 @@ static JsonArray *split_words(const char *text)
 	return array;
 }
 
-/* The user's ceiling is for the whole standstill. What comes after the source mover's part, libvirt's
- * own hand-over, cannot be broken off any more, so it is left room: 20 to 50 ms as measured, a
- * quarter of a small ceiling. */
-static int64_t stop_limit_ms(int64_t ceiling_ms)
+int64_t movers_stop_limit_ms(const struct journey_limits *limits)
 {
-	return MAX(ceiling_ms - MIN(HAND_OVER_MS, ceiling_ms / 4), 1);
+	return limits->ceiling_ms ? MAX(limits->ceiling_ms - limits->hand_over_ms, 1) : 0;
 }
 
 static char *compress_word(int compress)
@@ -438,9 +439,11 @@ static JsonObject *describe_setup(struct journey *journey, enum journey_side sid
 		json_object_set_int_member(setup, "socket_group", journey->hosts[side]->qemu_gid);
 	if (journey->hosts[side]->qemu_uid >= 0)
 		json_object_set_int_member(setup, "socket_user", journey->hosts[side]->qemu_uid);
-	json_object_set_int_member(setup, "bandwidth", (gint64) request->bandwidth);
-	json_object_set_int_member(setup, "link_timeout_ms", request->link_timeout_ms);
-	json_object_set_int_member(setup, "stop_limit_ms", stop_limit_ms(request->max_downtime_ms));
+	json_object_set_int_member(setup, "bandwidth", (gint64) journey->limits.bandwidth);
+	json_object_set_int_member(setup, "link_timeout_ms", journey->limits.link_timeout_ms);
+	json_object_set_int_member(
+		setup, "stop_limit_ms",
+		journey_stop_ceiling_ms(journey) ? movers_stop_limit_ms(&journey->limits) : 0);
 	json_object_set_string_member(
 		setup, "verify",
 		modes[request->kind == JOURNEY_OFFLINE ? JOURNEY_VERIFY_NONE : request->verify]);
@@ -461,7 +464,7 @@ JsonObject *movers_ask(struct journey *journey, enum journey_side side, JsonObje
 {
 	if (!dialogue_send(journey->movers[side], message, error))
 		return NULL;
-	return wait_answer(journey, side, type, timeout_ms, error);
+	return movers_wait(journey, side, type, timeout_ms, error);
 }
 
 bool movers_set_up(struct journey *journey, GError **error)

@@ -12,10 +12,16 @@ bool movers_set_up(struct journey *journey, GError **error);
 /* Send MESSAGE to SIDE and wait for the answer of type TYPE; takes MESSAGE. Unref the result. */
 JsonObject *movers_ask(struct journey *journey, enum journey_side side, JsonObject *message,
 		       const char *type, int timeout_ms, GError **error);
+/* Only wait for it. */
+JsonObject *movers_wait(struct journey *journey, enum journey_side side, const char *type,
+			int timeout_ms, GError **error);
 /* Tell SIDE something; a mover that is gone is no error. Takes MESSAGE. */
 void movers_tell(struct journey *journey, enum journey_side side, JsonObject *message);
 /* Say good-bye and wait for both to end. */
 void movers_end(struct journey *journey);
+/* The user's ceiling is for the whole standstill. What comes after the source mover's part, libvirt's
+ * own hand-over, cannot be broken off any more, so it is left room. 0: no ceiling. */
+int64_t movers_stop_limit_ms(const struct journey_limits *limits);
 /* The first failure of either, or NULL. */
 const GError *movers_failure(struct journey *journey);
 /* SIDE's mover still talks to us. */

@@ -3,8 +3,10 @@
 #include "journey/disk_params.h"
 #include "journey/disk_place.h"
 #include "journey/state.h"
+#include "journey/world.h"
 
 #include "base/i18n.h"
+#include "base/json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -78,13 +80,18 @@ unsigned journey_migrate_flags(struct journey *journey)
 {
 	const struct journey_request *request = journey->request;
 	bool as_it_is = !request->persistent && !request->undefine_source;
-	unsigned flags = VIR_MIGRATE_LIVE;
+	/* Without the flag libvirt stops the VM when the copies of its disks keep up, before memory
+	 * moves, and lets it run on by itself if it stays. */
+	bool stops = request->kind == JOURNEY_QUICK && !request->prewarm;
+	unsigned flags = stops ? 0 : VIR_MIGRATE_LIVE;
 	if (request->allow_postcopy)
 		flags |= VIR_MIGRATE_POSTCOPY;
 	if (request->persistent || (as_it_is && journey->persistent))
 		flags |= VIR_MIGRATE_PERSIST_DEST;
 	if ((request->undefine_source || as_it_is) && journey->persistent)
 		flags |= VIR_MIGRATE_UNDEFINE_SOURCE;
+	if (journey->limits.max_slowdown > 0)
+		flags |= VIR_MIGRATE_AUTO_CONVERGE;
 	return flags | disk_params_flags(journey);
 }
 
@@ -129,6 +136,13 @@ static void ask(void *data)
 	asking->good = journey->report->findings != NULL;
 }
 
+static bool is_as_planned(struct journey *journey, GError **error)
+{
+	JsonObject *plan = journey->request->plan;
+	return !plan ||
+	       world_compare(json_get_object(plan, "world"), journey->report->world, error);
+}
+
 bool phase_check(struct journey *journey, GError **error)
 {
 	struct asking asking = { .journey = journey };
@@ -138,5 +152,7 @@ bool phase_check(struct journey *journey, GError **error)
 		g_propagate_error(error, asking.error);
 		return false;
 	}
-	return judge(journey, error) && journey_check_cancel(journey, error);
+	journey->report->world = world_describe(journey);
+	return is_as_planned(journey, error) && judge(journey, error) &&
+	       journey_check_cancel(journey, error);
 }

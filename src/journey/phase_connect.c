@@ -86,12 +86,41 @@ static bool connect_host(struct journey *journey, enum journey_side side, GError
 	return true;
 }
 
+static bool check_through(const struct journey_request *request, GError **error)
+{
+	const struct {
+		const char *option;
+		bool given;
+	} others[] = {
+		{ "--prewarm", request->prewarm },
+		{ "--verify-memory", request->verify },
+		{ "--verify-disks", request->verify_disks },
+		{ "--bandwidth", request->bandwidth > 0 },
+		{ "--disk-bandwidth", request->disk_bandwidth > 0 },
+		{ "--disk", request->disk_places[0] },
+		{ "--disks copy", request->disks == JOURNEY_DISKS_COPY },
+		{ "--seed", request->seeds[0] },
+		{ "--link", request->link },
+	};
+	for (size_t i = 0; request->through && i < G_N_ELEMENTS(others); i++)
+		if (others[i].given)
+			return error_set(error, WATARI_ERROR_USAGE, _("Leave one of them out."),
+					 _("--through and %s contradict each other: through a "
+					   "directory nothing goes over a link"),
+					 others[i].option);
+	return !request->through || *request->through == '/' ||
+	       error_set(error, WATARI_ERROR_USAGE, _("Give the path from the root on."),
+			 _("--through: “%s” is no absolute path"), request->through);
+}
+
 static bool check_wishes(const struct journey_request *request, GError **error)
 {
 	if (request->strategy == JOURNEY_STRATEGY_POSTCOPY && !request->allow_postcopy)
 		return error_set(error, WATARI_ERROR_USAGE, _("Add --allow-postcopy."),
 				 _("--strategy postcopy needs your permission: for a while no "
 				   "single host has the whole VM"));
+	if (!check_through(request, error))
+		return false;
 	if (request->kind != JOURNEY_OFFLINE || !request->verify)
 		return true;
 	return error_set(error, WATARI_ERROR_USAGE, _("Leave one of them out."),

@@ -243,8 +243,9 @@ static bool prepare(struct preparing *preparing, GError **error)
 		return false;
 	}
 	disk_rate_decide(journey, preparing->write_rate);
+	bool plan = journey->request->kind == JOURNEY_PLAN; /* nothing is made */
 	return check_mixture(journey, error) && journey_check_cancel(journey, error) &&
-	       make_disks(preparing, error);
+	       (plan || make_disks(preparing, error));
 }
 
 static bool copy_disks(struct journey *journey, GError **error)
@@ -253,8 +254,10 @@ static bool copy_disks(struct journey *journey, GError **error)
 	struct preparing preparing = { .journey = journey };
 	preparing.places = g_new0(struct image_place, count);
 	preparing.pools = g_new0(char *, count + 1);
-	bool good = prepare(&preparing, error) && tell_mover(journey, JOURNEY_DESTINATION, error) &&
-		    tell_mover(journey, JOURNEY_SOURCE, error);
+	bool plan = journey->request->kind == JOURNEY_PLAN;
+	bool good = prepare(&preparing, error) &&
+		    (plan || (tell_mover(journey, JOURNEY_DESTINATION, error) &&
+			      tell_mover(journey, JOURNEY_SOURCE, error)));
 	for (guint i = 0; i < count; i++)
 		g_free(preparing.pools[i]);
 	g_free(preparing.pools);
@@ -265,7 +268,8 @@ static bool copy_disks(struct journey *journey, GError **error)
 bool phase_disks(struct journey *journey, GError **error)
 {
 	bool copies = journey_disks_count(journey->report->disks, JOURNEY_DISK_COPIED) > 0;
-	bool good = (!copies || copy_disks(journey, error)) && seeds_tell(journey, error);
+	bool plan = journey->request->kind == JOURNEY_PLAN;
+	bool good = (!copies || copy_disks(journey, error)) && (plan || seeds_tell(journey, error));
 	if (!good)
 		error_classify(error, WATARI_ERROR_REFUSED, NULL);
 	return good;

@@ -182,6 +182,7 @@ static bool try_way(struct journey *journey, const struct way *way, GError **err
 	g_free(journey->report->link);
 	journey->report->link = g_strdup(ssh ? "ssh" : "tcp");
 	journey->report->connections = journey->request->connections;
+	journey->linked = true;
 	return true;
 }
 

@@ -3,6 +3,7 @@
  * is proven: the source's mover writes a token beside each image, the destination's mover must find
  * it there. A disk that is shared stays where it is, one that is not is copied. */
 #include "journey/movers.h"
+#include "journey/share.h"
 
 #include "base/i18n.h"
 #include "base/json.h"
@@ -327,4 +328,14 @@ bool phase_share(struct journey *journey, GError **error)
 	if (!good)
 		error_classify(error, WATARI_ERROR_REFUSED, NULL);
 	return good;
+}
+
+bool share_prove(struct journey *journey, const char *path, bool *same, GError **error)
+{
+	char token[33];
+	enum sight sight = SIGHT_UNKNOWN;
+	if (!make_token(token, error) || !compare_token(journey, path, token, &sight, error))
+		return false;
+	*same = sight == SIGHT_SAME;
+	return true;
 }

@@ -9,7 +9,7 @@
 static const char *const outcome_names[] = {
 	[JOURNEY_REFUSED] = "refused",     [JOURNEY_MIGRATED] = "migrated",
 	[JOURNEY_FAILED] = "failed",       [JOURNEY_CANCELLED] = "cancelled",
-	[JOURNEY_ATTENTION] = "attention",
+	[JOURNEY_ATTENTION] = "attention", [JOURNEY_PLANNED] = "planned",
 };
 _Static_assert(G_N_ELEMENTS(outcome_names) == JOURNEY_OUTCOME_LAST, "every outcome has a name");
 
@@ -51,18 +51,21 @@ void journey_report_clear(struct journey_report *report)
 		g_free(report->sides[side].vm_state);
 		g_clear_pointer(&report->sides[side].content, json_object_unref);
 	}
-	char *const texts[] = { report->vm_name,     report->vm_uuid, report->failed_phase,
-				report->opaque,      report->link,    report->stream_tag,
-				report->memory_proof };
+	char *const texts[] = { report->vm_name,      report->vm_uuid,    report->failed_phase,
+				report->opaque,       report->link,       report->stream_tag,
+				report->memory_proof, report->state_path, report->state_digest };
 	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_free(report->lane_bytes);
 	g_clear_pointer(&report->limits, json_array_unref);
 	g_clear_pointer(&report->page_requests, json_object_unref);
+	g_clear_pointer(&report->decisions, json_array_unref);
 	g_strfreev(report->memory_skipped);
 	g_clear_pointer(&report->disks, g_ptr_array_unref);
 	g_clear_pointer(&report->findings, g_ptr_array_unref);
 	g_clear_pointer(&report->notes, g_ptr_array_unref);
+	g_clear_pointer(&report->forecast, json_object_unref);
+	g_clear_pointer(&report->world, json_object_unref);
 	*report = (struct journey_report){ 0 };
 }
 
@@ -136,6 +139,11 @@ static JsonObject *describe_convergence(const struct journey_report *report)
 	json_object_set_array_member(object, "changes",
 				     report->limits ? json_array_ref(report->limits)
 						    : json_array_new());
+	json_object_set_array_member(object, "decisions",
+				     report->decisions ? json_array_ref(report->decisions)
+						       : json_array_new());
+	set_number(object, "slowdown", report->slowdown);
+	set_number(object, "broken_off", report->broken_off);
 	return object;
 }
 
@@ -185,6 +193,15 @@ static JsonObject *describe_proof(const struct journey_report *report)
 	return object;
 }
 
+static JsonObject *describe_state(const struct journey_report *report)
+{
+	JsonObject *object = json_object_new();
+	json_set_text(object, "path", report->state_path);
+	set_number(object, "size", (int64_t) report->state_bytes);
+	json_set_text(object, "sha256", report->state_digest);
+	return object;
+}
+
 static void describe_head(JsonObject *object, const struct journey_report *report,
 			  const GError *error)
 {
@@ -220,11 +237,20 @@ char *journey_report_print(const struct journey_report *report, const GError *er
 		json_object_set_null_member(object, "postcopy");
 	json_object_set_object_member(object, "link", describe_link(report));
 	json_object_set_object_member(object, "proof", describe_proof(report));
+	if (report->state_path)
+		json_object_set_object_member(object, "state", describe_state(report));
+	else
+		json_object_set_null_member(object, "state");
 	json_object_set_array_member(object, "disks", journey_disks_describe(report->disks));
 	set_number(object, "snapshots", report->snapshots);
 	json_object_set_array_member(object, "checks", check_describe(report->findings));
 	for (guint i = 0; report->notes && i < report->notes->len; i++)
 		json_array_add_string_element(notes, report->notes->pdata[i]);
+	if (report->forecast)
+		json_object_set_object_member(object, "forecast",
+					      json_object_ref(report->forecast));
+	else
+		json_object_set_null_member(object, "forecast");
 	json_object_set_array_member(object, "notes", notes);
 	if (error)
 		json_object_set_object_member(object, "error", json_describe_error(error));

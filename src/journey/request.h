@@ -2,6 +2,7 @@
 /* What the user wants of one migration. Filled by src/cli from the command line; strings belong to
  * the caller and outlive the journey. */
 #pragma once
+#include <json-glib/json-glib.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -43,6 +44,9 @@ struct journey_request {
 	bool allow_postcopy;     /* for a while no host alone may have the whole VM */
 	int max_slowdown;        /* percent that the VM may be slowed down; 0: not at all */
 	int64_t max_stop_ms;     /* quick: the longest stop; 0: none */
+	bool prewarm;            /* quick: memory passes once before the stop */
+	const char *through;     /* quick: a directory that both hosts see; NULL: over the link */
+	bool yes;                /* quick: the stop is agreed to, nobody is asked */
 	int64_t link_timeout_ms; /* how long the link may be dark */
 	int connections;
 	uint64_t memory_limit; /* bytes, for each mover */
@@ -60,6 +64,7 @@ struct journey_request {
 	const char *seeds[JOURNEY_LIST_MAX + 1];       /* images at the destination */
 	bool keep_backing;         /* backing files that are there already are used */
 	bool remove_source_disks;  /* after all went well */
+	JsonObject *plan;          /* that is carried out (cli/plan_file.h); NULL: none */
 	const char *rsh;           /* a command line; NULL: ssh */
 	const char *remote_watari; /* path at both hosts; NULL: found */
 	const char *faults;        /* tests: words for both movers */

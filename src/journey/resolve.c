@@ -2,11 +2,13 @@
 /* Picks a broken-off move up again. */
 #include "journey/resolve.h"
 
+#include "journey/conductor.h"
 #include "journey/images.h"
 #include "journey/movers.h"
 #include "journey/offline.h"
 #include "journey/postcopy.h"
 #include "journey/settle.h"
+#include "journey/through.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -15,16 +17,6 @@
 #include <signal.h>
 #include <string.h>
 #include <time.h>
-
-/* The pid of a dead conductor may belong to something else now. */
-static bool conductor_lives(const struct journal_move *move)
-{
-	g_autofree char *path = g_strdup_printf("/proc/%d/comm", (int) move->pid);
-	g_autofree char *name = NULL;
-	if (move->outcome || !g_file_get_contents(path, &name, NULL, NULL))
-		return false;
-	return g_str_has_prefix(name, "watari");
-}
 
 static bool read_journal(struct journey *journey, struct journal_move **move, GError **error)
 {
@@ -38,7 +30,7 @@ static bool read_journal(struct journey *journey, struct journal_move **move, GE
 	if (!*move || !conductor_lives(*move))
 		return true;
 	return error_set(error, WATARI_ERROR_REFUSED,
-			 _("Wait for its end, or cancel it (^C or kill -INT) first."),
+			 _("Wait for its end, or cancel it with “watari cancel” first."),
 			 _("the move of %s is still being driven, by process %d"), journey->vm,
 			 (int) (*move)->pid);
 }
@@ -142,6 +134,16 @@ static void read_options(struct journey *journey, const struct journal_move *mov
 	if (journal_has_event(journey->journal, move->id, "postcopy"))
 		postcopy_note_switched(journey);
 	journey->defining = journal_has_event(journey->journal, move->id, "defining");
+	const char *state = options ? json_get_string(options, "state", NULL) : NULL;
+	/* After an end that was clear, whatever stands still is somebody else's doing. */
+	bool unclear = !move->outcome ||
+		       g_str_equal(move->outcome, journey_outcome_name(JOURNEY_ATTENTION));
+	if (!state || !unclear)
+		return;
+	journey->through = through_new(state);
+	journey->through->persist = json_get_bool(options, "persist_destination", false);
+	journey->paused_before = json_get_bool(options, "paused_before", false);
+	through_read(journey, move->id);
 }
 
 /* Larger than a line of the control channel may be: our own file, so parsed without that cap. */

@@ -8,6 +8,7 @@
 #include "journey/movers.h"
 #include "journey/postcopy.h"
 #include "journey/snapshots.h"
+#include "journey/through.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -29,6 +30,7 @@ struct settling {
 	struct ending ending;
 	struct ending_sight sight;
 	const struct ending_rule *rule;
+	enum ending_action action; /* that is carried out just now */
 	GError *error;
 	bool good, swept;
 };
@@ -44,13 +46,22 @@ static void call_look(void *data)
 	settling->sight.postcopy = postcopy_switched(settling->journey);
 	settling->sight.offline = settling->journey->offline != NULL;
 	settling->sight.defined = settling->journey->defining;
+	settling->sight.suspended = settling->journey->suspending;
+	if (settling->journey->through)
+		settling->sight.through = settling->journey->through->stage;
 	settling->rule = ending_judge(&settling->sight);
 }
 
 static void call_act(void *data)
 {
 	struct settling *settling = data;
-	settling->good = ending_act(&settling->ending, settling->rule->action, &settling->error);
+	settling->good = ending_act(&settling->ending, settling->action, &settling->error);
+}
+
+static void call_define(void *data)
+{
+	struct settling *settling = data;
+	settling->good = ending_define(&settling->ending, &settling->error);
 }
 
 static void call_close(void *data)
@@ -70,7 +81,9 @@ static void call_restore_limit(void *data)
 	virDomainPtr domain = find(settling, JOURNEY_SOURCE);
 	if (!domain)
 		return;
-	virDomainMigrateSetMaxDowntime(domain, settling->journey->old_downtime_ms, 0);
+	if (settling->journey->old_downtime_ms)
+		virDomainMigrateSetMaxDowntime(domain, settling->journey->old_downtime_ms, 0);
+	throttle_restore(domain, &settling->journey->throttle);
 	virDomainFree(domain);
 }
 
@@ -125,6 +138,13 @@ static bool pause_a_moment(struct journey *journey)
 static bool may_still_start(const struct settling *settling)
 {
 	struct guard *guard = settling->journey->guard;
+	const struct through *through = settling->journey->through;
+	/* Here it is the order to end, to restore or to resume that may be on its way. */
+	if (through && through->stage >= THROUGH_LEFT)
+		return settling->rule->action != ENDING_NOTHING &&
+		       settling->rule->action != ENDING_UNDEFINE_SOURCE &&
+		       (!guard || guard_is_broken(guard, GUARD_SOURCE, NULL) ||
+			guard_is_broken(guard, GUARD_DESTINATION, NULL));
 	return settling->rule->action == ENDING_END_DESTINATION_RESUME &&
 	       (!guard || guard_answer(guard) != GUARD_NOT_ASKED);
 }
@@ -271,7 +291,7 @@ static void announce(struct settling *settling)
 
 static void after_return(struct settling *settling)
 {
-	if (settling->journey->old_downtime_ms)
+	if (settling->journey->old_downtime_ms || settling->journey->throttle.changed)
 		journey_call(settling->journey, call_restore_limit, settling);
 	if (settling->journey->stopped ||
 	    (settling->journey->loaded && !settling->journey->offline) ||
@@ -281,26 +301,72 @@ static void after_return(struct settling *settling)
 	images_remove(settling->journey, settling->ending.hosts[JOURNEY_DESTINATION]);
 }
 
+static bool do_action(struct settling *settling, enum ending_action action)
+{
+	settling->action = action;
+	journey_call(settling->journey, call_act, settling);
+	return settling->good;
+}
+
+/* What goes on from the saved state may have run from then on: that is written down first, so that
+ * nobody ever restores from it again. */
+static void act_from_state(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	bool good = through_file(journey, JOURNEY_SOURCE, "check", NULL, &settling->error) &&
+		    do_action(settling, settling->rule->action) &&
+		    through_enter(journey, THROUGH_RESTORED, &settling->error) &&
+		    (journey->paused_before || do_action(settling, ENDING_RESUME_SOURCE));
+	settling->good = good;
+	if (good || settling->error->code == WATARI_ERROR_ATTENTION)
+		return;
+	g_autofree char *what = error_what(settling->error);
+	g_clear_error(&settling->error);
+	error_set(
+		&settling->error, WATARI_ERROR_ATTENTION,
+		_("Repair that, then run “watari resolve”. Remove nothing: the state is all there "
+		  "is of the VM's memory."),
+		_("the VM could not be restored at the source from %s: %s"), journey->through->path,
+		what);
+}
+
+static void carry_out(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	const struct ending_rule *rule = settling->rule;
+	settling->good = true;
+	if (journey->through && journey->through->persist && rule->outcome == JOURNEY_MIGRATED)
+		journey_call(journey, call_define, settling);
+	if (!settling->good)
+		return;
+	if (rule->action == ENDING_RESTORE_SOURCE || rule->action == ENDING_END_DESTINATION_RESTORE)
+		act_from_state(settling);
+	else if (do_action(settling, rule->action) && rule->action == ENDING_RESUME_DESTINATION &&
+		 settling->sight.vms[JOURNEY_SOURCE].state == HOST_VM_OFF)
+		do_action(settling, ENDING_UNDEFINE_SOURCE);
+}
+
 static void act(struct settling *settling)
 {
 	struct journey *journey = settling->journey;
 	journey->postcopy_failed = ending_postcopy_failed(&settling->sight);
 	journey->situation = settling->rule->name;
 	journey->situation_what = settling->rule->what ? _(settling->rule->what) : NULL;
-	/* That of a VM that is off ends like that always. */
-	bool usual = journey->offline && journey->performed;
+	/* That of a VM that is off ends like that always, and a copy that stays stopped till the end. */
+	bool usual = (journey->offline || journey->through) && journey->performed;
 	/* What needs attention is the error that the program ends with. */
 	if (settling->rule->what && !journey->dry_run && !usual &&
 	    settling->rule->outcome != JOURNEY_ATTENTION)
 		journey_note(journey, true, "%s", _(settling->rule->what));
-	if (settling->rule->action == ENDING_NOTHING || journey->dry_run) {
+	bool through = journey->through && settling->rule->outcome == JOURNEY_MIGRATED;
+	if ((settling->rule->action == ENDING_NOTHING && !through) || journey->dry_run) {
 		settling->good = true;
 		return;
 	}
-	journey->acted = true;
+	journey->acted = settling->rule->action != ENDING_NOTHING;
 	journal_add_event(journey->journal, journey->report->id, "ending", settling->rule->name,
 			  NULL);
-	journey_call(journey, call_act, settling);
+	carry_out(settling);
 }
 
 /* ---- the outcome ---- */
@@ -385,6 +451,8 @@ static void fill_ending(struct settling *settling)
 	settling->ending.uuid = journey->report->vm_uuid;
 	settling->ending.name = journey->report->vm_name;
 	settling->ending.undefine_source = journey->undefine_source;
+	settling->ending.state = journey->through ? journey->through->path : NULL;
+	settling->ending.paused_before = journey->paused_before;
 	for (int side = 0; side < JOURNEY_SIDES; side++)
 		settling->ending.addresses[side] = journey->addresses[side];
 }
@@ -411,7 +479,12 @@ bool journey_settle(struct journey *journey, bool said_migrated, GError **error)
 			disk_after_move(journey, settling.ending.hosts[JOURNEY_SOURCE]);
 		else
 			after_return(&settling);
+		through_remove(journey);
 	}
+	if (journey->through && journey->through->stage >= THROUGH_STOPPED &&
+	    settling.rule->outcome == JOURNEY_ATTENTION)
+		journey_note(journey, true, _("The saved state of the VM stays in %s."),
+			     journey->through->path);
 	bool good = conclude(&settling, said_migrated, &own);
 	journey_call(journey, call_close, &settling);
 	ending_sight_clear(&settling.sight);

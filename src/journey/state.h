@@ -11,6 +11,8 @@
 #include "journey/disk_yield.h"
 #include "journey/domain.h"
 #include "journey/journey.h"
+#include "journey/throttle.h"
+#include "journey/tune.h"
 #include "journey/watch.h"
 #include "plan/forecast.h"
 #include "record/journal.h"
@@ -30,8 +32,15 @@ struct journey {
 
 	const struct journey_phase *phase;
 	int64_t started_us;
-	bool cancelled; /* SIGINT or SIGTERM came */
+	bool cancelled; /* by a signal, or from another terminal */
+	bool over;      /* nothing more is done that could be cancelled */
 	guint signals[2];
+	struct journey_limits limits; /* as they are now */
+
+	/* other terminals (counter.h) */
+	struct desk *desk; /* NULL: none */
+	int64_t shown_ms;
+	const char *shown_doing;
 
 	/* hosts */
 	struct remote_shell shell;
@@ -55,12 +64,19 @@ struct journey {
 	const char *situation_what; /* translated, or NULL */
 	bool acted;
 
+	/* quick (quick.h, through.h) */
+	bool suspending;         /* the stop was asked for, in the middle of a live migration */
+	int64_t stood_ms;        /* through a directory: from the stop to the go; 0: not known */
+	struct through *through; /* NULL: over the link */
+
+	struct ahead *ahead;       /* what was measured before (ahead.h); NULL: nothing */
 	struct forecast *forecast; /* of this very journey; NULL: nothing was measured before */
 
 	/* movers and link */
 	char key[65]; /* hex; wiped at the end */
 	struct dialogue *movers[JOURNEY_SIDES];
 	JsonObject *hellos[JOURNEY_SIDES];
+	bool linked;     /* they are connected to each other */
 	bool mover_lost; /* one ended by itself, as when it was killed: its files may be left */
 	char *socket;    /* the same path at both hosts */
 	struct splice *splice;
@@ -70,6 +86,7 @@ struct journey {
 	bool sync_writes;   /* the guest waits for each write at the destination */
 	JsonArray *images;  /* those made at the destination (images.h); NULL: none */
 	bool still;         /* the VM stands still, as libvirt says */
+	int64_t still_us;   /* since when */
 	struct disk_yield_look disks_before; /* of the guest's own requests */
 
 	/* a VM that is off (offline.h); NULL: it runs */
@@ -86,6 +103,8 @@ struct journey {
 	bool stopped, loaded, released;     /* what the source mover saw */
 	int64_t stopped_us, released_us;
 	char *mover_reason; /* why a mover gave up, in its own words */
+	char *mover_next;   /* what would do; NULL: nothing is known */
+	struct throttle throttle;
 	struct journey_progress progress;
 	uint64_t wire_seen; /* in the last stats, at that time */
 	int64_t wire_seen_us;
@@ -110,6 +129,8 @@ void journey_note(struct journey *journey, bool important, const char *format, .
 void journey_show_progress(struct journey *journey);
 void journey_catch_signals(struct journey *journey);
 void journey_release_signals(struct journey *journey);
+/* The user wants it to end. False when it is too late, or asked for already; *what says it. */
+bool journey_cancel(struct journey *journey, const char **what);
 /* False with WATARI_ERROR_CANCELLED once the user cancelled. */
 bool journey_check_cancel(struct journey *journey, GError **error);
 
@@ -117,6 +138,8 @@ bool journey_check_cancel(struct journey *journey, GError **error);
 void journey_prepare(struct journey *journey);
 void journey_clear(struct journey *journey);
 
+/* How long the VM may stand still; 0: as long as it takes. */
+int64_t journey_stop_ceiling_ms(const struct journey *journey);
 /* The flags of virDomainMigrate3. */
 unsigned journey_migrate_flags(struct journey *journey);
 
@@ -127,9 +150,17 @@ bool journey_reconnect(struct journey *journey, GError **error);
 bool phase_connect(struct journey *journey, GError **error);
 bool phase_check(struct journey *journey, GError **error);
 bool phase_link(struct journey *journey, GError **error);
+bool phase_measure(struct journey *journey, GError **error);
+bool phase_forecast(struct journey *journey, GError **error);
 bool phase_share(struct journey *journey, GError **error);
 bool phase_disks(struct journey *journey, GError **error);
 bool phase_snapshots(struct journey *journey, GError **error);
+bool phase_movers(struct journey *journey, GError **error);
+bool phase_directory(struct journey *journey, GError **error);
+bool phase_stay(struct journey *journey, GError **error);
+bool phase_save(struct journey *journey, GError **error);
+bool phase_restore(struct journey *journey, GError **error);
+bool phase_ask(struct journey *journey, GError **error);
 bool phase_perform(struct journey *journey, GError **error);
 /* Only its end: a post-copy that broke is recovered. */
 bool phase_perform_resume(struct journey *journey, GError **error);

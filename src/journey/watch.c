@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The job's numbers, and QEMU's downtime limit set from them. */
+/* The job's numbers, and QEMU's downtime limit and throttle set from them. */
 #include "journey/watch.h"
+
+#include "journey/throttle.h"
 
 #include "base/clock.h"
 
@@ -18,6 +20,7 @@ struct watch {
 	GThread *thread;
 	/* the thread's */
 	struct limit limit;
+	struct ladder ladder;
 	/* under lock */
 	GMutex lock;
 	GCond wake;
@@ -25,7 +28,10 @@ struct watch {
 	int64_t asked_ms; /* since when it looks; 0: it does not */
 	struct watch_numbers numbers;
 	struct watch_link link;
-	GQueue changes; /* struct limit_change, carried out */
+	GQueue changes;   /* struct limit_change, carried out */
+	GQueue decisions; /* struct ladder_decision */
+	struct watch_rules rules;
+	bool tightened; /* the rules are, since the last look */
 };
 
 static bool set_limit(struct watch *watch, int64_t limit_ms)
@@ -55,6 +61,8 @@ static void read_numbers(virTypedParameterPtr params, int count, struct watch_nu
 	numbers->iteration = (int) number(params, count, VIR_DOMAIN_JOB_MEMORY_ITERATION);
 	numbers->disk_total = number(params, count, VIR_DOMAIN_JOB_DISK_TOTAL);
 	numbers->disk_done = number(params, count, VIR_DOMAIN_JOB_DISK_PROCESSED);
+	virTypedParamsGetInt(params, count, VIR_DOMAIN_JOB_AUTO_CONVERGE_THROTTLE,
+			     &numbers->throttle);
 	numbers->disks_only = numbers->total == 0 && numbers->disk_total > 0;
 	numbers->at_us = sample->at_us;
 	numbers->dirty_rate =
@@ -66,20 +74,41 @@ static void read_numbers(virTypedParameterPtr params, int count, struct watch_nu
 	sample->qemu_rate = (double) number(params, count, VIR_DOMAIN_JOB_MEMORY_BPS);
 }
 
-static void decide(struct watch *watch, struct limit_sample *sample)
+/* What another thread changed and knows, for this look. */
+static void take_news(struct watch *watch, struct limit_sample *sample)
 {
-	struct limit_change change;
 	g_mutex_lock(&watch->lock);
 	sample->link_rate = watch->link.rate;
 	sample->wire_rate = watch->link.wire_rate;
 	sample->in_flight = watch->link.in_flight;
 	sample->round_trip_us = watch->link.round_trip_us;
+	if (watch->tightened)
+		limit_lower(&watch->limit, watch->rules.ceiling_ms, watch->rules.reserve_ms);
+	if (watch->tightened && !watch->rules.ladder.postcopy)
+		ladder_forbid_postcopy(&watch->ladder);
+	watch->tightened = false;
 	g_mutex_unlock(&watch->lock);
-	if (!limit_look(&watch->limit, sample, &change) || !set_limit(watch, change.limit_ms))
-		return;
+}
+
+static void keep(struct watch *watch, GQueue *queue, gpointer copy)
+{
 	g_mutex_lock(&watch->lock);
-	g_queue_push_tail(&watch->changes, g_memdup2(&change, sizeof(change)));
+	g_queue_push_tail(queue, copy);
 	g_mutex_unlock(&watch->lock);
+}
+
+static void decide(struct watch *watch, struct limit_sample *sample, int throttle)
+{
+	struct limit_change change;
+	struct ladder_decision decision;
+	take_news(watch, sample);
+	if (limit_look(&watch->limit, sample, &change) && set_limit(watch, change.limit_ms))
+		keep(watch, &watch->changes, g_memdup2(&change, sizeof(change)));
+	if (!ladder_look(&watch->ladder, &watch->limit, sample, throttle, &decision))
+		return;
+	if (decision.step == LADDER_THROTTLE)
+		throttle_set(watch->domain, decision.slowdown, NULL);
+	keep(watch, &watch->decisions, g_memdup2(&decision, sizeof(decision)));
 }
 
 /* Returns how long to wait for the next look. */
@@ -97,10 +126,9 @@ static int look(struct watch *watch)
 		return POLL_MS;
 	/* while only disks are copied no rounds over memory are there to be judged */
 	if (!numbers.disks_only)
-		decide(watch, &sample);
+		decide(watch, &sample, numbers.throttle);
 	g_mutex_lock(&watch->lock);
 	numbers.limit_ms = watch->numbers.limit_ms;
-	numbers.hopeless = limit_is_hopeless(&watch->limit);
 	watch->numbers = numbers;
 	g_mutex_unlock(&watch->lock);
 	bool ends_soon = numbers.remaining < numbers.total / SOON;
@@ -125,15 +153,17 @@ static gpointer work(gpointer data)
 	return NULL;
 }
 
-struct watch *watch_new(virDomainPtr domain, int64_t ceiling_ms, int64_t least_ms)
+struct watch *watch_new(virDomainPtr domain, const struct watch_rules *rules)
 {
 	struct watch *watch = g_new0(struct watch, 1);
 	virDomainRef(domain);
 	watch->domain = domain;
-	limit_init(&watch->limit, ceiling_ms, least_ms);
+	watch->rules = *rules;
+	limit_init(&watch->limit, rules->ceiling_ms, rules->reserve_ms, rules->least_ms);
+	ladder_init(&watch->ladder, &rules->ladder);
 	g_mutex_init(&watch->lock);
 	g_cond_init(&watch->wake);
-	set_limit(watch, least_ms);
+	set_limit(watch, rules->least_ms);
 	watch->thread = g_thread_new("watch", work, watch);
 	return watch;
 }
@@ -152,6 +182,17 @@ void watch_set_link(struct watch *watch, const struct watch_link *link)
 	g_mutex_unlock(&watch->lock);
 }
 
+void watch_tighten(struct watch *watch, int64_t ceiling_ms, int64_t reserve_ms, bool postcopy)
+{
+	g_mutex_lock(&watch->lock);
+	watch->tightened |=
+		ceiling_ms < watch->rules.ceiling_ms || (watch->rules.ladder.postcopy && !postcopy);
+	watch->rules.ceiling_ms = MIN(ceiling_ms, watch->rules.ceiling_ms);
+	watch->rules.reserve_ms = reserve_ms;
+	watch->rules.ladder.postcopy &= postcopy;
+	g_mutex_unlock(&watch->lock);
+}
+
 bool watch_take_change(struct watch *watch, struct limit_change *change)
 {
 	g_mutex_lock(&watch->lock);
@@ -159,6 +200,16 @@ bool watch_take_change(struct watch *watch, struct limit_change *change)
 	g_mutex_unlock(&watch->lock);
 	if (first)
 		*change = *first;
+	return first != NULL;
+}
+
+bool watch_take_decision(struct watch *watch, struct ladder_decision *decision)
+{
+	g_mutex_lock(&watch->lock);
+	g_autofree struct ladder_decision *first = g_queue_pop_head(&watch->decisions);
+	g_mutex_unlock(&watch->lock);
+	if (first)
+		*decision = *first;
 	return first != NULL;
 }
 
@@ -181,6 +232,7 @@ void watch_free(struct watch *watch)
 	g_thread_join(watch->thread);
 	virDomainFree(watch->domain);
 	g_queue_clear_full(&watch->changes, g_free);
+	g_queue_clear_full(&watch->decisions, g_free);
 	g_mutex_clear(&watch->lock);
 	g_cond_clear(&watch->wake);
 	g_free(watch);

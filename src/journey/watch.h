@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Looks at libvirt's job statistics of the running migration, in a thread of its own (the answer
- * may be long in coming: while the VM is stopped QEMU does not answer), and sets QEMU's own limit of
- * the downtime as limit.h decides. */
+ * may be long in coming: while the VM is stopped QEMU does not answer), sets QEMU's own limit of the
+ * downtime as limit.h decides, and throttles the VM as ladder.h decides. The other steps of the
+ * ladder are the reader's. */
 #pragma once
-#include "journey/limit.h"
+#include "journey/ladder.h"
 
 #include <libvirt/libvirt.h>
 
@@ -16,7 +17,14 @@ struct watch_numbers {
 	double dirty_rate;              /* bytes a second */
 	int iteration;
 	int64_t limit_ms; /* QEMU's limit of the downtime now */
-	bool hopeless; /* the limit is at its most and the rounds have not got smaller for long */
+	int throttle;     /* percent by which QEMU slows the VM down now */
+};
+
+struct watch_rules {
+	int64_t ceiling_ms; /* the user's */
+	int64_t reserve_ms; /* of it, for the hand-over */
+	int64_t least_ms;   /* see limit_init() */
+	struct ladder_rules ladder;
 };
 
 /* What the movers know of the link. */
@@ -29,12 +37,15 @@ struct watch_link {
 };
 
 struct watch;
-/* Keeps a reference to DOMAIN. CEILING_MS is the user's. Sets the first limit at once. */
-struct watch *watch_new(virDomainPtr domain, int64_t ceiling_ms, int64_t least_ms);
+/* Keeps a reference to DOMAIN. Sets the first limit at once. */
+struct watch *watch_new(virDomainPtr domain, const struct watch_rules *rules);
+/* The ceiling is lower, post-copy no longer allowed, from the next look on. */
+void watch_tighten(struct watch *watch, int64_t ceiling_ms, int64_t reserve_ms, bool postcopy);
 void watch_get(struct watch *watch, struct watch_numbers *numbers);
 void watch_set_link(struct watch *watch, const struct watch_link *link);
 /* The oldest decision that was carried out and not taken yet; false: none. */
 bool watch_take_change(struct watch *watch, struct limit_change *change);
+bool watch_take_decision(struct watch *watch, struct ladder_decision *decision);
 /* For how long the thread has been waiting for libvirt's answer. */
 int64_t watch_waiting_ms(struct watch *watch);
 /* Ends the thread; waits for libvirt's last answer. */

@@ -137,6 +137,8 @@ struct link_stats {
 	uint64_t refused_peers; /* connections that failed the handshake */
 };
 void link_get_stats(struct link *link, struct link_stats *stats);
+/* TCP segments that the kernels of the connections that are up now have sent, and of those again. */
+void link_count_segments(struct link *link, uint64_t *sent, uint64_t *again);
 /* Is the network what limits right now: the lanes' kernels have bytes that they may not send yet, or
  * the cap forbids more, or no lane is up? A receiver that is slow to digest does not make it so. */
 bool link_is_limit(struct link *link);

@@ -210,6 +210,15 @@ int64_t socket_silence_ms(int fd)
 	return get_info(fd, &info) ? (int64_t) info.tcpi_last_ack_recv : -1;
 }
 
+void socket_count_segments(int fd, uint64_t *sent, uint64_t *again)
+{
+	struct tcp_info info;
+	if (!get_info(fd, &info))
+		return;
+	*sent += info.tcpi_segs_out;
+	*again += info.tcpi_total_retrans;
+}
+
 uint64_t socket_unsent_bytes(int fd)
 {
 	int bytes = 0;

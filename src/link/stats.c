@@ -39,6 +39,17 @@ void link_get_stats(struct link *link, struct link_stats *stats)
 	pthread_mutex_unlock(&link->lock);
 }
 
+void link_count_segments(struct link *link, uint64_t *sent, uint64_t *again)
+{
+	*sent = *again = 0;
+	pthread_mutex_lock(&link->lock);
+	/* Under the lock, for a lane closes its socket under it. */
+	for (unsigned i = 0; i < link->config.connections; i++)
+		if (link->lanes[i].fd >= 0)
+			socket_count_segments(link->lanes[i].fd, sent, again);
+	pthread_mutex_unlock(&link->lock);
+}
+
 bool link_is_limit(struct link *link)
 {
 	uint64_t unsent = 0;

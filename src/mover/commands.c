@@ -9,6 +9,8 @@
 #include "mover/disk_source.h"
 #include "mover/hold.h"
 #include "mover/local.h"
+#include "mover/measure.h"
+#include "mover/probe.h"
 #include "mover/postcopy_run.h"
 #include "mover/state.h"
 #include "mover/token.h"
@@ -69,6 +71,7 @@ void commands_drop_link(struct mover *mover, const char *reason)
 	mover->linked = false;
 	if (link)
 		link_close(link, reason);
+	g_clear_pointer(&mover->probe, errand_free);
 	if (mover->waiter)
 		g_thread_join(g_steal_pointer(&mover->waiter));
 	if (link && !mover->started) {
@@ -254,7 +257,7 @@ static bool do_stopped(struct mover *mover, JsonObject *message, GError **error)
 
 static bool do_start(struct mover *mover, JsonObject *message, GError **error)
 {
-	if (!mover->linked || mover->started)
+	if (!mover->linked || mover->started || (mover->probe && !errand_is_done(mover->probe)))
 		return out_of_turn(error);
 	mover->started = true;
 	return run_start(mover->run, error);
@@ -321,6 +324,39 @@ static bool do_file_token(struct mover *mover, JsonObject *message, GError **err
 static bool do_hold(struct mover *mover, JsonObject *message, GError **error)
 {
 	control_send(mover->control, hold_do(&mover->hold, message));
+	return true;
+}
+
+static void send_answer(JsonObject *answer, void *data)
+{
+	struct mover *mover = data;
+	control_send(mover->control, answer);
+}
+
+static bool do_probe(struct mover *mover, JsonObject *message, GError **error)
+{
+	if (!mover->linked || mover->started || (mover->probe && !errand_is_done(mover->probe)))
+		return out_of_turn(error);
+	g_clear_pointer(&mover->probe, errand_free);
+	mover->probe = probe_start(mover->run, message, send_answer, mover, error);
+	return mover->probe != NULL;
+}
+
+static bool do_measure(struct mover *mover, JsonObject *message, GError **error)
+{
+	if (!mover->settings || (mover->measure && !errand_is_done(mover->measure)))
+		return out_of_turn(error);
+	g_clear_pointer(&mover->measure, errand_free);
+	mover->measure = measure_start(mover->settings, message, send_answer, mover, error);
+	return mover->measure != NULL;
+}
+
+/* What time it is here, for whoever asks at both hosts. */
+static bool do_clock(struct mover *mover, JsonObject *message, GError **error)
+{
+	JsonObject *answer = message_new("clock");
+	json_object_set_int_member(answer, "us", g_get_real_time());
+	control_send(mover->control, answer);
 	return true;
 }
 
@@ -393,27 +429,22 @@ static const struct {
 	bool (*act)(struct mover *mover, JsonObject *message, GError **error);
 	const char *code; /* of its errors */
 } commands[] = {
-	{ "setup", do_setup, "local" },
-	{ "listen", do_listen, "link" },
-	{ "connect", do_connect, "link" },
-	{ "start", do_start, "internal" },
-	{ "disks", do_disks, "local" },
-	{ "seeds", do_seeds, "local" },
-	{ "stopped", do_stopped, "protocol" },
-	{ "limits", do_limits, "protocol" },
-	{ "finish", do_finish, "protocol" },
-	{ "hold", do_hold, "local" },
-	{ "abort", do_abort, "protocol" },
-	{ "announce", do_announce, "local" },
-	{ "file-token", do_file_token, "local" },
-	{ "postcopy", do_postcopy, "protocol" },
-	{ "bye", do_bye, "protocol" },
+	{ "setup", do_setup, "local" },          { "listen", do_listen, "link" },
+	{ "connect", do_connect, "link" },       { "start", do_start, "internal" },
+	{ "disks", do_disks, "local" },          { "seeds", do_seeds, "local" },
+	{ "stopped", do_stopped, "protocol" },   { "limits", do_limits, "protocol" },
+	{ "finish", do_finish, "protocol" },     { "hold", do_hold, "local" },
+	{ "probe", do_probe, "protocol" },       { "measure", do_measure, "protocol" },
+	{ "clock", do_clock, "protocol" },       { "abort", do_abort, "protocol" },
+	{ "announce", do_announce, "local" },    { "file-token", do_file_token, "local" },
+	{ "postcopy", do_postcopy, "protocol" }, { "bye", do_bye, "protocol" },
 };
 
 void commands_got(JsonObject *message, void *data)
 {
 	struct mover *mover = data;
 	const char *type = json_get_string(message, "t", "");
+	mover->heard = true;
 	for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
 		g_autoptr(GError) error = NULL;
 		if (!g_str_equal(commands[i].type, type))

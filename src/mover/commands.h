@@ -2,6 +2,7 @@
 /* What the conductor may ask a mover to do: one function a message (docs/control.md). */
 #pragma once
 #include "mover/control.h"
+#include "mover/errand.h"
 #include "mover/run.h"
 
 /* Main thread only. */
@@ -13,9 +14,11 @@ struct mover {
 	unsigned link_attempt; /* number of the link set-up; an older one's answer is dropped */
 	GThread *waiter;       /* waits for the lanes of the current attempt */
 	unsigned limit_timer;
-	struct hold *hold; /* images that nobody may write to meanwhile; NULL: none */
+	struct hold *hold;              /* images that nobody may write to meanwhile; NULL: none */
+	struct errand *probe, *measure; /* NULL: none was asked for */
 	bool linked, started, ended, orphan;
 	bool dismissed; /* “bye” was said: the end of the control channel is no loss */
+	bool heard;     /* the conductor, of late */
 };
 
 void commands_got(JsonObject *message, void *mover);

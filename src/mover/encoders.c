@@ -24,6 +24,7 @@ struct encoders {
 	unsigned count; /* batches, all told */
 	struct tag_context *chain;
 	struct tempo *tempo;
+	uint64_t frames_before; /* that went over the link before these: a probe's */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -94,7 +95,7 @@ static bool is_too_far_ahead(struct encoders *encoders)
 	uint64_t most = PAGES_AHEAD +
 			(uint64_t) stats.round_trip_us * 2 * PAGES_PER_SECOND / G_USEC_PER_SEC;
 	pthread_mutex_lock(&encoders->lock);
-	uint64_t digested = 0, consumed = stats.consumed_frames;
+	uint64_t digested = 0, consumed = stats.consumed_frames - encoders->frames_before;
 	if (consumed > 0)
 		digested = encoders->pages_up_to[(consumed - 1) % FRAMES_AHEAD];
 	bool far = encoders->commit_next - consumed >= FRAMES_AHEAD - RUN_WORKERS_MAX ||
@@ -220,7 +221,10 @@ struct encoders *encoders_start(struct run *run, GError **error)
 {
 	struct encoders *encoders = run->encoders = g_new0(struct encoders, 1);
 	unsigned workers = workers_count(run);
+	struct link_stats link;
+	link_get_stats(run->link, &link);
 	encoders->run = run;
+	encoders->frames_before = link.consumed_frames;
 	encoders->count = ENCODERS_BATCHES(workers);
 	encoders->tempo = tempo_new(run, workers);
 	encoders->chain = tag_context_new(run->settings->key, "chain");
@@ -297,7 +301,7 @@ uint64_t encoders_seeds_taken(struct encoders *encoders)
 {
 	struct link_stats stats;
 	link_get_stats(encoders->run->link, &stats);
-	uint64_t consumed = stats.consumed_frames;
+	uint64_t consumed = stats.consumed_frames - encoders->frames_before;
 	pthread_mutex_lock(&encoders->lock);
 	uint64_t taken = consumed ? encoders->seeds_up_to[(consumed - 1) % FRAMES_AHEAD] : 0;
 	pthread_mutex_unlock(&encoders->lock);

@@ -12,6 +12,8 @@
 #include <string.h>
 
 #define MAPPINGS_MAX 65536
+#define ALIGNED ((uint64_t) 2 * 1024 * 1024) /* how QEMU aligns memory for huge pages */
+#define JOINED_MOST ((uint64_t) 1024 * 1024)
 
 struct mapping {
 	uint64_t first, last;
@@ -76,6 +78,23 @@ bool guest_memory_find(const struct guest_memory *memory, uint64_t length, uint6
 		if (mapping->last - mapping->first != length)
 			continue;
 		*address = mapping->first;
+		found++;
+	}
+	return found == 1;
+}
+
+bool guest_memory_find_joined(const struct guest_memory *memory, uint64_t length, uint64_t *address)
+{
+	unsigned found = 0;
+	if (guest_memory_find(memory, length, address))
+		return true;
+	for (guint i = 0; i < memory->mappings->len; i++) {
+		struct mapping *mapping = &g_array_index(memory->mappings, struct mapping, i);
+		uint64_t first = (mapping->first + ALIGNED - 1) / ALIGNED * ALIGNED;
+		if (mapping->last - mapping->first > length + JOINED_MOST ||
+		    first + length > mapping->last)
+			continue;
+		*address = first;
 		found++;
 	}
 	return found == 1;

@@ -14,6 +14,10 @@ struct guest_memory *guest_memory_open(int pid, GError **error);
 void guest_memory_free(struct guest_memory *memory);
 /* Address of the one mapping of LENGTH bytes; false: none, or more than one. */
 bool guest_memory_find(const struct guest_memory *memory, uint64_t length, uint64_t *address);
+/* The same where the kernel may have joined a small neighbour to it: the one mapping that begins where QEMU
+ * lets memory begin and is a little longer at most. Good for looking, not for a proof. */
+bool guest_memory_find_joined(const struct guest_memory *memory, uint64_t length,
+			      uint64_t *address);
 bool guest_memory_read(const struct guest_memory *memory, uint64_t address, void *data,
 		       size_t length, GError **error);
 /* The QEMU of a libvirt VM on this host; 0 and *error if it cannot be told. */

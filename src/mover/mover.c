@@ -9,6 +9,7 @@
 #include "mover/commands.h"
 #include "mover/hold.h"
 #include "mover/postcopy_run.h"
+#include "mover/saved.h"
 #include "mover/state.h"
 #include "mover/stats.h"
 
@@ -25,7 +26,7 @@ static const char *const features[] = {
 #ifdef WATARI_FAULTS
 	"faults",
 #endif
-	"verify", "link-unix", "announce", "disks", "seeds", "verify-disks", "offline",
+	"verify", "link-unix", "announce", "disks", "seeds", "verify-disks", "offline", "measure",
 };
 
 static void send_hello(struct mover *mover)
@@ -87,10 +88,14 @@ static void conductor_lost(const char *reason, void *data)
 }
 
 /* Before the start nothing is said on the control channel for long times, so a host that lost its
- * network would not notice that the conductor is gone. */
+ * network would not notice that the conductor is gone. One that asks a person says “limits” meanwhile. */
 static gboolean waited_enough(void *data)
 {
 	struct mover *mover = data;
+	bool heard = mover->heard;
+	mover->heard = false;
+	if (heard && !mover->started)
+		return G_SOURCE_CONTINUE;
 	if (!mover->started)
 		conductor_lost(_("no start within two minutes"), mover);
 	return G_SOURCE_REMOVE;
@@ -165,8 +170,9 @@ static void mover_clear(struct mover *mover)
 {
 	struct mover_settings *settings = mover->settings;
 	/* An orphan past the gate leaves its word for `watari resolve`. */
-	bool keep = mover->run && mover->orphan && run_get_phase(mover->run) == RUN_RELEASED;
+	bool keep = !mover->run || (mover->orphan && run_get_phase(mover->run) == RUN_RELEASED);
 	control_flush(mover->control, 1000);
+	g_clear_pointer(&mover->measure, errand_free);
 	commands_drop_link(mover, mover->orphan ? "the conductor is gone" : NULL);
 	run_free(mover->run);
 	if (settings && !keep)
@@ -204,8 +210,10 @@ int mover_main(int argc, char **argv)
 		return attach_run(argv[2]);
 	if (argc <= 3 && g_str_equal(argv[1], "--sweep"))
 		return state_sweep(argc == 3 ? argv[2] : NULL);
+	if (argc == 5 && g_str_equal(argv[1], "--saved"))
+		return saved_run(argv[2], argv[3], argv[4]);
 	fprintf(stderr, "%s\n",
-		_("usage: watari mover [--attach PATH | --sweep [ID]] (started by watari "
-		  "migrate)"));
+		_("usage: watari mover [--attach PATH | --sweep [ID] | --saved ACTION PATH UUID] "
+		  "(started by watari migrate)"));
 	return WATARI_EXIT_USAGE;
 }

@@ -39,7 +39,8 @@ struct run *run_new(struct mover_settings *settings, GError **error)
 	pthread_mutex_init(&run->lock, NULL);
 	pthread_cond_init(&run->changed, NULL);
 	run->socket_path = mover_settings_socket(settings, error);
-	if (!run->socket_path || !local_make_directory(settings, error)) {
+	run->made_directory = run->socket_path && local_make_directory(settings, error);
+	if (!run->made_directory) {
 		run_free(run);
 		return NULL;
 	}
@@ -81,7 +82,9 @@ void run_free(struct run *run)
 	fd_clear(&run->disk_listener);
 	if (run->link)
 		link_free(run->link);
-	local_remove(run->settings, run->socket_path, run->disk_socket);
+	/* one that was there already is another mover's, such as an orphan's of the same move */
+	if (run->made_directory)
+		local_remove(run->settings, run->socket_path, run->disk_socket);
 	g_free(run->socket_path);
 	g_free(run->disk_socket);
 	disks_free(run->disks);
@@ -162,6 +165,7 @@ static void refuse(struct run *run, const char *code, char *reason)
 {
 	pthread_mutex_lock(&run->lock);
 	bool first = run->phase < RUN_RELEASED;
+	int64_t stopped_us = run->stopped_us;
 	if (first) {
 		run->phase = RUN_REFUSED;
 		run->refuse_code = g_strdup(code);
@@ -182,6 +186,9 @@ static void refuse(struct run *run, const char *code, char *reason)
 	JsonObject *extra = json_object_new();
 	json_object_set_string_member(extra, "reason", reason);
 	json_object_set_string_member(extra, "code", code);
+	if (stopped_us)
+		json_object_set_int_member(extra, "stopped_ms",
+					   (clock_now_us() - stopped_us) / 1000);
 	run_post(run, "refused", extra);
 }
 

@@ -38,7 +38,7 @@ static bool fail(struct journal *journal, GError **error)
 			 sqlite3_errmsg(journal->database));
 }
 
-static char *default_directory(void)
+char *journal_directory(void)
 {
 	const char *set = g_getenv("WATARI_STATE_DIR");
 	if (set && *set)
@@ -100,7 +100,7 @@ static bool open_database(struct journal *journal, GError **error)
 
 struct journal *journal_open(const char *directory, GError **error)
 {
-	g_autofree char *folder = directory ? g_strdup(directory) : default_directory();
+	g_autofree char *folder = directory ? g_strdup(directory) : journal_directory();
 	if (g_mkdir_with_parents(folder, 0700) != 0) {
 		error_set(error, WATARI_ERROR_INTERNAL,
 			  _("Set WATARI_STATE_DIR to a directory that can be written."),
@@ -207,28 +207,37 @@ static struct journal_move *read_move(sqlite3_stmt *statement)
 	return move;
 }
 
-struct journal_move *journal_find(struct journal *journal, const char *vm, GError **error)
+#define MOVE_COLUMNS                                                                          \
+	"SELECT id, vm_name, vm_uuid, source, destination, options, phase, outcome, numbers," \
+	" pid, started, ended FROM moves"
+
+GPtrArray *journal_list(struct journal *journal, const char *vm, int most, GError **error)
 {
 	static const char sql[] =
-		"SELECT id, vm_name, vm_uuid, source, destination, options, phase, outcome,"
-		" numbers, pid, started, ended FROM moves WHERE vm_name = ?1 OR vm_uuid = ?1"
-		" ORDER BY started DESC, rowid DESC LIMIT 1";
-	if (!journal)
-		return NULL;
+		MOVE_COLUMNS " WHERE ?1 IS NULL OR vm_name = ?1 OR vm_uuid = ?1 OR id = ?1"
+			     " ORDER BY started DESC, rowid DESC LIMIT ?2";
+	GPtrArray *moves =
+		g_ptr_array_new_with_free_func((GDestroyNotify) (void (*)(void)) journal_move_free);
 	sqlite3_stmt *statement = NULL;
-	struct journal_move *move = NULL;
-	if (sqlite3_prepare_v2(journal->database, sql, -1, &statement, NULL) != SQLITE_OK) {
-		fail(journal, error);
-		return NULL;
+	if (!journal)
+		return moves;
+	int step = sqlite3_prepare_v2(journal->database, sql, -1, &statement, NULL);
+	if (step == SQLITE_OK) {
+		sqlite3_bind_text(statement, 1, vm, -1, SQLITE_TRANSIENT);
+		sqlite3_bind_int(statement, 2, most);
+		while ((step = sqlite3_step(statement)) == SQLITE_ROW)
+			g_ptr_array_add(moves, read_move(statement));
 	}
-	sqlite3_bind_text(statement, 1, vm, -1, SQLITE_TRANSIENT);
-	int step = sqlite3_step(statement);
-	if (step == SQLITE_ROW)
-		move = read_move(statement);
-	else if (step != SQLITE_DONE)
+	if (step != SQLITE_DONE)
 		fail(journal, error);
 	sqlite3_finalize(statement);
-	return move;
+	return moves;
+}
+
+struct journal_move *journal_find(struct journal *journal, const char *vm, GError **error)
+{
+	g_autoptr(GPtrArray) moves = journal_list(journal, vm, 1, error);
+	return moves->len > 0 ? g_ptr_array_steal_index(moves, 0) : NULL;
 }
 
 /* The newest event of KIND; *text may be NULL where there is one. */
@@ -275,4 +284,44 @@ void journal_move_free(struct journal_move *move)
 	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_free(move);
+}
+
+static void event_free(void *data)
+{
+	struct journal_event *event = data;
+	journal_move_free(event->move);
+	g_free(event->text);
+	g_free(event);
+}
+
+GPtrArray *journal_list_events(struct journal *journal, const char *kind, int limit, GError **error)
+{
+	static const char sql[] =
+		"SELECT moves.id, vm_name, vm_uuid, source, destination, options, phase, outcome,"
+		" numbers, pid, started, ended, events.text FROM events JOIN moves"
+		" ON moves.id = events.move WHERE kind = ? ORDER BY events.id DESC LIMIT ?";
+	enum { TEXT = 12 };
+	GPtrArray *events = g_ptr_array_new_with_free_func(event_free);
+	sqlite3_stmt *statement = NULL;
+	if (!journal)
+		return events;
+	bool good = sqlite3_prepare_v2(journal->database, sql, -1, &statement, NULL) == SQLITE_OK;
+	int step = SQLITE_DONE;
+	if (good) {
+		sqlite3_bind_text(statement, 1, kind, -1, SQLITE_TRANSIENT);
+		sqlite3_bind_int(statement, 2, limit);
+		while ((step = sqlite3_step(statement)) == SQLITE_ROW) {
+			struct journal_event *event = g_new0(struct journal_event, 1);
+			event->move = read_move(statement);
+			event->text = column_text(statement, TEXT);
+			g_ptr_array_add(events, event);
+		}
+	}
+	if (!good || step != SQLITE_DONE)
+		fail(journal, error);
+	sqlite3_finalize(statement);
+	if (good && step == SQLITE_DONE)
+		return events;
+	g_ptr_array_unref(events);
+	return NULL;
 }

@@ -28,6 +28,8 @@ struct journal_move {
 	int64_t started_s, ended_s; /* since the epoch; 0: not ended */
 };
 
+/* The default directory. Caller frees. */
+char *journal_directory(void);
 /* DIRECTORY NULL: the default one. Creates what is missing, 0700. */
 struct journal *journal_open(const char *directory, GError **error);
 void journal_close(struct journal *journal);
@@ -41,9 +43,20 @@ bool journal_add_event(struct journal *journal, const char *id, const char *kind
 bool journal_end(struct journal *journal, const char *id, const char *outcome, const char *numbers,
 		 GError **error);
 
+/* The newest MOST moves of VM (name, UUID, or a move's id; NULL: of all), newest first: struct
+ * journal_move. Never NULL; what could be read comes with *error too. */
+GPtrArray *journal_list(struct journal *journal, const char *vm, int most, GError **error);
 /* The newest move of VM (name or UUID), or NULL: none (no error) or failed. */
 struct journal_move *journal_find(struct journal *journal, const char *vm, GError **error);
 /* The newest text under KIND of move ID, or NULL. Caller frees. */
 char *journal_find_event(struct journal *journal, const char *id, const char *kind);
 bool journal_has_event(struct journal *journal, const char *id, const char *kind);
+/* An event with the move that it belongs to. */
+struct journal_event {
+	struct journal_move *move;
+	char *text;
+};
+/* The newest events of KIND, at most LIMIT of them, newest first; NULL with *error: they cannot be read. */
+GPtrArray *journal_list_events(struct journal *journal, const char *kind, int limit,
+			       GError **error);
 void journal_move_free(struct journal_move *move);

@@ -11,16 +11,17 @@ from watari_lab import HostSpec  # noqa: E402
 
 TIME_LIMIT_S = 900
 LATER = 'it takes effect when it is started again'
+MODEL = 'Give the VM the CPU model “kvm64”, which both hosts have'
 CASES = [
     Case('a machine type that is too new', ('hosta:v', 'hostb'),
          ('hostb (QEMU 7.2', 'cannot run the machine type pc-q35-10.0'), ('Update QEMU there', 'an older machine type'),
          vm={'machine': 'pc-q35-10.0'}, at='hostb'),
     Case('a CPU feature that is not there', ('hosta:v', 'hostb'), ('the CPU of hostb lacks features', 'sha-ni'),
-         ('a CPU model that both hosts have', LATER), at='hostb',
+         (MODEL, LATER), at='hostb',
          vm={'cpu': "<cpu mode='custom' match='exact'><model>qemu64</model><feature policy='require' name='sha-ni'/></cpu>"}),
     # emulated by QEMU 10.0, not known to libvirt 9.0
     Case('a CPU feature that is not known', ('hosta:v', 'hostb'), ('the CPU of hostb cannot run', 'cmpccxadd'),
-         ('a CPU model that both hosts have', LATER), at='hostb',
+         (MODEL, LATER), at='hostb',
          vm={'cpu': "<cpu mode='custom' match='exact'><model>qemu64</model>"
                     "<feature policy='require' name='cmpccxadd'/></cpu>"}),
 ]
@@ -28,6 +29,15 @@ CASES = [
 
 class OlderDestination(RefusalLab):
     hosts = [HostSpec('hosta', release='trixie'), HostSpec('hostb', unprivileged=True)]
+
+    def test_versions(self):
+        """That libvirt and QEMU are older there is said with both versions."""
+        rows = {row['check']: row for row in self.check(CASES[0])['checks']}
+        for check, versions in (('libvirt-version', ('9.0.0', '11.3.0')), ('qemu-version', ('7.2.', '10.0.'))):
+            self.assertEqual(rows[check]['result'], 'warn', rows)
+            for version in versions:
+                self.assertIn(version, rows[check]['what'])
+            self.assertIn('at hostb if you can', rows[check]['next'])
 
 
 add_cases(OlderDestination, CASES)

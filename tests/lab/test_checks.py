@@ -7,14 +7,16 @@ import sys
 import unittest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(TOP / 'lab'))
+sys.path[:0] = [str(TOP / 'lab'), str(TOP / 'tests' / 'lab')]
 
+import agentguest  # noqa: E402
 from watari_lab import HostSpec, Lab  # noqa: E402
 
 TIME_LIMIT_S = 600
 LOOK = pathlib.Path(os.environ.get('WATARI_BUILD', TOP / 'build')) / 'tests' / 'lab' / 'host-look'
 SANITIZERS = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS') if name in os.environ}
 IMAGES = '/srv/images'
+SECRET = '5761746a-7269-4c61-8262-0000000000aa'
 
 # No kernel: the firmware finds nothing to boot and waits, which is all these VMs have to do.
 DOMAIN = """<domain type='qemu'>
@@ -37,6 +39,17 @@ def disk(path, target='vda', more='', kind='qcow2'):
             f"<target dev='{target}' bus='virtio'/>{more}</disk>")
 
 
+def luks(secret):
+    """A disk that is opened with a secret; its source says `secret`."""
+    return disk(f'{IMAGES}/luks', kind='raw').replace(
+        f"file='{IMAGES}/luks'/>", f"file='{IMAGES}/luks'><encryption format='luks'><secret type='passphrase' {secret}/>"
+        '</encryption></source>')
+
+
+def card(kind, source, more=''):
+    return f"<interface type='{kind}'><source {source}/>{more}</interface>"
+
+
 MEMFD = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
 # (case, what differs in the VM, check, part of the message); the VM is only started.
 DEVICES = [
@@ -51,11 +64,19 @@ DEVICES = [
      'network:onlyhere', 'no bridge or network card'),
     ('a network that is not there', {'devices': "<interface type='network'><source network='onlyhere'/></interface>"},
      'network:onlyhere', 'no network'),
+    ('a bridge that is a card there', {'devices': card('bridge', "bridge='cardthere'")}, 'network:cardthere', 'that is a network card'),
+    ('a network filter that is not there', {'devices': card('bridge', "bridge='br-own'", "<filterref filter='onlyhere'/>")},
+     'filter:onlyhere', 'no network filter'),
+    ('a secret that is not there', {'devices': luks(f"uuid='{SECRET}'")}, f'secret:{SECRET}', 'the disk vda'),
+    ('a secret by its usage', {'devices': luks(f"usage='{IMAGES}/luks'")}, f'secret:{IMAGES}/luks', 'the disk vda'),
     ('memory of other processes', {'devices': "<shmem name='x' role='peer'><model type='ivshmem-plain'/>"
                                    "<size unit='M'>1</size></shmem>"}, 'device', 'shmem'),
     ('an emulator of its own', {'emulator': '/usr/local/bin/own-qemu'}, 'machine', 'own-qemu'),
     ('more memory than there is', {'memory': 100000, 'backing': "<memoryBacking><source type='file'/>"
                                    "<access mode='shared'/></memoryBacking>"}, 'memory', 'needs about'),
+    ('more memory than its nodes have', {'memory': 100000, 'backing': "<memoryBacking><source type='file'/><access "
+                                         "mode='shared'/></memoryBacking><numatune><memory mode='strict' nodeset='0'/></numatune>"},
+     'placement', 'bound to the memory nodes 0, which have only'),
 ]
 
 
@@ -70,10 +91,30 @@ class Checks(unittest.TestCase):
                       'qemu-img create -q -f qcow2 here.qcow2 64M && ln -s /usr/bin/qemu-system-x86_64 /usr/local/bin/own-qemu'
                       ' && ip link add onlyhere type bridge && ip link set onlyhere up'])
         cls.there.run(['sh', '-c', f'mkdir -p {IMAGES} && qemu-img create -q -f qcow2 {IMAGES}/both.qcow2 64M'])
+        cls.make_differences()
         cls.here.write_text('/root/net.xml', "<network><name>onlyhere</name><forward mode='bridge'/>"
                             "<bridge name='onlyhere'/></network>")
         cls.here.virsh('net-define', '/root/net.xml')
         cls.here.virsh('net-start', 'onlyhere')
+
+    @classmethod
+    def make_differences(cls):
+        """What one host has and the other has not, or has in another way."""
+        # it measures how fast it can hash, and gives up on a busy machine
+        make = 'qemu-img create -q -f luks --object secret,id=s,data=abc -o key-secret=s,iter-time=10 luks 8M'
+        cls.here.run(['sh', '-c', f'cd {IMAGES} && {{ {" || ".join([make] * 20)}; }} && printf abc >/root/value && ip link add '
+                      'cardthere type bridge && ip link add br-own type bridge && ip link set br-own up'])
+        cls.there.run(['sh', '-c', 'ip tuntap add cardthere mode tap && ip link add br-own type bridge && ip link set br-own up'])
+        cls.define_secret(cls.here)
+        cls.here.virsh('secret-set-value', SECRET, '--plain', '--file', '/root/value')
+        cls.here.write_text('/root/filter.xml', "<filter name='onlyhere' chain='root'/>")
+        cls.here.virsh('nwfilter-define', '/root/filter.xml')
+
+    @staticmethod
+    def define_secret(host, ephemeral='no'):
+        host.write_text('/root/secret.xml', f"<secret ephemeral='{ephemeral}' private='yes'><uuid>{SECRET}</uuid>"
+                        f"<usage type='volume'><volume>{IMAGES}/luks</volume></usage></secret>")
+        host.virsh('secret-define', '/root/secret.xml')
 
     def tearDown(self):
         for host in (self.here, self.there):
@@ -110,7 +151,9 @@ class Checks(unittest.TestCase):
         findings = self.check()
         # QEMU before 9.0 may lose pages of such VMs, which are without KVM
         self.assertEqual([row for row in findings if row[0] in ('refuse', 'warn') and row[1] != 'tcg'], [])
-        self.assertIn(['pass', 'blockers', '', ''], findings)
+        for check in ('blockers', 'libvirt-version', 'qemu-version', 'locks', 'secret', 'offer', 'network', 'security'):
+            self.assertIn(['pass', check, '', ''], findings)
+        self.expect(findings, 'agent', 'no channel for a guest agent', 'pass')
         self.assertIn(['path', 'vda', f'{IMAGES}/both.qcow2', 'file writable'], findings)
         self.expect_untouched()
 
@@ -121,6 +164,94 @@ class Checks(unittest.TestCase):
                 self.start(**differences)
                 self.expect(self.check(), check, text)
                 self.expect_untouched()
+
+    def expect_pass(self, findings, check):
+        self.assertIn(['pass', check, '', ''], findings)
+
+    def test_secret_there(self):
+        """A secret must be defined there, by the name that the VM uses, and have a value."""
+        for name in (f"uuid='{SECRET}'", f"usage='{IMAGES}/luks'"):
+            with self.subTest(name):
+                check = 'secret:' + name.split("'")[1]
+                self.start(devices=luks(name))
+                self.define_secret(self.there)
+                self.expect(self.check(), check, 'have no value for it', 'warn')
+                self.there.write_text('/root/value', 'abc')
+                self.there.virsh('secret-set-value', SECRET, '--plain', '--file', '/root/value')
+                self.expect_pass(self.check(), check)
+                self.there.virsh('secret-undefine', SECRET)
+                self.define_secret(self.there, ephemeral='yes')  # its value is in no file
+                self.expect_pass(self.check(), check)
+                self.there.virsh('secret-undefine', SECRET)
+                self.expect_untouched()
+                self.tearDown()
+
+    def test_bridge_there(self):
+        """A bridge of the same name will do, if it is up."""
+        self.start(devices=card('bridge', "bridge='br-own'"))
+        self.expect_pass(self.check(), 'network:br-own')
+        self.there.run(['ip', 'link', 'set', 'br-own', 'down'])
+        self.addCleanup(self.there.run, ['ip', 'link', 'set', 'br-own', 'up'])
+        self.expect(self.check(), 'network:br-own', 'is down at hostb', 'warn')
+
+    def test_network_filter_there(self):
+        self.start(devices=card('bridge', "bridge='br-own'", "<filterref filter='onlyhere'/>"))
+        self.there.write_text('/root/filter.xml', "<filter name='onlyhere' chain='root'/>")
+        self.there.virsh('nwfilter-define', '/root/filter.xml')
+        self.addCleanup(self.there.virsh, 'nwfilter-undefine', 'onlyhere')
+        self.expect_pass(self.check(), 'filter:onlyhere')
+
+    def test_network_of_its_host(self):
+        """A network that libvirt makes itself is another one at the other host; one over a bridge is not, if that bridge is
+        there."""
+        for host in (self.here, self.there):
+            host.write_text('/root/own.xml', "<network><name>own</name><bridge name='virbr7'/></network>")
+            host.virsh('net-create', '/root/own.xml')
+            self.addCleanup(host.virsh, 'net-destroy', 'own')
+        self.start(devices=card('network', "network='own'"))
+        self.expect(self.check(), 'network:own', '(isolated)', 'warn')
+        self.tearDown()
+        self.there.write_text('/root/net.xml', self.here.read_text('/root/net.xml'))
+        self.there.virsh('net-create', '/root/net.xml')
+        self.addCleanup(self.there.virsh, 'net-destroy', 'onlyhere')
+        self.start(devices=card('network', "network='onlyhere'"))
+        self.expect(self.check(), 'network:onlyhere', 'no bridge or network card')
+        self.there.run(['sh', '-c', 'ip link add onlyhere type bridge && ip link set onlyhere up'])
+        self.addCleanup(self.there.run, ['ip', 'link', 'del', 'onlyhere'])
+        findings = self.check()
+        self.assertEqual([row[0] for row in findings if row[1] == 'network:onlyhere'], ['pass', 'pass'], findings)
+
+    def test_lock_managers(self):
+        """Disks that are locked at one host only; a VM without disks does not care."""
+        before = self.there.read_text('/etc/libvirt/qemu.conf')
+        self.addCleanup(self.there.write_text, '/etc/libvirt/qemu.conf', before, 0o600)
+        self.start(devices=disk(f'{IMAGES}/both.qcow2'))
+        for setting, result in (('# lock_manager = "lockd"', 'pass'), (' lock_manager = "nop"', 'pass'),
+                                ("lock_manager='lockd' # a guard", 'warn'), ('lock_manager = "sanlock"', 'refuse')):
+            with self.subTest(setting):
+                self.there.write_text('/etc/libvirt/qemu.conf', f'{before}\n{setting}\n', 0o600)
+                if result == 'pass':
+                    self.expect_pass(self.check(), 'locks')
+                else:
+                    self.expect(self.check(), 'locks', 'at hosta: none, at hostb: ', result)
+        self.tearDown()
+        self.start()
+        self.expect_pass(self.check(), 'locks')
+
+    def test_agent(self):
+        """A guest agent that answers is told of, one that is silent is warned of and holds nothing up."""
+        agentguest.install(self.lab)
+        self.start(devices=agentguest.CHANNEL)
+        self.expect(self.check(), 'agent', 'no guest agent runs', 'pass')
+        self.tearDown()
+        agentguest.start(self.here, 'checked', 'alive')
+        self.expect(self.check(), 'agent', 'answers', 'pass')
+        self.here.virsh('suspend', 'checked')
+        self.expect_pass(self.check(), 'agent')
+        self.tearDown()
+        agentguest.start(self.here, 'checked', 'dead')
+        self.expect(self.check(), 'agent', 'did not answer', 'warn')
+        self.expect_untouched()
 
     def test_unknown_vm(self):
         done = self.look('check', 'root@hosta', 'root@hostb', 'nosuch', check=False)

@@ -106,7 +106,7 @@ class ThereAndBack(Move):
         before = guest.state(lab, self.name)
         with client.Prober(lab, self.name) as prober:
             for source, destination in ((self.here, self.there), (self.there, self.here)):
-                report = self.migrate(source, destination, "--verify-memory", "full")
+                report = self.migrate_proven(source, destination)
                 self.assert_migrated(report, destination)
                 self.assertEqual(report["proof"]["memory"], "full")
                 self.assertGreaterEqual(report["proof"]["memory_bytes"], 128 << 20)
@@ -118,6 +118,17 @@ class ThereAndBack(Move):
         self.assertEqual(prober.report["http"]["failed"], 0)
         print(f"# {pattern}: longest gap {prober.report['longest_gap']['ms']:.0f} ms, own "
               f"{prober.report['own']['worst_gap_ms']:.0f} ms, lost {prober.report['udp']['lost']}")
+
+    def migrate_proven(self, source, destination):
+        """QEMU 7.2 under TCG now and then loses a page that was written while it looked for dirty ones (docs/design.md).
+        The proof of memory finds that and refuses, and the VM runs on: then it is moved again."""
+        for _ in range(3):
+            report = self.migrate(source, destination, "--verify-memory", "full")
+            if report["outcome"] == "migrated" or "the memory differs" not in report["said"]:
+                break
+            self.assert_stayed(report, source, FAILED)
+            print(f"# QEMU lost a page: {report['said'].splitlines()[-1]}")
+        return report
 
     def assert_dirtied(self, pattern, before, after):
         """The premise: the guest did change its memory while it moved."""

@@ -16,6 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from refusals import LINK, SANITIZERS, UUID, WATARI, Case, RefusalLab, add_cases, ticker  # noqa: E402
 
 TIME_LIMIT_S = 480
+SECRET = '5761746a-7269-4c61-8262-0000000000aa'
 OTHER_UUID = '5761746a-7269-4c61-8262-00000000c0d1'
 
 
@@ -24,6 +25,8 @@ def disk(path, more='', kind='qcow2', target='vda'):
             f"<target dev='{target}' bus='virtio'/>{more}</disk>")
 
 
+ENCRYPTED = disk('/lab/shared/luks', kind='raw').replace(
+    "luks'/>", f"luks'><encryption format='luks'><secret type='passphrase' uuid='{SECRET}'/></encryption></source>")
 HERE, BOTH, SHARED = '/lab/images/here.qcow2', '/lab/images/both.qcow2', '/lab/shared/shared.qcow2'
 MEMFD = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
 TOO_MUCH_MIB = 2 * int(re.search(r'MemTotal:\s+(\d+)', pathlib.Path('/proc/meminfo').read_text())[1]) // 1024
@@ -128,6 +131,26 @@ def backup(test):
 
 
 @contextlib.contextmanager
+def bridge_there(test):
+    test.there.run(['sh', '-c', 'ip link add onlyhere type bridge && ip link set onlyhere up'])
+    try:
+        yield
+    finally:
+        test.there.run(['ip', 'link', 'del', 'onlyhere'])
+
+
+@contextlib.contextmanager
+def sanlock_there(test):
+    path = '/etc/libvirt/qemu.conf'
+    before = test.there.read_text(path)
+    test.there.write_text(path, before + '\nlock_manager = "sanlock"\n', 0o600)
+    try:
+        yield
+    finally:
+        test.there.write_text(path, before, 0o600)
+
+
+@contextlib.contextmanager
 def no_rights(test):
     """Somebody who may log in at the destination and may not use its libvirt."""
     test.there.run(['sh', '-c', 'useradd -m -p x guest && cp -r /root/.ssh ~guest/ && chown -R guest: ~guest/.ssh'])
@@ -185,10 +208,10 @@ VMS = [
          next=('--disk vda=',), phase='disks', vm={'devices': disk(BOTH)}, linked=True),
     Case('a transient disk', what=('the disk vda', 'is transient'), next=('while it is off', '<transient/>'),
          vm={'devices': disk(SHARED, more='<transient/>')}),
-    Case('virtiofs', what=('(virtiofs)', 'cannot be carried'), next=('virsh detach-device',),
+    Case('virtiofs', what=('(virtiofs)', 'does not move with it: fs0'), next=('virsh detach-device',),
          vm={'backing': MEMFD, 'devices': "<filesystem type='mount'><driver type='virtiofs'/><binary "
              "path='/usr/lib/qemu/virtiofsd'/><source dir='/srv'/><target dir='x'/></filesystem>"}),
-    Case('9p', what=('(9p)', 'cannot be carried'), next=('Unmount it in the guest',),
+    Case('9p', what=('(9p)', 'does not move with it: fs0'), next=('Unmount it in the guest',),
          vm={'devices': "<filesystem type='mount' accessmode='mapped'><source dir='/srv'/><target dir='x'/></filesystem>"}),
     Case('memory in a file of the host', what=('nvdimm',), next=('while it is off',),
          vm={'maximum': "<maxMemory slots='2' unit='MiB'>512</maxMemory>",
@@ -206,6 +229,16 @@ VMS = [
          vm={'devices': "<interface type='network'><source network='onlyhere'/></interface>"}),
     Case('a bridge that is not there', what=('hostb has no bridge or network card “onlyhere”',), next=('Set up a bridge',),
          vm={'devices': "<interface type='bridge'><source bridge='onlyhere'/></interface>"}),
+    Case('a bridge that is a card there', what=('uses the bridge “cardthere”', 'at hostb that is a network card'),
+         next=('Set up a bridge of that name',), vm={'devices': "<interface type='bridge'><source bridge='cardthere'/></interface>"}),
+    Case('a network filter that is not there', what=('libvirt at hostb has no network filter “onlyhere”',),
+         next=('virsh nwfilter-define',),
+         vm={'devices': "<interface type='bridge'><source bridge='onlyhere'/><filterref filter='onlyhere'/></interface>"},
+         prepare=bridge_there),
+    Case('a secret that is not there', what=('the disk vda of', f'with the secret “{SECRET}”', 'libvirt at hostb does not have'),
+         next=('virsh secret-define', 'virsh secret-set-value'), vm={'devices': ENCRYPTED}),
+    Case('another lock manager', what=('lock managers differ', 'at hosta: none, at hostb: sanlock'), next=('the same lock_manager',),
+         vm={'devices': disk(SHARED)}, prepare=sanlock_there),
     Case('a device that QEMU cannot carry', what=('libvirt and QEMU refuse to migrate', 'non-migratable device', 'nvme'),
          next=('Remove what is named',),
          vm={'namespace': QEMU_ARGUMENTS, 'extra': "<qemu:commandline><qemu:arg value='-device'/>"
@@ -296,6 +329,22 @@ class Refusals(RefusalLab):
                             "</network>")
         cls.here.virsh('net-define', '/root/net.xml')
         cls.here.virsh('net-start', 'onlyhere')
+        cls.here.write_text('/root/filter.xml', "<filter name='onlyhere' chain='root'/>")
+        cls.here.virsh('nwfilter-define', '/root/filter.xml')
+        cls.here.run(['sh', '-c', 'ip link add cardthere type bridge && ip link set cardthere up'])
+        cls.there.run(['ip', 'tuntap', 'add', 'cardthere', 'mode', 'tap'])
+        # qemu-img measures how fast it can hash, and gives up on a busy machine
+        make = 'qemu-img create -q -f luks --object secret,id=s,data=abc -o key-secret=s,iter-time=10 /lab/shared/luks 8M'
+        cls.here.run(['sh', '-c', ' || '.join([make] * 20)])
+        cls.define_secret(cls.here)
+
+    @staticmethod
+    def define_secret(host):
+        host.write_text('/root/secret.xml', f"<secret ephemeral='no' private='yes'><uuid>{SECRET}</uuid><usage type='volume'>"
+                        "<volume>/lab/shared/luks</volume></usage></secret>")
+        host.write_text('/root/value', 'abc')
+        host.virsh('secret-define', '/root/secret.xml')
+        host.virsh('secret-set-value', SECRET, '--plain', '--file', '/root/value')
 
     # ---- the command line ----
 
@@ -363,6 +412,17 @@ class Refusals(RefusalLab):
                          ('migrated', name, 'paused'))
         self.assertEqual((self.state(self.here, name), self.state(self.there, name)), ('', 'paused (user)'))
         self.there.virsh('resume', name)
+        self.assertTrue(ticker.goes_on(self.lab, self.log))
+
+    def test_encrypted(self):
+        """A VM with an encrypted disk moves to a host that has the secret."""
+        self.addCleanup(self.back_to_v)
+        self.addCleanup(self.clear, 'locked')
+        self.define_secret(self.there)
+        self.addCleanup(self.there.virsh, 'secret-undefine', SECRET)
+        self.start_vm('locked', devices=ENCRYPTED)
+        report = self.move('locked', 'hosta', 'hostb')
+        self.assertEqual((report['outcome'], report['destination']['vm_state']), ('migrated', 'running'))
         self.assertTrue(ticker.goes_on(self.lab, self.log))
 
     def snapshots(self, host, name):

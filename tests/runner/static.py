@@ -172,7 +172,22 @@ def check_setup_knows(names):
                     yield f'{name}: {module} is not in the modules of tools/setup'
 
 
-CHECKS = [check_setup_knows, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
+def check_manual_lists_checks(names):
+    """the manual lists every check that is made before a move, and no other"""
+    manual = re.search(r'^\.Ss Checks$(.*?)^\.Ss ', (TOP / 'man' / 'watari-migrate.1.in').read_text(), re.M | re.S)[1]
+    told = set(re.findall(r'Cm ([a-z-]+)', manual))
+    made = set()
+    for name in names:
+        if re.search(r'^src/host/check[a-z_]*\.c$', name):
+            text = text_of(name) or ''
+            made |= set(re.findall(r'check_add(?:_virt)?\(\s*context(?:->findings)?,\s*"([a-z-]+)', text))
+            made |= set(re.findall(r'check = g_strdup_printf\("([a-z-]+):', text))
+            made |= set(re.findall(r'\{ "([a-z]+)", "(?:devices/|launchSecurity)', text))
+    for word in sorted(told ^ made):
+        yield f'{word}: ' + ('not in man/watari-migrate.1.in' if word in made else 'no such check')
+
+
+CHECKS = [check_setup_knows, check_manual_lists_checks, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
           check_no_private_paths, check_readme_commands, check_both_readmes, *messages.CHECKS]
 
 

@@ -3,11 +3,21 @@
  * are asked of real libvirts in tests/lab/test_checks.py. */
 #include "host/checks.h"
 
+#include <libvirt/virterror.h>
 #include <string.h>
 
 static struct host here = { .name = (char *) (uintptr_t) "here", .qemu_version = 7002000 };
 static struct host there = { .name = (char *) (uintptr_t) "there", .qemu_version = 7002000 };
 static const struct check_options no_options;
+
+/* What the destination says it can make. */
+#define OFFER(device, list, values) \
+	"<" device "><enum name='" list "'>" values "</enum></" device ">"
+static const char offered[] = "<domainCapabilities><devices>" OFFER(
+	"graphics", "type", "<value>vnc</value><value>egl-headless</value>")
+	OFFER("video", "modelType", "<value>vga</value><value>virtio</value>")
+		OFFER("tpm", "backendModel", "<value>passthrough</value>")
+			OFFER("channel", "type", "") "</devices></domainCapabilities>";
 
 static struct xml *read_or_fail(const char *text)
 {
@@ -30,7 +40,7 @@ static GPtrArray *ask(void (*check)(struct check_context *), const char *vm,
 		.vm = read_or_fail(whole),
 		.source_capabilities = read_or_fail(capabilities_here),
 		.destination_capabilities = read_or_fail(capabilities_there),
-		.destination_domain = read_or_fail("<domainCapabilities/>"),
+		.destination_domain = read_or_fail(offered),
 		.findings = check_new_findings(),
 	};
 	check(&context);
@@ -57,6 +67,15 @@ struct row {
 #define TSC(more)                                                             \
 	"<capabilities><host><cpu><counter name='tsc' frequency='2000' " more \
 	"/></cpu></host></capabilities>"
+#define MODEL(name) \
+	"<capabilities><host><secmodel><model>" name "</model></secmodel></host></capabilities>"
+#define NODES                                                                             \
+	"<capabilities><host><topology><cells num='2'><cell id='0'><memory>1024</memory>" \
+	"</cell><cell "                                                                   \
+	"id='1'><memory>4096</memory></cell></cells></topology></host></capabilities>"
+#define BOUND(mode, nodes, kib)                                                      \
+	"<memory>" #kib "</memory><numatune><memory mode='" mode "' nodeset='" nodes \
+	"'/></numatune>"
 #define INVTSC "<cpu><feature policy='require' name='invtsc'/></cpu>"
 #define PASSTHROUGH "<cpu mode='host-passthrough'/>"
 
@@ -68,6 +87,9 @@ static const struct row rows[] = {
 	  DEVICE("<hostdev mode='subsystem' type='pci'><teaming type='transient' "
 		 "persistent='x'/></hostdev>"),
 	  NOTHING, NOTHING, CHECK_PASS, NULL },
+	{ check_host_devices,
+	  DEVICE("<hostdev mode='subsystem' type='pci'><alias name='hostdev7'/></hostdev>"),
+	  NOTHING, NOTHING, CHECK_REFUSE, "does not move with it: hostdev7" },
 	{ check_host_devices, DEVICE("<hostdev mode='subsystem' type='usb'/>"), NOTHING, NOTHING,
 	  CHECK_REFUSE, "USB device" },
 	{ check_host_devices, DEVICE("<hostdev mode='subsystem' type='mdev'/>"), NOTHING, NOTHING,
@@ -101,11 +123,46 @@ static const struct row rows[] = {
 	  NOTHING, CHECK_PASS, NULL },
 	{ check_labels, "<seclabel type='static' model='selinux'/>", NOTHING, NOTHING, CHECK_REFUSE,
 	  "selinux" },
-	{ check_labels, "<seclabel type='static' model='dac'/>", NOTHING,
-	  "<capabilities><host><secmodel><model>dac</model></secmodel></host></capabilities>",
-	  CHECK_PASS, NULL },
-	{ check_labels, "<seclabel type='dynamic' model='selinux'/>", NOTHING, NOTHING, CHECK_PASS,
+	{ check_labels, "<seclabel type='static' model='dac'/>", NOTHING, NOTHING, CHECK_REFUSE,
+	  "dac" },
+	{ check_labels, "<seclabel type='static' model='dac'/>", NOTHING, MODEL("dac"), CHECK_PASS,
 	  NULL },
+	{ check_labels, "<seclabel type='dynamic' model='selinux'/>", NOTHING, NOTHING,
+	  CHECK_REFUSE, "does not use" },
+	{ check_labels, "<seclabel type='dynamic' model='selinux'/>", NOTHING, MODEL("selinux"),
+	  CHECK_PASS, NULL },
+	{ check_labels, "<seclabel type='static' model='selinux'><label>x:y</label></seclabel>",
+	  NOTHING, MODEL("selinux"), CHECK_WARN, "x:y" },
+	{ check_labels, "<seclabel type='dynamic' model='dac'/>", NOTHING, NOTHING, CHECK_PASS,
+	  NULL },
+	{ check_labels, "<seclabel type='none' model='none'/>", NOTHING, NOTHING, CHECK_PASS,
+	  NULL },
+	{ check_labels,
+	  DEVICE("<disk><source file='x'><seclabel model='apparmor' "
+		 "relabel='no'/></source></disk>"),
+	  NOTHING, MODEL("dac"), CHECK_REFUSE, "apparmor" },
+	{ check_placement, "<memory>1024</memory>", NOTHING, NODES, CHECK_PASS, NULL },
+	{ check_placement, BOUND("strict", "0,3", 4096), NOTHING, NODES, CHECK_REFUSE,
+	  "memory node 3" },
+	{ check_placement, BOUND("preferred", "0,3", 4096), NOTHING, NODES, CHECK_PASS, NULL },
+	{ check_placement, BOUND("strict", "0", 1025), NOTHING, NODES, CHECK_REFUSE,
+	  "nodes 0, which have only 1.0 MiB" },
+	{ check_placement, BOUND("strict", "0-1", 1025), NOTHING, NODES, CHECK_PASS, NULL },
+	{ check_placement, BOUND("restrictive", "0-1,^1", 1025), NOTHING, NODES, CHECK_REFUSE,
+	  "nodes 0-1,^1, which" },
+	{ check_offered, DEVICE(""), NOTHING, NOTHING, CHECK_PASS, NULL },
+	{ check_offered, DEVICE("<graphics type='vnc'/><video><model type='vga'/></video>"),
+	  NOTHING, NOTHING, CHECK_PASS, NULL },
+	{ check_offered, DEVICE("<graphics type='spice'/>"), NOTHING, NOTHING, CHECK_REFUSE,
+	  "a display of the kind “spice”" },
+	{ check_offered, DEVICE("<video><model type='qxl'/></video>"), NOTHING, NOTHING,
+	  CHECK_REFUSE, "qxl" },
+	{ check_offered, DEVICE("<tpm model='tpm-crb'><backend type='emulator'/></tpm>"), NOTHING,
+	  NOTHING, CHECK_REFUSE, "a TPM with the backend “emulator”" },
+	/* no list of that at all: nothing is known */
+	{ check_offered, DEVICE("<rng><backend model='random'/></rng>"), NOTHING, NOTHING,
+	  CHECK_PASS, NULL },
+	{ check_offered, DEVICE("<channel type='unix'/>"), NOTHING, NOTHING, CHECK_PASS, NULL },
 	{ check_tsc, "", NOTHING, NOTHING, CHECK_PASS, NULL },
 	{ check_tsc, INVTSC, NOTHING, NOTHING, CHECK_REFUSE, "invariant TSC" },
 	{ check_tsc, INVTSC "<clock><timer name='tsc' frequency='2000'/></clock>", NOTHING, TSC(""),
@@ -173,6 +230,151 @@ static void test_tcg(void)
 	g_assert_cmpint(ask_tcg(kvm, 7002022), ==, CHECK_PASS);
 }
 
+static struct check_context new_context(const struct host *source, const struct host *destination)
+{
+	return (struct check_context){ .source = (struct host *) (uintptr_t) source,
+				       .destination = (struct host *) (uintptr_t) destination,
+				       .options = &no_options,
+				       .name = "vm",
+				       .findings = check_new_findings() };
+}
+
+/* The worst of all findings of CONTEXT, which is over after that. */
+static enum check_result take_worst(struct check_context *context)
+{
+	enum check_result worst = CHECK_PASS;
+	g_assert_cmpuint(context->findings->len, >, 0);
+	for (unsigned i = 0; i < context->findings->len; i++) {
+		const struct check_finding *finding = context->findings->pdata[i];
+		worst = MAX(worst, finding->result);
+		g_assert_true(finding->result != CHECK_REFUSE || finding->next);
+	}
+	g_ptr_array_unref(context->findings);
+	return worst;
+}
+
+static enum check_result ask_versions(unsigned long libvirt, unsigned long qemu)
+{
+	static char name_here[] = "here", name_there[] = "there";
+	const struct host source = { .name = name_here,
+				     .libvirt_version = 9000000,
+				     .qemu_version = 7002000 };
+	const struct host destination = { .name = name_there,
+					  .libvirt_version = libvirt,
+					  .qemu_version = qemu };
+	struct check_context context = new_context(&source, &destination);
+	check_versions(&context);
+	g_assert_cmpuint(context.findings->len, ==, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct check_finding *finding = context.findings->pdata[i];
+		bool both = finding->what && strstr(finding->what, i ? "7.2.0" : "9.0.0") &&
+			    strstr(finding->what, i ? "6.0.0" : "8.0.0");
+		g_assert_true(finding->result == CHECK_PASS || (both && finding->next));
+	}
+	return take_worst(&context);
+}
+
+static void test_versions(void)
+{
+	g_assert_cmpint(ask_versions(9000000, 7002000), ==, CHECK_PASS);
+	g_assert_cmpint(ask_versions(11003000, 10000000), ==, CHECK_PASS);
+	g_assert_cmpint(ask_versions(8000000, 7002000), ==, CHECK_WARN);
+	g_assert_cmpint(ask_versions(9000000, 6000000), ==, CHECK_WARN);
+}
+
+static enum check_result judge_locks(const char *at_source, const char *at_destination)
+{
+	struct check_context context = new_context(&here, &there);
+	check_judge_locks(&context, at_source, at_destination);
+	return take_worst(&context);
+}
+
+static void test_locks(void)
+{
+	g_assert_cmpint(judge_locks("none", "none"), ==, CHECK_PASS);
+	g_assert_cmpint(judge_locks("sanlock", "sanlock"), ==, CHECK_PASS);
+	g_assert_cmpint(judge_locks("lockd", "none"), ==, CHECK_WARN);
+	g_assert_cmpint(judge_locks("none", "lockd"), ==, CHECK_WARN);
+	g_assert_cmpint(judge_locks("sanlock", "none"), ==, CHECK_REFUSE);
+	g_assert_cmpint(judge_locks("lockd", "sanlock"), ==, CHECK_REFUSE);
+	g_assert_cmpint(judge_locks(NULL, "lockd"), ==, CHECK_PASS);
+}
+
+static enum check_result judge_network(const char *text)
+{
+	struct check_context context = new_context(&here, &there);
+	struct xml *network = read_or_fail(text);
+	check_judge_network(&context, "net", network);
+	xml_free(network);
+	return take_worst(&context);
+}
+
+static void test_networks(void)
+{
+	g_assert_cmpint(judge_network("<network><forward mode='bridge'/></network>"), ==,
+			CHECK_PASS);
+	g_assert_cmpint(judge_network("<network><forward mode='passthrough'/></network>"), ==,
+			CHECK_PASS);
+	g_assert_cmpint(judge_network("<network><forward mode='nat'/></network>"), ==, CHECK_WARN);
+	g_assert_cmpint(judge_network("<network><forward/></network>"), ==, CHECK_WARN);
+	g_assert_cmpint(judge_network("<network/>"), ==, CHECK_WARN);
+}
+
+#define MODELS(list) \
+	"<domainCapabilities><cpu><mode name='custom'>" list "</mode></cpu></domainCapabilities>"
+#define HAS(model) "<model usable='yes'>" model "</model>"
+#define LACKS(model) "<model usable='no'>" model "</model>"
+
+static void expect_advice(const char *baseline, const char *at_source, const char *at_destination,
+			  const char *text)
+{
+	struct xml *cpu = baseline ? read_or_fail(baseline) : NULL;
+	struct xml *mine = read_or_fail(at_source), *theirs = read_or_fail(at_destination);
+	g_autofree char *advice = check_suggest_cpu(cpu, mine, theirs);
+	if (!strstr(advice, text))
+		g_error("“%s”, expected “%s”", advice, text);
+	xml_free(cpu);
+	xml_free(mine);
+	xml_free(theirs);
+}
+
+/* The model itself where both have all of it, then with its exceptions, then a plain one. */
+static void test_advice(void)
+{
+	static const char many[] =
+		"<cpu><model>EPYC</model><feature policy='disable' name='a'/><feature "
+		"policy='disable' name='b'/><feature policy='disable' name='c'/><feature "
+		"policy='disable' name='d'/><feature policy='disable' name='e'/><feature "
+		"policy='disable' name='f'/><feature policy='disable' name='g'/><feature "
+		"policy='disable' name='h'/><feature policy='disable' name='i'/></cpu>";
+	static const char few[] = "<cpu><model>EPYC</model><feature policy='require' name='x'/>"
+				  "<feature policy='disable' name='a'/>"
+				  "<feature policy='disable' name='b'/></cpu>";
+	expect_advice(many, MODELS(HAS("EPYC")), MODELS(HAS("EPYC")), "“EPYC”, which both");
+	expect_advice(few, MODELS(HAS("EPYC")), MODELS(LACKS("EPYC")), "“EPYC” without a, b");
+	expect_advice(many, MODELS(LACKS("EPYC") HAS("kvm64")), MODELS(HAS("kvm64")),
+		      "“kvm64”, which both");
+	expect_advice(NULL, MODELS(HAS("kvm64")), MODELS(LACKS("kvm64")),
+		      "hypervisor-cpu-baseline");
+}
+
+/* libvirt confines VMs there and not here; the other way round the VM's label says it. */
+static void test_confinement(void)
+{
+	static char apparmor[] = "apparmor", name[] = "there";
+	const struct host confined = { .name = name, .security_model = apparmor };
+	struct xml *vm = read_or_fail("<domain/>");
+	struct check_context context = new_context(&here, &confined);
+	context.vm = vm;
+	check_labels(&context);
+	g_assert_cmpint(take_worst(&context), ==, CHECK_WARN);
+	context = new_context(&confined, &confined);
+	context.vm = vm;
+	check_labels(&context);
+	g_assert_cmpint(take_worst(&context), ==, CHECK_PASS);
+	xml_free(vm);
+}
+
 static void test_verdict(void)
 {
 	g_autoptr(GPtrArray) findings = check_new_findings();
@@ -209,11 +411,23 @@ static void test_xml(void)
 	xml_free(xml);
 }
 
+static void ignore_error(void *data, virErrorPtr error)
+{
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
+	/* there is no host, and some checks ask one: they are told so, in silence */
+	virInitialize();
+	virSetErrorFunc(NULL, ignore_error);
 	g_test_add_func("/check/rows", test_rows);
 	g_test_add_func("/check/tcg", test_tcg);
+	g_test_add_func("/check/versions", test_versions);
+	g_test_add_func("/check/locks", test_locks);
+	g_test_add_func("/check/networks", test_networks);
+	g_test_add_func("/check/advice", test_advice);
+	g_test_add_func("/check/confinement", test_confinement);
 	g_test_add_func("/check/verdict", test_verdict);
 	g_test_add_func("/check/xml", test_xml);
 	return g_test_run();

@@ -42,7 +42,7 @@ static void test_defaults(void)
 	const struct journey_request *request = parsed.values; /* the first member */
 	g_assert_no_error(parsed.error);
 	g_assert_cmpint(request->connections, ==, 2);
-	g_assert_cmpint(request->max_downtime_ms, ==, 2000);
+	g_assert_cmpint(request->max_downtime_ms, ==, 100);
 	g_assert_cmpint(request->link_timeout_ms, ==, 60000);
 	g_assert_cmpint(request->link, ==, JOURNEY_LINK_AUTO);
 	g_assert_cmpuint(request->bandwidth, ==, 0);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What status, watch, cancel and tune have in common: how a move of the journal, and the words of a
+ * running one (docs/control.md), are shown. */
+#pragma once
+#include "journey/journey.h"
+#include "journey/visit.h"
+
+/* The numbers of a message "status". Strings stay owned by LIVE. */
+void moves_read_progress(JsonObject *live, struct journey_progress *progress);
+/* One line for a person; no newline. Caller frees. */
+char *moves_format(const struct visit_move *move);
+/* The same as JSON. */
+JsonObject *moves_describe(const struct visit_move *move);
+void moves_print_json(JsonObject *object);
+/* A document {"format", "error"} for a command that failed. */
+void moves_print_json_error(const GError *error);
+/* What the desk answered, as an error where it said no. */
+bool moves_check_answer(JsonObject *answer, GError **error);
+/* Follow the move that VISIT has been told to watch. SHOW is called with each message, LAST is the one
+ * "ended", or NULL where the conductor died. False with *error on nonsense. */
+JsonObject *moves_follow(struct visit *visit, void (*show)(JsonObject *live, void *data),
+			 void *data);
+/* The exit code of a move, from its last words. */
+int moves_exit_code(JsonObject *ended);

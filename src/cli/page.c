@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/page.h"
+
+#include "base/i18n.h"
+#include "base/json.h"
+#include "base/unit.h"
+#include "cli/columns.h"
+
+#include <math.h>
+
+/* A range as two texts, by the function that knows the unit. */
+typedef struct {
+	char *middle, *most;
+} shown;
+
+static void shown_clear(shown *range)
+{
+	g_free(range->middle);
+	g_free(range->most);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(shown, shown_clear)
+
+static char *format_ms(double value)
+{
+	return unit_format_duration_ms((int64_t) llround(value));
+}
+
+static char *format_bytes(double value)
+{
+	return unit_format_bytes((uint64_t) llround(fmax(value, 0)));
+}
+
+static char *format_part(double value)
+{
+	return g_strdup_printf("%d %%", (int) lround(value * 100));
+}
+
+static shown show(JsonObject *outlook, const char *name, char *(*format)(double value))
+{
+	JsonObject *range = json_get_object(outlook, name);
+	return (shown){ format(range ? json_get_double(range, "p50", 0) : 0),
+			format(range ? json_get_double(range, "p90", 0) : 0) };
+}
+
+/* ---- what it takes ---- */
+
+static JsonObject *find_strategy(JsonObject *forecast, const char *name)
+{
+	JsonArray *strategies = json_get_array(forecast, "strategies");
+	for (guint i = 0; strategies && i < json_array_get_length(strategies); i++) {
+		JsonObject *outlook = json_array_get_object_element(strategies, i);
+		if (g_str_equal(json_get_string(outlook, "strategy", ""), name))
+			return outlook;
+	}
+	return NULL;
+}
+
+static const struct {
+	const char *name, *words;
+	char *(*format)(double value);
+} quantities[] = {
+	{ "total_ms", N_("total time"), format_ms },
+	{ "stop_ms", N_("longest stop"), format_ms },
+	{ "bytes", N_("on the wire"), format_bytes },
+	{ "slowdown", N_("slower meanwhile"), format_part },
+};
+
+static void print_row(FILE *out, const char *head, const char *text)
+{
+	long width = columns_width(head);
+	fprintf(out, "  %s%*s  %s\n", head, (int) MAX(20 - width, 0), "", text);
+}
+
+static void print_chosen(JsonObject *outlook, FILE *out)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(quantities); i++) {
+		g_auto(shown) range = show(outlook, quantities[i].name, quantities[i].format);
+		/* TRANSLATORS: a forecast: the value expected, and what nine of ten stay below */
+		g_autofree char *text = g_strdup_printf(_("%s, in 9 of 10 cases at most %s"),
+							range.middle, range.most);
+		print_row(out, _(quantities[i].words), text);
+	}
+}
+
+static const struct {
+	const char *name, *words;
+} strategies[] = {
+	{ "live", N_("live") },
+	{ "postcopy", N_("with post-copy") },
+	{ "quick", N_("quick (it stands still)") },
+};
+
+static const char *strategy_words(const char *name)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(strategies); i++)
+		if (g_str_equal(strategies[i].name, name))
+			return _(strategies[i].words);
+	return name;
+}
+
+static void print_others(JsonObject *forecast, const char *chosen, FILE *out)
+{
+	fprintf(out, "\n%s\n", _("The other ways"));
+	for (size_t i = 0; i < G_N_ELEMENTS(strategies); i++) {
+		JsonObject *outlook = find_strategy(forecast, strategies[i].name);
+		if (!outlook || g_str_equal(strategies[i].name, chosen))
+			continue;
+		g_auto(shown) total = show(outlook, "total_ms", format_ms);
+		g_auto(shown) stop = show(outlook, "stop_ms", format_ms);
+		g_autofree char *text = g_strdup_printf(_("%s, of which it stands still for %s"),
+							total.middle, stop.middle);
+		print_row(out, _(strategies[i].words), text);
+	}
+}
+
+/* ---- what that comes from ---- */
+
+static void print_memory(JsonObject *facts, FILE *out)
+{
+	g_autofree char *memory = format_bytes(json_get_double(facts, "memory", 0));
+	JsonArray *looks = json_get_array(facts, "looks");
+	if (json_get_double(facts, "sample_pages", 0) <= 0) {
+		g_autofree char *text =
+			g_strdup_printf(_("%s, not sampled: the forecast is a guess"), memory);
+		print_row(out, _("memory"), text);
+		return;
+	}
+	double share = json_get_double(facts, "batch_share", 1);
+	g_autofree char *text = g_strdup_printf(
+		_("%s, %d %% with content, which packs to 1/%.1f"), memory,
+		(int) lround(json_get_double(facts, "data", 0) * 100), share > 0 ? 1 / share : 1);
+	print_row(out, _("memory"), text);
+	guint count = looks ? json_array_get_length(looks) / 2 : 0;
+	for (guint i = 0; i < count; i++) {
+		g_autofree char *bytes =
+			format_bytes(json_element_double(looks, 2 * i + 1, 0) * 4096);
+		g_autofree char *time = format_ms(json_element_double(looks, 2 * i, 0) * 1e3);
+		g_autofree char *line = g_strdup_printf(_("%s changed in %s"), bytes, time);
+		print_row(out, i ? "" : _("changes"), line);
+	}
+}
+
+static void print_link(JsonObject *facts, FILE *out)
+{
+	g_autofree char *rate = unit_format_rate(json_get_double(facts, "link_rate", 0));
+	g_autofree char *text =
+		g_strdup_printf(_("%s on %d connections, round trip %.1f ms, %.1f %% sent again"),
+				rate, (int) json_get_double(facts, "connections", 0),
+				json_get_double(facts, "round_trip_ms", 0),
+				json_get_double(facts, "loss", 0) * 100);
+	print_row(out, _("link"), text);
+}
+
+static void print_hosts(JsonObject *facts, FILE *out)
+{
+	static const char *const names[] = { N_("source"), N_("destination") };
+	JsonArray *hosts = json_get_array(facts, "hosts");
+	for (guint i = 0; hosts && i < 2 && i < json_array_get_length(hosts); i++) {
+		JsonObject *host = json_array_get_object_element(hosts, i);
+		g_autofree char *text =
+			g_strdup_printf(_("%d processors, %d %% busy, load %.1f"),
+					(int) json_get_double(host, "cpus", 0),
+					(int) lround(json_get_double(host, "busy", 0) * 100),
+					json_get_double(host, "load", 0));
+		print_row(out, _(names[i]), text);
+	}
+}
+
+static void print_reasons(JsonObject *forecast, FILE *out)
+{
+	JsonObject *facts = json_get_object(forecast, "facts");
+	int learnt = (int) json_get_int(forecast, "learnt_from", 0);
+	fprintf(out, "\n%s\n", _("Measured"));
+	if (facts) {
+		print_memory(facts, out);
+		print_link(facts, out);
+		print_hosts(facts, out);
+	}
+	g_autofree char *disks = format_bytes(facts ? json_get_double(facts, "disk_bytes", 0) : 0);
+	if (facts && json_get_double(facts, "disk_bytes", 0) > 0)
+		print_row(out, _("disks to copy"), disks);
+	g_autofree char *text =
+		learnt > 0 ? g_strdup_printf(_("corrected by %d earlier moves"), learnt)
+			   : g_strdup(_("by the model alone: no earlier move is known"));
+	print_row(out, _("forecast"), text);
+}
+
+/* ---- what speaks against it ---- */
+
+static void print_checks(const struct journey_report *report, FILE *out)
+{
+	int good = 0;
+	fprintf(out, "\n%s\n", _("Checks"));
+	for (guint i = 0; report->findings && i < report->findings->len; i++) {
+		const struct check_finding *finding = report->findings->pdata[i];
+		if (finding->result == CHECK_PASS) {
+			good++;
+			continue;
+		}
+		fprintf(out, "  %s  %s: %s\n", finding->result == CHECK_WARN ? _("mind") : _("BAD"),
+			finding->check, finding->what ? finding->what : "");
+		if (finding->next)
+			fprintf(out, "        %s\n", finding->next);
+	}
+	fprintf(out, _("  good  %d checks"), good);
+	fputc('\n', out);
+}
+
+static void print_way_back(const struct journey_report *report,
+			   const struct journey_request *request, FILE *out)
+{
+	const char *here = report->sides[JOURNEY_SOURCE].host;
+	const char *there = report->sides[JOURNEY_DESTINATION].host;
+	g_autofree char *ceiling = unit_format_duration_ms(request->max_downtime_ms);
+	fprintf(out, "\n%s\n", _("Back-out plan"));
+	fprintf(out, _("  before the switchover: Ctrl-C, and whatever fails, leaves the VM at %s"),
+		here);
+	fputc('\n', out);
+	fprintf(out,
+		_("  at the switchover: what takes longer than %s is broken off; it runs on at %s"),
+		ceiling, here);
+	fputc('\n', out);
+	fprintf(out, _("  after it: watari migrate %s:%s %s takes it back"), there, report->vm_name,
+		here);
+	fputc('\n', out);
+	fprintf(out, _("  this program or machine dies: watari resolve %s"), report->vm_name);
+	fputc('\n', out);
+}
+
+void page_print(const struct journey_report *report, const struct journey_request *request,
+		FILE *out)
+{
+	JsonObject *forecast = report->forecast;
+	const char *chosen = forecast ? json_get_string(forecast, "chosen", "live") : "live";
+	JsonObject *outlook = forecast ? find_strategy(forecast, chosen) : NULL;
+	if (report->vm_name && report->sides[1].host) {
+		fprintf(out, _("Plan: %s from %s to %s, %s"), report->vm_name,
+			report->sides[0].host, report->sides[1].host, strategy_words(chosen));
+		fputs("\n\n", out);
+	}
+	if (outlook) {
+		print_chosen(outlook, out);
+		print_others(forecast, chosen, out);
+		print_reasons(forecast, out);
+	}
+	if (report->findings)
+		print_checks(report, out);
+	if (outlook)
+		print_way_back(report, request, out);
+}

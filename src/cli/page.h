@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A plan on one page, for a person. */
+#pragma once
+#include "journey/journey.h"
+
+#include <stdio.h>
+
+/* Of a report with a forecast. Numbers, what they come from, checks, and the way back. */
+void page_print(const struct journey_report *report, const struct journey_request *request,
+		FILE *out);

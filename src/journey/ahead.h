@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Looking ahead: what is known before a move, what earlier moves showed, and the forecast made of both. Only
+ * inside src/journey. */
+#pragma once
+#include "plan/outlook.h"
+
+struct journey;
+struct journey_request;
+struct ahead {
+	struct plan_facts facts;
+	bool measured; /* the movers have answered */
+	double elapsed_ms;
+	struct plan_past *past; /* past_count of them */
+	unsigned past_count;
+	struct plan_outlook outlooks[PLAN_STRATEGY_LAST];
+	enum plan_strategy chosen;
+};
+
+/* What libvirt says of the VM and the user wishes. Not in the main thread's way: asks libvirt. */
+void ahead_read_vm(struct journey *journey);
+/* The sizes of the VM's memory as its QEMU maps it: each JSON number a mapping. */
+JsonArray *ahead_list_memories(struct journey *journey);
+/* What a mover says: “measured” (SIDE 0: of the source), “probed”, “clock” (asked and answered in
+ * WAIT_US). */
+void ahead_take_measured(struct ahead *ahead, int side, JsonObject *message);
+void ahead_take_probed(struct ahead *ahead, JsonObject *message);
+void ahead_take_clock(struct ahead *ahead, int side, JsonObject *message, int64_t asked_us,
+		      int64_t wait_us);
+/* The way that is asked for. */
+enum plan_strategy ahead_choose(const struct journey_request *request);
+/* Read the past from the journal, and work the outlooks out. */
+void ahead_look(struct journey *journey);
+/* What speaks against the move, by these numbers: into the report's findings. */
+void ahead_find(struct journey *journey);
+/* Instead of all that: what a plan says. False: it is not whole. */
+bool ahead_take_plan(struct ahead *ahead, JsonObject *forecast);
+/* {"facts", "strategies": [...], "chosen", "learnt_from"}. */
+JsonObject *ahead_describe(const struct ahead *ahead);
+void ahead_free(struct ahead *ahead);

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a move must find as its plan found it. Only inside src/journey. */
+#pragma once
+#include "journey/state.h"
+
+/* {"field": "text", ...}, from what the check has read. Unref it. */
+JsonObject *world_describe(struct journey *journey);
+/* WATARI_ERROR_REFUSED with what has changed since BEFORE. */
+bool world_compare(JsonObject *before, JsonObject *now, GError **error);

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mover/sample.h"
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/i18n.h"
+#include "content/codec.h"
+#include "content/delta.h"
+#include "mover/guest_memory.h"
+#include "mover/workers.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	MAPPINGS_MAX = 64,
+	GROUP = 64,        /* pages that are packed together, as in a batch */
+	PACKED_MAX = 2048, /* pages that are packed for a trial */
+};
+/* What the kernel says of a page (Documentation/admin-guide/mm/pagemap.rst). */
+static const uint64_t is_present = 1ULL << 63, is_swapped = 1ULL << 62;
+
+enum held { HELD_ABSENT, HELD_SWAPPED, HELD_ZERO, HELD_DATA };
+
+struct sample {
+	struct guest_memory *memory;
+	int pagemap;
+	unsigned count;      /* clusters */
+	uint64_t *addresses; /* of them */
+	uint64_t whole;      /* pages of all the memory */
+	bool looked;
+	uint8_t *first, *last; /* the pages, at the first and the last look */
+	uint8_t *states;       /* of the last look */
+	uint8_t *changed;      /* since the first */
+};
+
+static const uint8_t zeros[SAMPLE_PAGE];
+
+/* ---- where ---- */
+
+static bool open_process(struct sample *sample, int pid, GError **error)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/pagemap", pid);
+	sample->memory = guest_memory_open(pid, error);
+	if (!sample->memory)
+		return false;
+	sample->pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	return sample->pagemap >= 0 || error_set(error, WATARI_ERROR_INTERNAL, NULL,
+						 _("cannot read %s: %s"), path, g_strerror(errno));
+}
+
+/* A cluster in the middle of each of equal parts, but not at the same place in each: what repeats at equal
+ * distances must not be met always, or never. */
+static void place_clusters(struct sample *sample, uint64_t address, uint64_t length, unsigned count)
+{
+	uint64_t part = length / count / SAMPLE_PAGE;
+	uint64_t room = part > SAMPLE_CLUSTER ? part - SAMPLE_CLUSTER : 0;
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t shift = room ? (uint64_t) i * 2654435761U % (room + 1) : 0;
+		sample->addresses[sample->count++] = address + (part * i + shift) * SAMPLE_PAGE;
+	}
+}
+
+static bool find_memory(struct sample *sample, const uint64_t *lengths, unsigned count,
+			unsigned pages, GError **error)
+{
+	uint64_t addresses[MAPPINGS_MAX], all = 0;
+	for (unsigned i = 0; i < count; i++) {
+		if (!guest_memory_find_joined(sample->memory, lengths[i], &addresses[i]))
+			return error_set(error, WATARI_ERROR_INTERNAL, NULL,
+					 _("the guest's memory was not found in its QEMU"));
+		all += lengths[i];
+	}
+	unsigned clusters = MAX(pages / SAMPLE_CLUSTER, 1);
+	sample->whole = all / SAMPLE_PAGE;
+	sample->addresses = g_new0(uint64_t, clusters + count);
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t most = lengths[i] / (SAMPLE_CLUSTER * SAMPLE_PAGE);
+		uint64_t share = (uint64_t) clusters * (lengths[i] >> 12) / (all >> 12);
+		if (most > 0)
+			place_clusters(sample, addresses[i], lengths[i],
+				       (unsigned) CLAMP(share, 1, most));
+	}
+	return true;
+}
+
+struct sample *sample_new(int pid, const uint64_t *lengths, unsigned count, unsigned pages,
+			  GError **error)
+{
+	struct sample *sample = g_new0(struct sample, 1);
+	sample->pagemap = -1;
+	if (count == 0 || count > MAPPINGS_MAX || !open_process(sample, pid, error) ||
+	    !find_memory(sample, lengths, count, pages, error)) {
+		sample_free(sample);
+		return NULL;
+	}
+	size_t n = (size_t) sample->count * SAMPLE_CLUSTER;
+	sample->first = g_malloc(n * SAMPLE_PAGE);
+	sample->last = g_malloc(n * SAMPLE_PAGE);
+	sample->states = g_malloc0(n);
+	sample->changed = g_malloc0(n);
+	return sample;
+}
+
+void sample_free(struct sample *sample)
+{
+	if (!sample)
+		return;
+	guest_memory_free(sample->memory);
+	fd_clear(&sample->pagemap);
+	g_free(sample->addresses);
+	g_free(sample->first);
+	g_free(sample->last);
+	g_free(sample->states);
+	g_free(sample->changed);
+	g_free(sample);
+}
+
+/* ---- a look ---- */
+
+static bool look_at_cluster(struct sample *sample, unsigned cluster, uint8_t *pages, GError **error)
+{
+	uint64_t entries[SAMPLE_CLUSTER], address = sample->addresses[cluster];
+	ssize_t got = pread(sample->pagemap, entries, sizeof(entries),
+			    (off_t) (address / SAMPLE_PAGE * sizeof(entries[0])));
+	if (got != (ssize_t) sizeof(entries))
+		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
+				 _("cannot read the memory of QEMU: %s"),
+				 got < 0 ? g_strerror(errno) : _("it has gone"));
+	for (unsigned i = 0; i < SAMPLE_CLUSTER; i++) {
+		uint8_t *page = pages + (size_t) i * SAMPLE_PAGE;
+		uint8_t *state = &sample->states[cluster * SAMPLE_CLUSTER + i];
+		*state = entries[i] & is_present   ? HELD_DATA
+			 : entries[i] & is_swapped ? HELD_SWAPPED
+						   : HELD_ABSENT;
+		memset(page, 0, SAMPLE_PAGE);
+		if (*state != HELD_DATA)
+			continue;
+		if (!guest_memory_read(sample->memory, address + (uint64_t) i * SAMPLE_PAGE, page,
+				       SAMPLE_PAGE, error))
+			return false;
+		if (memcmp(page, zeros, SAMPLE_PAGE) == 0)
+			*state = HELD_ZERO;
+	}
+	return true;
+}
+
+static int64_t count_changed(struct sample *sample)
+{
+	int64_t changed = 0;
+	for (size_t i = 0; i < (size_t) sample->count * SAMPLE_CLUSTER; i++) {
+		sample->changed[i] = memcmp(sample->first + i * SAMPLE_PAGE,
+					    sample->last + i * SAMPLE_PAGE, SAMPLE_PAGE) != 0;
+		changed += sample->changed[i];
+	}
+	return changed;
+}
+
+int64_t sample_look(struct sample *sample, GError **error)
+{
+	size_t stride = (size_t) SAMPLE_CLUSTER * SAMPLE_PAGE;
+	for (unsigned i = 0; i < sample->count; i++)
+		if (!look_at_cluster(sample, i, sample->last + i * stride, error))
+			return -1;
+	if (sample->looked)
+		return count_changed(sample);
+	memcpy(sample->first, sample->last, sample->count * stride);
+	sample->looked = true;
+	return 0;
+}
+
+/* ---- how it packs ---- */
+
+struct trial {
+	struct codec_effort effort;
+	uint64_t original, packed;
+	int64_t cpu_us;
+};
+
+/* Pages of the last look that hold something, in groups. */
+static void pack_pages(struct sample *sample, struct trial *trial)
+{
+	size_t out_max = packer_bound(GROUP * SAMPLE_PAGE), n = sample->count * SAMPLE_CLUSTER;
+	g_autofree uint8_t *out = g_malloc(out_max);
+	struct packer *packer = packer_new();
+	struct codec_part parts[GROUP];
+	unsigned filled = 0, done = 0;
+	size_t with_data = 0, met = 0;
+	for (size_t i = 0; i < n; i++)
+		with_data += sample->states[i] == HELD_DATA;
+	size_t stride = MAX(with_data / PACKED_MAX, 1) * SAMPLE_CLUSTER;
+	int64_t begin_us = workers_cpu_us();
+	for (size_t i = 0; i < n && done < PACKED_MAX; i++) {
+		if (sample->states[i] != HELD_DATA || met++ % stride >= SAMPLE_CLUSTER)
+			continue;
+		parts[filled++] =
+			(struct codec_part){ sample->last + i * SAMPLE_PAGE, SAMPLE_PAGE };
+		if (filled < GROUP)
+			continue;
+		enum codec_method method;
+		trial->packed +=
+			packer_pack(packer, &trial->effort, parts, filled, out, out_max, &method);
+		trial->original += (uint64_t) filled * SAMPLE_PAGE;
+		done += filled;
+		filled = 0;
+	}
+	trial->cpu_us = workers_cpu_us() - begin_us;
+	packer_free(packer);
+}
+
+static void describe_trial(JsonObject *object, const char *name, const struct trial *trial)
+{
+	JsonObject *numbers = json_object_new();
+	if (trial->original == 0 || trial->cpu_us <= 0) {
+		json_object_unref(numbers);
+		return;
+	}
+	json_object_set_double_member(numbers, "share",
+				      (double) trial->packed / (double) trial->original);
+	json_object_set_double_member(numbers, "speed",
+				      (double) trial->original / (double) trial->cpu_us * 1e6);
+	json_object_set_object_member(object, name, numbers);
+}
+
+/* Bytes for a changed page: as a change where that is shorter, packed in groups. */
+static double pack_changes(struct sample *sample)
+{
+	size_t out_max = packer_bound(GROUP * SAMPLE_PAGE);
+	g_autofree uint8_t *out = g_malloc(out_max), *deltas = g_malloc(GROUP * SAMPLE_PAGE);
+	const struct codec_effort effort = { CODEC_ZSTD, 1, 0 };
+	struct packer *packer = packer_new();
+	uint64_t bytes = 0, pages = 0;
+	size_t filled = 0;
+	unsigned in_group = 0;
+	size_t n = (size_t) sample->count * SAMPLE_CLUSTER;
+	for (size_t i = 0; i <= n && pages < PACKED_MAX; i++) {
+		bool last = i == n || pages + 1 == PACKED_MAX;
+		if (i < n && sample->changed[i]) {
+			const uint8_t *new = sample->last + i *SAMPLE_PAGE;
+			size_t length = delta_encode(sample->first + i * SAMPLE_PAGE, new,
+						     SAMPLE_PAGE, deltas + filled, SAMPLE_PAGE - 1);
+			if (length == 0)
+				memcpy(deltas + filled, new, length = SAMPLE_PAGE);
+			filled += length;
+			in_group++;
+			pages++;
+		}
+		if (in_group == 0 || (in_group < GROUP && !last))
+			continue;
+		enum codec_method method;
+		const struct codec_part part = { deltas, filled };
+		bytes += packer_pack(packer, &effort, &part, 1, out, out_max, &method);
+		filled = in_group = 0;
+	}
+	packer_free(packer);
+	return pages ? (double) bytes / (double) pages : 0;
+}
+
+JsonObject *sample_describe(struct sample *sample)
+{
+	static const char *const names[] = { "absent", "swapped", "zero", "data" };
+	JsonObject *object = json_object_new();
+	int64_t counts[G_N_ELEMENTS(names)] = { 0 };
+	size_t n = (size_t) sample->count * SAMPLE_CLUSTER;
+	for (size_t i = 0; i < n; i++)
+		counts[sample->states[i]]++;
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+		json_object_set_int_member(object, names[i], counts[i]);
+	json_object_set_int_member(object, "pages", (gint64) n);
+	json_object_set_int_member(object, "whole_pages", (gint64) sample->whole);
+	struct trial batch = { .effort = { CODEC_ZSTD, 1, 0 } };
+	struct trial stream = { .effort = { CODEC_STREAM, 3, 22 } };
+	pack_pages(sample, &batch);
+	pack_pages(sample, &stream);
+	describe_trial(object, "batch", &batch);
+	describe_trial(object, "stream", &stream);
+	json_object_set_double_member(object, "changed_bytes", pack_changes(sample));
+	return object;
+}

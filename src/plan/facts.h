@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is known of a move before it: measured by the movers, asked of libvirt, wished by the user. All that
+ * a forecast stands on, and nothing else; kept with it in the journal and in plan files. */
+#pragma once
+#include "plan/dirty.h"
+
+#include <json-glib/json-glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { FACTS_LOOKS = 8, FACTS_HOSTS = 2 };
+
+/* How a trial of the encoders went on a sample of the memory; `share` 0: not tried. */
+struct facts_packing {
+	double share; /* packed / original */
+	double speed; /* original bytes a second of one thread */
+};
+
+struct facts_host {
+	double cpus, load;
+	double busy, stolen; /* of all processors' time; 0..1 */
+	double speed;        /* bytes a second of a fixed piece of work; 0: not known */
+	double clock_ms;     /* ahead of the conductor's clock */
+};
+
+struct plan_facts {
+	/* the VM */
+	double memory; /* bytes */
+	double vcpus;
+	double paused; /* 1: it stands still already */
+	double tcg;    /* 1: emulated */
+	/* its memory, by a sample; sample_pages 0: none could be had */
+	double sample_pages, whole_pages;
+	double zero, data,
+		unknown; /* parts of all pages: zero or not there, something in it, swapped out */
+	struct facts_packing batch, stream;   /* each group alone; as a long stream */
+	double changed_bytes;                 /* on the wire for a changed page */
+	struct dirty_look looks[FACTS_LOOKS]; /* of the whole memory */
+	unsigned look_count;
+	/* the link */
+	double link_rate; /* bytes a second; 0: not known */
+	double round_trip_ms, loss, connections;
+	/* source, destination */
+	struct facts_host hosts[FACTS_HOSTS];
+	/* disks that are copied */
+	double disk_bytes, disk_write_rate;
+	/* wishes */
+	double bandwidth; /* 0: none */
+	double max_downtime_ms;
+	double workers; /* threads that encode */
+	double prewarm; /* 1: a first pass before a quick move's stop */
+};
+
+/* Facts as JSON and back; what is absent is 0. */
+JsonObject *plan_facts_describe(const struct plan_facts *facts);
+void plan_facts_read(struct plan_facts *facts, JsonObject *object);

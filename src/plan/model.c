@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plan/model.h"
+
+#include <glib.h>
+#include <math.h>
+
+static const char *const strategy_names[] = {
+	[PLAN_LIVE] = "live",
+	[PLAN_POSTCOPY] = "postcopy",
+	[PLAN_QUICK] = "quick",
+};
+_Static_assert(G_N_ELEMENTS(strategy_names) == PLAN_STRATEGY_LAST, "every strategy has a name");
+
+const char *plan_strategy_name(enum plan_strategy strategy)
+{
+	return strategy_names[strategy];
+}
+
+enum { ROUNDS_MOST = 30, FLAT_ROUNDS = 2 };
+
+/* Where nothing was measured. */
+static const double default_pipe = 1e9, default_link = 1e9 / 8, default_share = 0.35,
+		    default_speed = 330e6;
+static const double zero_rate = 4e9; /* QEMU's look for zeros, bytes a second */
+static const double page = 4096,
+		    page_head = 12;       /* bytes on the wire for a page that is only named */
+static const double wire_overhead = 1.05; /* Ethernet, IP, TCP, TLS */
+/* QEMU's rounds follow what was written; a sample sees what is different. */
+static const double dirtied_per_changed = 1.2;
+/* Background of any kernel: timers, statistics; pages a second until they are all met. */
+static const struct dirty_model kernel_pages = { 150, 0.5, 0 };
+static const double round_s = 0.012; /* of each round, to look for dirty pages */
+static const double easy_s = 0.004;  /* src/journey/limit.h: so much may be left at any time */
+static const double shrinks = 0.9;
+static const double usable = 0.6; /* of the ceiling, for memory (src/journey/limit.c) */
+
+/* ---- rates ---- */
+
+struct rates {
+	double link;
+	double first_s, first_bytes; /* of a page that holds something, in the first pass */
+	double later_s, later_bytes; /* of a changed page */
+	double named_s;              /* of one that is as it was */
+	bool link_bound;
+};
+
+static double link_rate(const struct plan_facts *facts)
+{
+	double rate = facts->link_rate > 0 ? facts->link_rate : default_link;
+	rate = facts->bandwidth > 0 ? fmin(rate, facts->bandwidth) : rate;
+	return rate / wire_overhead;
+}
+
+/* The encoders take the rung that gives the most; where the link is slow that is the hard one. */
+static double pack(const struct plan_facts *facts, const struct facts_packing *packing, double link,
+		   double *bytes)
+{
+	double workers = facts->workers > 0 ? facts->workers : 1;
+	double share = packing->share > 0 ? packing->share : default_share;
+	double speed = packing->speed > 0 ? packing->speed : default_speed;
+	*bytes = page * share + page_head;
+	return fmax(*bytes / link, page / (speed * workers));
+}
+
+static struct rates find_rates(const struct plan_facts *facts, double pipe)
+{
+	struct rates rates = { .link = link_rate(facts) };
+	double most = pipe > 0 ? pipe : default_pipe, hard_bytes, bytes;
+	double easy = pack(facts, &facts->batch, rates.link, &bytes);
+	double hard = pack(facts, &facts->stream, rates.link, &hard_bytes);
+	double least = page / most;
+	if (fmax(hard, least) < fmax(easy, least) * 0.97) {
+		easy = hard;
+		bytes = hard_bytes;
+	}
+	rates.first_bytes = bytes;
+	rates.first_s = fmax(easy, least);
+	rates.link_bound = bytes / rates.link > least;
+	rates.later_bytes =
+		(facts->changed_bytes > 0 ? fmin(facts->changed_bytes, bytes) : bytes) + page_head;
+	rates.named_s = fmax(page_head / rates.link, least / 4);
+	rates.later_s = fmax(rates.later_bytes / rates.link, least);
+	return rates;
+}
+
+/* ---- the memory ---- */
+
+static struct dirty_model changes(const struct plan_facts *facts)
+{
+	return dirty_fit(facts->looks, facts->look_count);
+}
+
+static double pages_of(const struct plan_facts *facts)
+{
+	return facts->memory / page;
+}
+
+static double data_share(const struct plan_facts *facts)
+{
+	return facts->sample_pages > 0 ? facts->data + facts->unknown : 0.5;
+}
+
+static void first_pass(const struct plan_facts *facts, const struct rates *rates,
+		       struct model_result *result)
+{
+	double data = pages_of(facts) * data_share(facts), zeros = pages_of(facts) - data;
+	double head = 9; /* QEMU's record of a zero page; runs of them are named once */
+	result->copy_ms += (data * rates->first_s + zeros * page / zero_rate) * 1e3;
+	result->bytes += data * rates->first_bytes * wire_overhead + zeros * head / 64;
+	result->link_bound = rates->link_bound;
+}
+
+/* Of pages that were CHANGED, some more were only written. */
+static double later_s(const struct rates *rates, double changed)
+{
+	return changed * rates->later_s + changed * (dirtied_per_changed - 1) * rates->named_s;
+}
+
+static double changed_in(const struct dirty_model *model, double seconds)
+{
+	return dirty_pages(model, seconds) + dirty_pages(&kernel_pages, seconds);
+}
+
+static void run_rounds(const struct plan_facts *facts, const struct rates *rates,
+		       struct model_result *result)
+{
+	struct dirty_model model = changes(facts);
+	double latency_s = facts->round_trip_ms / 1e3;
+	double top_s = facts->max_downtime_ms / 1e3 * usable;
+	double last = INFINITY, changed = changed_in(&model, result->copy_ms / 1e3);
+	for (int flat = 0; result->rounds < ROUNDS_MOST; result->rounds++) {
+		double seconds = later_s(rates, changed);
+		bool easy = seconds <= easy_s;
+		flat = changed > last * shrinks ? flat + 1 : 0;
+		if (easy || flat >= FLAT_ROUNDS) {
+			result->stop_ms = (seconds + latency_s) * 1e3;
+			result->converges = easy || seconds + latency_s <= top_s;
+			result->needed_ms = (seconds + latency_s) / usable * 1e3;
+			result->copy_ms += result->stop_ms;
+			result->bytes += changed * rates->later_bytes * wire_overhead;
+			return;
+		}
+		last = changed;
+		result->copy_ms += (seconds + round_s) * 1e3;
+		result->bytes += changed * rates->later_bytes * wire_overhead;
+		changed = changed_in(&model, seconds + round_s);
+	}
+}
+
+/* ---- the VM meanwhile ---- */
+
+/* QEMU's thread and the mover's want processors, and take them from the guest when none is idle. */
+static double slowdown(const struct plan_facts *facts)
+{
+	const struct facts_host *host = &facts->hosts[0];
+	double idle = host->cpus * (1 - host->busy), wanted = 1 + facts->workers;
+	double vcpus = facts->vcpus > 0 ? facts->vcpus : 1;
+	double base = 0.02; /* dirty tracking */
+	if (host->cpus <= 0)
+		return 0.1;
+	return fmin(base + fmax(wanted - idle, 0) / (wanted + vcpus), 0.9);
+}
+
+/* All of it at once, or, with a first pass before, what was dirtied in that. */
+static void stand_still(const struct plan_facts *facts, const struct rates *rates,
+			struct model_result *result)
+{
+	struct dirty_model model = changes(facts);
+	double changed = changed_in(&model, result->copy_ms / 1e3);
+	if (facts->prewarm <= 0 || facts->paused > 0) {
+		result->stop_ms = result->copy_ms;
+		return;
+	}
+	result->stop_ms = later_s(rates, changed) * 1e3;
+	result->copy_ms += result->stop_ms;
+	result->bytes += changed * rates->later_bytes * wire_overhead;
+}
+
+struct model_result plan_model(const struct plan_facts *facts, enum plan_strategy strategy,
+			       double pipe)
+{
+	struct rates rates = find_rates(facts, pipe);
+	struct model_result result = { .rounds = 1, .converges = true };
+	first_pass(facts, &rates, &result);
+	if (strategy == PLAN_QUICK || facts->paused > 0) {
+		stand_still(facts, &rates, &result);
+		return result;
+	}
+	result.slowdown = slowdown(facts);
+	if (strategy == PLAN_LIVE) {
+		run_rounds(facts, &rates, &result);
+		return result;
+	}
+	/* What was dirtied in the pass is fetched while the VM runs there already. */
+	struct dirty_model model = changes(facts);
+	double left = changed_in(&model, result.copy_ms / 1e3);
+	result.copy_ms += left * rates.first_s * 1e3;
+	result.bytes += left * rates.first_bytes * wire_overhead;
+	result.stop_ms = facts->round_trip_ms;
+	result.slowdown = fmin(result.slowdown + 0.2, 0.9);
+	return result;
+}
+
+double plan_disks_ms(const struct plan_facts *facts, double *bytes)
+{
+	double share = facts->stream.share > 0 ? facts->stream.share : default_share;
+	double link = link_rate(facts);
+	*bytes = facts->disk_bytes * share * wire_overhead;
+	if (facts->disk_bytes <= 0)
+		return 0;
+	double seconds = fmax(*bytes / link, facts->disk_bytes / default_pipe);
+	double again = fmin(facts->disk_write_rate * share / link, 0.9);
+	return seconds / (1 - again) * 1e3;
+}
