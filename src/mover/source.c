@@ -188,9 +188,7 @@ out:
 
 static void note_request(struct run *run, const struct return_message *message)
 {
-	struct link_stats stats;
-	link_get_stats(run->link, &stats);
-	requests_arrived(run->requests, stats.consumed_frames);
+	requests_arrived(run->requests, encoders_frames_arrived(run->encoders));
 	pthread_mutex_lock(&run->lock);
 	requests_ask(run->requests, message, run->blocks, run->block_count);
 	pthread_mutex_unlock(&run->lock);
