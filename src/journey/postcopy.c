@@ -90,7 +90,7 @@ static void restore_link_timeout(struct journey *journey)
 	for (int side = 0; side < JOURNEY_SIDES; side++) {
 		JsonObject *limits = dialogue_message("limits");
 		json_object_set_int_member(limits, "link_timeout_ms",
-					   journey->request->link_timeout_ms);
+					   journey->limits.link_timeout_ms);
 		movers_tell(journey, side, limits);
 	}
 }

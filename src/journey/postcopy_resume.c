@@ -52,6 +52,7 @@ bool postcopy_resume(struct journey *journey, const char *text, struct journey_r
 	}
 	fill_request(request, numbers);
 	journey->request = request;
+	journey_set_limits(journey);
 	journey->resume_flags = (unsigned) json_get_int(numbers, "flags", 0);
 	journey->performed = true;
 	return phase_perform_resume(journey, error);

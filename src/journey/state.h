@@ -143,6 +143,8 @@ int64_t journey_stop_ceiling_ms(const struct journey *journey);
 /* The flags of virDomainMigrate3. */
 unsigned journey_migrate_flags(struct journey *journey);
 
+/* As the request has them. */
+void journey_set_limits(struct journey *journey);
 /* Both hosts and the VM at the source anew, after a connection broke. */
 bool journey_reconnect(struct journey *journey, GError **error);
 
