@@ -51,7 +51,7 @@ static void tell(struct journey *journey)
 
 static bool may_begin(struct journey *journey, GError **error)
 {
-	if (!journey->request->allow_postcopy)
+	if (!journey->request->allow_postcopy || !journey->limits.postcopy)
 		return error_set(error, WATARI_ERROR_REFUSED,
 				 _("Permit it with --allow-postcopy, from the start."),
 				 _("post-copy is not permitted for this move"));
