@@ -226,7 +226,7 @@ static const struct {
 } events[] = {
 	{ "connected", true, on_connected },
 	{ "stopped", true, on_stopped },
-	{ "postcopy", true, on_postcopy },
+	{ "postcopy", false, on_postcopy },
 	{ "disagreed", true, on_disagreed },
 	{ "loaded", true, on_loaded },
 	{ "agreed", true, on_agreed },
