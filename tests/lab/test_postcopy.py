@@ -21,7 +21,7 @@ sys.path.insert(0, str(TOP / "lab"))
 sys.dont_write_bytecode = True
 from watari_lab import HostSpec, Lab, client, guest  # noqa: E402
 
-TIME_LIMIT_S = 900
+TIME_LIMIT_S = 1200
 WATARI = os.environ.get("WATARI", str(TOP / "build-asan/src/cli/watari"))
 ASAN = {name: os.environ[name] for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS") if name in os.environ}
 NAME = "g1"
