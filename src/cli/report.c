@@ -157,6 +157,24 @@ static void print_disks(const struct journey_report *report, FILE *out)
 	}
 }
 
+/* What the guest waited for a page, in milliseconds. */
+static void print_postcopy(const struct journey_report *report, FILE *out)
+{
+	if (!report->postcopy)
+		return;
+	JsonObject *arrived =
+		report->page_requests ? json_get_object(report->page_requests, "arrived") : NULL;
+	fputs(_("  post-copy the last part of the memory followed the VM"), out);
+	if (arrived && json_get_int(arrived, "count", 0) > 0)
+		fprintf(out, _("; it asked for %d pages and had them after %.1f ms (mean)"),
+			(int) json_get_int(report->page_requests, "requests", 0),
+			(double) json_get_int(arrived, "mean_us", 0) / 1e3);
+	if (report->postcopy_recoveries > 0)
+		fprintf(out, _("; it broke and was recovered, in %d tries"),
+			report->postcopy_recoveries);
+	fputc('\n', out);
+}
+
 void report_print(const struct journey_report *report, FILE *out)
 {
 	if (!report->vm_name || report->outcome == JOURNEY_REFUSED || report->migration_ms == 0)
@@ -167,6 +185,7 @@ void report_print(const struct journey_report *report, FILE *out)
 		print_bytes(report, out);
 	print_content(report, out);
 	print_disks(report, out);
+	print_postcopy(report, out);
 	print_proof(report, out);
 	if (report->snapshots > 0) {
 		fprintf(out, _("  snapshots %d carried"), report->snapshots);

@@ -32,6 +32,7 @@ void batch_clear(struct batch *batch)
 	batch->count = 0;
 	batch->deltas_length = 0;
 	batch->original_bytes = batch->pages = 0;
+	batch->asked_us = 0;
 	batch->has_blocks = batch->postcopy = false;
 	batch->kind = BATCH_RAW;
 }

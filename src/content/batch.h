@@ -78,6 +78,7 @@ struct batch {
 	/* what became of it */
 	enum batch_kind kind;
 	uint64_t original_bytes; /* of QEMU's stream */
+	int64_t asked_us;        /* since when the guest waits for a page in it; 0: it does not */
 	uint64_t pages;          /* in it, zeros too: what the destination's QEMU has to do */
 	uint64_t seed_pages; /* references to seeds so far, with its own (content/seed_pages.h) */
 	uint8_t tag[TAG_BYTES]; /* of the content */

@@ -263,6 +263,22 @@ const struct ending_rule *ending_judge(const struct ending_sight *sight)
 	return &rules[G_N_ELEMENTS(rules) - 1].rule;
 }
 
+static bool has_failed(const struct host_vm *vm)
+{
+	if (vm->state == HOST_VM_RUNNING)
+		return vm->reason == VIR_DOMAIN_RUNNING_POSTCOPY_FAILED;
+	return (vm->state == HOST_VM_PAUSED || vm->state == HOST_VM_INCOMING) &&
+	       vm->reason == VIR_DOMAIN_PAUSED_POSTCOPY_FAILED;
+}
+
+bool ending_postcopy_failed(const struct ending_sight *sight)
+{
+	bool failed = true;
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		failed = failed && sight->known[side] && has_failed(&sight->vms[side]);
+	return failed;
+}
+
 const char *ending_state_name(const struct ending_sight *sight, enum journey_side side)
 {
 	return sight->known[side] ? host_vm_state_name(sight->vms[side].state) : "unknown";

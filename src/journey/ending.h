@@ -56,6 +56,8 @@ struct ending_rule {
 
 /* The rule for SIGHT. Never NULL. */
 const struct ending_rule *ending_judge(const struct ending_sight *sight);
+/* Both sides are known to have failed in post-copy. */
+bool ending_postcopy_failed(const struct ending_sight *sight);
 /* For a VM that was off (ending_offline.c); ending_judge() asks it. */
 const struct ending_rule *ending_judge_offline(const struct ending_sight *sight);
 

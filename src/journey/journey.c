@@ -318,7 +318,7 @@ void journey_prepare(struct journey *journey)
 	journey_catch_signals(journey);
 }
 
-static void set_limits(struct journey *journey)
+void journey_set_limits(struct journey *journey)
 {
 	const struct journey_request *request = journey->request;
 	int64_t ceiling_ms =
@@ -344,7 +344,7 @@ bool journey_run(const struct journey_request *request, const struct journey_obs
 	journey.offline = request->kind == JOURNEY_OFFLINE ? g_new0(struct offline, 1) : NULL;
 	journey_prepare(&journey);
 	report->kind = request->kind;
-	set_limits(&journey);
+	journey_set_limits(&journey);
 	bool good = make_secrets(&journey, &own);
 	if (good && request->through) {
 		g_autofree char *path =

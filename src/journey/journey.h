@@ -79,15 +79,18 @@ struct journey_report {
 	uint64_t stream_bytes, wire_sent, wire_received;
 	uint64_t pages_normal, pages_zero;
 	int iterations;
-	int64_t limit_ms;      /* QEMU's limit of the downtime at the end; 0: never set */
-	JsonArray *limits;     /* each change of it with its reasons (raises.c), or NULL */
-	JsonArray *decisions;  /* of the ladder (rungs.c), or NULL */
-	int slowdown;          /* percent: the most that QEMU slowed the VM down by */
-	int broken_off;        /* switchovers that did not fit into the ceiling */
-	int64_t broken_off_ms; /* after so long; -1: none, or unknown */
-	int64_t hand_over_ms;  /* of the ceiling, what was kept for it */
-	char *opaque;          /* why the stream was carried as plain bytes, or NULL */
-	char *link;            /* "tcp", "ssh" or NULL */
+	bool postcopy;             /* the switch was made */
+	int postcopy_recoveries;   /* tries to mend it */
+	JsonObject *page_requests; /* of the guest's, as the source's mover counts them, or NULL */
+	int64_t limit_ms;          /* QEMU's limit of the downtime at the end; 0: never set */
+	JsonArray *limits;         /* each change of it with its reasons (raises.c), or NULL */
+	JsonArray *decisions;      /* of the ladder (rungs.c), or NULL */
+	int slowdown;              /* percent: the most that QEMU slowed the VM down by */
+	int broken_off;            /* switchovers that did not fit into the ceiling */
+	int64_t broken_off_ms;     /* after so long; -1: none, or unknown */
+	int64_t hand_over_ms;      /* of the ceiling, what was kept for it */
+	char *opaque;              /* why the stream was carried as plain bytes, or NULL */
+	char *link;                /* "tcp", "ssh" or NULL */
 	int connections;
 	uint64_t *lane_bytes; /* connections of them, or NULL */
 	int64_t round_trip_us, reconnects;

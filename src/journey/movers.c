@@ -78,6 +78,11 @@ static void copy_source_stats(struct journey *journey, JsonObject *stats)
 	}
 	if (lanes)
 		copy_lanes(report, lanes);
+	JsonObject *requests = json_get_object(stats, "postcopy");
+	if (requests) {
+		g_clear_pointer(&report->page_requests, json_object_unref);
+		report->page_requests = json_object_ref(requests);
+	}
 	if (opaque && !report->opaque)
 		report->opaque = g_strdup(opaque);
 	progress->bytes = report->stream_bytes;
@@ -224,7 +229,7 @@ static const struct {
 	{ "connected", true, on_connected },
 	{ "dwelling", true, rehearsal_note_held },
 	{ "stopped", true, on_stopped },
-	{ "postcopy", true, on_postcopy },
+	{ "postcopy", false, on_postcopy },
 	{ "disagreed", true, on_disagreed },
 	{ "loaded", true, on_loaded },
 	{ "agreed", true, on_agreed },

@@ -108,8 +108,11 @@ const char *perform_reason(struct performing *performing)
 	struct journey *journey = performing->journey;
 	struct watch_numbers numbers;
 	watch_get(performing->watch, &numbers);
-	if (postcopy_asked(journey))
-		return NULL; /* nothing is broken off any more */
+	/* Nothing is broken off any more; but a mover that fails before the switch is a failure like any
+	 * other, and the one at the source knows whether it is before. */
+	bool failed = journey->mover_reason || movers_failure(journey);
+	if (postcopy_asked(journey) && (postcopy_switched(journey) || !failed))
+		return NULL;
 	if (journey->cancelled)
 		return _("cancelled by the user");
 	if (journey->released)

@@ -115,6 +115,10 @@ static bool check_through(const struct journey_request *request, GError **error)
 
 static bool check_wishes(const struct journey_request *request, GError **error)
 {
+	if (request->strategy == JOURNEY_STRATEGY_POSTCOPY && !request->allow_postcopy)
+		return error_set(error, WATARI_ERROR_USAGE, _("Add --allow-postcopy."),
+				 _("--strategy postcopy needs your permission: for a while no "
+				   "single host has the whole VM"));
 	if (!check_through(request, error))
 		return false;
 	if (request->kind != JOURNEY_OFFLINE || !request->verify)

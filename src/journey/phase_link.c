@@ -179,6 +179,7 @@ static bool try_way(struct journey *journey, const struct way *way, GError **err
 	bool started = ssh ? start_ssh(journey, error) : start_tcp(journey, way->listener, error);
 	if (!started || !wait_linked(journey, ssh ? SSH_MS : TCP_MS, error))
 		return false;
+	g_free(journey->report->link);
 	journey->report->link = g_strdup(ssh ? "ssh" : "tcp");
 	journey->report->connections = journey->request->connections;
 	journey->linked = true;

@@ -39,7 +39,8 @@ static bool fill_params(struct performing *performing, GError **error)
 	    virTypedParamsAddULLong(&performing->params, &performing->param_count, &max,
 				    VIR_MIGRATE_PARAM_BANDWIDTH, unlimited_mib) < 0)
 		return host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
-	performing->flags = journey_migrate_flags(journey);
+	performing->flags =
+		journey->resume_flags ? journey->resume_flags : journey_migrate_flags(journey);
 	if (journey->limits.max_slowdown > 0 &&
 	    (virTypedParamsAddInt(&performing->params, &performing->param_count, &max,
 				  VIR_MIGRATE_PARAM_AUTO_CONVERGE_INITIAL, THROTTLE_LEAST) < 0 ||
@@ -225,10 +226,11 @@ static bool hold_throttle(struct journey *journey, GError **error)
 static bool mend(struct performing *performing, GError **error)
 {
 	struct journey *journey = performing->journey;
-	performing->flags |= VIR_MIGRATE_POSTCOPY_RESUME;
 	while (!performing->result && postcopy_holds(journey) && !postcopy_wait(journey)) {
-		if (!postcopy_renew(journey, error))
+		if (!postcopy_renew(journey, error) ||
+		    (!performing->params && !fill_params(performing, error)))
 			return false;
+		performing->flags |= VIR_MIGRATE_POSTCOPY_RESUME;
 		g_clear_error(&performing->error);
 		performing->done = 0;
 		performing->ending_ms = performing->abort_at_ms = 0;
@@ -257,6 +259,19 @@ bool phase_perform(struct journey *journey, GError **error)
 	if (journey->rehearsal)
 		good = rehearsal_judge(journey, error);
 	if (!good && !*error)
+		explain(&performing, error);
+	g_clear_error(&performing.error);
+	return good;
+}
+
+bool phase_perform_resume(struct journey *journey, GError **error)
+{
+	struct performing performing = { .journey = journey };
+	bool good = mend(&performing, error);
+	virTypedParamsFree(performing.params, performing.param_count);
+	if (good)
+		virDomainFree(performing.result);
+	else if (!*error)
 		explain(&performing, error);
 	g_clear_error(&performing.error);
 	return good;

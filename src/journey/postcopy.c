@@ -10,14 +10,8 @@
 
 #include <math.h>
 
-#define MIB (1024.0 * 1024)
-
-/* QEMU's own queue should be short, for a page that the guest waits for stands behind it: so QEMU is let
- * write a little less than what goes through. Where nothing is known it is held back by its socket. */
-static const double bandwidth_share = 0.95;
 enum {
-	BANDWIDTH_LEAST_MIB = 4, /* libvirt counts in whole MiB/s */
-	GONE_MS = 2000,          /* a mover that is silent on both ways */
+	GONE_MS = 2000, /* a mover that is silent on both ways */
 	TURN_MS = 200,
 	STUCK_MS = 30000, /* libvirt's call should have ended long ago */
 };
@@ -25,22 +19,11 @@ enum {
 static gpointer ask(gpointer data)
 {
 	struct postcopy *postcopy = data;
-	/* A migration at QEMU's own limit is slower, not worse. */
-	if (postcopy->bandwidth_mib)
-		virDomainMigrateSetMaxSpeed(postcopy->domain,
-					    (unsigned long) postcopy->bandwidth_mib,
-					    VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY);
 	if (virDomainMigrateStartPostCopy(postcopy->domain, 0) < 0)
 		host_error(&postcopy->error, WATARI_ERROR_INTERNAL, NULL, _("libvirt"));
 	g_atomic_int_set(&postcopy->done, 1);
 	g_main_context_wakeup(NULL);
 	return NULL;
-}
-
-static unsigned long long bandwidth_mib(const struct journey *journey)
-{
-	double mib = floor(journey->link.stream_rate * bandwidth_share / MIB);
-	return mib >= BANDWIDTH_LEAST_MIB ? (unsigned long long) mib : 0;
 }
 
 static void record(struct journey *journey)
@@ -52,8 +35,7 @@ static void record(struct journey *journey)
 	json_object_set_int_member(numbers, "dirty_rate", llrint(progress->dirty_rate));
 	json_object_set_int_member(numbers, "stream_rate", llrint(journey->link.stream_rate));
 	json_object_set_int_member(numbers, "wire_rate", llrint(journey->link.wire_rate));
-	json_object_set_int_member(numbers, "bandwidth_mib",
-				   (gint64) journey->postcopy->bandwidth_mib);
+	postcopy_describe_resume(journey, numbers);
 	g_autofree char *text = json_print_object(numbers);
 	journal_add_event(journey->journal, journey->report->id, "postcopy-asked", text, NULL);
 }
@@ -69,7 +51,7 @@ static void tell(struct journey *journey)
 
 static bool may_begin(struct journey *journey, GError **error)
 {
-	if (!journey->request->allow_postcopy)
+	if (!journey->request->allow_postcopy || !journey->limits.postcopy)
 		return error_set(error, WATARI_ERROR_REFUSED,
 				 _("Permit it with --allow-postcopy, from the start."),
 				 _("post-copy is not permitted for this move"));
@@ -94,7 +76,6 @@ bool postcopy_begin(struct journey *journey, GError **error)
 		return false;
 	struct postcopy *postcopy = journey->postcopy = g_new0(struct postcopy, 1);
 	postcopy->domain = journey->domain;
-	postcopy->bandwidth_mib = bandwidth_mib(journey);
 	record(journey);
 	tell(journey);
 	journey_say(journey, _("switching to post-copy"));
@@ -109,7 +90,7 @@ static void restore_link_timeout(struct journey *journey)
 	for (int side = 0; side < JOURNEY_SIDES; side++) {
 		JsonObject *limits = dialogue_message("limits");
 		json_object_set_int_member(limits, "link_timeout_ms",
-					   journey->request->link_timeout_ms);
+					   journey->limits.link_timeout_ms);
 		movers_tell(journey, side, limits);
 	}
 }
@@ -213,6 +194,7 @@ void postcopy_note_switched(struct journey *journey)
 	if (!journey->postcopy) /* by somebody else: virsh migrate-postcopy */
 		journey->postcopy = g_new0(struct postcopy, 1);
 	journey->postcopy->switched = true;
+	journey->report->postcopy = true;
 	journey->postcopy->refused = false;
 	journey_say(journey, _("in post-copy: the rest of the memory follows the VM"));
 }

@@ -43,6 +43,11 @@ void postcopy_let_go(struct journey *journey, const char *reason);
 /* The migration ended in the middle. True: there are new movers with a link, and libvirt may be asked to
  * go on (VIR_MIGRATE_POSTCOPY_RESUME). False with WATARI_ERROR_ATTENTION after many tries. */
 bool postcopy_renew(struct journey *journey, GError **error);
+/* `watari resolve`: both QEMUs were seen to have failed in post-copy, and what the journal says of the
+ * move (TEXT, of the event "postcopy-asked"; may be NULL) is enough to recover it. True: the move is
+ * complete. It takes REQUEST for its own, which must outlive the journey. */
+bool postcopy_resume(struct journey *journey, const char *text, struct journey_request *request,
+		     GError **error);
 /* Ends in words for the person what no try has mended. BEFORE: why it is broken, or NULL. */
 void postcopy_give_up(struct journey *journey, const char *before, GError **error);
 void postcopy_free(struct journey *journey);

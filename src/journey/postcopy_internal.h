@@ -7,9 +7,8 @@ struct postcopy {
 	/* the thread that asks libvirt */
 	GThread *thread;
 	virDomainPtr domain;
-	unsigned long long bandwidth_mib; /* of QEMU's own stream; 0: no limit */
-	GError *error;                    /* read after `done` */
-	gint done;                        /* atomic */
+	GError *error; /* read after `done` */
+	gint done;     /* atomic */
 	/* main thread */
 	bool answered; /* libvirt's answer was taken */
 	bool refused;
@@ -21,3 +20,6 @@ struct postcopy {
 	int64_t renewed_us;  /* of the last try: when libvirt was asked; 0: QEMU is connected */
 	int64_t dark_us;     /* since when one mover is silent and the other has no link; 0: not */
 };
+
+/* What `watari resolve` needs to recover it, into NUMBERS. */
+void postcopy_describe_resume(struct journey *journey, JsonObject *numbers);

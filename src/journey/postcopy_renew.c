@@ -13,7 +13,7 @@
 #include <sys/random.h>
 
 enum {
-	TRIES = 8,
+	TRIES = 6,
 	PAUSE_FIRST_MS = 500, /* before the second try, doubled with each */
 	PAUSE_MOST_MS = 30000,
 	LET_GO_MS = 5000,
@@ -191,6 +191,7 @@ bool postcopy_renew(struct journey *journey, GError **error)
 			why ? why : _("QEMU gave it up"), postcopy->tries, TRIES);
 		journal_add_event(journey->journal, journey->report->id, "postcopy-recover", why,
 				  NULL);
+		journey->report->postcopy_recoveries = postcopy->tries;
 		journey_say(journey, _("recovering the post-copy"));
 		if (try_once(journey, &failure)) {
 			postcopy->renewed_us = clock_now_us();

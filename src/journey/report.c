@@ -60,6 +60,7 @@ void journey_report_clear(struct journey_report *report)
 		g_free(texts[i]);
 	g_free(report->lane_bytes);
 	g_clear_pointer(&report->limits, json_array_unref);
+	g_clear_pointer(&report->page_requests, json_object_unref);
 	g_clear_pointer(&report->decisions, json_array_unref);
 	g_strfreev(report->memory_skipped);
 	g_clear_pointer(&report->disks, g_ptr_array_unref);
@@ -151,6 +152,22 @@ static JsonObject *describe_convergence(const struct journey_report *report)
 	return object;
 }
 
+/* NULL: there was none. */
+static JsonObject *describe_postcopy(const struct journey_report *report)
+{
+	if (!report->postcopy)
+		return NULL;
+	JsonObject *object = json_object_new();
+	set_number(object, "recoveries", report->postcopy_recoveries);
+	/* as the mover says it: its fields are its own */
+	if (report->page_requests)
+		json_object_set_object_member(object, "pages",
+					      json_object_ref(report->page_requests));
+	else
+		json_object_set_null_member(object, "pages");
+	return object;
+}
+
 static JsonObject *describe_link(const struct journey_report *report)
 {
 	JsonObject *object = json_object_new();
@@ -218,6 +235,11 @@ char *journey_report_print(const struct journey_report *report, const GError *er
 	json_object_set_object_member(object, "times", describe_times(report));
 	json_object_set_object_member(object, "bytes", describe_bytes(report));
 	json_object_set_object_member(object, "convergence", describe_convergence(report));
+	JsonObject *postcopy = describe_postcopy(report);
+	if (postcopy)
+		json_object_set_object_member(object, "postcopy", postcopy);
+	else
+		json_object_set_null_member(object, "postcopy");
 	json_object_set_object_member(object, "link", describe_link(report));
 	json_object_set_object_member(object, "proof", describe_proof(report));
 	if (report->state_path)

@@ -181,10 +181,24 @@ static bool prepare(struct journey *journey, const struct resolve_request *reque
 	return true;
 }
 
+/* Neither host has the whole VM, and no mover carries it on: QEMU's own recovery is tried. */
+static bool recover(struct journey *journey, const struct journal_move *move, GError **error)
+{
+	static struct journey_request request; /* one resolve a process */
+	g_autofree char *text = journal_find_event(journey->journal, move->id, "postcopy-asked");
+	g_clear_error(error);
+	bool good = postcopy_resume(journey, text, &request, error);
+	movers_end(journey);
+	journey->acted = true;
+	return journey_settle(journey, good, error);
+}
+
 static bool resolve(struct journey *journey, const struct journal_move *move,
 		    struct resolve_result *result, GError **error)
 {
 	bool good = journey_settle(journey, false, error);
+	if (!good && move && !journey->dry_run && journey->postcopy_failed)
+		good = recover(journey, move, error);
 	/* Not before: an orphan past its gate may still be carrying the hand-over out. */
 	if (move && !journey->dry_run && journey->report->outcome != JOURNEY_ATTENTION)
 		movers_sweep(journey);

@@ -144,6 +144,9 @@ static void begin(struct journey *journey, const struct ladder_decision *decisio
 
 void rungs_take(struct journey *journey, const struct ladder_decision *decision)
 {
+	/* past the switch nothing is weighed any more, and nothing may be broken off */
+	if (postcopy_asked(journey))
+		return;
 	record(journey, decision);
 	if (actions[decision->step].take)
 		actions[decision->step].take(journey, decision);

@@ -349,6 +349,7 @@ static void carry_out(struct settling *settling)
 static void act(struct settling *settling)
 {
 	struct journey *journey = settling->journey;
+	journey->postcopy_failed = ending_postcopy_failed(&settling->sight);
 	journey->situation = settling->rule->name;
 	journey->situation_what = settling->rule->what ? _(settling->rule->what) : NULL;
 	/* That of a VM that is off ends like that always, and a copy that stays stopped till the end. */

@@ -60,6 +60,7 @@ struct journey {
 	/* the end (settle.c) */
 	bool dry_run;               /* look and say, change nothing */
 	const char *situation;      /* stable word */
+	bool postcopy_failed;       /* both hosts say that the VM's post-copy broke */
 	const char *situation_what; /* translated, or NULL */
 	bool acted;
 
@@ -97,6 +98,7 @@ struct journey {
 	struct journal *journal;
 	JsonArray *snapshots;               /* see snapshots.h; NULL: not read */
 	unsigned long long old_downtime_ms; /* QEMU's limit before; 0: not read */
+	unsigned resume_flags;              /* of virDomainMigrate3, when resolve recovers; or 0 */
 	bool performing;                    /* virDomainMigrate3 is running */
 	bool performed;                     /* it was called at all */
 	bool stopped, loaded, released;     /* what the source mover saw */
@@ -142,6 +144,8 @@ int64_t journey_stop_ceiling_ms(const struct journey *journey);
 /* The flags of virDomainMigrate3. */
 unsigned journey_migrate_flags(struct journey *journey);
 
+/* As the request has them. */
+void journey_set_limits(struct journey *journey);
 /* Both hosts and the VM at the source anew, after a connection broke. */
 bool journey_reconnect(struct journey *journey, GError **error);
 
@@ -162,5 +166,7 @@ bool phase_save(struct journey *journey, GError **error);
 bool phase_restore(struct journey *journey, GError **error);
 bool phase_ask(struct journey *journey, GError **error);
 bool phase_perform(struct journey *journey, GError **error);
+/* Only its end: a post-copy that broke is recovered. */
+bool phase_perform_resume(struct journey *journey, GError **error);
 bool phase_copy(struct journey *journey, GError **error);
 bool phase_define(struct journey *journey, GError **error);

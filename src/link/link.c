@@ -467,6 +467,13 @@ void link_set_timeout(struct link *link, int timeout_ms)
 	wake_fd_set(link->keeper_fd);
 }
 
+void link_hurry(struct link *link)
+{
+	pthread_mutex_lock(&link->lock);
+	window_hurry(&link->queues[LINK_MEMORY].window);
+	pthread_mutex_unlock(&link->lock);
+}
+
 void link_close(struct link *link, const char *reason)
 {
 	GError *failure = NULL;

@@ -112,6 +112,8 @@ void link_frame_done(struct link *link, enum link_stream stream, struct link_fra
 /* From any thread. */
 void link_set_bandwidth(struct link *link, uint64_t bytes_per_s);
 void link_set_timeout(struct link *link, int timeout_ms); /* counts from now if dark already */
+/* From now on a short wait counts for more than throughput: little may be in flight. For good. */
+void link_hurry(struct link *link);
 /* End it: all blocked calls return, the peer is told REASON (NULL: an orderly end). What is still on
  * its way is lost: link_drain() what must arrive. */
 void link_close(struct link *link, const char *reason);

@@ -10,7 +10,16 @@ void window_init(struct window *window, uint64_t minimum, uint64_t maximum)
 		.minimum = minimum,
 		.maximum = maximum,
 		.size = CLAMP(WINDOW_START, minimum, maximum),
+		.drain_us = WINDOW_DRAIN_US,
 	};
+}
+
+void window_hurry(struct window *window)
+{
+	if (window->minimum == window->maximum)
+		return;
+	window->minimum = WINDOW_HURRY_MIN;
+	window->drain_us = WINDOW_HURRY_DRAIN_US;
 }
 
 void window_restart(struct window *window, int64_t now_us)
@@ -44,6 +53,6 @@ void window_consumed(struct window *window, uint64_t bytes, int64_t now_us, int6
 	learn_rate(window, (double) window->sample_bytes * 1e6 / (double) elapsed_us);
 	window_restart(window, now_us);
 
-	double wanted = window->rate * (double) MAX(2 * round_trip_us, WINDOW_DRAIN_US) / 1e6;
+	double wanted = window->rate * (double) MAX(2 * round_trip_us, window->drain_us) / 1e6;
 	window->size = (uint64_t) CLAMP(wanted, (double) window->minimum, (double) window->maximum);
 }

@@ -20,10 +20,13 @@
 #define WINDOW_START (1024 * 1024)
 #define WINDOW_MIN (128 * 1024)
 #define WINDOW_DRAIN_US 30000
+#define WINDOW_HURRY_DRAIN_US 5000
+#define WINDOW_HURRY_MIN (32 * 1024)
 #define WINDOW_SAMPLE_US 10000
 
 struct window {
 	uint64_t minimum, maximum, size; /* bytes */
+	int64_t drain_us;                /* so long may what is in flight take, at least */
 	double rate;                     /* bytes a second, smoothed */
 	int64_t sample_start_us;
 	uint64_t sample_bytes;
@@ -32,6 +35,9 @@ struct window {
 
 /* minimum == maximum: a fixed window. */
 void window_init(struct window *window, uint64_t minimum, uint64_t maximum);
+/* From now on little may be in flight: what is urgent stands behind it. Only for windows that are not
+ * fixed. */
+void window_hurry(struct window *window);
 /* The first bytes after nothing was in flight: what was idle is not measured. */
 void window_restart(struct window *window, int64_t now_us);
 /* The sender would send more if it could. */

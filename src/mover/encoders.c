@@ -5,6 +5,7 @@
 #include "content/body.h"
 #include "mover/fault.h"
 #include "mover/frame.h"
+#include "mover/requests.h"
 #include "mover/tempo.h"
 #include "mover/workers.h"
 
@@ -142,6 +143,15 @@ static bool wait_turn(struct encoders *encoders, uint64_t ticket)
 	return good;
 }
 
+/* With the turn: nobody else commits. */
+static void watch_request(struct encoders *encoders, const struct batch *batch)
+{
+	if (!batch->asked_us && !requests_are_under_way(encoders->run->requests))
+		return;
+	requests_sent(encoders->run->requests, batch, encoders->commit_next + 1);
+	requests_arrived(encoders->run->requests, encoders_frames_arrived(encoders));
+}
+
 static void commit(struct encoders *encoders, struct batch *batch, struct link_frame *frame)
 {
 	struct run *run = encoders->run;
@@ -153,6 +163,7 @@ static void commit(struct encoders *encoders, struct batch *batch, struct link_f
 	encoders->seeds_up_to[encoders->commit_next % FRAMES_AHEAD] = batch->seed_pages;
 	pthread_mutex_unlock(&encoders->lock);
 	link_frame_commit(run->link, LINK_MEMORY, frame);
+	watch_request(encoders, batch);
 	batch_clear(batch);
 	pthread_mutex_lock(&encoders->lock);
 	encoders->commit_next++;
@@ -284,11 +295,16 @@ bool encoders_finish(struct encoders *encoders)
 	return good;
 }
 
-uint64_t encoders_seeds_taken(struct encoders *encoders)
+uint64_t encoders_frames_arrived(struct encoders *encoders)
 {
 	struct link_stats stats;
 	link_get_stats(encoders->run->link, &stats);
-	uint64_t consumed = stats.consumed_frames - encoders->frames_before;
+	return stats.consumed_frames - encoders->frames_before;
+}
+
+uint64_t encoders_seeds_taken(struct encoders *encoders)
+{
+	uint64_t consumed = encoders_frames_arrived(encoders);
 	pthread_mutex_lock(&encoders->lock);
 	uint64_t taken = consumed ? encoders->seeds_up_to[(consumed - 1) % FRAMES_AHEAD] : 0;
 	pthread_mutex_unlock(&encoders->lock);

@@ -28,6 +28,8 @@ void encoders_give_back(struct encoders *encoders, struct batch *batch);
 /* Waits until all that was submitted is committed, and ends the workers. False when the link has
  * failed: some of them may be at it still. */
 bool encoders_finish(struct encoders *encoders);
+/* So many of its frames has the destination handed on. */
+uint64_t encoders_frames_arrived(struct encoders *encoders);
 /* So many references to seeds has the destination taken in (content/seed_pages.h). */
 uint64_t encoders_seeds_taken(struct encoders *encoders);
 /* Would batches be packed at all now? No: they should be sorted as PLAIN. */

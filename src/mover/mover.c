@@ -72,8 +72,12 @@ static void conductor_lost(const char *reason, void *data)
 	mover->orphan = true;
 	enum run_phase phase = mover->run ? run_get_phase(mover->run) : RUN_SETUP;
 	bool goes_on = mover->run && mover->started && !mover->ended && run_in_postcopy(mover->run);
-	if (goes_on && phase != RUN_RELEASED)
-		return; /* to the last page, however long it takes: neither host has the whole VM */
+	if (goes_on && phase != RUN_RELEASED) {
+		/* To the last page: neither host has the whole VM. But nobody is there any more who would see
+		 * that the other mover is dead, and as long as QEMU does not see it nobody can recover it. */
+		link_set_timeout(mover->run->link, mover->settings->link_timeout_ms);
+		return;
+	}
 	if (mover->run && phase != RUN_RELEASED)
 		run_refuse(mover->run, "protocol", _("the conductor is gone (%s)"),
 			   reason ? reason : _("its connection closed"));
@@ -166,7 +170,7 @@ static void mover_clear(struct mover *mover)
 {
 	struct mover_settings *settings = mover->settings;
 	/* An orphan past the gate leaves its word for `watari resolve`. */
-	bool keep = mover->run && mover->orphan && run_get_phase(mover->run) == RUN_RELEASED;
+	bool keep = !mover->run || (mover->orphan && run_get_phase(mover->run) == RUN_RELEASED);
 	control_flush(mover->control, 1000);
 	g_clear_pointer(&mover->measure, errand_free);
 	commands_drop_link(mover, mover->orphan ? "the conductor is gone" : NULL);

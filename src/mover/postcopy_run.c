@@ -24,11 +24,23 @@ static bool may_run_there(const struct run *run, const struct stream_stats *stat
 	return run->settings->role == MOVER_SOURCE ? stats->committed : stats->postcopy;
 }
 
+/* Once each: the conductor, or its end, may have set another time since. */
+static void prepare_link(struct run *run, const struct stream_stats *stats)
+{
+	if (!run->switch_noted)
+		run_expect_postcopy(run);
+	run->switch_noted = true;
+	if (!run->hurried && may_run_there(run, stats) && run->link) {
+		link_hurry(run->link); /* the guest waits for what stands behind it */
+		run->hurried = true;
+	}
+}
+
 void run_note_postcopy(struct run *run, const struct stream_stats *stats)
 {
 	if (!stats->switching && !stats->resumed)
 		return;
-	run_expect_postcopy(run);
+	prepare_link(run, stats);
 	if (stats->switching)
 		run_advance(run, RUN_STOPPED);
 	if (may_run_there(run, stats))

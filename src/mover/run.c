@@ -10,6 +10,7 @@
 #include "mover/disk_source.h"
 #include "mover/encoders.h"
 #include "mover/local.h"
+#include "mover/requests.h"
 #include "mover/seeds.h"
 
 #include <errno.h>
@@ -38,7 +39,8 @@ struct run *run_new(struct mover_settings *settings, GError **error)
 	pthread_mutex_init(&run->lock, NULL);
 	pthread_cond_init(&run->changed, NULL);
 	run->socket_path = mover_settings_socket(settings, error);
-	if (!run->socket_path || !local_make_directory(settings, error)) {
+	run->made_directory = run->socket_path && local_make_directory(settings, error);
+	if (!run->made_directory) {
 		run_free(run);
 		return NULL;
 	}
@@ -74,12 +76,15 @@ void run_free(struct run *run)
 	seeds_free(run->seeds);
 	resolver_free(run->resolver);
 	sorter_free(run->sorter);
+	requests_free(run->requests);
 	fd_clear(&run->qemu);
 	fd_clear(&run->listener);
 	fd_clear(&run->disk_listener);
 	if (run->link)
 		link_free(run->link);
-	local_remove(run->settings, run->socket_path, run->disk_socket);
+	/* one that was there already is another mover's, such as an orphan's of the same move */
+	if (run->made_directory)
+		local_remove(run->settings, run->socket_path, run->disk_socket);
 	g_free(run->socket_path);
 	g_free(run->disk_socket);
 	disks_free(run->disks);

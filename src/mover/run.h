@@ -51,6 +51,7 @@ struct run {
 	struct link *link;
 	int listener;      /* source: where libvirt will connect */
 	char *socket_path; /* source and destination */
+	bool made_directory;
 	uint8_t page_key
 		[TAG_KEY_BYTES]; /* of the pages' tags: that of the kept indexes if there are
 					  * seeds, else the migration's */
@@ -92,6 +93,10 @@ struct run {
 	struct disk_source *disk_source;
 	struct disk_destination *disk_destination;
 	struct seeds *seeds;
+	struct requests *requests; /* source */
+
+	/* that of the thread that reads the stream (postcopy_run.h) */
+	bool switch_noted, hurried;
 
 	/* main thread */
 	unsigned timer;

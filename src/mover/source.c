@@ -10,6 +10,7 @@
 #include "mover/gate.h"
 #include "mover/local.h"
 #include "mover/observe.h"
+#include "mover/requests.h"
 #include "mover/run.h"
 #include "mover/seeds.h"
 #include "stream/return_path.h"
@@ -18,6 +19,8 @@
 #include <poll.h>
 
 #define LINGER_MS 1 /* a batch that is not full goes out after that much silence */
+/* In post-copy little goes into one: the guest may wait for the last page in it. */
+#define POSTCOPY_BATCH (32 * 1024)
 
 struct reader {
 	struct run *run;
@@ -31,12 +34,21 @@ struct reader {
 	struct batch *held;
 };
 
+static size_t room(const struct reader *reader, const struct batch *batch)
+{
+	const struct stream_stats *stats = stream_reader_stats(observer_reader(reader->observer));
+	bool small = stats->postcopy || stats->resumed;
+	if (small && batch->filled >= POSTCOPY_BATCH)
+		return 0;
+	return MIN(batch_room(batch), small ? POSTCOPY_BATCH - batch->filled : SIZE_MAX);
+}
+
 /* Add to BATCH from QEMU's socket until it is full or nothing more comes for a moment. False at the
  * end of the stream or on an error (errno, 0: end); the batch may hold bytes. */
 static bool fill(struct reader *reader, struct batch *batch)
 {
 	size_t before = batch->filled; /* an unfinished record alone is not worth sending */
-	while (batch_room(batch) > 0) {
+	while (room(reader, batch) > 0) {
 		struct pollfd ready = { .fd = reader->qemu, .events = POLLIN };
 		int patience = batch->filled == before ? -1 : reader->stopped ? 0 : LINGER_MS;
 		int n = poll(&ready, 1, patience);
@@ -44,7 +56,7 @@ static bool fill(struct reader *reader, struct batch *batch)
 			return true;
 		if (n < 0 && errno == EINTR)
 			continue;
-		ssize_t got = read(reader->qemu, batch->raw + batch->filled, batch_room(batch));
+		ssize_t got = read(reader->qemu, batch->raw + batch->filled, room(reader, batch));
 		if (got < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (got <= 0) {
@@ -62,7 +74,7 @@ static void tell_counts(struct reader *reader)
 	struct run *run = reader->run;
 	pthread_mutex_lock(&run->lock);
 	run->content.pages = *sorter_counts(run->sorter);
-	reader->stopped = run->stream.stopped;
+	reader->stopped = run->stream.stopped || run->stream.postcopy || run->stream.resumed;
 	pthread_mutex_unlock(&run->lock);
 }
 
@@ -81,6 +93,7 @@ static void sort_and_submit(struct reader *reader, struct batch *batch)
 	if (batch->has_blocks)
 		sorter_set_blocks(run->sorter, stream);
 	sorter_sort(run->sorter, batch, plain);
+	requests_answer(run->requests, batch);
 	tell_counts(reader);
 	encoders_submit(run->encoders, batch);
 	pthread_mutex_unlock(&run->sorting);
@@ -179,12 +192,22 @@ out:
 	return run_thread_ends(run);
 }
 
+static void note_request(struct run *run, const struct return_message *message)
+{
+	requests_arrived(run->requests, encoders_frames_arrived(run->encoders));
+	pthread_mutex_lock(&run->lock);
+	requests_ask(run->requests, message, run->blocks, run->block_count);
+	pthread_mutex_unlock(&run->lock);
+}
+
 /* Hand one message of the return path to QEMU. SHUT 0 stays here until the gate opens; a SHUT that
  * says "failed" goes on at once, so that QEMU knows. */
 static bool pass_message(struct run *run, const struct return_message *message)
 {
 	if (message->type == RETURN_SHUT && message->value == 0 && !gate_pass(run))
 		return false;
+	if (message->type == RETURN_REQUEST_PAGES || message->type == RETURN_REQUEST_PAGES_ID)
+		note_request(run, message);
 	if (fd_write_all(run->qemu, message->bytes, message->length))
 		return true;
 	run_refuse(run, "local", _("the source QEMU takes no return path: %s"), g_strerror(errno));
@@ -232,6 +255,7 @@ static bool make_sorter(struct run *run, GError **error)
 	uint64_t bytes[KNOWN_SEEDS_MAX] = { 0 };
 	if (seeds > 0 && !seeds_receive(run, bytes, error))
 		return false;
+	run->requests = requests_new();
 	run->sorter = sorter_new(run->settings->key, run->page_key, &sizes);
 	for (unsigned i = 0; i < seeds; i++)
 		sorter_add_seed(run->sorter, bytes[i]);

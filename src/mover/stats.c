@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "mover/disk_source.h"
 #include "mover/encoders.h"
+#include "mover/requests.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -116,6 +117,9 @@ JsonObject *stats_describe(struct run *run)
 		encoders_describe(run->encoders, content);
 		json_object_set_object_member(stats, "content", content);
 	}
+	JsonObject *requests = run->requests ? requests_describe(run->requests) : NULL;
+	if (requests)
+		json_object_set_object_member(stats, "postcopy", requests);
 	if (run->disk_source)
 		json_object_set_array_member(stats, "disks",
 					     disk_source_describe(run->disk_source));

@@ -76,11 +76,11 @@ struct stream_stats {
 			      * offset) order starts again; see reader.c for the rule and its limits
 			      */
 	bool stopped;        /* the head of ram END was seen: the VM is stopped at the source */
-	bool switching;      /* the switch to post-copy has begun: the VM is stopped at the source */
-	bool postcopy;       /* POSTCOPY_LISTEN or a PACKAGED command was seen */
-	bool committed;      /* something follows the package: the source's QEMU did not fail in
+	bool switching; /* the switch to post-copy has begun: the VM is stopped at the source */
+	bool postcopy;  /* POSTCOPY_LISTEN or a PACKAGED command was seen */
+	bool committed; /* something follows the package: the source's QEMU did not fail in
 			      * sending it, and will not run the VM again by itself */
-	bool resumed;        /* the stream of a post-copy recovery, which has no header */
+	bool resumed;   /* the stream of a post-copy recovery, which has no header */
 };
 
 struct stream_reader;

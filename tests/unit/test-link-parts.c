@@ -110,6 +110,24 @@ static void test_window_idle(void)
 	g_assert_cmpuint(window.size, ==, before);
 }
 
+/* In a hurry some milliseconds are in flight, and the link is still busy. */
+static void test_window_hurry(void)
+{
+	struct path path = { 12.5e6, 300, 32 * 1024, 0 };
+	struct window window;
+	window_init(&window, WINDOW_MIN, 64 * MIB);
+	double before = simulate(&window, &path, 2000000).in_flight_ms;
+	window_hurry(&window);
+	struct outcome outcome = simulate(&window, &path, 4000000);
+	g_assert_cmpfloat(outcome.in_flight_ms, <, 12);
+	g_assert_cmpfloat(outcome.in_flight_ms, <, before / 2);
+	g_assert_cmpfloat(window.rate, >, 0.9 * path.rate);
+	/* a fixed one stays */
+	window_init(&window, MIB, MIB);
+	window_hurry(&window);
+	g_assert_cmpuint(simulate(&window, &path, 2000000).window, ==, MIB);
+}
+
 static void test_window_bounds(void)
 {
 	struct path path = { 5e9, 100000, 256 * 1024, 0 };
@@ -356,6 +374,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/link/window/short", test_window_short);
 	g_test_add_func("/link/window/idle", test_window_idle);
 	g_test_add_func("/link/window/bounds", test_window_bounds);
+	g_test_add_func("/link/window/hurry", test_window_hurry);
 	g_test_add_func("/link/bucket", test_bucket);
 	g_test_add_func("/link/pool", test_pool);
 	g_test_add_func("/link/queue", test_queue);

@@ -2,6 +2,7 @@
 /* The mover's parts that need no QEMU: settings, lines, tokens, guest memory. */
 #include "base/error.h"
 #include "mover/guest_memory.h"
+#include "mover/requests.h"
 #include "mover/lines.h"
 #include "mover/settings.h"
 #include "mover/token.h"
@@ -184,6 +185,83 @@ static void test_token(void)
 	g_assert_cmpint(g_rmdir(dir), ==, 0);
 }
 
+/* Questions of the return path, and the pages that answer them. */
+static void put_question(GByteArray *out, const char *block, uint8_t page, uint8_t pages)
+{
+	uint8_t length = block ? (uint8_t) strlen(block) : 0;
+	const uint8_t head[] = { 0,
+				 block ? 3 : 4,
+				 0,
+				 block ? (uint8_t) (13 + length) : 12,
+				 0,
+				 0,
+				 0,
+				 0,
+				 0,
+				 0,
+				 (uint8_t) (page << 4),
+				 0, /* start */
+				 0,
+				 0,
+				 (uint8_t) (pages << 4),
+				 0 };
+	g_byte_array_append(out, head, sizeof(head));
+	if (block) {
+		g_byte_array_append(out, &length, 1);
+		g_byte_array_append(out, (const uint8_t *) block, length);
+	}
+}
+
+static void ask_all(struct requests *requests, const GByteArray *questions)
+{
+	static const struct stream_block blocks[] = { { .name = "vga" }, { .name = "pc.ram" } };
+	struct return_reader *reader = return_reader_new();
+	struct return_message message;
+	return_reader_feed(reader, questions->data, questions->len);
+	while (return_reader_next(reader, &message))
+		requests_ask(requests, &message, blocks, G_N_ELEMENTS(blocks));
+	return_reader_free(reader);
+}
+
+static int64_t times_of(struct requests *requests, const char *stage)
+{
+	g_autoptr(JsonObject) object = requests_describe(requests);
+	return json_get_int(json_get_object(object, stage), "count", -1);
+}
+
+static void test_requests(void)
+{
+	struct requests *requests = requests_new();
+	g_autoptr(GByteArray) questions = g_byte_array_new();
+	struct item items[] = { { .kind = ITEM_LITERAL, .block = 1, .page = 3, .count = 1 },
+				{ .kind = ITEM_ZERO, .block = 1, .page = 7, .count = 4 } };
+	struct batch batch = { .items = items, .count = 2, .page_bytes = 4096 };
+	g_assert_null(requests_describe(requests));
+	put_question(questions, "pc.ram", 3, 1);
+	put_question(questions, NULL, 9, 1); /* in the middle of the run of zeros */
+	put_question(questions, "vga", 3, 1);
+	put_question(questions, "pc.rom", 3, 1); /* there is no such block */
+	ask_all(requests, questions);
+	requests_answer(requests, &batch);
+	g_assert_cmpint(times_of(requests, "answered"), ==, 2);
+	g_assert_cmpint(batch.asked_us, >, 0);
+	batch.asked_us = 0;
+	requests_answer(requests, &batch); /* each once */
+	g_assert_cmpint(batch.asked_us, ==, 0);
+	items[0].block = 0;
+	requests_answer(requests, &batch);
+	g_assert_cmpint(times_of(requests, "answered"), ==, 3);
+	requests_sent(requests, &batch, 5);
+	g_assert_true(requests_are_under_way(requests));
+	requests_arrived(requests, 4);
+	g_assert_cmpint(times_of(requests, "arrived"), ==, 0);
+	requests_arrived(requests, 5);
+	g_assert_cmpint(times_of(requests, "arrived"), ==, 1);
+	for (int i = 0; i < 2 * REQUESTS_MAX; i++)
+		ask_all(requests, questions);
+	requests_free(requests);
+}
+
 static void test_guest_memory(void)
 {
 	size_t length = 5 * 1024 * 1024 + 4096;
@@ -218,5 +296,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/mover/lines/bounded", test_lines_bounded);
 	g_test_add_func("/mover/token", test_token);
 	g_test_add_func("/mover/guest-memory", test_guest_memory);
+	g_test_add_func("/mover/requests", test_requests);
 	return g_test_run();
 }

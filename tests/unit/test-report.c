@@ -48,12 +48,12 @@ static JsonObject *parse(const struct journey_report *report, const GError *erro
 
 static void test_fields(void)
 {
-	static const char *const names[] = { "format",       "watari", "id",        "outcome",
-					     "exit_code",    "vm",     "source",    "destination",
-					     "failed_phase", "times",  "bytes",     "link",
-					     "convergence",  "proof",  "snapshots", "checks",
-					     "disks",        "notes",  "error",     "kind",
-					     "forecast",     "state",  "rehearsal" };
+	static const char *const names[] = { "format",       "watari",   "id",     "outcome",
+					     "exit_code",    "vm",       "source", "destination",
+					     "failed_phase", "times",    "bytes",  "link",
+					     "convergence",  "postcopy", "proof",  "snapshots",
+					     "checks",       "disks",    "notes",  "error",
+					     "kind",         "forecast", "state",  "rehearsal" };
 	struct journey_report report = sample();
 	g_autoptr(JsonObject) object = parse(&report, NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)

@@ -197,6 +197,55 @@ static void test_postcopy(void)
 	g_assert_cmpuint(kit_count(records, STREAM_EOF), ==, 1);
 }
 
+static struct stream_stats stats_after(const GByteArray *out, size_t length)
+{
+	struct stream_reader *reader = stream_reader_new();
+	struct stream_record record;
+	stream_reader_feed(reader, out->data, length);
+	while (stream_reader_next(reader, &record))
+		continue;
+	struct stream_stats stats = *stream_reader_stats(reader);
+	stream_reader_free(reader);
+	return stats;
+}
+
+/* Between "the VM stopped" and "the source's QEMU has not failed" lies the whole package: who hands its
+ * last byte on before the next command is whole could make two running copies. */
+static void test_commit(void)
+{
+	const uint8_t package[4] = { 0, 0, 0, 50 };
+	g_autoptr(GByteArray) out = kit_beginning();
+	size_t beginning = out->len;
+	put_command(out, 6, "\0\1a\0................", 20);
+	size_t discard = out->len;
+	put_command(out, 7, package, 4);
+	put_fill(out, 4, 50);
+	size_t packaged = out->len;
+	put_command(out, 2, package, 4);
+	g_assert_false(stats_after(out, beginning).switching);
+	for (size_t length = discard; length <= out->len; length++) {
+		struct stream_stats stats = stats_after(out, length);
+		g_assert_true(stats.switching);
+		g_assert_cmpint(stats.postcopy, ==, length >= packaged - 50);
+		g_assert_cmpint(stats.committed, ==, length == out->len);
+	}
+}
+
+/* A post-copy that goes on after it broke has no header. */
+static void test_resumed(void)
+{
+	GByteArray *out = g_byte_array_new();
+	put_command(out, 10, "\6pc.ram", 7);
+	put_command(out, 9, "", 0);
+	put_part(out, 2, 2);
+	put_page(out, "pc.ram", 4096, 1);
+	put_ram_end(out);
+	g_assert_true(stats_after(out, out->len).resumed);
+	g_autoptr(GArray) records = kit_check(out, 0, NULL);
+	g_assert_cmpuint(kit_count(records, STREAM_OTHER), ==, 1);
+	g_assert_cmpuint(records->len, ==, 1);
+}
+
 static void test_description(void)
 {
 	GByteArray *out = kit_beginning();
@@ -316,6 +365,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/stream/other-sections", test_other_sections);
 	g_test_add_func("/stream/ram-kinds", test_ram_kinds);
 	g_test_add_func("/stream/postcopy", test_postcopy);
+	g_test_add_func("/stream/commit", test_commit);
+	g_test_add_func("/stream/resumed", test_resumed);
 	g_test_add_func("/stream/description", test_description);
 	g_test_add_func("/stream/no-footers", test_no_footers);
 	g_test_add_func("/stream/block-fields", test_block_fields);
