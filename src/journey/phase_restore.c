@@ -111,7 +111,7 @@ static void call_resume(void *data)
 static bool restore(struct restoring *restoring, GError **error)
 {
 	struct journey *journey = restoring->journey;
-	journey_say(journey, _("the VM is restored at the destination"));
+	journey_say(journey, _("restoring the VM at the destination"));
 	if (!do_call(restoring, call_restore, error) ||
 	    !through_enter(journey, THROUGH_RESUMED, error)) {
 		through_enter(journey, THROUGH_BACK, NULL);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/i18n.h"
 #include "base/json.h"
+#include "base/unit.h"
 
 enum { LOOK_MS = 200 };
 
@@ -144,10 +145,11 @@ static bool look_at_limit(struct saving *saving, struct quick_limit *limit)
 
 static char *describe_missed(const struct quick_limit *limit)
 {
+	g_autofree char *needed = unit_format_duration_ms(limit->needed_ms);
 	return g_strdup_printf(_("the stop would have lasted longer than --max-stop: at the rate "
-				 "so far the state alone needs %d s to be saved, and about as long "
+				 "so far the state alone needs %s to be saved, and about as long "
 				 "to be read"),
-			       (int) (limit->needed_ms / 1000));
+			       needed);
 }
 
 static bool save_state(struct saving *saving, GError **error)
