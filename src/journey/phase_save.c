@@ -171,6 +171,7 @@ static bool save_state(struct saving *saving, GError **error)
 	g_thread_join(saver);
 	g_thread_join(looker);
 	g_free(saving->xml);
+	journey->through->saving_ms = (clock_now_us() - journey->still_us) / 1000;
 	journey->progress.bytes = 0; /* of what follows nobody knows how far it is */
 	if (!saving->error)
 		return journey_check_cancel(journey, error);

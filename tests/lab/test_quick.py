@@ -374,6 +374,14 @@ class ThroughADirectory(Quick):
         self.assert_goes_on()
         self.assert_clean()
 
+    def test_9_max_stop_missed(self):
+        """While the stopped copy is there, giving up costs nothing."""
+        self.hook('sleep 9')
+        report = self.through('--max-stop', '8s')
+        self.assertTrue(self.here.exists('/tmp/reached'), 'it was given up before the state was read')
+        self.assertIn('longer than', report['error']['what'])
+        self.assert_stayed(report, FAILED)
+
     def test_8_refused(self):
         """Before anything is stopped."""
         for directory, word in (('/lab/images', 'does not see'), ('/lab/nowhere', 'no directory'), ('relative', 'absolute')):
