@@ -52,7 +52,8 @@ static void test_fields(void)
 					     "exit_code",    "vm",     "source",    "destination",
 					     "failed_phase", "times",  "bytes",     "link",
 					     "convergence",  "proof",  "snapshots", "checks",
-					     "disks",        "notes",  "error",     "kind" };
+					     "disks",        "notes",  "error",     "kind",
+					     "state" };
 	struct journey_report report = sample();
 	g_autoptr(JsonObject) object = parse(&report, NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
