@@ -39,6 +39,8 @@ static bool is_yes(char *answer)
 {
 	/* TRANSLATORS: the answers that mean yes, between colons and in small letters */
 	const char *words = _(":y:yes:");
+	if (!g_utf8_validate(answer, -1, NULL))
+		return false;
 	g_autofree char *small = g_utf8_strdown(g_strstrip(answer), -1);
 	g_autofree char *word = g_strdup_printf(":%s:", small);
 	return *small && (strstr(words, word) || strstr(":y:yes:", word));

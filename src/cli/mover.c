@@ -13,6 +13,10 @@ static const struct option_row rows[] = {
 	{ "sweep", 0, OPTION_FLAG, 0,
 	  .help = N_("Remove what killed movers left on this host, of all migrations or of the one "
 		     "whose id follows.") },
+	{ "saved", 0, OPTION_TEXT, 0, N_("ACTION"),
+	  .help = N_(
+		  "With the path of a saved state and the UUID of its VM: write its digest beside "
+		  "it (digest), compare it with that (check), or remove both (remove).") },
 	{ 0 },
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/i18n.h"
+#include "base/unit.h"
 
 #include <stdlib.h>
 
@@ -67,11 +68,30 @@ static bool do_call(struct restoring *restoring, void (*call)(void *data), GErro
 	return false;
 }
 
+/* The last moment in which going back costs nothing. Restoring reads the whole file again. */
+static bool check_limit(struct journey *journey, int64_t checking_ms, GError **error)
+{
+	int64_t limit_ms = journey_stop_ceiling_ms(journey);
+	int64_t stood_ms = (clock_now_us() - journey->still_us) / 1000;
+	int64_t needed_ms = stood_ms + MAX(journey->through->saving_ms, checking_ms);
+	if (!limit_ms || needed_ms <= limit_ms)
+		return true;
+	g_autofree char *needed = unit_format_duration_ms(needed_ms);
+	g_autofree char *limit = unit_format_duration_ms(limit_ms);
+	return error_set(error, WATARI_ERROR_FAILED,
+			 _("Allow a longer stop (--max-stop), or use faster storage."),
+			 _("the stop would have lasted about %s, longer than the limit of %s"),
+			 needed, limit);
+}
+
 static bool leave(struct restoring *restoring, GError **error)
 {
 	struct journey *journey = restoring->journey;
+	int64_t start_ms = clock_now_ms();
 	return through_file(journey, JOURNEY_DESTINATION, "check", NULL, error) &&
-	       do_call(restoring, call_check, error) && journey_check_cancel(journey, error) &&
+	       do_call(restoring, call_check, error) &&
+	       check_limit(journey, clock_now_ms() - start_ms, error) &&
+	       journey_check_cancel(journey, error) &&
 	       through_enter(journey, THROUGH_LEFT, error) && do_call(restoring, call_leave, error);
 }
 
@@ -111,7 +131,7 @@ static void call_resume(void *data)
 static bool restore(struct restoring *restoring, GError **error)
 {
 	struct journey *journey = restoring->journey;
-	journey_say(journey, _("the VM is restored at the destination"));
+	journey_say(journey, _("restoring the VM at the destination"));
 	if (!do_call(restoring, call_restore, error) ||
 	    !through_enter(journey, THROUGH_RESUMED, error)) {
 		through_enter(journey, THROUGH_BACK, NULL);

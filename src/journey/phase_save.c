@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/i18n.h"
 #include "base/json.h"
+#include "base/unit.h"
 
 enum { LOOK_MS = 200 };
 
@@ -115,6 +116,16 @@ static bool is_done(void *data)
 	return g_atomic_int_get(&((struct saving *) data)->done);
 }
 
+/* Also when the user has cancelled: libvirt needs a moment for that. */
+static void wait_a_little(struct saving *saving)
+{
+	struct journey *journey = saving->journey;
+	bool cancelled = journey->cancelled;
+	journey->cancelled = false;
+	journey_wait(journey, is_done, saving, LOOK_MS, NULL);
+	journey->cancelled |= cancelled;
+}
+
 /* Half of --max-stop is for reading it again. */
 static bool look_at_limit(struct saving *saving, struct quick_limit *limit)
 {
@@ -125,6 +136,8 @@ static bool look_at_limit(struct saving *saving, struct quick_limit *limit)
 	progress->bytes = saving->processed;
 	progress->remaining = remaining;
 	progress->total = saving->total;
+	progress->rate = (double) saving->processed /
+			 ((double) (clock_now_us() - saving->journey->still_us) / 1e6);
 	g_mutex_unlock(&saving->lock);
 	journey_show_progress(saving->journey);
 	return looked_us && quick_limit_look(limit, looked_us, remaining);
@@ -132,10 +145,11 @@ static bool look_at_limit(struct saving *saving, struct quick_limit *limit)
 
 static char *describe_missed(const struct quick_limit *limit)
 {
+	g_autofree char *needed = unit_format_duration_ms(limit->needed_ms);
 	return g_strdup_printf(_("the stop would have lasted longer than --max-stop: at the rate "
-				 "so far the state alone needs %d s to be saved, and about as long "
+				 "so far the state alone needs %s to be saved, and about as long "
 				 "to be read"),
-			       (int) (limit->needed_ms / 1000));
+			       needed);
 }
 
 static bool save_state(struct saving *saving, GError **error)
@@ -148,9 +162,7 @@ static bool save_state(struct saving *saving, GError **error)
 	GThread *saver = g_thread_new("save", save, saving);
 	GThread *looker = g_thread_new("look", look, saving);
 	while (!is_done(saving)) {
-		journey_wait(journey, is_done, saving, LOOK_MS, NULL);
-		if (journey->cancelled && !is_done(saving))
-			g_usleep(LOOK_MS * 1000 / 4);
+		wait_a_little(saving);
 		if (!missed && look_at_limit(saving, &limit))
 			missed = describe_missed(&limit);
 		if (journey->cancelled || missed)
@@ -159,6 +171,8 @@ static bool save_state(struct saving *saving, GError **error)
 	g_thread_join(saver);
 	g_thread_join(looker);
 	g_free(saving->xml);
+	journey->through->saving_ms = (clock_now_us() - journey->still_us) / 1000;
+	journey->progress.bytes = 0; /* of what follows nobody knows how far it is */
 	if (!saving->error)
 		return journey_check_cancel(journey, error);
 	if (journey_check_cancel(journey, error) && missed)

@@ -352,8 +352,9 @@ static void act(struct settling *settling)
 	journey->postcopy_failed = ending_postcopy_failed(&settling->sight);
 	journey->situation = settling->rule->name;
 	journey->situation_what = settling->rule->what ? _(settling->rule->what) : NULL;
-	/* That of a VM that is off ends like that always, and a copy that stays stopped till the end. */
-	bool usual = (journey->offline || journey->through) && journey->performed;
+	/* That of a VM that is off ends like that always. A saved VM whose copy was not ended goes on. */
+	bool saved = journey->through && settling->rule->action == ENDING_RESUME_SOURCE;
+	bool usual = (journey->offline || saved) && journey->performed;
 	/* What needs attention is the error that the program ends with. */
 	if (settling->rule->what && !journey->dry_run && !usual &&
 	    settling->rule->outcome != JOURNEY_ATTENTION)

@@ -15,6 +15,7 @@ struct through *through_new(const char *path)
 {
 	struct through *through = g_new0(struct through, 1);
 	through->path = g_strdup(path);
+	through->stage = THROUGH_BEFORE;
 	return through;
 }
 

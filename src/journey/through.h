@@ -24,7 +24,8 @@
 struct through {
 	char *path; /* of the state */
 	enum ending_through stage;
-	bool persist; /* defined at the destination */
+	bool persist;      /* defined at the destination */
+	int64_t saving_ms; /* it took so long to write the state */
 };
 
 struct through *through_new(const char *path);

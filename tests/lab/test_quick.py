@@ -17,7 +17,7 @@ sys.path.insert(0, str(TOP / 'lab'))
 sys.dont_write_bytecode = True
 from watari_lab import HostSpec, Lab, disks, guest  # noqa: E402
 
-TIME_LIMIT_S = 500
+TIME_LIMIT_S = 1200
 WATARI = os.environ.get('WATARI_TEST_BINARY', str(TOP / 'build-asan/src/cli/watari'))
 SANITIZERS = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS') if name in os.environ}
 MIGRATED, WRONG_WORDS, REFUSED, FAILED, ATTENTION, CANCELLED = 0, 2, 3, 4, 5, 6
@@ -316,7 +316,7 @@ class ThroughADirectory(Quick):
 
     def test_3_the_destination_cannot_restore_it(self):
         """The copy at the source is ended by then: the VM goes on there from its saved state."""
-        self.replace_emulator('#!/bin/sh\nexit 1\n')
+        self.replace_emulator('#!/bin/sh\ncase "$*" in *-incoming*) exit 1 ;; esac\nexec /tmp/real-qemu "$@"\n')
         report = self.through()
         self.assertTrue(self.here.exists('/tmp/reached'))
         self.assertIn('could not restore', report['error']['what'])
@@ -373,6 +373,14 @@ class ThroughADirectory(Quick):
         guest.check(lab, self.vm)
         self.assert_goes_on()
         self.assert_clean()
+
+    def test_9_max_stop_missed(self):
+        """While the stopped copy is there, giving up costs nothing."""
+        self.hook('sleep 9')
+        report = self.through('--max-stop', '8s')
+        self.assertTrue(self.here.exists('/tmp/reached'), 'it was given up before the state was read')
+        self.assertIn('longer than', report['error']['what'])
+        self.assert_stayed(report, FAILED)
 
     def test_8_refused(self):
         """Before anything is stopped."""

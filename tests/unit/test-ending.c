@@ -226,6 +226,145 @@ static void test_offline(void)
 	}
 }
 
+/* ---- through a directory ---- */
+
+static struct ending_sight through(enum ending_through stage, enum host_vm_state source,
+				   enum host_vm_state destination)
+{
+	struct ending_sight seen = sight(source, USER, destination, MIGRATION);
+	seen.through = stage;
+	return seen;
+}
+
+static void test_through_known(void)
+{
+	static const struct {
+		enum ending_through stage;
+		enum host_vm_state source, destination;
+		const char *name;
+		enum ending_action action;
+		enum journey_outcome outcome;
+	} rows[] = {
+		{ THROUGH_STOPPED, HOST_VM_RUNNING, HOST_VM_ABSENT, "at-source", ENDING_NOTHING,
+		  JOURNEY_FAILED },
+		{ THROUGH_STOPPED, HOST_VM_PAUSED, HOST_VM_ABSENT, "source-stopped",
+		  ENDING_RESUME_SOURCE, JOURNEY_FAILED },
+		{ THROUGH_LEFT, HOST_VM_PAUSED, HOST_VM_ABSENT, "source-stopped",
+		  ENDING_RESUME_SOURCE, JOURNEY_FAILED },
+		{ THROUGH_LEFT, HOST_VM_PAUSED, HOST_VM_PAUSED, "both-stopped",
+		  ENDING_END_DESTINATION_RESUME, JOURNEY_FAILED },
+		{ THROUGH_LEFT, HOST_VM_OFF, HOST_VM_ABSENT, "state-saved", ENDING_RESTORE_SOURCE,
+		  JOURNEY_FAILED },
+		{ THROUGH_LEFT, HOST_VM_ABSENT, HOST_VM_PAUSED, "destination-restored",
+		  ENDING_RESUME_DESTINATION, JOURNEY_MIGRATED },
+		{ THROUGH_BACK, HOST_VM_ABSENT, HOST_VM_PAUSED, "destination-failed",
+		  ENDING_END_DESTINATION_RESTORE, JOURNEY_FAILED },
+		{ THROUGH_RESUMED, HOST_VM_OFF, HOST_VM_RUNNING, "migrated", ENDING_UNDEFINE_SOURCE,
+		  JOURNEY_MIGRATED },
+		{ THROUGH_RESUMED, HOST_VM_ABSENT, HOST_VM_PAUSED, "destination-stopped",
+		  ENDING_NOTHING, JOURNEY_ATTENTION },
+		/* it may have run and ended: its disks may be newer than the state */
+		{ THROUGH_RESUMED, HOST_VM_OFF, HOST_VM_ABSENT, "destination-ended", ENDING_NOTHING,
+		  JOURNEY_ATTENTION },
+		{ THROUGH_RESTORED, HOST_VM_OFF, HOST_VM_ABSENT, "nowhere", ENDING_NOTHING,
+		  JOURNEY_ATTENTION },
+		{ THROUGH_RESTORED, HOST_VM_PAUSED, HOST_VM_ABSENT, "source-stopped",
+		  ENDING_RESUME_SOURCE, JOURNEY_FAILED },
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		struct ending_sight seen =
+			through(rows[i].stage, rows[i].source, rows[i].destination);
+		assert_situation(seen, rows[i].name, rows[i].action);
+		g_assert_cmpint(ending_judge(&seen)->outcome, ==, rows[i].outcome);
+	}
+}
+
+/* As long as the destination was not asked for anything, its silence does not matter; after that it
+ * decides. */
+static void test_through_silence(void)
+{
+	struct ending_sight seen = through(THROUGH_STOPPED, HOST_VM_PAUSED, HOST_VM_ABSENT);
+	seen.known[JOURNEY_DESTINATION] = false;
+	assert_situation(seen, "source-stopped", ENDING_RESUME_SOURCE);
+	for (int stage = THROUGH_LEFT; stage < THROUGH_LAST; stage++) {
+		seen = through(stage, HOST_VM_OFF, HOST_VM_ABSENT);
+		seen.known[JOURNEY_DESTINATION] = false;
+		assert_situation(seen, "destination-unknown", ENDING_NOTHING);
+	}
+}
+
+static void test_through_paused_before(void)
+{
+	struct ending_sight seen = through(THROUGH_STOPPED, HOST_VM_PAUSED, HOST_VM_ABSENT);
+	seen.paused_before = true;
+	assert_situation(seen, "at-source", ENDING_NOTHING);
+	seen = through(THROUGH_RESUMED, HOST_VM_ABSENT, HOST_VM_PAUSED);
+	seen.paused_before = true;
+	assert_situation(seen, "migrated", ENDING_NOTHING);
+}
+
+static void check_through_safe(const struct ending_sight *seen)
+{
+	const struct host_vm *source = &seen->vms[JOURNEY_SOURCE];
+	const struct host_vm *destination = &seen->vms[JOURNEY_DESTINATION];
+	enum ending_action action = ending_judge(seen)->action;
+	bool restores = action == ENDING_RESTORE_SOURCE || action == ENDING_END_DESTINATION_RESTORE;
+	bool ends_destination = action == ENDING_END_DESTINATION ||
+				action == ENDING_END_DESTINATION_RESUME ||
+				action == ENDING_END_DESTINATION_RESTORE;
+	bool starts_source = restores || action == ENDING_RESUME_SOURCE ||
+			     action == ENDING_END_DESTINATION_RESUME;
+	bool source_gone = source->state == HOST_VM_ABSENT || source->state == HOST_VM_OFF;
+	if (!seen->known[JOURNEY_SOURCE])
+		g_assert_cmpint(action, ==, ENDING_NOTHING);
+	if (!seen->known[JOURNEY_DESTINATION] && seen->through > THROUGH_STOPPED)
+		g_assert_cmpint(action, ==, ENDING_NOTHING);
+	/* never from a state that the VM may have left behind */
+	if (restores)
+		g_assert_true(source_gone &&
+			      (seen->through == THROUGH_LEFT || seen->through == THROUGH_BACK));
+	if (starts_source && seen->known[JOURNEY_DESTINATION])
+		g_assert_cmpint(destination->state, !=, HOST_VM_RUNNING);
+	if (starts_source)
+		g_assert_cmpint(seen->through, !=, THROUGH_RESUMED);
+	/* what may have run is not thrown away */
+	if (ends_destination) {
+		g_assert_cmpint(destination->state, !=, HOST_VM_RUNNING);
+		g_assert_cmpint(seen->through, !=, THROUGH_RESUMED);
+	}
+	/* (ending_act() asks once more, and only for a copy that runs) */
+	if (action == ENDING_END_SOURCE)
+		g_assert_true(destination->state == HOST_VM_RUNNING ||
+			      (seen->paused_before && seen->through == THROUGH_RESUMED));
+	if (action == ENDING_RESUME_DESTINATION)
+		g_assert_true(source_gone && seen->through == THROUGH_LEFT);
+}
+
+static void test_through_safe(void)
+{
+	for (int stage = THROUGH_BEFORE; stage < THROUGH_LAST; stage++)
+		for (size_t s = 0; s < G_N_ELEMENTS(all_states); s++)
+			for (size_t d = 0; d < G_N_ELEMENTS(all_states); d++)
+				for (int bits = 0; bits < 8; bits++) {
+					struct ending_sight seen =
+						through(stage, all_states[s], all_states[d]);
+					seen.known[JOURNEY_SOURCE] = bits & 1;
+					seen.known[JOURNEY_DESTINATION] = bits & 2;
+					seen.paused_before = bits & 4;
+					check_through_safe(&seen);
+				}
+}
+
+/* A stop that was asked for in a live migration, and came too late, is the move's own. */
+static void test_suspended(void)
+{
+	struct ending_sight seen = sight(HOST_VM_PAUSED, USER, HOST_VM_ABSENT, 0);
+	seen.suspended = true;
+	assert_situation(seen, "source-stopped", ENDING_RESUME_SOURCE);
+	seen.paused_before = true;
+	assert_situation(seen, "at-source", ENDING_NOTHING);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -236,5 +375,10 @@ int main(int argc, char **argv)
 	g_test_add_func("/ending/safe", test_safe);
 	g_test_add_func("/ending/words", test_words);
 	g_test_add_func("/ending/offline", test_offline);
+	g_test_add_func("/ending/suspended", test_suspended);
+	g_test_add_func("/ending/through/known", test_through_known);
+	g_test_add_func("/ending/through/silence", test_through_silence);
+	g_test_add_func("/ending/through/paused-before", test_through_paused_before);
+	g_test_add_func("/ending/through/safe", test_through_safe);
 	return g_test_run();
 }
