@@ -377,7 +377,7 @@ class Refusals(RefusalLab):
     # ---- what looks odd and is moved ----
 
     def move(self, name, source, destination, code=0, faults=None):
-        done = self.watari(f'{source}:{name}', destination, *LINK, at='admin',
+        done = self.watari(f'{source}:{name}', destination, *LINK, '--max-downtime', '20s', at='admin',
                            env={'WATARI_TEST_FAULTS': faults} if faults else None)
         self.assertEqual(done.returncode, code, done.stderr)
         report = json.loads(done.stdout)
