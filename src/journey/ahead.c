@@ -153,6 +153,20 @@ static bool is_same_pair(const struct journal_move *move, const struct journey_r
 	       g_strcmp0(move->destination, report->sides[JOURNEY_DESTINATION].address) == 0;
 }
 
+/* The way back is like the way there, but the other host does the sending. */
+static double nearness(const struct plan_past *past, const struct journey_report *report)
+{
+	const char *source = report->sides[JOURNEY_SOURCE].host;
+	const char *destination = report->sides[JOURNEY_DESTINATION].host;
+	bool same[2] = { g_str_equal(past->hosts[0], source),
+			 g_str_equal(past->hosts[1], destination) };
+	if (same[0] && same[1])
+		return 1;
+	if (g_str_equal(past->hosts[0], destination) && g_str_equal(past->hosts[1], source))
+		return 0.8;
+	return same[0] || same[1] ? 0.4 : 0;
+}
+
 static void read_past(struct journey *journey)
 {
 	struct ahead *ahead = journey->ahead;
@@ -167,7 +181,7 @@ static void read_past(struct journey *journey)
 		if (!plan_history_read(event->text, event->move->numbers, past, NULL))
 			continue;
 		past->same_vm = g_strcmp0(event->move->vm_uuid, journey->report->vm_uuid) == 0;
-		past->same_pair = is_same_pair(event->move, journey->report);
+		past->nearness = nearness(past, journey->report);
 		past->age_days = (double) (time(NULL) - event->move->started_s) / 86400;
 		ahead->past_count++;
 	}

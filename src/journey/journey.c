@@ -330,9 +330,7 @@ void journey_set_limits(struct journey *journey)
 		.link_timeout_ms = request->link_timeout_ms,
 		/* only a move that may come to its end is worth a slower VM */
 		.max_slowdown = request->kind == JOURNEY_LIVE ? request->max_slowdown : 0,
-		/* the word itself is the permission */
-		.postcopy =
-			request->allow_postcopy || request->strategy == JOURNEY_STRATEGY_POSTCOPY,
+		.postcopy = request->allow_postcopy,
 	};
 }
 

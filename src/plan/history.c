@@ -26,6 +26,16 @@ static JsonObject *parse(const char *text)
 						    : NULL;
 }
 
+static void read_hosts(struct plan_past *past, JsonObject *report)
+{
+	static const char *const sides[] = { "source", "destination" };
+	for (int i = 0; i < FACTS_HOSTS; i++) {
+		JsonObject *side = json_get_object(report, sides[i]);
+		g_strlcpy(past->hosts[i], side ? json_get_string(side, "host", "") : "",
+			  sizeof(past->hosts[i]));
+	}
+}
+
 static bool read_outcome(struct plan_past *past, JsonObject *report)
 {
 	JsonObject *times = json_get_object(report, "times"),
@@ -55,5 +65,6 @@ bool plan_history_read(const char *forecast, const char *report, struct plan_pas
 	past->planned = json_get_bool(before, "planned", false);
 	if (said)
 		*said = own;
+	read_hosts(past, after);
 	return read_outcome(past, after);
 }

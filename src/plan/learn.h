@@ -10,6 +10,8 @@
 #pragma once
 #include "plan/forecast.h"
 
+#include <stdbool.h>
+
 /* One past move, or one rehearsal. */
 struct learn_case {
 	double model, outcome;
@@ -23,7 +25,8 @@ struct learn_prior {
 	double strength; /* as many moves of full weight */
 };
 
-double learn_weight(int same_vm, int same_pair, double age_days);
+/* NEARNESS of the two pairs of hosts: 1 the same, 0 none in common. */
+double learn_weight(bool same_vm, double nearness, double age_days);
 /* Forecast for a move of which the model says MODEL. */
 struct forecast_range learn_forecast(const struct learn_case *cases, unsigned count,
 				     const struct learn_prior *prior, double model);

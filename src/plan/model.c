@@ -46,9 +46,9 @@ struct rates {
 
 static double link_rate(const struct plan_facts *facts)
 {
+	/* the probe counts what arrives, a cap what the wire carries */
 	double rate = facts->link_rate > 0 ? facts->link_rate : default_link;
-	rate = facts->bandwidth > 0 ? fmin(rate, facts->bandwidth) : rate;
-	return rate / wire_overhead;
+	return facts->bandwidth > 0 ? fmin(rate, facts->bandwidth / wire_overhead) : rate;
 }
 
 /* The encoders take the rung that gives the most; where the link is slow that is the hard one. */

@@ -11,17 +11,17 @@ enum { CASES_MAX = 256 };
 
 /* Libvirt's preparations and hand-shakes, the start of the destination's QEMU, the movers' end; of the
  * stop: device state, hand-over, the guest's first breath; of the bytes: device state, frames. */
-static const struct learn_prior total_prior = { 2000, 1, 0.25, 1.5 };
+static const struct learn_prior total_prior = { 1500, 1, 0.25, 0.7 };
 static const struct learn_prior stop_priors[] = {
-	[PLAN_LIVE] = { 70, 1, 0.45, 1.5 },
+	[PLAN_LIVE] = { 70, 1, 0.45, 1 },
 	[PLAN_POSTCOPY] = { 120, 1, 0.6, 1.5 },
 	[PLAN_QUICK] = { 700, 1, 0.3, 1.5 },
 };
 _Static_assert(G_N_ELEMENTS(stop_priors) == PLAN_STRATEGY_LAST, "a prior for each strategy");
-static const struct learn_prior bytes_prior = { 400e3, 0.95, 0.25, 1.5 };
+static const struct learn_prior bytes_prior = { 400e3, 0.95, 0.25, 1 };
 /* After a rehearsal only the end is not known: the stop, the hand-over, what both hosts are asked then. */
 static const double end_ms = 800, rehearsed_spread = 0.1, rehearsed_strength = 4;
-static const double elapsed_prior_ms = 2000;
+static const double elapsed_prior_ms = 1500;
 static const double unplanned = 0.1; /* so much do moves that measured say of one that does not */
 static const double slowdown_range = 2; /* p90 of it */
 
@@ -47,7 +47,7 @@ static double bytes_of(const struct plan_facts *facts, const struct model_result
 static void collect(struct cases *cases, enum plan_strategy strategy, const struct plan_past *past)
 {
 	struct model_result model = plan_model(&past->facts, past->strategy, 0);
-	double weight = learn_weight(past->same_vm, past->same_pair, past->age_days);
+	double weight = learn_weight(past->same_vm, past->nearness, past->age_days);
 	if (cases->totals == CASES_MAX)
 		return;
 	cases->bytes[cases->totals] =

@@ -9,7 +9,9 @@
 struct plan_past {
 	struct plan_facts facts;
 	enum plan_strategy strategy;
-	bool same_vm, same_pair;
+	bool same_vm;
+	double nearness;              /* of the two pairs of hosts (plan/learn.h) */
+	char hosts[FACTS_HOSTS][256]; /* their own names */
 	double age_days;
 	bool planned;                    /* by a plan: nothing was measured then */
 	double elapsed_ms;               /* from the command's start to when the facts were known */
