@@ -3,7 +3,7 @@
  * running one (docs/control.md), are shown. */
 #pragma once
 #include "journey/journey.h"
-#include "journey/visit.h"
+#include "journey/desk/visit.h"
 
 /* The numbers of a message "status". Strings stay owned by LIVE. */
 void moves_read_progress(JsonObject *live, struct journey_progress *progress);

@@ -5,7 +5,7 @@
 #include "base/i18n.h"
 #include "base/json.h"
 #include "cli/progress.h"
-#include "journey/resolve.h"
+#include "journey/ending/resolve.h"
 
 struct values {
 	struct resolve_request request;

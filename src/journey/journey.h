@@ -11,7 +11,7 @@
 #pragma once
 #include "base/error.h"
 #include "host/check.h"
-#include "journey/disk.h"
+#include "journey/disks/disk.h"
 #include "journey/request.h"
 
 #include <json-glib/json-glib.h>
@@ -105,8 +105,8 @@ struct journey_report {
 	int shared_disks;      /* files proven to be the same for both hosts */
 	GPtrArray *disks;      /* struct journey_disk, or NULL */
 	int snapshots;         /* carried */
-	JsonObject *world;     /* what a plan holds fast (journey/world.h), or NULL */
-	JsonObject *rehearsal; /* what was seen in it (journey/rehearsal.h), or NULL */
+	JsonObject *world;     /* what a plan holds fast (journey/ahead/world.h), or NULL */
+	JsonObject *rehearsal; /* what was seen in it (journey/ahead/rehearsal.h), or NULL */
 	JsonObject *forecast;  /* what was measured and predicted before, or NULL */
 	GPtrArray *findings;   /* struct check_finding, or NULL */
 	GPtrArray *notes;      /* char *: warnings for the report */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop under the phases: waiting, calls that block, signals, and words for the person. */
-#include "journey/counter.h"
-#include "journey/postcopy.h"
+#include "journey/desk/counter.h"
+#include "journey/perform/postcopy.h"
 #include "journey/state.h"
-#include "journey/through.h"
+#include "journey/still/through.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"

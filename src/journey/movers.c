@@ -2,9 +2,9 @@
 /* The pair of movers: started, greeted, set up, asked, ended; and what they report all the time. */
 #include "journey/movers.h"
 
-#include "journey/postcopy.h"
-#include "journey/rehearsal.h"
-#include "journey/rungs.h"
+#include "journey/perform/postcopy.h"
+#include "journey/ahead/rehearsal.h"
+#include "journey/perform/rungs.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"

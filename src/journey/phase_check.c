@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The VM is looked up and everything that can be known before is asked; a refusal ends it here. */
-#include "journey/disk_params.h"
-#include "journey/disk_place.h"
+#include "journey/disks/disk_params.h"
+#include "journey/disks/disk_place.h"
 #include "journey/state.h"
-#include "journey/world.h"
+#include "journey/ahead/world.h"
 
 #include "base/i18n.h"
 #include "base/json.h"

@@ -30,9 +30,10 @@ static const double dirtied_per_changed = 1.2;
 /* Background of any kernel: timers, statistics; pages a second until they are all met. */
 static const struct dirty_model kernel_pages = { 150, 0.5, 0 };
 static const double round_s = 0.012; /* of each round, to look for dirty pages */
-static const double easy_s = 0.004;  /* src/journey/limit.h: so much may be left at any time */
+static const double easy_s =
+	0.004; /* src/journey/perform/limit.h: so much may be left at any time */
 static const double shrinks = 0.9;
-static const double usable = 0.6; /* of the ceiling, for memory (src/journey/limit.c) */
+static const double usable = 0.6; /* of the ceiling, for memory (src/journey/perform/limit.c) */
 
 /* ---- rates ---- */
 

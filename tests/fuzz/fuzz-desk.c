@@ -2,7 +2,7 @@
 /* What another terminal says to a running move: lines, JSON, the request "tune". Whatever it says, no
  * limit gets looser. */
 #include "base/json.h"
-#include "journey/tune.h"
+#include "journey/desk/tune.h"
 #include "mover/lines.h"
 
 #include <stdlib.h>

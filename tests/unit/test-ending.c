@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which action follows from what both hosts say: the table that must never make two copies run and
  * never end the last one. */
-#include "journey/ending.h"
+#include "journey/ending/ending.h"
 
 #include <string.h>
 

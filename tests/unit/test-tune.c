@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The limits of a running move can be made tighter, and nothing else. */
-#include "journey/tune.h"
+#include "journey/desk/tune.h"
 
 #include "base/error.h"
 #include "base/json.h"

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The images that are about to be copied. See disk_image.h. */
+#include "journey/disks/disk_image.h"
+
+#include "base/i18n.h"
+#include "host/image.h"
+
+static bool cannot_copy(const struct journey_disk *disk, const char *next, const char *why,
+			GError **error)
+{
+	return error_set(error, WATARI_ERROR_REFUSED, next,
+			 _("the disk %s (%s) cannot be copied: %s"), disk->disk->target,
+			 disk->disk->path, why);
+}
+
+static bool judge_image(const struct journey_disk *disk, const struct image *top, GError **error)
+{
+	bool known = g_str_equal(top->format, "raw") || g_str_equal(top->format, "qcow2");
+	if (!known)
+		return cannot_copy(disk, _("Convert it to qcow2 first (qemu-img convert)."),
+				   _("only raw and qcow2 images are"), error);
+	if (top->encrypted)
+		return cannot_copy(disk, _("Put it on shared storage."), _("it is encrypted"),
+				   error);
+	if (top->corrupt)
+		return cannot_copy(disk,
+				   _("Repair it while the VM is off (qemu-img check -r all)."),
+				   _("it is marked as damaged"), error);
+	if (top->snapshots)
+		return cannot_copy(disk,
+				   _("Delete them (virsh snapshot-delete), or use shared storage."),
+				   _("it holds snapshots, which would be lost"), error);
+	if (disk->disk->several)
+		return cannot_copy(disk, _("Put it on shared storage."),
+				   _("several VMs may write to it"), error);
+	return true;
+}
+
+/* The format of a new image is that of the old one, but a block device holds the bare content. */
+static void take_chain(struct journey_disk *disk, GPtrArray *chain)
+{
+	const struct image *top = chain->pdata[0];
+	g_autoptr(GStrvBuilder) paths = g_strv_builder_new();
+	for (guint i = 0; i < chain->len; i++) {
+		const struct image *image = chain->pdata[i];
+		disk->allocated += image->allocated;
+		g_strv_builder_add(paths, image->path);
+	}
+	g_strfreev(disk->source_chain);
+	disk->source_chain = g_strv_builder_end(paths);
+	if (disk->disk->source == DISK_BLOCK || disk->allocated > disk->size)
+		disk->allocated = disk->size;
+	disk->format = g_strdup(top->format);
+	disk->cluster = top->cluster;
+	disk->compat = g_strdup(top->compat);
+}
+
+/* QEMU opens the image anew when the mirror ends, and ends itself if it may not. That a file changed
+ * hands happens where libvirt does not know that a file system is shared: it gives the file back to
+ * its first owner when the VM has left. */
+static bool check_owner(struct journey *journey, const struct journey_disk *disk, GError **error)
+{
+	const struct host *host = journey->hosts[JOURNEY_SOURCE];
+	bool usable = true;
+	if (disk->disk->source != DISK_FILE || journey->offline)
+		return true;
+	if (!image_try_open(&journey->shell, host->address, disk->disk->path, host->qemu_uid,
+			    host->qemu_gid, &usable, error))
+		return false;
+	if (usable)
+		return true;
+	g_autofree char *next = g_strdup_printf(_("Give it back to QEMU: chown %d:%d %s"),
+						host->qemu_uid, host->qemu_gid, disk->disk->path);
+	return cannot_copy(disk, next,
+			   _("QEMU's user may not open it any more, and QEMU would end when the "
+			     "copy is done"),
+			   error);
+}
+
+static bool read_image(struct journey *journey, struct journey_disk *disk, GError **error)
+{
+	virDomainBlockInfo info;
+	if (virDomainGetBlockInfo(journey->domain, disk->disk->target, &info, 0) < 0)
+		return host_error(error, WATARI_ERROR_REFUSED, NULL, disk->disk->target);
+	disk->size = info.capacity;
+	g_autoptr(GPtrArray) chain =
+		image_read_chain(&journey->shell, journey->addresses[JOURNEY_SOURCE],
+				 disk->disk->path, disk->disk->format, error);
+	if (!chain) {
+		error_prefix(error, _("the disk %s (%s)"), disk->disk->target, disk->disk->path);
+		error_classify(error, WATARI_ERROR_REFUSED,
+			       _("The image must still be at the source under its name, and "
+				 "qemu-img installed there (package qemu-utils)."));
+		return false;
+	}
+	if (!judge_image(disk, chain->pdata[0], error) || !check_owner(journey, disk, error))
+		return false;
+	take_chain(disk, chain);
+	return true;
+}
+
+static bool keep_backing(struct journey *journey, struct journey_disk *disk, GError **error)
+{
+	struct image_place place;
+	if (!journey->request->keep_backing || !disk->source_chain[0] || !disk->source_chain[1])
+		return true;
+	g_autoptr(GPtrArray) chain =
+		image_read_chain(&journey->shell, journey->addresses[JOURNEY_SOURCE],
+				 disk->source_chain[1], NULL, error);
+	if (!chain || !image_look(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
+				  disk->source_chain[1], &place, error))
+		return false;
+	const struct image *backing = chain->pdata[0];
+	if (!place.exists)
+		return error_set(error, WATARI_ERROR_REFUSED,
+				 _("Copy it there, or leave --keep-backing out."),
+				 _("%s has no %s, which the disk %s stands on"),
+				 journey->hosts[JOURNEY_DESTINATION]->name, disk->source_chain[1],
+				 disk->disk->target);
+	g_autoptr(GPtrArray) there =
+		image_read_chain(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
+				 disk->source_chain[1], backing->format, error);
+	if (!there)
+		return false;
+	if (((const struct image *) there->pdata[0])->size != backing->size)
+		return error_set(error, WATARI_ERROR_REFUSED,
+				 _("Copy the right one there, or leave --keep-backing out."),
+				 _("%s at %s is another one than at the source"),
+				 disk->source_chain[1], journey->hosts[JOURNEY_DESTINATION]->name);
+	disk->backing = g_strdup(disk->source_chain[1]);
+	disk->backing_format = g_strdup(backing->format);
+	return true;
+}
+
+bool disk_image_read(struct journey *journey, struct journey_disk *disk, GError **error)
+{
+	return read_image(journey, disk, error) && keep_backing(journey, disk, error);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Images made, noted and removed. See images.h. */
+#include "journey/disks/images.h"
+
+#include "base/i18n.h"
+#include "base/json.h"
+#include "host/image.h"
+
+/* ---- the journal ---- */
+
+static void write_down(struct journey *journey)
+{
+	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_ARRAY);
+	json_node_set_array(node, journey->images);
+	g_autofree char *text = json_to_string(node, FALSE);
+	journal_add_event(journey->journal, journey->report->id, "images", text, NULL);
+}
+
+unsigned images_note_intent(struct journey *journey, const struct journey_disk *disk,
+			    const char *pool)
+{
+	JsonObject *image = json_object_new();
+	if (!journey->images)
+		journey->images = json_array_new();
+	json_object_set_string_member(image, "path", disk->destination);
+	json_set_text(image, "pool", pool);
+	json_set_text(image, "identity", NULL);
+	json_array_add_object_element(journey->images, image);
+	write_down(journey);
+	return json_array_get_length(journey->images) - 1;
+}
+
+void images_note_made(struct journey *journey, unsigned index, const char *path,
+		      const char *identity)
+{
+	JsonObject *image = json_array_get_object_element(journey->images, index);
+	json_set_text(image, "path", path);
+	json_set_text(image, "identity", identity);
+	write_down(journey);
+}
+
+void images_read(struct journey *journey, const char *id)
+{
+	g_autofree char *text = journal_find_event(journey->journal, id, "images");
+	g_autoptr(JsonParser) parser = json_parser_new();
+	if (!text || journal_has_event(journey->journal, id, "images-removed") ||
+	    !json_parser_load_from_data(parser, text, -1, NULL))
+		return;
+	JsonNode *root = json_parser_get_root(parser);
+	if (root && JSON_NODE_HOLDS_ARRAY(root))
+		journey->images = json_array_ref(json_node_get_array(root));
+}
+
+/* ---- removal ---- */
+
+struct removing {
+	struct journey *journey;
+	struct host *host;
+	JsonObject *image;
+	GError *error;
+};
+
+static bool remove_volume(struct host *host, const char *pool_name, const char *path,
+			  GError **error)
+{
+	g_autofree char *name = g_path_get_basename(path);
+	virStoragePoolPtr pool =
+		host ? virStoragePoolLookupByName(host->connection, pool_name) : NULL;
+	virStorageVolPtr volume = pool ? virStorageVolLookupByName(pool, name) : NULL;
+	bool good = pool && (!volume || virStorageVolDelete(volume, 0) == 0);
+	if (!good)
+		host_error(error, WATARI_ERROR_INTERNAL, NULL, path);
+	if (volume)
+		virStorageVolFree(volume);
+	if (pool)
+		virStoragePoolFree(pool);
+	return good;
+}
+
+/* A volume that was never made (no identity) may be somebody else's of the same name. */
+static void call_remove(void *data)
+{
+	struct removing *removing = data;
+	struct journey *journey = removing->journey;
+	const char *path = json_get_string(removing->image, "path", NULL);
+	const char *pool = json_get_string(removing->image, "pool", NULL);
+	const char *identity = json_get_string(removing->image, "identity", NULL);
+	if (pool && path && identity)
+		remove_volume(removing->host, pool, path, &removing->error);
+	else if (!pool && path)
+		image_remove(&journey->shell, journey->addresses[JOURNEY_DESTINATION], path,
+			     identity, &removing->error);
+}
+
+static bool remove_one(struct journey *journey, struct host *host, JsonObject *image)
+{
+	struct removing removing = { journey, host, image, NULL };
+	journey_call(journey, call_remove, &removing);
+	if (!removing.error)
+		return true;
+	g_autofree char *what = error_what(removing.error);
+	journey_note(journey, true, _("The new image %s at the destination is not removed: %s"),
+		     json_get_string(image, "path", "?"), what);
+	g_clear_error(&removing.error);
+	return false;
+}
+
+void images_remove(struct journey *journey, struct host *destination)
+{
+	bool good = true;
+	if (!journey->images)
+		return;
+	for (guint i = 0; i < json_array_get_length(journey->images); i++) {
+		JsonNode *node = json_array_get_element(journey->images, i);
+		if (JSON_NODE_HOLDS_OBJECT(node))
+			good &= remove_one(journey, destination, json_node_get_object(node));
+	}
+	if (good)
+		journal_add_event(journey->journal, journey->report->id, "images-removed", NULL,
+				  NULL);
+	journey->acted = true;
+	g_clear_pointer(&journey->images, json_array_unref);
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The disks that are copied: what they are, their images at the destination, and the movers told. */
+#include "journey/disks/disk_image.h"
+#include "journey/disks/disk_place.h"
+#include "journey/disks/disk_rate.h"
+#include "journey/disks/disk_watch.h"
+#include "journey/disks/images.h"
+#include "journey/movers.h"
+#include "journey/disks/seeds.h"
+
+#include "base/i18n.h"
+#include "base/json.h"
+#include "base/unit.h"
+
+enum { READY_MS = 30000, METADATA = 1 << 20 };
+
+/* What the threads work on: one disk, or all of them. */
+struct preparing {
+	struct journey *journey;
+	struct journey_disk *disk;
+	struct image_place *places; /* of all disks */
+	char **pools;               /* of all disks: that makes the volume; NULL: none */
+	guint index;
+	char *identity;
+	double write_rate;
+	GError *error;
+};
+
+static struct journey_disk *disk_at(struct journey *journey, guint index)
+{
+	struct journey_disk *disk = journey->report->disks->pdata[index];
+	return disk->kind == JOURNEY_DISK_COPIED ? disk : NULL;
+}
+
+/* ---- where it goes ---- */
+
+/* Disks that go to one file system share its room. */
+static bool check_room(struct preparing *preparing, guint index, GError **error)
+{
+	struct journey *journey = preparing->journey;
+	const struct image_place *place = &preparing->places[index];
+	uint64_t needed = 0;
+	for (guint i = 0; i <= index; i++) {
+		const struct journey_disk *other = disk_at(journey, i);
+		if (other && !other->block && !preparing->pools[i] &&
+		    g_str_equal(preparing->places[i].filesystem, place->filesystem))
+			needed += other->allocated + METADATA;
+	}
+	const struct journey_disk *disk = disk_at(journey, index);
+	if (disk->block || preparing->pools[index] || needed <= place->room)
+		return true;
+	g_autofree char *need = unit_format_bytes(needed), *room = unit_format_bytes(place->room);
+	g_autofree char *directory = g_path_get_dirname(disk->destination);
+	g_autofree char *next = g_strdup_printf(
+		_("Make room there, or name another place: --disk %s=PLACE."), disk->disk->target);
+	return error_set(error, WATARI_ERROR_REFUSED, next,
+			 _("the disks need %s in %s at %s, where %s are free"), need, directory,
+			 journey->hosts[JOURNEY_DESTINATION]->name, room);
+}
+
+static void call_prepare(void *data)
+{
+	struct preparing *preparing = data;
+	struct journey *journey = preparing->journey;
+	struct disk_rate rate;
+	bool good = true;
+	disk_rate_begin(journey, &rate);
+	if (!journey->offline)
+		disk_watch_ask(journey->domain, journey->report->disks, &journey->disks_before);
+	for (guint i = 0; good && i < journey->report->disks->len; i++) {
+		struct journey_disk *disk = disk_at(journey, i);
+		if (!disk)
+			continue;
+		good = disk_image_read(journey, disk, &preparing->error) &&
+		       disk_place_find(journey, disk, &preparing->places[i], &preparing->pools[i],
+				       &preparing->error) &&
+		       check_room(preparing, i, &preparing->error);
+		if (disk->block) {
+			g_free(disk->format);
+			disk->format = g_strdup("raw");
+		}
+	}
+	if (good)
+		preparing->write_rate = disk_rate_end(journey, &rate);
+}
+
+/* Their descriptions would name images that stay behind. */
+static bool check_snapshots(struct journey *journey, GError **error)
+{
+	if (virDomainSnapshotNum(journey->domain, 0) <= 0)
+		return true;
+	return error_set(error, WATARI_ERROR_REFUSED,
+			 _("Delete them (virsh snapshot-delete), or use shared storage."),
+			 _("“%s” has snapshots, and disks that must be copied: a copy has only the "
+			   "present content"),
+			 journey->report->vm_name);
+}
+
+/* libvirt mirrors either all disks whole or only the top image of each. */
+static bool check_mixture(struct journey *journey, GError **error)
+{
+	bool kept = false, whole = false;
+	for (guint i = 0; i < journey->report->disks->len; i++) {
+		const struct journey_disk *disk = disk_at(journey, i);
+		kept |= disk && disk->backing;
+		whole |= disk && disk->block && disk->source_chain[0] && disk->source_chain[1];
+	}
+	if (!kept || !whole)
+		return true;
+	return error_set(error, WATARI_ERROR_REFUSED,
+			 _("Leave --keep-backing out, or name a file for each of them."),
+			 _("libvirt cannot copy only the top image of one disk and the whole of "
+			   "another, which goes to a block device"));
+}
+
+/* ---- making it ---- */
+
+static void call_make(void *data)
+{
+	struct preparing *preparing = data;
+	struct journey *journey = preparing->journey;
+	struct journey_disk *disk = preparing->disk;
+	const struct host *host = journey->hosts[JOURNEY_DESTINATION];
+	const char *pool = preparing->pools[preparing->index];
+	if (pool) {
+		if (disk_place_make_volume(journey, disk, pool, &preparing->error))
+			preparing->identity = g_strdup("volume");
+		return;
+	}
+	struct image_plan plan = {
+		.path = disk->destination,
+		.format = disk->format,
+		.size = disk->size,
+		.cluster = disk->cluster,
+		.compat = disk->compat,
+		.backing = disk->backing,
+		.backing_format = disk->backing_format,
+		.uid = host->qemu_uid,
+		.gid = host->qemu_gid,
+	};
+	preparing->identity = image_create(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
+					   &plan, &preparing->error);
+	disk->fresh = preparing->identity && !disk->backing;
+}
+
+static bool make_disk(struct preparing *preparing, GError **error)
+{
+	struct journey *journey = preparing->journey;
+	struct journey_disk *disk = preparing->disk;
+	const char *pool = preparing->pools[preparing->index];
+	if (disk->block && !pool)
+		return true; /* the user's own */
+	unsigned noted = images_note_intent(journey, disk, pool);
+	journey_call(journey, call_make, preparing);
+	bool good = preparing->identity != NULL;
+	images_note_made(journey, noted, good ? disk->destination : NULL, preparing->identity);
+	g_clear_pointer(&preparing->identity, g_free);
+	if (good)
+		return journey_check_cancel(journey, error);
+	error_classify(&preparing->error, WATARI_ERROR_REFUSED,
+		       _("qemu-img must be installed at the destination (package qemu-utils), and "
+			 "the directory writable."));
+	g_propagate_error(error, preparing->error);
+	return false;
+}
+
+static bool make_disks(struct preparing *preparing, GError **error)
+{
+	bool good = true;
+	for (guint i = 0; good && i < preparing->journey->report->disks->len; i++) {
+		preparing->index = i;
+		preparing->disk = disk_at(preparing->journey, i);
+		good = !preparing->disk || make_disk(preparing, error);
+	}
+	return good;
+}
+
+/* ---- the movers ---- */
+
+static JsonObject *describe_disk(const struct journey_disk *disk)
+{
+	JsonObject *object = json_object_new();
+	g_autofree char *export = journey_disk_export(disk);
+	json_object_set_string_member(object, "target", disk->disk->target);
+	json_object_set_string_member(object, "export", export);
+	json_object_set_string_member(object, "path", disk->destination);
+	json_object_set_string_member(object, "format", disk->format);
+	json_object_set_boolean_member(object, "fresh", disk->fresh);
+	return object;
+}
+
+static JsonObject *describe_disks(struct journey *journey)
+{
+	static const char *const modes[] = { "none", "full" };
+	JsonObject *message = dialogue_message("disks");
+	JsonArray *array = json_array_new();
+	for (guint i = 0; i < journey->report->disks->len; i++)
+		if (disk_at(journey, i))
+			json_array_add_object_element(array, describe_disk(disk_at(journey, i)));
+	json_object_set_array_member(message, "disks", array);
+	if (journey->request->disk_bandwidth)
+		json_object_set_int_member(message, "rate",
+					   (gint64) journey->request->disk_bandwidth);
+	json_object_set_string_member(message, "verify", modes[journey->request->verify_disks]);
+	return message;
+}
+
+static bool tell_mover(struct journey *journey, enum journey_side side, GError **error)
+{
+	g_autoptr(JsonObject) ready =
+		movers_ask(journey, side, describe_disks(journey), "disks-ready", READY_MS, error);
+	if (!ready)
+		return false;
+	const char *socket = json_get_string(ready, "socket", "");
+	if (!journey->disks_socket)
+		journey->disks_socket = g_strdup(socket);
+	if (g_str_equal(journey->disks_socket, socket))
+		return true;
+	return error_set(error, WATARI_ERROR_REFUSED, NULL,
+			 _("the movers chose different sockets: %s and %s"), journey->disks_socket,
+			 socket);
+}
+
+/* ---- the whole ---- */
+
+static bool check_movers(struct journey *journey, GError **error)
+{
+	if (!journey->request->verify_disks || movers_can(journey, "verify-disks"))
+		return true;
+	return error_set(error, WATARI_ERROR_REFUSED,
+			 _("Leave --verify-disks out: what is written is compared all the same."),
+			 _("the movers of this version cannot read disks back"));
+}
+
+static bool prepare(struct preparing *preparing, GError **error)
+{
+	struct journey *journey = preparing->journey;
+	if (!check_movers(journey, error) || !check_snapshots(journey, error))
+		return false;
+	journey_call(journey, call_prepare, preparing);
+	if (preparing->error) {
+		g_propagate_error(error, preparing->error);
+		return false;
+	}
+	disk_rate_decide(journey, preparing->write_rate);
+	bool plan = journey->request->kind == JOURNEY_PLAN; /* nothing is made */
+	return check_mixture(journey, error) && journey_check_cancel(journey, error) &&
+	       (plan || make_disks(preparing, error));
+}
+
+static bool copy_disks(struct journey *journey, GError **error)
+{
+	guint count = journey->report->disks->len;
+	struct preparing preparing = { .journey = journey };
+	preparing.places = g_new0(struct image_place, count);
+	preparing.pools = g_new0(char *, count + 1);
+	/* a rehearsal's are made, and stay empty */
+	int kind = journey->request->kind;
+	bool copies = kind != JOURNEY_PLAN && kind != JOURNEY_REHEARSAL;
+	bool good = prepare(&preparing, error) &&
+		    (!copies || (tell_mover(journey, JOURNEY_DESTINATION, error) &&
+				 tell_mover(journey, JOURNEY_SOURCE, error)));
+	for (guint i = 0; i < count; i++)
+		g_free(preparing.pools[i]);
+	g_free(preparing.pools);
+	g_free(preparing.places);
+	return good;
+}
+
+bool phase_disks(struct journey *journey, GError **error)
+{
+	bool copies = journey_disks_count(journey->report->disks, JOURNEY_DISK_COPIED) > 0;
+	bool plan = journey->request->kind == JOURNEY_PLAN;
+	bool good = (!copies || copy_disks(journey, error)) && (plan || seeds_tell(journey, error));
+	if (!good)
+		error_classify(error, WATARI_ERROR_REFUSED, NULL);
+	return good;
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which files are the same at both hosts? libvirt only guesses from the kind of file system; here it
+ * is proven: the source's mover writes a token beside each image, the destination's mover must find
+ * it there. A disk that is shared stays where it is, one that is not is copied. */
+#include "journey/movers.h"
+#include "journey/disks/share.h"
+
+#include "base/i18n.h"
+#include "base/json.h"
+#include "host/image.h"
+
+#include <sys/random.h>
+
+enum { TOKEN_MS = 15000 };
+
+/* What the comparison of a disk's place at both hosts says. */
+enum sight { SIGHT_SAME, SIGHT_OTHER, SIGHT_MISSING, SIGHT_UNKNOWN };
+
+static bool make_token(char token[33], GError **error)
+{
+	uint8_t bytes[16];
+	if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+		return error_set(error, WATARI_ERROR_REFUSED, NULL,
+				 _("the kernel gives no random numbers"));
+	for (size_t i = 0; i < sizeof bytes; i++)
+		g_snprintf(token + 2 * i, 3, "%02x", bytes[i]);
+	return true;
+}
+
+static JsonObject *ask_token(struct journey *journey, enum journey_side side, const char *action,
+			     const char *path, const char *token, GError **error)
+{
+	JsonObject *request = dialogue_message("file-token");
+	json_object_set_string_member(request, "action", action);
+	json_object_set_string_member(request, "path", path);
+	json_object_set_string_member(request, "token", token);
+	return movers_ask(journey, side, request, "file-token", TOKEN_MS, error);
+}
+
+/* ---- what is written to ---- */
+
+static bool cannot_write(const char *path, const char *reason, GError **error)
+{
+	return error_set(error, WATARI_ERROR_REFUSED,
+			 _("The mover must be able to write in the disk's directory, to prove "
+			   "whether both hosts see the same one; or say what is true with --disks "
+			   "shared or --disk DISK=PLACE."),
+			 _("no token can be written beside %s: %s"), path, reason);
+}
+
+static bool compare_token(struct journey *journey, const char *path, const char *token,
+			  enum sight *sight, GError **error)
+{
+	g_autoptr(JsonObject) made =
+		ask_token(journey, JOURNEY_SOURCE, "create", path, token, error);
+	if (!made)
+		return false;
+	if (!json_get_bool(made, "same", false))
+		return cannot_write(path, json_get_string(made, "reason", "?"), error);
+	g_autoptr(JsonObject) there =
+		ask_token(journey, JOURNEY_DESTINATION, "read", path, token, error);
+	G_GNUC_UNUSED g_autoptr(JsonObject) gone =
+		ask_token(journey, JOURNEY_SOURCE, "remove", path, token, NULL);
+	if (there)
+		*sight = json_get_bool(there, "same", false) ? SIGHT_SAME : SIGHT_OTHER;
+	return there != NULL;
+}
+
+struct real_paths {
+	struct journey *journey;
+	const char *path;
+	char *real[JOURNEY_SIDES];
+	GError *error;
+};
+
+static void call_read_links(void *data)
+{
+	struct real_paths *paths = data;
+	const char *const argv[] = { "readlink", "-f", "--", paths->path, NULL };
+	for (int side = 0; side < JOURNEY_SIDES && !paths->error; side++) {
+		int status = 0;
+		if (remote_run(&paths->journey->shell, paths->journey->addresses[side], argv,
+			       TOKEN_MS, &paths->real[side], &status, &paths->error))
+			g_strchomp(paths->real[side]);
+	}
+}
+
+/* A name in a shared directory may be a link that leads elsewhere at each host, so the token lies
+ * beside what the name stands for. */
+static bool compare_files(struct journey *journey, const char *path, const char *token,
+			  enum sight *sight, GError **error)
+{
+	g_autoptr(JsonObject) there =
+		ask_token(journey, JOURNEY_DESTINATION, "read", path, token, error);
+	*sight = SIGHT_MISSING;
+	if (!there)
+		return false;
+	if (json_get_int(there, "size", -1) < 0)
+		return true;
+	struct real_paths paths = { .journey = journey, .path = path };
+	journey_call(journey, call_read_links, &paths);
+	g_autofree char *here_real = paths.real[JOURNEY_SOURCE];
+	g_autofree char *there_real = paths.real[JOURNEY_DESTINATION];
+	if (paths.error) {
+		g_propagate_error(error, paths.error);
+		return false;
+	}
+	*sight = SIGHT_OTHER;
+	if (!g_str_equal(here_real, there_real))
+		return true;
+	return compare_token(journey, *here_real ? here_real : path, token, sight, error);
+}
+
+struct looking {
+	struct journey *journey;
+	const char *path;
+	struct image_place places[JOURNEY_SIDES];
+	GError *error;
+};
+
+static void call_look(void *data)
+{
+	struct looking *looking = data;
+	struct journey *journey = looking->journey;
+	for (int side = 0; side < JOURNEY_SIDES && !looking->error; side++)
+		image_look(&journey->shell, journey->addresses[side], looking->path,
+			   &looking->places[side], &looking->error);
+}
+
+/* A block device has no directory to write in, but often a name that is its own. */
+static bool compare_blocks(struct journey *journey, const char *path, enum sight *sight,
+			   GError **error)
+{
+	struct looking looking = { .journey = journey, .path = path };
+	journey_call(journey, call_look, &looking);
+	const struct image_place *here = &looking.places[JOURNEY_SOURCE];
+	const struct image_place *there = &looking.places[JOURNEY_DESTINATION];
+	if (looking.error) {
+		g_propagate_error(error, looking.error);
+		return false;
+	}
+	if (!there->exists)
+		*sight = SIGHT_MISSING;
+	else if (!there->block || here->size != there->size)
+		*sight = SIGHT_OTHER;
+	else if (!*here->identity || !*there->identity)
+		*sight = SIGHT_UNKNOWN;
+	else
+		*sight = g_str_equal(here->identity, there->identity) ? SIGHT_SAME : SIGHT_OTHER;
+	return true;
+}
+
+static bool unseen(struct journey *journey, const char *path, GError **error)
+{
+	return error_set(error, WATARI_ERROR_REFUSED,
+			 _("Put the file on storage that both hosts share, mounted at the same "
+			   "path; or leave --disks shared out, and disks are copied."),
+			 _("the destination %s does not see the VM's disk %s"),
+			 journey->hosts[JOURNEY_DESTINATION]->name, path);
+}
+
+static bool believe(struct journey *journey, struct journey_disk *disk, enum sight sight,
+		    GError **error)
+{
+	disk->kind = JOURNEY_DISK_SHARED;
+	if (sight == SIGHT_MISSING)
+		return unseen(journey, disk->disk->path, error);
+	if (sight != SIGHT_SAME)
+		journey_note(journey, true,
+			     _("DANGER: that %s is the same disk at both hosts is not proven, only "
+			       "believed (--disks shared). If it is another one, the VM goes on "
+			       "with its content and is damaged."),
+			     disk->disk->path);
+	return true;
+}
+
+static bool copy_onto_itself(const struct journey_disk *disk, GError **error)
+{
+	g_autofree char *next = g_strdup_printf(
+		_("Leave --disks copy out, or name another place: --disk %s=PLACE."),
+		disk->disk->target);
+	return error_set(error, WATARI_ERROR_REFUSED, next,
+			 _("both hosts see the same file %s: copied onto itself it would be "
+			   "destroyed"),
+			 disk->disk->path);
+}
+
+static bool unclear(struct journey *journey, const struct journey_disk *disk, GError **error)
+{
+	g_autofree char *next = g_strdup_printf(_("If it is the same, give --disks shared. If it "
+						  "is not, --disk %s=PLACE says where "
+						  "to copy it."),
+						disk->disk->target);
+	return error_set(error, WATARI_ERROR_REFUSED, next,
+			 _("whether the block device %s is the same at both hosts cannot be found "
+			   "out: it has no identity"),
+			 disk->disk->path);
+}
+
+static bool decide(struct journey *journey, struct journey_disk *disk, enum sight sight,
+		   GError **error)
+{
+	int wish = journey->request->disks;
+	disk->proven = sight == SIGHT_SAME;
+	if (wish == JOURNEY_DISKS_SHARED)
+		return believe(journey, disk, sight, error);
+	if (sight == SIGHT_SAME && wish == JOURNEY_DISKS_COPY)
+		return copy_onto_itself(disk, error);
+	if (sight == SIGHT_UNKNOWN)
+		return unclear(journey, disk, error);
+	disk->kind = sight == SIGHT_SAME ? JOURNEY_DISK_SHARED : JOURNEY_DISK_COPIED;
+	return true;
+}
+
+/* QEMU reads such a file through the page cache, and the destination may have read before the source
+ * wrote. */
+static void name_cache(struct journey *journey, const struct journey_disk *disk)
+{
+	static const char *const direct[] = { "none", "directsync", NULL };
+	if (disk->kind == JOURNEY_DISK_SHARED && !g_strv_contains(direct, disk->disk->cache))
+		journey_note(journey, true,
+			     _("The shared disk %s has the cache mode “%s”: safe only on a file "
+			       "system whose caches are coherent (GFS2, OCFS2, Ceph). Use “none” "
+			       "or “directsync” otherwise."),
+			     disk->disk->target, disk->disk->cache);
+}
+
+static bool look_at_writable(struct journey *journey, struct journey_disk *disk, const char *token,
+			     GError **error)
+{
+	enum sight sight = SIGHT_UNKNOWN;
+	if (disk->place) {
+		disk->kind = JOURNEY_DISK_COPIED;
+		return true;
+	}
+	bool block = disk->disk->source == DISK_BLOCK;
+	bool good = block ? compare_blocks(journey, disk->disk->path, &sight, error)
+			  : compare_files(journey, disk->disk->path, token, &sight, error);
+	if (!good || !decide(journey, disk, sight, error))
+		return false;
+	name_cache(journey, disk);
+	journey->report->shared_disks +=
+		disk->kind == JOURNEY_DISK_SHARED && disk->proven && !block;
+	return true;
+}
+
+/* ---- what is only read ---- */
+
+static bool is_another(struct journey *journey, const char *path, GError **error)
+{
+	return error_set(error, WATARI_ERROR_REFUSED,
+			 _("Nobody writes to it: copy it there under the same path."),
+			 _("the file %s at %s is another one than at the source"), path,
+			 journey->hosts[JOURNEY_DESTINATION]->name);
+}
+
+/* It may be a copy. */
+static bool find_readable(struct journey *journey, const char *path, const char *token,
+			  GError **error)
+{
+	int64_t sizes[JOURNEY_SIDES];
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		g_autoptr(JsonObject) seen = ask_token(journey, side, "read", path, token, error);
+		if (!seen)
+			return false;
+		sizes[side] = json_get_int(seen, "size", -1);
+	}
+	if (sizes[JOURNEY_DESTINATION] < 0)
+		return error_set(error, WATARI_ERROR_REFUSED,
+				 _("Nobody writes to it: copy it there under the same path."),
+				 _("%s has no %s, which the VM reads"),
+				 journey->hosts[JOURNEY_DESTINATION]->name, path);
+	return sizes[0] == sizes[1] || is_another(journey, path, error);
+}
+
+static bool find_backing(struct journey *journey, const struct disk *disk, const char *token,
+			 GError **error)
+{
+	bool good = true;
+	for (char **path = disk->backing; good && *path; path++)
+		good = find_readable(journey, *path, token, error);
+	return good;
+}
+
+/* ---- the whole ---- */
+
+static bool look_at_disk(struct journey *journey, struct journey_disk *disk, const char *token,
+			 GError **error)
+{
+	const struct disk *facts = disk->disk;
+	if (facts->source == DISK_NOTHING) {
+		disk->kind = JOURNEY_DISK_EMPTY;
+		return true;
+	}
+	if (!facts->path) {
+		disk->kind = facts->writable ? JOURNEY_DISK_NETWORK : JOURNEY_DISK_READ_ONLY;
+		return true;
+	}
+	if (!facts->writable) {
+		disk->kind = JOURNEY_DISK_READ_ONLY;
+		return find_readable(journey, facts->path, token, error) &&
+		       find_backing(journey, facts, token, error);
+	}
+	if (!look_at_writable(journey, disk, token, error))
+		return false;
+	return disk->kind != JOURNEY_DISK_SHARED || find_backing(journey, facts, token, error);
+}
+
+/* Kernels and the like: what is no disk's. */
+static bool look_at_files(struct journey *journey, const char *token, GError **error)
+{
+	bool good = true;
+	for (guint i = 0; good && i < journey->paths->len; i++) {
+		const struct check_shared_path *path = journey->paths->pdata[i];
+		if (!journey_disk_find(journey->report->disks, path->target))
+			good = find_readable(journey, path->path, token, error);
+	}
+	return good;
+}
+
+bool phase_share(struct journey *journey, GError **error)
+{
+	char token[33];
+	GPtrArray *disks = journey->report->disks;
+	bool good = make_token(token, error) && look_at_files(journey, token, error);
+	for (guint i = 0; good && i < disks->len; i++)
+		good = look_at_disk(journey, disks->pdata[i], token, error);
+	if (!good)
+		error_classify(error, WATARI_ERROR_REFUSED, NULL);
+	return good;
+}
+
+bool share_prove(struct journey *journey, const char *path, bool *same, GError **error)
+{
+	char token[33];
+	enum sight sight = SIGHT_UNKNOWN;
+	if (!make_token(token, error) || !compare_token(journey, path, token, &sight, error))
+		return false;
+	*same = sight == SIGHT_SAME;
+	return true;
+}

@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The situations that a move can leave, and their ends. */
+#include "journey/ending/ending.h"
+
+#include "base/i18n.h"
+
+#include <libvirt/virterror.h>
+
+/* ---- the table ---- */
+
+/* What a rule asks of one side. Paused is told apart by who paused it: a copy that a migration
+ * stopped may be ended or continued by us, one that a person or an error stopped may not. Of a copy in
+ * post-copy (PARTIAL), running or not, the other one may hold a part of the memory. */
+enum seen { ANY, UNKNOWN, GONE, OFF, RUNS, RUNS_BUSY, STOPPED, COMING, HELD, PARTIAL };
+
+static const struct {
+	enum seen source, destination;
+	struct ending_rule rule;
+} rules[] = {
+	{ RUNS,
+	  RUNS,
+	  { "both-run", ENDING_NOTHING, JOURNEY_ATTENTION, false,
+	    N_("the VM runs at BOTH hosts: its disks are in danger"),
+	    N_("Find out which copy the users reach, and end the other one at once (virsh "
+	       "destroy). Nothing was done.") } },
+	{ RUNS_BUSY,
+	  RUNS,
+	  { "both-run", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM runs at BOTH hosts: its disks are in danger"),
+	    N_("Find out which copy the users reach, and end the other one at once (virsh "
+	       "destroy). Nothing was done.") } },
+	{ UNKNOWN,
+	  ANY,
+	  { "source-unknown", ENDING_NOTHING, JOURNEY_ATTENTION, false,
+	    N_("the source host does not answer, so nothing was done"),
+	    N_("When it can be reached again, run “watari resolve”.") } },
+	{ ANY,
+	  UNKNOWN,
+	  { "destination-unknown", ENDING_NOTHING, JOURNEY_ATTENTION, false,
+	    N_("the destination host does not answer, so nothing was done"),
+	    N_("When it can be reached again, run “watari resolve”.") } },
+	{ PARTIAL,
+	  RUNS,
+	  { "handed-over", ENDING_END_SOURCE, JOURNEY_MIGRATED, true,
+	    N_("the VM runs at the destination; the stopped copy at the source is ended"), NULL } },
+	{ PARTIAL,
+	  GONE,
+	  { "post-copy-lost", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("post-copy had begun, and the destination's copy is gone: the source has the memory "
+	       "as "
+	       "it was at the switch, but the VM may have run and written since"),
+	    N_("Copy the disks before anything else. Then continue the VM at the source (virsh "
+	       "resume) "
+	       "if it never ran at the destination, or start it anew (virsh destroy, virsh "
+	       "start).") } },
+	{ PARTIAL,
+	  OFF,
+	  { "post-copy-lost", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("post-copy had begun, and the destination's copy is gone: the source has the memory "
+	       "as "
+	       "it was at the switch, but the VM may have run and written since"),
+	    N_("Copy the disks before anything else. Then continue the VM at the source (virsh "
+	       "resume) "
+	       "if it never ran at the destination, or start it anew (virsh destroy, virsh "
+	       "start).") } },
+	{ PARTIAL,
+	  ANY,
+	  { "post-copy", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM is in post-copy: the destination has a part of its memory, and the source "
+	       "has "
+	       "the rest"),
+	    N_("Never end, continue or restart either copy. If the movers still work it completes "
+	       "by "
+	       "itself; else run “watari resolve” again, which recovers it.") } },
+	{ ANY,
+	  PARTIAL,
+	  { "post-copy-alone", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the destination's copy was in post-copy and may lack a part of its memory, and the "
+	       "source no longer holds that"),
+	    N_("If it stands still, only starting it anew helps (virsh destroy, virsh start); look "
+	       "at "
+	       "both hosts first (virsh list --all).") } },
+	{ GONE, RUNS, { "migrated", ENDING_NOTHING, JOURNEY_MIGRATED, false, NULL, NULL } },
+	{ OFF, RUNS, { "migrated", ENDING_NOTHING, JOURNEY_MIGRATED, false, NULL, NULL } },
+	{ STOPPED,
+	  RUNS,
+	  { "handed-over", ENDING_END_SOURCE, JOURNEY_MIGRATED, true,
+	    N_("the VM runs at the destination; the stopped copy at the source is ended"), NULL } },
+	{ HELD,
+	  RUNS,
+	  { "source-held", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM runs at the destination, and a copy at the source is paused, but not by a "
+	       "migration"),
+	    N_("If the copy at the source is not needed, end it there (virsh destroy). Never "
+	       "continue it.") } },
+	{ RUNS,
+	  COMING,
+	  { "destination-left", ENDING_END_DESTINATION, JOURNEY_FAILED, true,
+	    N_("the VM runs at the source; what was left at the destination is removed"), NULL } },
+	{ RUNS,
+	  STOPPED,
+	  { "destination-left", ENDING_END_DESTINATION, JOURNEY_FAILED, true,
+	    N_("the VM runs at the source; what was left at the destination is removed"), NULL } },
+	{ RUNS,
+	  HELD,
+	  { "destination-held", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM runs at the source, and a copy at the destination is paused, but not by a "
+	       "migration"),
+	    N_("Find out what that copy is. Never continue it while the other one runs.") } },
+	{ RUNS_BUSY,
+	  COMING,
+	  { "moving", ENDING_NOTHING, JOURNEY_ATTENTION, true, N_("a migration is under way"),
+	    N_("Wait for its end, or cancel it (virsh domjobabort at the source).") } },
+	{ RUNS_BUSY,
+	  STOPPED,
+	  { "moving", ENDING_NOTHING, JOURNEY_ATTENTION, true, N_("a migration is under way"),
+	    N_("Wait for its end, or cancel it (virsh domjobabort at the source).") } },
+	{ RUNS_BUSY, GONE, { "at-source", ENDING_NOTHING, JOURNEY_FAILED, true, NULL, NULL } },
+	{ RUNS_BUSY, OFF, { "at-source", ENDING_NOTHING, JOURNEY_FAILED, true, NULL, NULL } },
+	{ RUNS, GONE, { "at-source", ENDING_NOTHING, JOURNEY_FAILED, false, NULL, NULL } },
+	{ RUNS, OFF, { "at-source", ENDING_NOTHING, JOURNEY_FAILED, false, NULL, NULL } },
+	{ STOPPED,
+	  GONE,
+	  { "source-stopped", ENDING_RESUME_SOURCE, JOURNEY_FAILED, true,
+	    N_("nothing runs at the destination; the VM goes on at the source"), NULL } },
+	{ STOPPED,
+	  OFF,
+	  { "source-stopped", ENDING_RESUME_SOURCE, JOURNEY_FAILED, true,
+	    N_("nothing runs at the destination; the VM goes on at the source"), NULL } },
+	{ STOPPED,
+	  COMING,
+	  { "both-stopped", ENDING_END_DESTINATION_RESUME, JOURNEY_FAILED, true,
+	    N_("both copies are stopped and the destination's never ran: it is removed, and the VM "
+	       "goes on at the source"),
+	    NULL } },
+	{ STOPPED,
+	  STOPPED,
+	  { "both-stopped", ENDING_END_DESTINATION_RESUME, JOURNEY_FAILED, true,
+	    N_("both copies are stopped and the destination's never ran: it is removed, and the VM "
+	       "goes on at the source"),
+	    NULL } },
+	{ HELD,
+	  GONE,
+	  { "source-held", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM is paused at the source, but not by a migration"),
+	    N_("Find out who paused it (virsh domstate --reason), then continue it (virsh "
+	       "resume).") } },
+	{ HELD,
+	  OFF,
+	  { "source-held", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM is paused at the source, but not by a migration"),
+	    N_("Find out who paused it (virsh domstate --reason), then continue it (virsh "
+	       "resume).") } },
+	{ GONE,
+	  STOPPED,
+	  { "destination-stopped", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the source's copy is gone, and the destination's is stopped"),
+	    N_("It holds the only memory of the VM: continue it there (virsh resume).") } },
+	{ OFF,
+	  STOPPED,
+	  { "destination-stopped", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the source's copy is gone, and the destination's is stopped"),
+	    N_("It holds the only memory of the VM: continue it there (virsh resume).") } },
+	{ GONE,
+	  HELD,
+	  { "migrated-paused", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM is at the destination, and paused there"),
+	    N_("Find out who paused it (virsh domstate --reason), then continue it (virsh "
+	       "resume).") } },
+	{ OFF,
+	  HELD,
+	  { "migrated-paused", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM is at the destination, and paused there"),
+	    N_("Find out who paused it (virsh domstate --reason), then continue it (virsh "
+	       "resume).") } },
+	{ ANY,
+	  ANY,
+	  { "nowhere", ENDING_NOTHING, JOURNEY_ATTENTION, true, N_("the VM runs at neither host"),
+	    N_("It may have ended by itself during the move: see the guest's own log and "
+	       "/var/log/libvirt/qemu at both hosts.") } },
+};
+
+static bool is_stopped_by_migration(const struct host_vm *vm)
+{
+	return vm->state == HOST_VM_PAUSED && (vm->reason == VIR_DOMAIN_PAUSED_MIGRATION ||
+					       vm->reason == VIR_DOMAIN_PAUSED_STARTING_UP);
+}
+
+/* A VM that was paused before is whole where it is paused again. When both copies are, the
+ * destination's is the one that was handed over, and the source's may not be taken for it. */
+static bool is_paused_as_before(const struct ending_sight *sight, enum journey_side side)
+{
+	const struct host_vm *vm = &sight->vms[side];
+	if (!sight->paused_before || !sight->known[side] || vm->state != HOST_VM_PAUSED ||
+	    is_stopped_by_migration(vm))
+		return false;
+	return side == JOURNEY_DESTINATION || !is_paused_as_before(sight, JOURNEY_DESTINATION);
+}
+
+/* In post-copy, or broken in it. Where this is known from elsewhere, libvirt may not have noticed yet. */
+static bool is_partial(const struct ending_sight *sight, enum journey_side side)
+{
+	const struct host_vm *vm = &sight->vms[side];
+	if (vm->state == HOST_VM_RUNNING)
+		return vm->reason == VIR_DOMAIN_RUNNING_POSTCOPY ||
+		       vm->reason == VIR_DOMAIN_RUNNING_POSTCOPY_FAILED;
+	if (vm->state != HOST_VM_PAUSED && vm->state != HOST_VM_INCOMING)
+		return false;
+	return vm->reason == VIR_DOMAIN_PAUSED_POSTCOPY ||
+	       vm->reason == VIR_DOMAIN_PAUSED_POSTCOPY_FAILED ||
+	       (sight->postcopy && is_stopped_by_migration(vm));
+}
+
+/* Only that reason says that all memory has come. */
+static bool is_complete(const struct host_vm *vm)
+{
+	return vm->state == HOST_VM_RUNNING && vm->reason == VIR_DOMAIN_RUNNING_MIGRATED;
+}
+
+/* The stop that was asked for came when the migration was over already. */
+static bool is_suspended_by_us(const struct ending_sight *sight, enum journey_side side)
+{
+	const struct host_vm *vm = &sight->vms[side];
+	return side == JOURNEY_SOURCE && sight->suspended && !sight->paused_before &&
+	       vm->state == HOST_VM_PAUSED && vm->reason == VIR_DOMAIN_PAUSED_USER;
+}
+
+static enum seen see(const struct ending_sight *sight, enum journey_side side)
+{
+	static const enum seen of_state[] = {
+		[HOST_VM_ABSENT] = GONE, [HOST_VM_OFF] = OFF,         [HOST_VM_RUNNING] = RUNS,
+		[HOST_VM_PAUSED] = HELD, [HOST_VM_INCOMING] = COMING,
+	};
+	const struct host_vm *vm = &sight->vms[side];
+	if (!sight->known[side])
+		return UNKNOWN;
+	if (is_partial(sight, side))
+		return PARTIAL;
+	if (is_stopped_by_migration(vm) || is_suspended_by_us(sight, side))
+		return STOPPED;
+	if (is_paused_as_before(sight, side))
+		return vm->busy && side == JOURNEY_SOURCE ? RUNS_BUSY : RUNS;
+	if (vm->state == HOST_VM_RUNNING && vm->busy && side == JOURNEY_SOURCE)
+		return RUNS_BUSY;
+	return of_state[vm->state];
+}
+
+const struct ending_rule *ending_judge(const struct ending_sight *sight)
+{
+	if (sight->offline)
+		return ending_judge_offline(sight);
+	if (sight->through != THROUGH_NONE)
+		return ending_judge_through(sight);
+	enum seen source = see(sight, JOURNEY_SOURCE);
+	enum seen destination = see(sight, JOURNEY_DESTINATION);
+	if (source == PARTIAL && destination == RUNS &&
+	    !is_complete(&sight->vms[JOURNEY_DESTINATION]))
+		destination = PARTIAL;
+	for (size_t i = 0; i + 1 < G_N_ELEMENTS(rules); i++)
+		if ((rules[i].source == ANY || rules[i].source == source) &&
+		    (rules[i].destination == ANY || rules[i].destination == destination))
+			return &rules[i].rule;
+	return &rules[G_N_ELEMENTS(rules) - 1].rule;
+}
+
+static bool has_failed(const struct host_vm *vm)
+{
+	if (vm->state == HOST_VM_RUNNING)
+		return vm->reason == VIR_DOMAIN_RUNNING_POSTCOPY_FAILED;
+	return (vm->state == HOST_VM_PAUSED || vm->state == HOST_VM_INCOMING) &&
+	       vm->reason == VIR_DOMAIN_PAUSED_POSTCOPY_FAILED;
+}
+
+bool ending_postcopy_failed(const struct ending_sight *sight)
+{
+	bool failed = true;
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		failed = failed && sight->known[side] && has_failed(&sight->vms[side]);
+	return failed;
+}
+
+const char *ending_state_name(const struct ending_sight *sight, enum journey_side side)
+{
+	return sight->known[side] ? host_vm_state_name(sight->vms[side].state) : "unknown";
+}
+
+void ending_sight_clear(struct ending_sight *sight)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		g_clear_error(&sight->errors[side]);
+}
+
+/* ---- looking ---- */
+
+static void close_side(struct ending *ending, enum journey_side side)
+{
+	if (ending->hosts[side] == ending->borrowed[side])
+		ending->hosts[side] = NULL;
+	ending->borrowed[side] = NULL;
+	g_clear_pointer(&ending->hosts[side], host_free);
+	g_clear_pointer(&ending->guards[side], guard_free);
+}
+
+void ending_close(struct ending *ending)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		close_side(ending, side);
+}
+
+static bool open_side(struct ending *ending, enum journey_side side, GError **error)
+{
+	if (!ending->hosts[side])
+		ending->hosts[side] = ending->borrowed[side];
+	if (ending->hosts[side])
+		return true;
+	/* A relay serves one connection. This guard is never armed: nothing is decided here by the
+	 * library. */
+	ending->guards[side] = guard_new(error);
+	if (!ending->guards[side])
+		return false;
+	ending->hosts[side] = host_open_guarded(ending->guards[side], GUARD_SOURCE, ending->shell,
+						ending->addresses[side], error);
+	if (!ending->hosts[side])
+		close_side(ending, side);
+	return ending->hosts[side] != NULL;
+}
+
+static bool look_at(struct ending *ending, enum journey_side side, struct host_vm *vm,
+		    GError **error)
+{
+	if (!open_side(ending, side, error))
+		return false;
+	if (host_vm_ask(ending->hosts[side], ending->uuid, vm, error))
+		return true;
+	/* The connection may have died since the last look. */
+	close_side(ending, side);
+	return false;
+}
+
+void ending_look(struct ending *ending, struct ending_sight *sight)
+{
+	*sight = (struct ending_sight){ 0 };
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		sight->known[side] = look_at(ending, side, &sight->vms[side], &sight->errors[side]);
+}
+
+/* ---- acting ---- */
+
+static bool complain(struct ending *ending, enum journey_side side, GError **error)
+{
+	g_autofree char *prefix =
+		g_strdup_printf(_("%s at %s"), ending->name, ending->addresses[side]->text);
+	return host_error(error, WATARI_ERROR_ATTENTION,
+			  _("Look at both hosts (virsh list --all), then run “watari resolve”."),
+			  prefix);
+}
+
+static virDomainPtr find(struct ending *ending, enum journey_side side)
+{
+	if (!ending->hosts[side])
+		return NULL;
+	return virDomainLookupByUUIDString(ending->hosts[side]->connection, ending->uuid);
+}
+
+static bool destroy(struct ending *ending, enum journey_side side, bool undefine, GError **error)
+{
+	virDomainPtr domain = find(ending, side);
+	if (!domain)
+		return complain(ending, side, error);
+	bool good = virDomainDestroy(domain) == 0;
+	/* A transient copy is gone now. */
+	if (good && undefine && virDomainIsPersistent(domain) == 1)
+		good = virDomainUndefineFlags(domain, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
+							      VIR_DOMAIN_UNDEFINE_KEEP_TPM) == 0;
+	if (!good)
+		complain(ending, side, error);
+	virDomainFree(domain);
+	return good;
+}
+
+/* A definition that is undefined while it runs would leave a VM that nobody knows of. */
+static bool undefine_source(struct ending *ending, GError **error)
+{
+	struct host_vm source, destination;
+	if (!host_vm_ask(ending->hosts[JOURNEY_SOURCE], ending->uuid, &source, error) ||
+	    !host_vm_ask(ending->hosts[JOURNEY_DESTINATION], ending->uuid, &destination, error)) {
+		error_classify(error, WATARI_ERROR_ATTENTION, NULL);
+		return false;
+	}
+	if (source.state != HOST_VM_OFF || destination.state == HOST_VM_ABSENT)
+		return error_set(error, WATARI_ERROR_ATTENTION, _("Run “watari resolve” again."),
+				 _("%s has changed its state meanwhile; nothing was done"),
+				 ending->name);
+	virDomainPtr domain = find(ending, JOURNEY_SOURCE);
+	if (!domain)
+		return complain(ending, JOURNEY_SOURCE, error);
+	bool good = virDomainUndefineFlags(domain, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
+							   VIR_DOMAIN_UNDEFINE_KEEP_TPM) == 0;
+	if (!good)
+		complain(ending, JOURNEY_SOURCE, error);
+	virDomainFree(domain);
+	return good;
+}
+
+static bool resume_source(struct ending *ending, GError **error)
+{
+	virDomainPtr domain = find(ending, JOURNEY_SOURCE);
+	if (!domain)
+		return complain(ending, JOURNEY_SOURCE, error);
+	/* a state that is still being saved is of no use any more */
+	if (ending->state)
+		virDomainAbortJob(domain);
+	bool good = virDomainResume(domain) == 0;
+	if (!good)
+		complain(ending, JOURNEY_SOURCE, error);
+	virDomainFree(domain);
+	return good;
+}
+
+/* ---- from a saved state ---- */
+
+static bool is_absent(struct ending *ending, enum journey_side side, GError **error)
+{
+	struct host_vm vm;
+	if (!host_vm_ask(ending->hosts[side], ending->uuid, &vm, error)) {
+		error_classify(error, WATARI_ERROR_ATTENTION, NULL);
+		return false;
+	}
+	if (vm.state == HOST_VM_ABSENT || vm.state == HOST_VM_OFF)
+		return true;
+	return error_set(error, WATARI_ERROR_ATTENTION, _("Run “watari resolve” again."),
+			 _("%s at %s has changed its state meanwhile; nothing was done"),
+			 ending->name, ending->addresses[side]->text);
+}
+
+static bool restore_source(struct ending *ending, GError **error)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		if (!is_absent(ending, side, error))
+			return false;
+	return virDomainRestoreFlags(ending->hosts[JOURNEY_SOURCE]->connection, ending->state, NULL,
+				     VIR_DOMAIN_SAVE_PAUSED) == 0 ||
+	       complain(ending, JOURNEY_SOURCE, error);
+}
+
+static bool resume_destination(struct ending *ending, GError **error)
+{
+	virDomainPtr domain = find(ending, JOURNEY_DESTINATION);
+	bool good = domain && is_absent(ending, JOURNEY_SOURCE, error) &&
+		    (ending->paused_before || virDomainResume(domain) == 0);
+	if (!good && !*error)
+		complain(ending, JOURNEY_DESTINATION, error);
+	if (domain)
+		virDomainFree(domain);
+	return good;
+}
+
+static char *read_definition(struct ending *ending, enum journey_side side)
+{
+	virDomainPtr domain = find(ending, side);
+	char *xml = domain ? virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_MIGRATABLE |
+								 VIR_DOMAIN_XML_SECURE |
+								 VIR_DOMAIN_XML_INACTIVE)
+			   : NULL;
+	if (domain)
+		virDomainFree(domain);
+	return xml;
+}
+
+bool ending_define(struct ending *ending, GError **error)
+{
+	virDomainPtr there = find(ending, JOURNEY_DESTINATION), defined = NULL;
+	bool good = there && virDomainIsPersistent(there) == 1;
+	char *xml = there && !good ? read_definition(ending, JOURNEY_SOURCE) : NULL;
+	if (there && !good && !xml)
+		xml = read_definition(ending, JOURNEY_DESTINATION);
+	if (xml)
+		defined = virDomainDefineXML(ending->hosts[JOURNEY_DESTINATION]->connection, xml);
+	good = good || defined;
+	if (!good)
+		complain(ending, JOURNEY_DESTINATION, error);
+	if (defined)
+		virDomainFree(defined);
+	if (there)
+		virDomainFree(there);
+	free(xml); /* libvirt's */
+	return good;
+}
+
+/* What was true when we looked must still be true at the moment of acting: the other copy, whose
+ * state makes this safe, is asked once more. */
+static bool still(struct ending *ending, enum journey_side side, bool running, GError **error)
+{
+	struct host_vm vm;
+	if (!host_vm_ask(ending->hosts[side], ending->uuid, &vm, error)) {
+		error_classify(error, WATARI_ERROR_ATTENTION, NULL);
+		return false;
+	}
+	if ((vm.state == HOST_VM_RUNNING) == running)
+		return true;
+	return error_set(error, WATARI_ERROR_ATTENTION, _("Run “watari resolve” again."),
+			 _("%s at %s has changed its state meanwhile; nothing was done"),
+			 ending->name, ending->addresses[side]->text);
+}
+
+bool ending_act(struct ending *ending, enum ending_action action, GError **error)
+{
+	switch (action) {
+	case ENDING_NOTHING:
+		return true;
+	case ENDING_RESUME_SOURCE:
+		return still(ending, JOURNEY_DESTINATION, false, error) &&
+		       resume_source(ending, error);
+	case ENDING_END_SOURCE:
+		return still(ending, JOURNEY_DESTINATION, true, error) &&
+		       still(ending, JOURNEY_SOURCE, false, error) &&
+		       destroy(ending, JOURNEY_SOURCE, ending->undefine_source, error);
+	case ENDING_END_DESTINATION:
+		return still(ending, JOURNEY_DESTINATION, false, error) &&
+		       destroy(ending, JOURNEY_DESTINATION, false, error);
+	case ENDING_END_DESTINATION_RESUME:
+		return still(ending, JOURNEY_DESTINATION, false, error) &&
+		       destroy(ending, JOURNEY_DESTINATION, false, error) &&
+		       resume_source(ending, error);
+	case ENDING_UNDEFINE_SOURCE:
+		return !ending->undefine_source || undefine_source(ending, error);
+	case ENDING_RESTORE_SOURCE:
+		return restore_source(ending, error);
+	case ENDING_END_DESTINATION_RESTORE:
+		return still(ending, JOURNEY_DESTINATION, false, error) &&
+		       destroy(ending, JOURNEY_DESTINATION, false, error) &&
+		       restore_source(ending, error);
+	case ENDING_RESUME_DESTINATION:
+		return resume_destination(ending, error);
+	}
+	g_assert_not_reached();
+}

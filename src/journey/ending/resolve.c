@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Picks a broken-off move up again. */
+#include "journey/ending/resolve.h"
+
+#include "journey/desk/conductor.h"
+#include "journey/disks/images.h"
+#include "journey/movers.h"
+#include "journey/still/offline.h"
+#include "journey/perform/postcopy.h"
+#include "journey/ending/settle.h"
+#include "journey/still/through.h"
+
+#include "base/clock.h"
+#include "base/i18n.h"
+#include "base/json.h"
+
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+static bool read_journal(struct journey *journey, struct journal_move **move, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+	journey->journal = journal_open(NULL, &failure);
+	*move = journal_find(journey->journal, journey->vm, &failure);
+	if (failure) {
+		g_autofree char *what = error_what(failure);
+		journey_note(journey, true, "%s", what);
+	}
+	if (!*move || !conductor_lives(*move))
+		return true;
+	return error_set(error, WATARI_ERROR_REFUSED,
+			 _("Wait for its end, or cancel it with “watari cancel” first."),
+			 _("the move of %s is still being driven, by process %d"), journey->vm,
+			 (int) (*move)->pid);
+}
+
+/* The hosts named by the user come first; with fewer than two the journal knows. */
+static bool choose_hosts(struct journey *journey, char **hosts, const struct journal_move *move,
+			 GError **error)
+{
+	const char *texts[JOURNEY_SIDES] = { move ? move->source : NULL,
+					     move ? move->destination : NULL };
+	guint count = hosts ? g_strv_length(hosts) : 0;
+	if (count == 1)
+		return error_set(error, WATARI_ERROR_USAGE,
+				 _("Name both, the one it came from first."),
+				 _("one host is not enough"));
+	if (count == 2) {
+		texts[JOURNEY_SOURCE] = hosts[0];
+		texts[JOURNEY_DESTINATION] = hosts[1];
+	} else if (!move) {
+		return error_set(error, WATARI_ERROR_REFUSED,
+				 _("Name both hosts, the one it came from first: watari resolve "
+				   "VM SOURCE DESTINATION."),
+				 _("the journal on this machine knows no move of “%s”"),
+				 journey->vm);
+	}
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		/* The journal writes the local host as it was given: as nothing. */
+		const char *text = texts[side] && *texts[side] ? texts[side] : NULL;
+		journey->addresses[side] = host_address_parse(text, error);
+		if (!journey->addresses[side])
+			return false;
+		journey->report->sides[side].address = g_strdup(journey->addresses[side]->text);
+	}
+	return true;
+}
+
+/* ---- without a journal: which VM is it? ---- */
+
+struct identifying {
+	struct journey *journey;
+	bool found;
+};
+
+static bool identify_at(struct journey *journey, enum journey_side side)
+{
+	struct guard *guard = guard_new(NULL);
+	struct host *host = guard ? host_open_guarded(guard, GUARD_SOURCE, &journey->shell,
+						      journey->addresses[side], NULL)
+				  : NULL;
+	virDomainPtr domain = NULL;
+	char uuid[VIR_UUID_STRING_BUFLEN];
+	if (host && g_uuid_string_is_valid(journey->vm))
+		domain = virDomainLookupByUUIDString(host->connection, journey->vm);
+	if (host && !domain)
+		domain = virDomainLookupByName(host->connection, journey->vm);
+	bool found = domain && virDomainGetUUIDString(domain, uuid) == 0;
+	if (found) {
+		journey->report->vm_name = g_strdup(virDomainGetName(domain));
+		journey->report->vm_uuid = g_strdup(uuid);
+	}
+	if (domain)
+		virDomainFree(domain);
+	host_free(host);
+	guard_free(guard);
+	return found;
+}
+
+static void call_identify(void *data)
+{
+	struct identifying *identifying = data;
+	for (int side = 0; side < JOURNEY_SIDES && !identifying->found; side++)
+		identifying->found = identify_at(identifying->journey, side);
+}
+
+static bool identify(struct journey *journey, const struct journal_move *move, GError **error)
+{
+	struct identifying identifying = { journey, false };
+	if (move) {
+		g_strlcpy(journey->report->id, move->id, sizeof journey->report->id);
+		journey->report->vm_name = g_strdup(move->vm_name);
+		journey->report->vm_uuid = g_strdup(move->vm_uuid);
+		return true;
+	}
+	journey_call(journey, call_identify, &identifying);
+	if (identifying.found)
+		return true;
+	return error_set(error, WATARI_ERROR_REFUSED, _("Give its name or UUID as virsh shows it."),
+			 _("neither host knows a VM “%s”, or neither can be reached"), journey->vm);
+}
+
+/* ---- what the move left written ---- */
+
+static void read_options(struct journey *journey, const struct journal_move *move)
+{
+	g_autoptr(JsonObject) options =
+		move->options ? json_parse_object(move->options, strlen(move->options), NULL)
+			      : NULL;
+	journey->undefine_source = options && json_get_bool(options, "undefine_source", false);
+	if (options && g_str_equal(json_get_string(options, "kind", ""), "offline"))
+		journey->offline = g_new0(struct offline, 1);
+	if (journal_has_event(journey->journal, move->id, "postcopy"))
+		postcopy_note_switched(journey);
+	journey->defining = journal_has_event(journey->journal, move->id, "defining");
+	const char *state = options ? json_get_string(options, "state", NULL) : NULL;
+	/* After an end that was clear, whatever stands still is somebody else's doing. */
+	bool unclear = !move->outcome ||
+		       g_str_equal(move->outcome, journey_outcome_name(JOURNEY_ATTENTION));
+	if (!state || !unclear)
+		return;
+	journey->through = through_new(state);
+	journey->through->persist = json_get_bool(options, "persist_destination", false);
+	journey->paused_before = json_get_bool(options, "paused_before", false);
+	through_read(journey, move->id);
+}
+
+/* Larger than a line of the control channel may be: our own file, so parsed without that cap. */
+static void read_snapshots(struct journey *journey, const struct journal_move *move)
+{
+	g_autofree char *text = journal_find_event(journey->journal, move->id, "snapshots");
+	g_autoptr(JsonParser) parser = json_parser_new();
+	if (!text || journal_has_event(journey->journal, move->id, "snapshots-restored") ||
+	    !json_parser_load_from_data(parser, text, -1, NULL))
+		return;
+	JsonNode *root = json_parser_get_root(parser);
+	if (root && JSON_NODE_HOLDS_ARRAY(root))
+		journey->snapshots = json_array_ref(json_node_get_array(root));
+}
+
+static bool prepare(struct journey *journey, const struct resolve_request *request,
+		    struct journal_move **move, GError **error)
+{
+	if (request->rsh && !g_shell_parse_argv(request->rsh, NULL, &journey->shell.rsh, error)) {
+		error_classify(error, WATARI_ERROR_USAGE, NULL);
+		error_prefix(error, "--rsh");
+		return false;
+	}
+	if (!read_journal(journey, move, error) ||
+	    !choose_hosts(journey, request->hosts, *move, error) ||
+	    !identify(journey, *move, error))
+		return false;
+	if (*move) {
+		read_options(journey, *move);
+		read_snapshots(journey, *move);
+		/* after a good end they are the VM's */
+		if (g_strcmp0((*move)->outcome, journey_outcome_name(JOURNEY_MIGRATED)) != 0)
+			images_read(journey, (*move)->id);
+	}
+	return true;
+}
+
+/* Neither host has the whole VM, and no mover carries it on: QEMU's own recovery is tried. */
+static bool recover(struct journey *journey, const struct journal_move *move, GError **error)
+{
+	static struct journey_request request; /* one resolve a process */
+	g_autofree char *text = journal_find_event(journey->journal, move->id, "postcopy-asked");
+	g_clear_error(error);
+	bool good = postcopy_resume(journey, text, &request, error);
+	movers_end(journey);
+	journey->acted = true;
+	return journey_settle(journey, good, error);
+}
+
+static bool resolve(struct journey *journey, const struct journal_move *move,
+		    struct resolve_result *result, GError **error)
+{
+	bool good = journey_settle(journey, false, error);
+	if (!good && move && !journey->dry_run && journey->postcopy_failed)
+		good = recover(journey, move, error);
+	/* Not before: an orphan past its gate may still be carrying the hand-over out. */
+	if (move && !journey->dry_run && journey->report->outcome != JOURNEY_ATTENTION)
+		movers_sweep(journey);
+	result->situation = journey->situation;
+	result->what = journey->situation_what;
+	result->acted = journey->acted;
+	/* That the VM is back at the source is a good end here. */
+	if (!good && journey->report->outcome == JOURNEY_FAILED) {
+		g_clear_error(error);
+		good = true;
+	}
+	if (good && move && !journey->dry_run && !move->outcome)
+		journal_end(journey->journal, move->id,
+			    journey_outcome_name(journey->report->outcome), NULL, NULL);
+	return good;
+}
+
+bool resolve_run(const struct resolve_request *request, const struct journey_observer *observer,
+		 struct journey_report *report, struct resolve_result *result, GError **error)
+{
+	static const struct journey_request nothing = { 0 };
+	struct journey journey = { .request = &nothing,
+				   .observer = observer,
+				   .report = report,
+				   .vm = request->vm,
+				   .dry_run = request->dry_run };
+	struct journal_move *move = NULL;
+	int64_t start_us = clock_now_us();
+	journey_prepare(&journey);
+	*result = (struct resolve_result){ 0 };
+	report->outcome = JOURNEY_ATTENTION;
+	bool good =
+		prepare(&journey, request, &move, error) && resolve(&journey, move, result, error);
+	movers_end(&journey);
+	report->total_ms = (clock_now_us() - start_us) / 1000;
+	journal_move_free(move);
+	journey_clear(&journey);
+	return good;
+}

@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* After libvirt's call: where is the VM, and what is left to do? */
+#include "journey/ending/settle.h"
+
+#include "journey/disks/disk_after.h"
+#include "journey/ending/ending.h"
+#include "journey/disks/images.h"
+#include "journey/movers.h"
+#include "journey/perform/postcopy.h"
+#include "journey/snapshots.h"
+#include "journey/still/through.h"
+
+#include "base/clock.h"
+#include "base/i18n.h"
+#include "base/json.h"
+
+enum {
+	UNKNOWN_MS = 90000,  /* hosts that do not answer are asked again for so long */
+	UNSTABLE_MS = 15000, /* libvirt is given so long to end by itself */
+	SAME_MS = 2000,
+	LATE_MS =
+		45000, /* past libvirtd's keepalive (30 s): a Finish that is still on its way is over */
+	PAUSE_MS = 300,
+	ANNOUNCE_MS = 10000,
+	REPEATS_MS = 1000,
+};
+
+struct settling {
+	struct journey *journey;
+	struct ending ending;
+	struct ending_sight sight;
+	const struct ending_rule *rule;
+	enum ending_action action; /* that is carried out just now */
+	GError *error;
+	bool good, swept;
+};
+
+/* ---- in threads ---- */
+
+static void call_look(void *data)
+{
+	struct settling *settling = data;
+	ending_sight_clear(&settling->sight);
+	ending_look(&settling->ending, &settling->sight);
+	settling->sight.paused_before = settling->journey->paused_before;
+	settling->sight.postcopy = postcopy_switched(settling->journey);
+	settling->sight.offline = settling->journey->offline != NULL;
+	settling->sight.defined = settling->journey->defining;
+	settling->sight.suspended = settling->journey->suspending;
+	if (settling->journey->through)
+		settling->sight.through = settling->journey->through->stage;
+	settling->rule = ending_judge(&settling->sight);
+}
+
+static void call_act(void *data)
+{
+	struct settling *settling = data;
+	settling->good = ending_act(&settling->ending, settling->action, &settling->error);
+}
+
+static void call_define(void *data)
+{
+	struct settling *settling = data;
+	settling->good = ending_define(&settling->ending, &settling->error);
+}
+
+static void call_close(void *data)
+{
+	ending_close(&((struct settling *) data)->ending);
+}
+
+static virDomainPtr find(struct settling *settling, enum journey_side side)
+{
+	struct host *host = settling->ending.hosts[side];
+	return host ? virDomainLookupByUUIDString(host->connection, settling->ending.uuid) : NULL;
+}
+
+static void call_restore_limit(void *data)
+{
+	struct settling *settling = data;
+	virDomainPtr domain = find(settling, JOURNEY_SOURCE);
+	if (!domain)
+		return;
+	if (settling->journey->old_downtime_ms)
+		virDomainMigrateSetMaxDowntime(domain, settling->journey->old_downtime_ms, 0);
+	throttle_restore(domain, &settling->journey->throttle);
+	virDomainFree(domain);
+}
+
+static void call_read_nics(void *data)
+{
+	struct settling *settling = data;
+	virDomainPtr domain = find(settling, JOURNEY_SOURCE);
+	char *xml = domain ? virDomainGetXMLDesc(domain, 0) : NULL;
+	if (xml)
+		settling->journey->nics = domain_read_nics(xml, NULL);
+	if (domain)
+		virDomainFree(domain);
+	free(xml); /* libvirt's */
+}
+
+static enum journey_side side_of_vm(struct settling *settling)
+{
+	return settling->rule->outcome == JOURNEY_MIGRATED ? JOURNEY_DESTINATION : JOURNEY_SOURCE;
+}
+
+static void call_restore_snapshots(void *data)
+{
+	struct settling *settling = data;
+	virDomainPtr domain = find(settling, side_of_vm(settling));
+	settling->good =
+		domain && snapshots_restore(domain, settling->journey->snapshots, &settling->error);
+	if (domain)
+		virDomainFree(domain);
+}
+
+/* ---- looking until it is clear ---- */
+
+static bool never(void *data)
+{
+	return false;
+}
+
+/* A second SIGINT cannot hurry this, but a first one may end the waiting for a host. */
+static bool pause_a_moment(struct journey *journey)
+{
+	bool before = journey->cancelled;
+	journey->cancelled = false;
+	journey_wait(journey, never, NULL, PAUSE_MS, NULL);
+	bool now = journey->cancelled;
+	journey->cancelled = before || now;
+	return !now;
+}
+
+/* Two stopped copies: a Finish that was passed on but not executed yet would start the destination's,
+ * and a copy that has run must not be thrown away (docs/guard.md). So unless this very journey knows
+ * that Finish was never said, only time tells. */
+static bool may_still_start(const struct settling *settling)
+{
+	struct guard *guard = settling->journey->guard;
+	const struct through *through = settling->journey->through;
+	/* Here it is the order to end, to restore or to resume that may be on its way. */
+	if (through && through->stage >= THROUGH_LEFT)
+		return settling->rule->action != ENDING_NOTHING &&
+		       settling->rule->action != ENDING_UNDEFINE_SOURCE &&
+		       (!guard || guard_is_broken(guard, GUARD_SOURCE, NULL) ||
+			guard_is_broken(guard, GUARD_DESTINATION, NULL));
+	return settling->rule->action == ENDING_END_DESTINATION_RESUME &&
+	       (!guard || guard_answer(guard) != GUARD_NOT_ASKED);
+}
+
+/* A sight that libvirt may still change is believed when it has stayed for a while and the source
+ * has no job any more. A VM may be standing still meanwhile, so not longer than that. */
+static bool is_settled(const struct settling *settling, int64_t same_ms, int64_t all_ms)
+{
+	if (may_still_start(settling))
+		return same_ms >= LATE_MS;
+	if (!settling->rule->unstable || all_ms >= UNSTABLE_MS)
+		return true;
+	return same_ms >= SAME_MS && !settling->sight.vms[JOURNEY_SOURCE].busy;
+}
+
+/* Movers that a cut network hid from us may still be copying: this journey has given their move up,
+ * so they are ended. (One that is past its gate carries the hand-over out all the same. What another
+ * conductor moves, `watari resolve` leaves alone.) */
+static void end_hidden_movers(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	const struct host_vm *source = &settling->sight.vms[JOURNEY_SOURCE];
+	if (!journey->guard || !journey->performed || settling->swept || !source->busy)
+		return;
+	settling->swept = true;
+	movers_sweep(journey);
+}
+
+static void look_until_clear(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	const struct ending_rule *last = NULL;
+	int64_t start_ms = clock_now_ms(), since_ms = start_ms, known_ms = 0;
+	journey->progress.disk_total = 0;
+	journey_say(journey, _("asking both hosts where the VM is"));
+	for (;;) {
+		journey_call(journey, call_look, settling);
+		bool known = settling->sight.known[0] && settling->sight.known[1];
+		int64_t now_ms = clock_now_ms();
+		if (settling->rule != last)
+			since_ms = now_ms;
+		last = settling->rule;
+		if (known && !known_ms)
+			known_ms = now_ms;
+		if (known ? is_settled(settling, now_ms - since_ms, now_ms - known_ms)
+			  : now_ms - start_ms >= UNKNOWN_MS)
+			return;
+		if (known && now_ms - since_ms >= SAME_MS)
+			end_hidden_movers(settling);
+		if (!known)
+			journey_say(journey, _("waiting for a host that does not answer"));
+		if (!pause_a_moment(journey) && !known)
+			return;
+	}
+}
+
+/* ---- what follows ---- */
+
+/* What the journal and the user hear of it; ERROR NULL: they are defined again. */
+static void tell_snapshots(struct journey *journey, const GError *error)
+{
+	if (!error) {
+		journal_add_event(journey->journal, journey->report->id, "snapshots-restored", NULL,
+				  NULL);
+		return;
+	}
+	g_autofree char *what = error_what(error);
+	journey_note(journey, true,
+		     _("The VM's snapshots are not defined again (%s); “watari resolve %s” tries "
+		       "it once more."),
+		     what, journey->report->vm_name);
+}
+
+static void restore_snapshots(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	if (!journey->snapshots || !json_array_get_length(journey->snapshots))
+		return;
+	settling->good = false;
+	journey_call(journey, call_restore_snapshots, settling);
+	if (settling->good)
+		journey->report->snapshots = (int) json_array_get_length(journey->snapshots);
+	else if (!settling->error)
+		error_set(&settling->error, WATARI_ERROR_INTERNAL, NULL, "%s",
+			  _("the VM is not found"));
+	tell_snapshots(journey, settling->good ? NULL : settling->error);
+	g_clear_error(&settling->error);
+}
+
+static JsonArray *describe_interfaces(struct journey *journey)
+{
+	JsonArray *interfaces = json_array_new();
+	for (guint i = 0; i < journey->nics->len; i++) {
+		const struct domain_nic *nic = journey->nics->pdata[i];
+		if (!nic->tap || !nic->mac)
+			continue;
+		JsonObject *interface = json_object_new();
+		json_object_set_string_member(interface, "device", nic->tap);
+		json_object_set_string_member(interface, "mac", nic->mac);
+		json_array_add_object_element(interfaces, interface);
+	}
+	return interfaces;
+}
+
+/* The destination's QEMU may have told the network that the guest is there, as soon as it had
+ * loaded it. The source's mover puts that right; a fresh one if the old one is gone. */
+static void announce(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	g_autoptr(GError) error = NULL;
+	if (!journey->nics)
+		journey_call(journey, call_read_nics, settling);
+	if (!journey->nics)
+		return;
+	JsonArray *interfaces = describe_interfaces(journey);
+	if (json_array_get_length(interfaces) == 0) {
+		json_array_unref(interfaces);
+		return;
+	}
+	journey_say(journey, _("telling the network that the VM is at the source"));
+	JsonObject *message = dialogue_message("announce");
+	json_object_set_array_member(message, "interfaces", interfaces);
+	bool cancelled = journey->cancelled;
+	journey->cancelled = false;
+	bool started = movers_alive(journey, JOURNEY_SOURCE) ||
+		       movers_restart(journey, JOURNEY_SOURCE, &error);
+	g_autoptr(JsonObject) answer =
+		started ? movers_ask(journey, JOURNEY_SOURCE, json_object_ref(message), "announced",
+				     ANNOUNCE_MS, &error)
+			: NULL;
+	json_object_unref(message);
+	/* The mover says it five times; then it may go. */
+	if (answer)
+		journey_wait(journey, never, NULL, REPEATS_MS, NULL);
+	journey->cancelled = cancelled || journey->cancelled;
+	if (answer)
+		return;
+	g_autofree char *what = error_what(error);
+	journey_note(journey, true,
+		     _("The network was not told that the VM is back at the source (%s); it learns "
+		       "it from the guest's next packet."),
+		     what);
+}
+
+static void after_return(struct settling *settling)
+{
+	if (settling->journey->old_downtime_ms || settling->journey->throttle.changed)
+		journey_call(settling->journey, call_restore_limit, settling);
+	if (settling->journey->stopped ||
+	    (settling->journey->loaded && !settling->journey->offline) ||
+	    settling->rule->action == ENDING_RESUME_SOURCE ||
+	    settling->rule->action == ENDING_END_DESTINATION_RESUME)
+		announce(settling);
+	images_remove(settling->journey, settling->ending.hosts[JOURNEY_DESTINATION]);
+}
+
+static bool do_action(struct settling *settling, enum ending_action action)
+{
+	settling->action = action;
+	journey_call(settling->journey, call_act, settling);
+	return settling->good;
+}
+
+/* What goes on from the saved state may have run from then on: that is written down first, so that
+ * nobody ever restores from it again. */
+static void act_from_state(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	bool good = through_file(journey, JOURNEY_SOURCE, "check", NULL, &settling->error) &&
+		    do_action(settling, settling->rule->action) &&
+		    through_enter(journey, THROUGH_RESTORED, &settling->error) &&
+		    (journey->paused_before || do_action(settling, ENDING_RESUME_SOURCE));
+	settling->good = good;
+	if (good || settling->error->code == WATARI_ERROR_ATTENTION)
+		return;
+	g_autofree char *what = error_what(settling->error);
+	g_clear_error(&settling->error);
+	error_set(
+		&settling->error, WATARI_ERROR_ATTENTION,
+		_("Repair that, then run “watari resolve”. Remove nothing: the state is all there "
+		  "is of the VM's memory."),
+		_("the VM could not be restored at the source from %s: %s"), journey->through->path,
+		what);
+}
+
+static void carry_out(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	const struct ending_rule *rule = settling->rule;
+	settling->good = true;
+	if (journey->through && journey->through->persist && rule->outcome == JOURNEY_MIGRATED)
+		journey_call(journey, call_define, settling);
+	if (!settling->good)
+		return;
+	if (rule->action == ENDING_RESTORE_SOURCE || rule->action == ENDING_END_DESTINATION_RESTORE)
+		act_from_state(settling);
+	else if (do_action(settling, rule->action) && rule->action == ENDING_RESUME_DESTINATION &&
+		 settling->sight.vms[JOURNEY_SOURCE].state == HOST_VM_OFF)
+		do_action(settling, ENDING_UNDEFINE_SOURCE);
+}
+
+static void act(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	journey->postcopy_failed = ending_postcopy_failed(&settling->sight);
+	journey->situation = settling->rule->name;
+	journey->situation_what = settling->rule->what ? _(settling->rule->what) : NULL;
+	/* That of a VM that is off ends like that always. A saved VM whose copy was not ended goes on. */
+	bool saved = journey->through && settling->rule->action == ENDING_RESUME_SOURCE;
+	bool usual = (journey->offline || saved) && journey->performed;
+	/* What needs attention is the error that the program ends with. */
+	if (settling->rule->what && !journey->dry_run && !usual &&
+	    settling->rule->outcome != JOURNEY_ATTENTION)
+		journey_note(journey, true, "%s", _(settling->rule->what));
+	bool through = journey->through && settling->rule->outcome == JOURNEY_MIGRATED;
+	if ((settling->rule->action == ENDING_NOTHING && !through) || journey->dry_run) {
+		settling->good = true;
+		return;
+	}
+	journey->acted = settling->rule->action != ENDING_NOTHING;
+	journal_add_event(journey->journal, journey->report->id, "ending", settling->rule->name,
+			  NULL);
+	carry_out(settling);
+}
+
+/* ---- the outcome ---- */
+
+static void copy_states(struct settling *settling)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		struct journey_report_side *report = &settling->journey->report->sides[side];
+		g_free(report->vm_state);
+		report->vm_state = g_strdup(ending_state_name(&settling->sight, side));
+	}
+}
+
+/* The host that does not answer, or whatever else the rule's words leave open. */
+static void set_attention(struct settling *settling, GError **error)
+{
+	g_autofree char *before = *error ? error_what(*error) : NULL;
+	const char *what = settling->rule->what ? _(settling->rule->what) : "";
+	g_autofree char *why = NULL;
+	for (int side = 0; side < JOURNEY_SIDES && !why; side++)
+		if (settling->sight.errors[side])
+			why = error_what(settling->sight.errors[side]);
+	g_clear_error(error);
+	error_set(error, WATARI_ERROR_ATTENTION,
+		  settling->rule->next ? _(settling->rule->next) : NULL, "%s%s%s%s%s%s", what,
+		  why ? " (" : "", why ? why : "", why ? ")" : "", before ? "; " : "",
+		  before ? before : "");
+}
+
+static bool conclude(struct settling *settling, bool said_migrated, GError **error)
+{
+	struct journey_report *report = settling->journey->report;
+	if (settling->error) {
+		g_clear_error(error);
+		g_propagate_error(error, g_steal_pointer(&settling->error));
+		report->outcome = JOURNEY_ATTENTION;
+		return false;
+	}
+	report->outcome = settling->rule->outcome;
+	if (report->outcome == JOURNEY_MIGRATED) {
+		if (settling->journey->cancelled && settling->journey->performed)
+			journey_note(settling->journey, true, "%s",
+				     _("The cancel came too late: the hand-over was done."));
+		g_clear_error(error);
+		return true;
+	}
+	if (report->outcome == JOURNEY_FAILED && settling->journey->rehearsal && said_migrated) {
+		report->outcome = JOURNEY_REHEARSED;
+		g_clear_error(error);
+		return true;
+	}
+	if (report->outcome == JOURNEY_ATTENTION) {
+		set_attention(settling, error);
+		return false;
+	}
+	if (settling->journey->paused_before && settling->journey->performed)
+		journey_note(
+			settling->journey, true, "%s",
+			_("The VM is paused as before. QEMU may refuse to move it again until it "
+			  "has run for a moment (virsh resume, virsh suspend)."));
+	if (!*error)
+		error_set(error, WATARI_ERROR_FAILED, NULL, "%s",
+			  _("libvirt said that the VM had moved, but it runs at the source"));
+	error_classify(error, WATARI_ERROR_FAILED, NULL);
+	if ((*error)->code == WATARI_ERROR_CANCELLED)
+		report->outcome = JOURNEY_CANCELLED;
+	return false;
+}
+
+/* What the guard did not have to cut may be asked at once: a VM that is back at the source should
+ * not wait for new connections before the network hears of it. */
+static void borrow_hosts(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	if (!journey->guard || guard_is_broken(journey->guard, GUARD_SOURCE, NULL) ||
+	    guard_is_broken(journey->guard, GUARD_DESTINATION, NULL))
+		return;
+	guard_disarm(journey->guard);
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		settling->ending.borrowed[side] = journey->hosts[side];
+}
+
+static void fill_ending(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	settling->ending.shell = &journey->shell;
+	settling->ending.uuid = journey->report->vm_uuid;
+	settling->ending.name = journey->report->vm_name;
+	settling->ending.undefine_source = journey->undefine_source;
+	settling->ending.state = journey->through ? journey->through->path : NULL;
+	settling->ending.paused_before = journey->paused_before;
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		settling->ending.addresses[side] = journey->addresses[side];
+}
+
+bool journey_settle(struct journey *journey, bool said_migrated, GError **error)
+{
+	struct settling settling = { .journey = journey };
+	GError *own = error && *error ? g_steal_pointer(error) : NULL;
+	fill_ending(&settling);
+	borrow_hosts(&settling);
+	look_until_clear(&settling);
+	act(&settling);
+	if (journey->acted) {
+		g_autoptr(GError) kept = g_steal_pointer(&settling.error);
+		const struct ending_rule *rule = settling.rule;
+		journey_call(journey, call_look, &settling);
+		settling.rule = rule;
+		settling.error = g_steal_pointer(&kept);
+	}
+	copy_states(&settling);
+	if (!settling.error && !journey->dry_run && settling.rule->outcome != JOURNEY_ATTENTION) {
+		restore_snapshots(&settling);
+		if (settling.rule->outcome == JOURNEY_MIGRATED)
+			disk_after_move(journey, settling.ending.hosts[JOURNEY_SOURCE]);
+		else
+			after_return(&settling);
+		through_remove(journey);
+	}
+	if (journey->through && journey->through->stage >= THROUGH_STOPPED &&
+	    settling.rule->outcome == JOURNEY_ATTENTION)
+		journey_note(journey, true, _("The saved state of the VM stays in %s."),
+			     journey->through->path);
+	bool good = conclude(&settling, said_migrated, &own);
+	journey_call(journey, call_close, &settling);
+	ending_sight_clear(&settling.sight);
+	if (own)
+		g_propagate_error(error, own);
+	return good;
+}
+
+struct restoring {
+	struct journey *journey;
+	GError *error;
+};
+
+static void call_restore_source(void *data)
+{
+	struct restoring *restoring = data;
+	snapshots_restore(restoring->journey->domain, restoring->journey->snapshots,
+			  &restoring->error);
+}
+
+void journey_restore_source(struct journey *journey)
+{
+	struct restoring restoring = { .journey = journey };
+	if (!journey->snapshots || !json_array_get_length(journey->snapshots))
+		return;
+	journey_call(journey, call_restore_source, &restoring);
+	tell_snapshots(journey, restoring.error);
+	g_clear_error(&restoring.error);
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The decision on QEMU's downtime limit; see limit.h. */
+#include "journey/perform/limit.h"
+
+#include <glib.h>
+#include <math.h>
+
+enum {
+	FLAT_ROUNDS = 2,      /* so many rounds that did not get smaller are taken for a plateau */
+	FAR_S = 2,            /* of the first pass, at the wire's rate */
+	HOPELESS_ROUNDS = 10, /* so many at the top, and at least so long */
+	HOPELESS_US = 20 * 1000 * 1000,
+};
+/* Of the ceiling, what the rest of the memory may take: device state, the proof at the gate and the
+ * hand-over need the other part. */
+static const double top_share = 0.6;
+static const double target_step = 1.6; /* the target grows by that for each flat round */
+static const double smaller = 0.9;     /* below this part of the best, a round counts as smaller */
+static const double slack = 1.1;       /* a round so near to the best one is as good */
+static const double slack_step = 1.15; /* and more for each round that missed even that */
+static const double drain_weight = 0.4;
+static const double worth_setting = 0.2; /* QEMU hears of a limit that differs by that part */
+
+static const char *const reason_names[] = {
+	[LIMIT_EASY] = "easy",
+	[LIMIT_FLAT] = "flat",
+	[LIMIT_MISSED] = "missed",
+	[LIMIT_RATE] = "rate",
+};
+_Static_assert(G_N_ELEMENTS(reason_names) == LIMIT_REASON_LAST, "every reason has a name");
+
+const char *limit_reason_name(enum limit_reason reason)
+{
+	return reason_names[reason];
+}
+
+/* Of a ceiling that leaves little beside the hand-over, three quarters of what is left. */
+static double top_of(int64_t ceiling_ms, int64_t reserve_ms)
+{
+	double ceiling = (double) ceiling_ms, left = ceiling - (double) reserve_ms;
+	return fmax(fmin(ceiling * top_share, left * 0.75), 1);
+}
+
+void limit_init(struct limit *limit, int64_t ceiling_ms, int64_t reserve_ms, int64_t least_ms)
+{
+	*limit = (struct limit){ .ceiling_ms = ceiling_ms,
+				 .top_ms = top_of(ceiling_ms, reserve_ms),
+				 .least_ms = least_ms,
+				 .limit_ms = least_ms };
+}
+
+void limit_lower(struct limit *limit, int64_t ceiling_ms, int64_t reserve_ms)
+{
+	limit->ceiling_ms = ceiling_ms;
+	limit->top_ms = fmin(limit->top_ms, top_of(ceiling_ms, reserve_ms));
+	limit->least_ms = MIN(limit->least_ms, MAX((int64_t) limit->top_ms, LIMIT_LEAST_MS));
+	/* what fitted the old one is decided anew, at the next look */
+	if ((double) limit->limit_ms > limit->top_ms)
+		limit->allowed = 0;
+}
+
+void limit_forget(struct limit *limit)
+{
+	limit->count = 0;
+	limit->flat = limit->misses = limit->steps = limit->at_top = 0;
+	limit->allowed = 0;
+}
+
+/* ---- what is measured ---- */
+
+/* Only what is sent after the first pass are dirty pages. QEMU is held back by the movers' window,
+ * so what it sends is what arrives. */
+static void learn_drain(struct limit *limit, const struct limit_sample *sample)
+{
+	double elapsed_s = (double) (sample->at_us - limit->last.at_us) / 1e6;
+	double sent = (double) (sample->whole - limit->last.whole);
+	if (limit->last.iteration < 2 || elapsed_s <= 0 || sent <= 0)
+		return;
+	double rate = sent / elapsed_s;
+	limit->drain =
+		limit->drain > 0 ? limit->drain + (rate - limit->drain) * drain_weight : rate;
+}
+
+/* Small rounds do not keep the link busy, and then what was sent says too little. But a dirty page
+ * never takes more than its own bytes on the wire, and what the wire carries was seen. */
+static double drain_of(const struct limit *limit, const struct limit_sample *sample)
+{
+	return fmax(limit->drain, sample->wire_rate);
+}
+
+/* How large are the rounds? The one that has just begun: what remains of it, and of what was sent
+ * since the last look some part, so half of it, as long as that is the smaller part. Else those that
+ * ended since the last mark: what was sent in them, and what QEMU leaves unsent at the end of each
+ * (with a raised limit that may be most of it). 0: not known, for most was of the first pass. */
+static double round_size(const struct limit *limit, const struct limit_sample *sample)
+{
+	double sent = (double) (sample->sent - limit->last.sent);
+	double remaining = (double) sample->remaining;
+	if (sample->iteration == limit->last.iteration + 1 && sent < remaining)
+		return remaining + sent / 2;
+	if (limit->mark.iteration < 2)
+		return 0;
+	double left = sample->qemu_rate * (double) limit->limit_ms / 1e3;
+	return left + (double) (sample->sent - limit->mark.sent) /
+			      (sample->iteration - limit->mark.iteration);
+}
+
+double limit_best_round(const struct limit *limit)
+{
+	double best = INFINITY;
+	for (unsigned i = 0; i < MIN(limit->count, LIMIT_ROUNDS); i++)
+		best = fmin(best, limit->rounds[i]);
+	return best;
+}
+
+/* What passes between the stop and the last page's arrival, besides the pages themselves. */
+static double overhead_ms(const struct limit_sample *sample)
+{
+	double ms = (double) sample->round_trip_us / 1e3;
+	if (sample->link_rate > 0)
+		ms += (double) sample->in_flight / sample->link_rate * 1e3;
+	return ms;
+}
+
+double limit_predict_ms(const struct limit *limit, const struct limit_sample *sample, double bytes)
+{
+	double drain = drain_of(limit, sample);
+	return drain > 0 ? overhead_ms(sample) + bytes / drain * 1e3 : INFINITY;
+}
+
+/* ---- the decision ---- */
+
+static void note_round(struct limit *limit, const struct limit_sample *sample)
+{
+	double size = round_size(limit, sample), best = limit_best_round(limit);
+	double elapsed_s = (double) (sample->at_us - limit->mark.at_us) / 1e6;
+	limit->mark = *sample;
+	if (size <= 0)
+		return;
+	limit->round = (struct limit_round){ .iteration = sample->iteration,
+					     .bytes = size,
+					     .seconds = elapsed_s,
+					     .drain = drain_of(limit, sample) };
+	limit->fresh_round = true;
+	bool less = size < best * smaller; /* the first one always is */
+	limit->rounds[limit->count++ % LIMIT_ROUNDS] = size;
+	limit->flat = less ? 0 : limit->flat + 1;
+	limit->misses = less || limit->allowed <= 0 ? 0 : limit->misses + 1;
+	/* Chance makes a round smaller now and then; only a new state of things starts anew. */
+	if (size < best / 2)
+		limit->steps = 0;
+	else if (limit->flat > FLAT_ROUNDS)
+		limit->steps += (int) fmax(elapsed_s, 1); /* long rounds are patience enough */
+}
+
+static void note_top(struct limit *limit, const struct limit_sample *sample)
+{
+	if (limit->target_ms < limit->top_ms)
+		limit->at_top = 0;
+	else if (limit->at_top++ == 0)
+		limit->top_since_us = sample->at_us;
+}
+
+/* What QEMU may leave to the stop: about the best round of late, if that fits the target. After some
+ * misses it is more, as far as the target goes. */
+static enum limit_reason decide(struct limit *limit, const struct limit_sample *sample)
+{
+	double comfort = fmin(LIMIT_COMFORT_MS, limit->top_ms);
+	double best = limit_best_round(limit), before = limit->allowed;
+	limit->target_ms = fmin(comfort * pow(target_step, limit->steps), limit->top_ms);
+	note_top(limit, sample);
+	if (limit_predict_ms(limit, sample, best) > limit->target_ms)
+		return LIMIT_RATE;
+	double room = (limit->target_ms - overhead_ms(sample)) / 1e3 * drain_of(limit, sample);
+	limit->allowed = fmin(best * slack * pow(slack_step, limit->misses), room);
+	return before > 0 ? LIMIT_MISSED : LIMIT_FLAT;
+}
+
+static bool differs(int64_t limit_ms, int64_t before_ms)
+{
+	int64_t difference = ABS(limit_ms - before_ms);
+	return difference >= 2 && (double) difference >= worth_setting * (double) before_ms;
+}
+
+/* Is the first pass still far from its end? Then nothing has to be set. */
+static bool is_far(const struct limit *limit, const struct limit_sample *sample)
+{
+	return sample->iteration < 2 &&
+	       (double) sample->remaining > FAR_S * drain_of(limit, sample);
+}
+
+/* QEMU's words for it. Its bandwidth may be stale, or that of a link that was not busy: what was seen
+ * of dirty pages, and in the first pass of the wire, is what it may soon measure. */
+static bool translate(struct limit *limit, const struct limit_sample *sample,
+		      enum limit_reason reason, struct limit_change *change)
+{
+	double drain = drain_of(limit, sample);
+	double easy_ms = fmin(LIMIT_EASY_MS, limit->top_ms);
+	double bytes = fmax(limit->allowed, easy_ms / 1e3 * drain);
+	double rate = sample->qemu_rate > 0 ? sample->qemu_rate : drain;
+	rate = fmax(rate, sample->iteration < 2 ? drain : limit->drain);
+	if (bytes <= 0 || rate <= 0 || is_far(limit, sample))
+		return false;
+	double wanted_ms = fmin(ceil(bytes / rate * 1e3), floor(limit->top_ms));
+	int64_t limit_ms = (int64_t) fmax(wanted_ms, (double) limit->least_ms);
+	if (!differs(limit_ms, limit->limit_ms))
+		return false;
+	limit->limit_ms = limit_ms;
+	*change = (struct limit_change){
+		.limit_ms = limit_ms,
+		.reason = limit->allowed > 0 ? reason : LIMIT_EASY,
+		.iteration = sample->iteration,
+		.flat_rounds = limit->flat,
+		.bytes = (uint64_t) bytes,
+		.drain = drain,
+		.qemu_rate = rate,
+		.predicted_ms = limit_predict_ms(limit, sample, bytes),
+		.target_ms = limit->allowed > 0 ? limit->target_ms : easy_ms,
+	};
+	return true;
+}
+
+bool limit_look(struct limit *limit, const struct limit_sample *sample, struct limit_change *change)
+{
+	enum limit_reason reason = LIMIT_RATE;
+	if (limit->looked && sample->sent >= limit->last.sent) {
+		learn_drain(limit, sample);
+		if (sample->iteration > limit->last.iteration && sample->iteration > 1) {
+			note_round(limit, sample);
+			if (limit->flat >= FLAT_ROUNDS)
+				reason = decide(limit, sample);
+		}
+	}
+	if (!limit->looked)
+		limit->mark = *sample;
+	limit->last = *sample;
+	limit->looked = true;
+	return sample->iteration > 0 && translate(limit, sample, reason, change);
+}
+
+bool limit_is_hopeless(const struct limit *limit)
+{
+	return limit->at_top >= HOPELESS_ROUNDS &&
+	       limit->last.at_us - limit->top_since_us >= HOPELESS_US;
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libvirt's own migration, driven from here, with the movers' socket as its way. The call blocks,
+ * so it has a thread; this thread looks after it: cancels, movers that give up, a ceiling that is
+ * reached, a destination that falls silent. */
+#include "journey/disks/disk_params.h"
+#include "journey/disks/disk_watch.h"
+#include "journey/movers.h"
+#include "journey/perform/performing.h"
+#include "journey/perform/postcopy.h"
+#include "journey/still/quick.h"
+#include "journey/perform/raises.h"
+#include "journey/ahead/rehearsal.h"
+#include "journey/perform/rungs.h"
+#include "journey/perform/standstill.h"
+
+#include "base/clock.h"
+#include "base/i18n.h"
+
+#include <libvirt/virterror.h>
+
+enum {
+	TICK_MS = 200,
+	TCG_LIMIT_MS = 100, /* or a third of the ceiling */
+};
+
+/* libvirt: in MiB/s; this is the most it takes, and QEMU's own default would be 128 MiB/s. The cap
+ * of the user is kept by the mover, on the wire. */
+static const unsigned long long unlimited_mib = INT64_MAX / (1024 * 1024);
+
+static bool fill_params(struct performing *performing, GError **error)
+{
+	struct journey *journey = performing->journey;
+	int max = 0;
+	/* the VM's name is in it, and may hold what a URI cannot */
+	g_autofree char *path = g_uri_escape_string(journey->socket, "/", FALSE);
+	g_autofree char *uri = g_strdup_printf("unix://%s", path);
+	if (virTypedParamsAddString(&performing->params, &performing->param_count, &max,
+				    VIR_MIGRATE_PARAM_URI, uri) < 0 ||
+	    virTypedParamsAddULLong(&performing->params, &performing->param_count, &max,
+				    VIR_MIGRATE_PARAM_BANDWIDTH, unlimited_mib) < 0)
+		return host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
+	performing->flags =
+		journey->resume_flags ? journey->resume_flags : journey_migrate_flags(journey);
+	if (journey->limits.max_slowdown > 0 &&
+	    (virTypedParamsAddInt(&performing->params, &performing->param_count, &max,
+				  VIR_MIGRATE_PARAM_AUTO_CONVERGE_INITIAL, THROTTLE_LEAST) < 0 ||
+	     virTypedParamsAddInt(&performing->params, &performing->param_count, &max,
+				  VIR_MIGRATE_PARAM_AUTO_CONVERGE_INCREMENT, THROTTLE_MOST) < 0))
+		return host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
+	return disk_params_add(journey, performing->flags, &performing->params,
+			       &performing->param_count, &max, error);
+}
+
+static void read_downtime(struct performing *performing)
+{
+	virTypedParameterPtr params = NULL;
+	int count = 0, type = 0;
+	unsigned long long downtime = 0;
+	if (virDomainGetJobStats(performing->result, &type, &params, &count,
+				 VIR_DOMAIN_JOB_STATS_COMPLETED) < 0)
+		return;
+	if (virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DOWNTIME, &downtime) > 0)
+		performing->journey->report->libvirt_downtime_ms = (int64_t) downtime;
+	virTypedParamsFree(params, count);
+}
+
+static gpointer migrate(gpointer data)
+{
+	struct performing *performing = data;
+	struct journey *journey = performing->journey;
+	performing->result = virDomainMigrate3(
+		journey->domain, journey->hosts[JOURNEY_DESTINATION]->connection,
+		performing->params, (unsigned) performing->param_count, performing->flags);
+	if (performing->result)
+		read_downtime(performing);
+	else
+		host_error(&performing->error, WATARI_ERROR_INTERNAL, NULL, _("libvirt"));
+	g_atomic_int_set(&performing->done, 1);
+	g_main_context_wakeup(NULL);
+	return NULL;
+}
+
+/* ---- looking after it ---- */
+
+static void tell_changes(struct performing *performing)
+{
+	struct limit_change change;
+	while (watch_take_change(performing->watch, &change))
+		raises_note(performing->journey, &change);
+	struct ladder_decision decision;
+	/* one that stands still comes to its end by itself */
+	while (watch_take_decision(performing->watch, &decision))
+		if (!performing->quick && !performing->journey->rehearsal)
+			rungs_take(performing->journey, &decision);
+}
+
+static void look_after_strategy(struct performing *performing)
+{
+	struct watch_numbers numbers;
+	watch_get(performing->watch, &numbers);
+	postcopy_tick(performing->journey, &numbers);
+	quick_tick(performing->quick, &numbers);
+}
+
+static gboolean tick(gpointer data)
+{
+	struct performing *performing = data;
+	struct journey *journey = performing->journey;
+	const struct journey_limits *limits = &journey->limits;
+	watch_tighten(performing->watch, limits->ceiling_ms, limits->hand_over_ms,
+		      limits->postcopy);
+	perform_show(performing);
+	tell_changes(performing);
+	perform_nudge(performing);
+	look_after_strategy(performing);
+	const char *reason = perform_reason(performing);
+	if (reason && !(journey->released && guard_finish_sent(journey->guard)))
+		perform_end_it(performing, reason);
+	if (perform_is_silent(performing))
+		guard_cut(journey->guard);
+	return G_SOURCE_CONTINUE;
+}
+
+/* ---- the whole ---- */
+
+/* Where QEMU may lose a page each time that it looks for dirty ones (the check "tcg"), few rounds are
+ * worth more than a short stop. */
+static int64_t least_limit_ms(struct journey *journey, int64_t ceiling_ms)
+{
+	GPtrArray *findings = journey->report->findings;
+	for (guint i = 0; findings && i < findings->len; i++) {
+		const struct check_finding *finding = findings->pdata[i];
+		if (g_str_equal(finding->check, "tcg") && finding->result == CHECK_WARN)
+			return MIN(TCG_LIMIT_MS, ceiling_ms / 3);
+	}
+	return LIMIT_LEAST_MS;
+}
+
+/* The source's mover starts its clock now: the disks' last writes are part of the standstill. */
+static void on_still(void *data)
+{
+	struct journey *journey = data;
+	journey->still = true;
+	journey->still_us = clock_now_us();
+	journal_add_event(journey->journal, journey->report->id, "still", NULL, NULL);
+	movers_tell(journey, JOURNEY_SOURCE, dialogue_message("stopped"));
+	journey_say(journey, _("the VM is stopped; sending the rest"));
+}
+
+static void run_migration(struct performing *performing)
+{
+	struct journey *journey = performing->journey;
+	int64_t start_ms = clock_now_ms();
+	journey->performed = journey->performing = true;
+	int64_t ceiling_ms = journey->limits.ceiling_ms;
+	struct watch_rules rules = { .ceiling_ms = ceiling_ms ? ceiling_ms
+							      : journey->request->max_downtime_ms,
+				     .reserve_ms = journey->limits.hand_over_ms };
+	rules.least_ms = least_limit_ms(journey, rules.ceiling_ms);
+	rungs_rules(journey, &rules.ladder);
+	journey->report->limit_ms = rules.least_ms;
+	struct standstill *standstill = NULL;
+	performing->quick = quick_new(journey);
+	if (journey->disks_socket)
+		journey_say(journey, _("copying disks"));
+	if ((journey->disks_socket || performing->quick) && !journey->paused_before)
+		standstill = standstill_new(journey->domain, on_still, journey);
+	performing->disk_watch = disk_watch_new(journey);
+	performing->watch = watch_new(journey->domain, &rules);
+	GThread *thread = g_thread_new("migrate", migrate, performing);
+	guint timer = g_timeout_add(TICK_MS, tick, performing);
+	while (!g_atomic_int_get(&performing->done)) {
+		g_main_context_iteration(NULL, TRUE);
+		if (journey->cancelled && !performing->ending_ms)
+			tick(performing); /* while the VM is stopped every moment counts */
+	}
+	g_source_remove(timer);
+	standstill_free(standstill);
+	disk_watch_free(performing->disk_watch);
+	g_thread_join(thread);
+	journey->report->migration_ms = clock_now_ms() - start_ms;
+	tell_changes(performing);
+	watch_free(performing->watch);
+	perform_join(performing);
+	postcopy_join(journey);
+	journey->performing = false;
+	quick_end(performing->quick);
+}
+
+/* What libvirt says when a mover closed the socket is less than what the mover says. */
+static void explain(struct performing *performing, GError **error)
+{
+	struct journey *journey = performing->journey;
+	g_autofree char *libvirt_says = error_what(performing->error);
+	if (journey->cancelled && (!journey->released || performing->ending_ms))
+		journey_check_cancel(journey, error);
+	else if (journey->mover_reason && journey->mover_next)
+		error_set(error, WATARI_ERROR_FAILED, journey->mover_next, "%s",
+			  journey->mover_reason);
+	else if (journey->mover_reason)
+		error_set(error, WATARI_ERROR_FAILED, NULL, "%s (%s)", journey->mover_reason,
+			  libvirt_says);
+	else
+		error_set(error, WATARI_ERROR_FAILED,
+			  journey->disks_socket ? _("If it is about a disk, see whether its image "
+						    "can be read at the source, and the logs in "
+						    "/var/log/libvirt/qemu at both hosts.")
+						: NULL,
+			  "%s", libvirt_says);
+}
+
+/* Without a hold on it QEMU would throttle the VM further than the user permits. */
+static bool hold_throttle(struct journey *journey, GError **error)
+{
+	if (journey->limits.max_slowdown == 0 ||
+	    throttle_hold(journey->domain, &journey->throttle, error))
+		return true;
+	error_prefix(error, _("--max-slowdown cannot be kept, for QEMU's throttle cannot be held"));
+	error_classify(error, WATARI_ERROR_REFUSED,
+		       _("Move it without --max-slowdown; --allow-postcopy is another way."));
+	return false;
+}
+
+/* In post-copy the end of libvirt's call need not be the end: the movers may go on all the same, or
+ * QEMU can be brought to go on (postcopy.h). */
+static bool mend(struct performing *performing, GError **error)
+{
+	struct journey *journey = performing->journey;
+	while (!performing->result && postcopy_holds(journey) && !postcopy_wait(journey)) {
+		if (!postcopy_renew(journey, error) ||
+		    (!performing->params && !fill_params(performing, error)))
+			return false;
+		performing->flags |= VIR_MIGRATE_POSTCOPY_RESUME;
+		g_clear_error(&performing->error);
+		performing->done = 0;
+		performing->ending_ms = performing->abort_at_ms = 0;
+		guard_arm(journey->guard);
+		run_migration(performing);
+	}
+	return performing->result != NULL;
+}
+
+bool phase_perform(struct journey *journey, GError **error)
+{
+	struct performing performing = { .journey = journey };
+	if (!fill_params(&performing, error) || !hold_throttle(journey, error))
+		return false;
+	if (virDomainMigrateGetMaxDowntime(journey->domain, &journey->old_downtime_ms, 0) < 0)
+		journey->old_downtime_ms = 0;
+	for (int side = JOURNEY_SIDES - 1; side >= 0; side--)
+		movers_tell(journey, side, dialogue_message("start"));
+	guard_arm(journey->guard);
+	rehearsal_begin(journey);
+	run_migration(&performing);
+	bool good = performing.result || mend(&performing, error);
+	virTypedParamsFree(performing.params, performing.param_count);
+	if (performing.result)
+		virDomainFree(performing.result);
+	if (journey->rehearsal)
+		good = rehearsal_judge(journey, error);
+	if (!good && !*error)
+		explain(&performing, error);
+	g_clear_error(&performing.error);
+	return good;
+}
+
+bool phase_perform_resume(struct journey *journey, GError **error)
+{
+	struct performing performing = { .journey = journey };
+	bool good = mend(&performing, error);
+	virTypedParamsFree(performing.params, performing.param_count);
+	if (good)
+		virDomainFree(performing.result);
+	else if (!*error)
+		explain(&performing, error);
+	g_clear_error(&performing.error);
+	return good;
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The stages, and the file. See through.h. */
+#include "journey/still/through.h"
+
+#include "journey/movers.h"
+
+#include "base/i18n.h"
+#include "base/json.h"
+
+#include <string.h>
+
+enum { FILE_MS = 3600 * 1000 }; /* a large state is read whole */
+
+struct through *through_new(const char *path)
+{
+	struct through *through = g_new0(struct through, 1);
+	through->path = g_strdup(path);
+	through->stage = THROUGH_BEFORE;
+	return through;
+}
+
+void through_free(struct through *through)
+{
+	if (!through)
+		return;
+	g_free(through->path);
+	g_free(through);
+}
+
+/* ---- stages ---- */
+
+static const char *const events[] = {
+	[THROUGH_NONE] = "through-none",         [THROUGH_BEFORE] = "through-before",
+	[THROUGH_STOPPED] = "through-stopped",   [THROUGH_LEFT] = "through-left",
+	[THROUGH_RESUMED] = "through-resumed",   [THROUGH_BACK] = "through-back",
+	[THROUGH_RESTORED] = "through-restored",
+};
+_Static_assert(G_N_ELEMENTS(events) == THROUGH_LAST, "every stage has its event");
+
+bool through_enter(struct journey *journey, enum ending_through stage, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+	if (journey->journal && journal_add_event(journey->journal, journey->report->id,
+						  events[stage], NULL, &failure)) {
+		journey->through->stage = stage;
+		return true;
+	}
+	g_autofree char *what = failure ? error_what(failure) : g_strdup(_("there is none"));
+	return error_set(error, WATARI_ERROR_FAILED,
+			 _("Set WATARI_STATE_DIR to a directory that can be written."),
+			 _("without a journal no VM is moved through a directory: %s"), what);
+}
+
+void through_read(struct journey *journey, const char *id)
+{
+	journey->through->stage = THROUGH_BEFORE;
+	for (int stage = THROUGH_STOPPED; stage < THROUGH_LAST; stage++)
+		if (journal_has_event(journey->journal, id, events[stage]))
+			journey->through->stage = (enum ending_through) stage;
+}
+
+/* ---- the file ---- */
+
+struct asking {
+	struct journey *journey;
+	enum journey_side side;
+	const char *action;
+	JsonObject *answer;
+	GError *error;
+};
+
+static void call_ask(void *data)
+{
+	struct asking *asking = data;
+	struct journey *journey = asking->journey;
+	const char *const words[] = { "mover",
+				      "--saved",
+				      asking->action,
+				      journey->through->path,
+				      journey->report->vm_uuid,
+				      NULL };
+	g_auto(GStrv) command = movers_command(journey, asking->side, words);
+	g_autofree char *output = NULL;
+	int status = 0;
+	if (!remote_run(&journey->shell, journey->addresses[asking->side],
+			(const char *const *) command, FILE_MS, &output, &status, &asking->error))
+		return;
+	asking->answer = json_parse_object(output, strlen(output), NULL);
+	const char *reason =
+		asking->answer ? json_get_string(asking->answer, "reason", NULL) : output;
+	if (status != 0 || reason)
+		error_set(&asking->error, WATARI_ERROR_FAILED, NULL, "%s",
+			  reason && *reason ? reason : _("watari did not answer"));
+}
+
+bool through_file(struct journey *journey, enum journey_side side, const char *action,
+		  JsonObject **answer, GError **error)
+{
+	struct asking asking = { journey, side, action, NULL, NULL };
+	journey_call(journey, call_ask, &asking);
+	bool good = !asking.error;
+	if (answer && good)
+		*answer = g_steal_pointer(&asking.answer);
+	g_clear_pointer(&asking.answer, json_object_unref);
+	if (good)
+		return true;
+	error_prefix(&asking.error, "%s", journey->addresses[side]->text);
+	error_classify(&asking.error, WATARI_ERROR_FAILED, NULL);
+	g_propagate_error(error, asking.error);
+	return false;
+}
+
+void through_remove(struct journey *journey)
+{
+	g_autoptr(GError) error = NULL;
+	if (!journey->through || journey->through->stage < THROUGH_STOPPED ||
+	    through_file(journey, JOURNEY_SOURCE, "remove", NULL, NULL) ||
+	    through_file(journey, JOURNEY_DESTINATION, "remove", NULL, &error))
+		return;
+	g_autofree char *what = error_what(error);
+	journey_note(
+		journey, true,
+		_("The saved state %s could not be removed: %s. Remove it and its digest; never "
+		  "restore from it."),
+		journey->through->path, what);
+}
