@@ -84,9 +84,11 @@ static void print_chosen(JsonObject *outlook, FILE *out)
 
 static const struct {
 	const char *name, *words;
+	const char *price; /* what it costs besides; NULL: nothing */
 } strategies[] = {
 	{ "live", N_("live") },
-	{ "postcopy", N_("with post-copy") },
+	{ "postcopy", N_("with post-copy"),
+	  N_("while it lasts no single host has the whole VM; hence --allow-postcopy") },
 	{ "quick", N_("quick (it stands still)") },
 };
 
@@ -110,6 +112,8 @@ static void print_others(JsonObject *forecast, const char *chosen, FILE *out)
 		g_autofree char *text = g_strdup_printf(_("%s, of which it stands still for %s"),
 							total.middle, stop.middle);
 		print_row(out, _(strategies[i].words), text);
+		if (strategies[i].price)
+			print_row(out, "", _(strategies[i].price));
 	}
 }
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAPPINGS_MAX 65536
 #define ALIGNED ((uint64_t) 2 * 1024 * 1024) /* how QEMU aligns memory for huge pages */
@@ -20,7 +21,9 @@ struct mapping {
 };
 
 struct guest_memory {
+	int pid;
 	int fd;
+	int pagemap;      /* -1: not opened yet */
 	GArray *mappings; /* of struct mapping: readable, writable, private or shared */
 };
 
@@ -48,6 +51,8 @@ struct guest_memory *guest_memory_open(int pid, GError **error)
 {
 	struct guest_memory *memory = g_new0(struct guest_memory, 1);
 	g_autofree char *path = g_strdup_printf("/proc/%d/mem", pid);
+	memory->pid = pid;
+	memory->pagemap = -1;
 	memory->mappings = g_array_new(FALSE, FALSE, sizeof(struct mapping));
 	memory->fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (memory->fd < 0)
@@ -66,6 +71,7 @@ void guest_memory_free(struct guest_memory *memory)
 	if (!memory)
 		return;
 	fd_clear(&memory->fd);
+	fd_clear(&memory->pagemap);
 	g_array_unref(memory->mappings);
 	g_free(memory);
 }
@@ -98,6 +104,36 @@ bool guest_memory_find_joined(const struct guest_memory *memory, uint64_t length
 		found++;
 	}
 	return found == 1;
+}
+
+static bool open_pagemap(struct guest_memory *memory, GError **error)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/pagemap", memory->pid);
+	if (memory->pagemap < 0)
+		memory->pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	return memory->pagemap >= 0 || error_set(error, WATARI_ERROR_INTERNAL, NULL,
+						 _("cannot read %s: %s"), path, g_strerror(errno));
+}
+
+bool guest_memory_look(struct guest_memory *memory, uint64_t address, unsigned count,
+		       enum guest_page *pages, GError **error)
+{
+	static const uint64_t is_present = 1ULL << 63, is_swapped = 1ULL << 62;
+	uint64_t entries[GUEST_PAGES_MOST];
+	ssize_t bytes = (ssize_t) (count * sizeof(entries[0]));
+	off_t at = (off_t) (address / GUEST_PAGE_BYTES * sizeof(entries[0]));
+	if (!open_pagemap(memory, error))
+		return false;
+	ssize_t got = pread(memory->pagemap, entries, (size_t) bytes, at);
+	if (got != bytes)
+		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
+				 _("cannot read the memory of QEMU: %s"),
+				 got < 0 ? g_strerror(errno) : _("it has gone"));
+	for (unsigned i = 0; i < count; i++)
+		pages[i] = entries[i] & is_present   ? GUEST_PAGE_PRESENT
+			   : entries[i] & is_swapped ? GUEST_PAGE_SWAPPED
+						     : GUEST_PAGE_ABSENT;
+	return true;
 }
 
 bool guest_memory_read(const struct guest_memory *memory, uint64_t address, void *data,

@@ -18,6 +18,13 @@ bool guest_memory_find(const struct guest_memory *memory, uint64_t length, uint6
  * lets memory begin and is a little longer at most. Good for looking, not for a proof. */
 bool guest_memory_find_joined(const struct guest_memory *memory, uint64_t length,
 			      uint64_t *address);
+/* What the kernel says of COUNT pages of 4 KiB from ADDRESS on, without touching them (pagemap; see
+ * Documentation/admin-guide/mm/pagemap.rst). Reading one that is not there would make the kernel give the
+ * guest memory (shared kinds), or fetch it from swap. */
+enum guest_page { GUEST_PAGE_ABSENT, GUEST_PAGE_SWAPPED, GUEST_PAGE_PRESENT };
+enum { GUEST_PAGE_BYTES = 4096, GUEST_PAGES_MOST = 256 }; /* in one call */
+bool guest_memory_look(struct guest_memory *memory, uint64_t address, unsigned count,
+		       enum guest_page *pages, GError **error);
 bool guest_memory_read(const struct guest_memory *memory, uint64_t address, void *data,
 		       size_t length, GError **error);
 /* The QEMU of a libvirt VM on this host; 0 and *error if it cannot be told. */

@@ -2,30 +2,23 @@
 #include "mover/sample.h"
 
 #include "base/error.h"
-#include "base/fd.h"
 #include "base/i18n.h"
 #include "content/codec.h"
 #include "content/delta.h"
 #include "mover/guest_memory.h"
 #include "mover/workers.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
 	MAPPINGS_MAX = 64,
 	GROUP = 64,        /* pages that are packed together, as in a batch */
 	PACKED_MAX = 2048, /* pages that are packed for a trial */
 };
-/* What the kernel says of a page (Documentation/admin-guide/mm/pagemap.rst). */
-static const uint64_t is_present = 1ULL << 63, is_swapped = 1ULL << 62;
-
 enum held { HELD_ABSENT, HELD_SWAPPED, HELD_ZERO, HELD_DATA };
 
 struct sample {
 	struct guest_memory *memory;
-	int pagemap;
 	unsigned count;      /* clusters */
 	uint64_t *addresses; /* of them */
 	uint64_t whole;      /* pages of all the memory */
@@ -38,17 +31,6 @@ struct sample {
 static const uint8_t zeros[SAMPLE_PAGE];
 
 /* ---- where ---- */
-
-static bool open_process(struct sample *sample, int pid, GError **error)
-{
-	g_autofree char *path = g_strdup_printf("/proc/%d/pagemap", pid);
-	sample->memory = guest_memory_open(pid, error);
-	if (!sample->memory)
-		return false;
-	sample->pagemap = open(path, O_RDONLY | O_CLOEXEC);
-	return sample->pagemap >= 0 || error_set(error, WATARI_ERROR_INTERNAL, NULL,
-						 _("cannot read %s: %s"), path, g_strerror(errno));
-}
 
 /* A cluster in the middle of each of equal parts, but not at the same place in each: what repeats at equal
  * distances must not be met always, or never. */
@@ -89,9 +71,9 @@ struct sample *sample_new(int pid, const uint64_t *lengths, unsigned count, unsi
 			  GError **error)
 {
 	struct sample *sample = g_new0(struct sample, 1);
-	sample->pagemap = -1;
-	if (count == 0 || count > MAPPINGS_MAX || !open_process(sample, pid, error) ||
-	    !find_memory(sample, lengths, count, pages, error)) {
+	if (count > 0 && count <= MAPPINGS_MAX)
+		sample->memory = guest_memory_open(pid, error);
+	if (!sample->memory || !find_memory(sample, lengths, count, pages, error)) {
 		sample_free(sample);
 		return NULL;
 	}
@@ -108,7 +90,6 @@ void sample_free(struct sample *sample)
 	if (!sample)
 		return;
 	guest_memory_free(sample->memory);
-	fd_clear(&sample->pagemap);
 	g_free(sample->addresses);
 	g_free(sample->first);
 	g_free(sample->last);
@@ -121,19 +102,16 @@ void sample_free(struct sample *sample)
 
 static bool look_at_cluster(struct sample *sample, unsigned cluster, uint8_t *pages, GError **error)
 {
-	uint64_t entries[SAMPLE_CLUSTER], address = sample->addresses[cluster];
-	ssize_t got = pread(sample->pagemap, entries, sizeof(entries),
-			    (off_t) (address / SAMPLE_PAGE * sizeof(entries[0])));
-	if (got != (ssize_t) sizeof(entries))
-		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
-				 _("cannot read the memory of QEMU: %s"),
-				 got < 0 ? g_strerror(errno) : _("it has gone"));
+	uint64_t address = sample->addresses[cluster];
+	enum guest_page there[SAMPLE_CLUSTER];
+	if (!guest_memory_look(sample->memory, address, SAMPLE_CLUSTER, there, error))
+		return false;
 	for (unsigned i = 0; i < SAMPLE_CLUSTER; i++) {
 		uint8_t *page = pages + (size_t) i * SAMPLE_PAGE;
 		uint8_t *state = &sample->states[cluster * SAMPLE_CLUSTER + i];
-		*state = entries[i] & is_present   ? HELD_DATA
-			 : entries[i] & is_swapped ? HELD_SWAPPED
-						   : HELD_ABSENT;
+		*state = there[i] == GUEST_PAGE_PRESENT   ? HELD_DATA
+			 : there[i] == GUEST_PAGE_SWAPPED ? HELD_SWAPPED
+							  : HELD_ABSENT;
 		memset(page, 0, SAMPLE_PAGE);
 		if (*state != HELD_DATA)
 			continue;

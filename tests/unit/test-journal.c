@@ -206,6 +206,37 @@ static void test_none(void)
 	journal_close(NULL);
 }
 
+/* Events of one kind, newest first, each with its move. */
+static void test_events(void)
+{
+	set_up();
+	struct journal *journal = opened();
+	char own[33];
+	for (unsigned i = 0; i < 5; i++) {
+		g_autofree char *name = g_strdup_printf("vm%u", i);
+		g_autofree char *text = g_strdup_printf("text %u", i);
+		begin(journal, name, 100 + i);
+		g_snprintf(own, sizeof own, "%.24s%08x", id, 100 + i);
+		journal_add_event(journal, own, "forecast", i == 3 ? NULL : text, NULL);
+		journal_add_event(journal, own, "other", "not this one", NULL);
+	}
+	GError *error = NULL;
+	g_autoptr(GPtrArray) events = journal_list_events(journal, "forecast", 3, &error);
+	g_assert_no_error(error);
+	g_assert_cmpuint(events->len, ==, 3);
+	const struct journal_event *first = events->pdata[0], *second = events->pdata[1];
+	g_assert_cmpstr(first->text, ==, "text 4");
+	g_assert_cmpstr(first->move->vm_name, ==, "vm4");
+	g_assert_cmpstr(first->move->destination, ==, "hostb");
+	g_assert_null(second->text);
+	g_autoptr(GPtrArray) none = journal_list_events(journal, "nothing", 3, &error);
+	g_assert_cmpuint(none->len, ==, 0);
+	g_autoptr(GPtrArray) without = journal_list_events(NULL, "forecast", 3, &error);
+	g_assert_cmpuint(without->len, ==, 0);
+	journal_close(journal);
+	tear_down();
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -215,5 +246,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/journal/killed", test_killed);
 	g_test_add_func("/journal/broken", test_broken);
 	g_test_add_func("/journal/none", test_none);
+	g_test_add_func("/journal/events", test_events);
 	return g_test_run();
 }
