@@ -21,14 +21,13 @@ _Static_assert(G_N_ELEMENTS(stop_priors) == PLAN_STRATEGY_LAST, "a prior for eac
 static const struct learn_prior bytes_prior = { 400e3, 0.95, 0.25, 1 };
 /* After a rehearsal only the end is not known: the stop, the hand-over, what both hosts are asked then. */
 static const double end_ms = 800, rehearsed_spread = 0.1, rehearsed_strength = 4;
-static const double elapsed_prior_ms = 1500;
-static const double unplanned = 0.1; /* so much do moves that measured say of one that does not */
+static const double elapsed_prior_ms[] = { 2700, 1500 };
 static const double slowdown_range = 2; /* p90 of it */
 
 struct cases {
 	struct learn_case total[CASES_MAX], stop[CASES_MAX], bytes[CASES_MAX];
 	unsigned totals, stops;
-	double elapsed_ms, elapsed_weight;
+	double elapsed_ms[2], elapsed_weight[2]; /* of moves that measured; by a plan */
 };
 
 static double copy_ms(const struct plan_facts *facts, const struct model_result *model)
@@ -58,10 +57,8 @@ static void collect(struct cases *cases, enum plan_strategy strategy, const stru
 	if (past->strategy == strategy && past->stop_ms > 0)
 		cases->stop[cases->stops++] =
 			(struct learn_case){ model.stop_ms, past->stop_ms, weight };
-	if (!past->planned)
-		weight *= unplanned;
-	cases->elapsed_ms += weight * past->elapsed_ms;
-	cases->elapsed_weight += weight;
+	cases->elapsed_ms[past->planned] += weight * past->elapsed_ms;
+	cases->elapsed_weight[past->planned] += weight;
 }
 
 static struct forecast_range later(struct forecast_range range, double ms)
@@ -85,8 +82,10 @@ struct plan_outlook plan_look_ahead(const struct plan_facts *facts, enum plan_st
 	g_autofree struct cases *cases = g_new0(struct cases, 1);
 	for (unsigned i = 0; i < count; i++)
 		collect(cases, strategy, &past[i]);
+	bool planned = elapsed_ms == PLAN_BY_PLAN;
 	if (elapsed_ms < 0)
-		elapsed_ms = (elapsed_prior_ms + cases->elapsed_ms) / (1 + cases->elapsed_weight);
+		elapsed_ms = (elapsed_prior_ms[planned] + cases->elapsed_ms[planned]) /
+			     (1 + cases->elapsed_weight[planned]);
 	struct forecast *forecast = &outlook.forecast;
 	struct learn_prior prior = prior_of_total(facts);
 	forecast->total_ms = later(

@@ -25,7 +25,9 @@ struct plan_outlook {
 	struct forecast forecast;
 };
 
-/* ELAPSED_MS: since the command began; negative: the move is to come, by a plan. */
+/* ELAPSED_MS: since the command began; or the move is to come, and will measure by itself, or be carried out
+ * by a plan. */
+enum { PLAN_BY_ITSELF = -1, PLAN_BY_PLAN = -2 };
 struct plan_outlook plan_look_ahead(const struct plan_facts *facts, enum plan_strategy strategy,
 				    const struct plan_past *past, unsigned count,
 				    double elapsed_ms);

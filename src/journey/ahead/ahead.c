@@ -229,6 +229,7 @@ void ahead_look(struct journey *journey)
 	struct ahead *ahead = journey->ahead;
 	int kind = journey->request->kind;
 	bool moves = kind != JOURNEY_PLAN && kind != JOURNEY_REHEARSAL;
+	double to_come = kind == JOURNEY_PLAN ? PLAN_BY_PLAN : PLAN_BY_ITSELF;
 	double elapsed_ms = (double) (clock_now_us() - journey->started_us) / 1e3;
 	const struct facts_host *source = &ahead->facts.hosts[JOURNEY_SOURCE];
 	int cores = journey->request->cores;
@@ -239,8 +240,9 @@ void ahead_look(struct journey *journey)
 		take_rehearsal(journey);
 	ahead->elapsed_ms = elapsed_ms;
 	for (int i = 0; i < PLAN_STRATEGY_LAST; i++)
-		ahead->outlooks[i] = plan_look_ahead(&ahead->facts, i, ahead->past,
-						     ahead->past_count, moves ? elapsed_ms : -1);
+		ahead->outlooks[i] =
+			plan_look_ahead(&ahead->facts, i, ahead->past, ahead->past_count,
+					moves ? elapsed_ms : to_come);
 }
 
 bool ahead_take_plan(struct ahead *ahead, JsonObject *forecast)
