@@ -47,8 +47,7 @@ static const struct journey_phase phases[] = {
 	{ "share", N_("finding out which disks both hosts share"), phase_share, ALL | THROUGH },
 	{ "stay", N_("finding out which disks both hosts share"), phase_stay, THROUGH },
 	{ "disks", N_("making the disks at the destination"), phase_disks, ALL },
-	{ "snapshots", N_("reading the snapshots"), phase_snapshots,
-	  (ALL & ~(PLAN | REHEARSAL)) | THROUGH },
+	{ "snapshots", N_("reading the snapshots"), phase_snapshots, (ALL & ~PLAN) | THROUGH },
 	{ "forecast", N_("predicting the move"), phase_forecast, ALL & ~OFFLINE },
 	{ "ask", N_("asking whether the VM may stand still"), phase_ask, QUICK | THROUGH },
 	{ "perform", N_("copying memory"), phase_perform, LIVE | QUICK | REHEARSAL },
@@ -75,8 +74,10 @@ static char *describe_options(struct journey *journey)
 {
 	const struct journey_request *request = journey->request;
 	g_autoptr(JsonObject) options = json_object_new();
+	/* a rehearsal leaves all definitions alone */
 	journey->undefine_source =
-		request->undefine_source || (!request->persistent && journey->persistent);
+		request->kind != JOURNEY_REHEARSAL &&
+		(request->undefine_source || (!request->persistent && journey->persistent));
 	json_object_set_boolean_member(options, "undefine_source", journey->undefine_source);
 	json_object_set_string_member(options, "kind", journey_kind_name(request->kind));
 	if (journey->through)
