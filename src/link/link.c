@@ -500,3 +500,11 @@ void link_test_update_keys(struct link *link)
 	}
 	pthread_mutex_unlock(&link->lock);
 }
+
+void link_forget_rate(struct link *link)
+{
+	pthread_mutex_lock(&link->lock);
+	struct window *window = &link->queues[LINK_MEMORY].window;
+	window_init(window, window->minimum, window->maximum);
+	pthread_mutex_unlock(&link->lock);
+}

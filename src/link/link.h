@@ -137,6 +137,9 @@ struct link_stats {
 	uint64_t refused_peers; /* connections that failed the handshake */
 };
 void link_get_stats(struct link *link, struct link_stats *stats);
+/* The window of LINK_MEMORY begins anew, as if nothing had been sent: what bytes that mean nothing have taught
+ * says too much of those that have to be packed and unpacked. While nothing is in flight. */
+void link_forget_rate(struct link *link);
 /* TCP segments that the kernels of the connections that are up now have sent, and of those again. */
 void link_count_segments(struct link *link, uint64_t *sent, uint64_t *again);
 /* Is the network what limits right now: the lanes' kernels have bytes that they may not send yet, or

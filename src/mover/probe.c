@@ -105,6 +105,7 @@ static JsonObject *send_all(struct errand *errand, struct probe *probe, GError *
 	    !link_drain(run->link, LINK_MEMORY, PATIENCE_MS, error))
 		return NULL;
 	looks[count++] = (struct look){ clock_now_us(), arrived(run) };
+	link_forget_rate(run->link);
 	return describe(probe, looks, count, segments, again);
 }
 

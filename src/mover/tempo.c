@@ -48,6 +48,10 @@ struct tempo *tempo_new(struct run *run, unsigned workers)
 	tempo->run = run;
 	tempo->window_log = frame_window_log(run->settings->memory_limit);
 	tempo->effort = effort_new(&config);
+	/* what a probe sent before is none of ours */
+	struct link_stats link;
+	link_get_stats(run->link, &link);
+	tempo->consumed = link.consumed;
 	tempo->judged_us = clock_now_us();
 	pthread_mutex_init(&tempo->lock, NULL);
 	return tempo;

@@ -78,6 +78,8 @@ void desk_sweep(const char *directory)
 		if (!g_str_has_suffix(name, SUFFIX) || strlen(name) != ID_LENGTH + strlen(SUFFIX))
 			continue;
 		g_autofree char *id = g_strndup(name, ID_LENGTH);
-		FD_AUTO int fd = desk_dial(directory, id);
+		/* dialling removes the socket of one that is gone */
+		int fd = desk_dial(directory, id);
+		fd_clear(&fd);
 	}
 }
