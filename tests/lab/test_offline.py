@@ -67,7 +67,7 @@ class Offline(DiskLab):
     def assert_moved(self, report):
         """It is there, off, with the same bytes; nothing of it is here but the old images."""
         self.assertEqual(report['exit_code'], MIGRATED, report['said'])
-        self.assertTrue(report['offline'])
+        self.assertEqual(report['kind'], 'offline')
         self.assertEqual(self.states(), ('', 'shut off'))
         self.assertIsNone(report['times']['downtime_ms'])
         now = self.sources(self.there)
