@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +20,7 @@ sys.path.insert(0, str(TOP / "lab"))
 sys.dont_write_bytecode = True
 from watari_lab import HostSpec, Lab, client, guest  # noqa: E402
 
-TIME_LIMIT_S = 1200
+TIME_LIMIT_S = 700
 WATARI = os.environ.get("WATARI", str(TOP / "build-asan/src/cli/watari"))
 ASAN = {name: os.environ[name] for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS") if name in os.environ}
 NAME = "g1"
@@ -99,7 +98,7 @@ class Move:
         return report
 
 
-class PostCopy(unittest.TestCase):
+class PostCopyCase(unittest.TestCase):
     """One guest for all tests; each moves it from where it is to the other host."""
 
     permit = ("--allow-postcopy", "--strategy", "postcopy")
@@ -152,6 +151,16 @@ class PostCopy(unittest.TestCase):
     def start(self, *options):
         return Move(self.here, self.there, *self.permit, *options)
 
+    def kill(self, side):
+        move = self.start().wait_postcopy()
+        time.sleep(LATE_S)
+        self.assertTrue(move.still_goes_on(), "it was over before the mover was killed")
+        move.kill_mover(side)
+        report = self.assert_arrived(move, recoveries=1)
+        print(f"# recovered in {report['postcopy']['recoveries']} tries")
+
+
+class PostCopy(PostCopyCase):
     def test_arrives_where_the_link_is_too_slow(self):
         with client.Prober(lab, NAME, udp_rate=20, http_rate=1) as prober:
             report = self.assert_arrived(self.start().wait_postcopy())
@@ -170,45 +179,8 @@ class PostCopy(unittest.TestCase):
         lab.restore()
         self.assertEqual(self.assert_arrived(move)["postcopy"]["recoveries"], 0)
 
-    def test_link_cut_for_longer_than_the_limit(self):
-        """After the switch there is no way back, so a limit would help nobody."""
-        move = self.start("--link-timeout", "2s").wait_postcopy()
-        lab.cut("migration")
-        time.sleep(8)
-        self.assertTrue(move.still_goes_on(), "it gave up")
-        lab.restore()
-        self.assertEqual(self.assert_arrived(move)["postcopy"]["recoveries"], 0)
-
-    def kill(self, side):
-        move = self.start().wait_postcopy()
-        time.sleep(LATE_S)
-        self.assertTrue(move.still_goes_on(), "it was over before the mover was killed")
-        move.kill_mover(side)
-        report = self.assert_arrived(move, recoveries=1)
-        print(f"# recovered in {report['postcopy']['recoveries']} tries")
-
     def test_source_mover_killed(self):
         self.kill("source")
-
-    def test_destination_mover_killed(self):
-        self.kill("destination")
-
-    def test_conductor_killed(self):
-        """The movers carry it to the end; then `watari resolve` says where the VM is, and nothing is left."""
-        move = self.start().wait_postcopy()
-        move.process.kill()
-        move.process.wait()
-        middle = lab.admin.run(["watari", "resolve", NAME, "--json", "--dry-run"], check=False, timeout=PATIENCE_S)
-        self.assertIn(json.loads(middle.stdout)["situation"], ("post-copy", "handed-over", "migrated"))
-        end = time.monotonic() + PATIENCE_S
-        while guest.where(lab, NAME) != {self.there: "running"} and time.monotonic() < end:
-            lab.admin.run(["watari", "resolve", NAME, "--json"], check=False, timeout=PATIENCE_S)
-        self.assertEqual(guest.where(lab, NAME), {self.there: "running"})
-        lab.link(rate="1gbit")
-        self.assert_intact()
-        for host in lab.hosts:
-            host.run(["watari", "mover", "--sweep"])
-        self.assert_clean()
 
     def test_conductor_and_a_mover_killed(self):
         """The other mover lets go once the link has been dark for the time that the user gave it; then resolve recovers."""
@@ -229,12 +201,6 @@ class PostCopy(unittest.TestCase):
         lab.link(rate="1gbit")
         self.assert_intact()
         self.assert_clean()
-
-    def test_cancel_after_the_switch_is_refused(self):
-        move = self.start().wait_postcopy()
-        move.process.send_signal(signal.SIGINT)
-        self.assert_arrived(move)
-        self.assertIn("cannot be cancelled any more", move.words())
 
     def test_without_permission_it_never_switches(self):
         guest.load(lab, NAME, "random", rate=100, set_mib=8)
