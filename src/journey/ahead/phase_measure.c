@@ -100,7 +100,7 @@ static bool measure(struct journey *journey, GError **error)
 			return false;
 	for (int side = 0; side < JOURNEY_SIDES; side++)
 		begin_looks(journey, side);
-	return probe(journey, error);
+	return true;
 }
 
 static bool take_plan(struct journey *journey, GError **error)
@@ -162,7 +162,8 @@ bool phase_forecast(struct journey *journey, GError **error)
 	if (!ahead)
 		return true;
 	if (!journey->request->plan) {
-		if (!wait_measured(journey, &failure))
+		/* not before: what is refused until here sends nothing over the link */
+		if (!probe(journey, &failure) || !wait_measured(journey, &failure))
 			return do_without(journey, failure, error);
 		journey_call(journey, call_read_vm, journey);
 		ahead_look(journey);
