@@ -19,7 +19,6 @@ WATARI = os.environ.get("WATARI_TEST_BINARY", str(TOP / "build-asan/src/cli/wata
 ASAN = {name: os.environ[name] for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS") if name in os.environ}
 MOVED, USAGE, FAILED = 0, 2, 4
 PAGE = 4096
-SLOWDOWN = 40
 
 
 class Strategy(unittest.TestCase):
@@ -80,26 +79,12 @@ class Strategy(unittest.TestCase):
         print(f"# dirtied {last['dirty_rate'] / 1e6:.1f} of {last['drain'] / 1e6:.1f} MB/s: given up in pass "
               f"{report['bytes']['iterations']}; needs {last['needed_downtime_ms']} ms or {last['needed_slowdown']} %")
 
-    def test_slowed_down_within_what_is_permitted(self):
-        """CPU-bound, so that the throttle tells. Whether it arrives depends on who else uses this machine; long_convergence
-        asks for that."""
-        self.link_for(1.3, rate="max", set_mib=96)
-        before = self.throttle(self.here)
-        report = self.migrate("--max-downtime", "2s", "--max-slowdown", str(SLOWDOWN), "-v")
-        self.assertIn(report["exit_code"], (MOVED, FAILED), report["said"])
-        place = self.there if report["exit_code"] == MOVED else self.here
-        self.assertEqual(guest.where(self.lab, "g1"), {place: "running"})
-        self.assertIn("throttle", [decision["step"] for decision in report["convergence"]["decisions"]])
-        self.assertLessEqual(report["convergence"]["slowdown"], SLOWDOWN)
-        self.assertEqual(self.throttle(place), before)
-        print(f"# 1.3 times the link: {report['outcome']} after {report['times']['total_ms']} ms, slowed down by "
-              f"{report['convergence']['slowdown']} %, {report['bytes']['iterations']} passes")
-
     def test_a_permission_that_does_not_do_is_used_up_and_given_back(self):
         self.link_for(4, rate="max", set_mib=96)
         before = self.throttle(self.here)
         report = self.migrate("--max-slowdown", "20", "-v")
         self.assertEqual(report["exit_code"], FAILED, report["said"])
+        self.assertIn("throttle", [decision["step"] for decision in report["convergence"]["decisions"]])
         self.assertLessEqual(report["convergence"]["slowdown"], 20)
         self.assertEqual(self.throttle(self.here), before)
 
