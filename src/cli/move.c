@@ -293,12 +293,8 @@ int move_run(const struct command *command, struct move_values *values, char **a
 	if (values->plan && (!check_alone(command, values, arguments, &error) ||
 			     !read_plan(command, values, &plan, &line, &arguments, &error)))
 		return complain(values, error);
-	if (!arguments[0] || !arguments[1]) {
-		g_autofree char *next = g_strdup_printf(_("Usage: watari %s [OPTION…] %s"),
-							command->name, command->arguments);
-		error_set(&error, WATARI_ERROR_USAGE, next, _("an argument is missing"));
+	if (!options_count(command, (int) g_strv_length(arguments), 2, &error))
 		return complain(values, error);
-	}
 	values->request.vm = arguments[0];
 	values->request.destination = arguments[1];
 	return carry_out(command, values);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/moves.h"
 
+#include "cli/command.h"
+
 #include "base/i18n.h"
 #include "base/json.h"
 #include "base/unit.h"
@@ -136,6 +138,14 @@ void moves_print_json_error(const GError *error)
 	json_object_set_int_member(object, "exit_code", (gint64) error_exit_code(error));
 	json_object_set_object_member(object, "error", json_describe_error(error));
 	moves_print_json(object);
+}
+
+int moves_complain(GError **error, bool json)
+{
+	error_classify(error, WATARI_ERROR_REFUSED, NULL);
+	if (json)
+		moves_print_json_error(*error);
+	return command_complain(*error);
 }
 
 bool moves_check_answer(JsonObject *answer, GError **error)

@@ -14,6 +14,9 @@ JsonObject *moves_describe(const struct visit_move *move);
 void moves_print_json(JsonObject *object);
 /* A document {"format", "error"} for a command that failed. */
 void moves_print_json_error(const GError *error);
+/* How a command that failed ends: a refusal unless *ERROR has a class; as JSON too if asked for. Returns the exit
+ * code. */
+int moves_complain(GError **error, bool json);
 /* What the desk answered, as an error where it said no. */
 bool moves_check_answer(JsonObject *answer, GError **error);
 /* Follow the move that VISIT has been told to watch. SHOW is called with each message, LAST is the one

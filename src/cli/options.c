@@ -214,14 +214,13 @@ static bool parse_one(const struct command *command, int code, void *values, GEr
 	return false;
 }
 
-static bool count_arguments(const struct command *command, int count, GError **error)
+bool options_count(const struct command *command, int count, int least, GError **error)
 {
-	if (count >= command->arguments_least &&
-	    (command->arguments_most < 0 || count <= command->arguments_most))
+	if (count >= least && (command->arguments_most < 0 || count <= command->arguments_most))
 		return true;
 	g_autofree char *next = g_strdup_printf(_("Usage: watari %s [OPTION…] %s"), command->name,
 						command->arguments);
-	if (count < command->arguments_least)
+	if (count < least)
 		return error_set(error, WATARI_ERROR_USAGE, next, _("an argument is missing"));
 	return error_set(error, WATARI_ERROR_USAGE, next, _("too many arguments"));
 }
@@ -244,5 +243,5 @@ bool options_parse(const struct command *command, int argc, char **argv, void *v
 			return false;
 	}
 	*arguments = argv + optind;
-	return count_arguments(command, argc - optind, error);
+	return options_count(command, argc - optind, command->arguments_least, error);
 }

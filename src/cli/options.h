@@ -69,6 +69,8 @@ const struct command *command_find(const char *name);
 bool options_parse(const struct command *command, int argc, char **argv, void *values,
 		   char ***arguments, bool *help, GError **error);
 
+/* COUNT arguments are as many as LEAST at least, and as COMMAND takes at most. WATARI_ERROR_USAGE. */
+bool options_count(const struct command *command, int count, int least, GError **error);
 /* The command line that gives VALUES where they differ from DEFAULTS, row by row: a NULL-terminated list
  * of words, of the rows that COMMAND and the command with the bit OTHER share. Free with g_strfreev. */
 char **options_words(const struct command *command, const void *values, const void *defaults,

@@ -79,10 +79,7 @@ static int run(const struct command *command, void *data, char **arguments)
 	g_autoptr(GError) error = NULL;
 	if (tune(values, arguments[0], &error))
 		return WATARI_EXIT_OK;
-	error_classify(&error, WATARI_ERROR_REFUSED, NULL);
-	if (values->json)
-		moves_print_json_error(error);
-	return command_complain(error);
+	return moves_complain(&error, values->json);
 }
 
 const struct command tune_command = {

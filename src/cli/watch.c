@@ -86,10 +86,7 @@ static int run(const struct command *command, void *data, char **arguments)
 	visit_move_free(move);
 	if (!error)
 		return code;
-	error_classify(&error, WATARI_ERROR_REFUSED, NULL);
-	if (values->json)
-		moves_print_json_error(error);
-	return command_complain(error);
+	return moves_complain(&error, values->json);
 }
 
 const struct command watch_command = {

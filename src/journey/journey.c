@@ -5,6 +5,7 @@
 #include "journey/ahead/ahead.h"
 #include "journey/desk/counter.h"
 #include "journey/perform/hand_over.h"
+#include "journey/perform/limit.h"
 #include "journey/disks/images.h"
 #include "journey/movers.h"
 #include "journey/still/offline.h"
@@ -233,6 +234,23 @@ int64_t journey_stop_ceiling_ms(const struct journey *journey)
 {
 	bool quick = journey->request->kind == JOURNEY_QUICK;
 	return quick && journey->paused_before ? 0 : journey->limits.ceiling_ms;
+}
+
+/* Where QEMU may lose a page each time that it looks for dirty ones (the check "tcg"), few rounds are
+ * worth more than a short stop. */
+int64_t journey_easy_ms(const struct journey *journey)
+{
+	enum { FEW_ROUNDS_MS = 100 }; /* or a third of the ceiling */
+	const GPtrArray *findings = journey->report->findings;
+	int64_t ceiling_ms = journey->limits.ceiling_ms;
+	if (!ceiling_ms)
+		ceiling_ms = journey->request->max_downtime_ms;
+	for (guint i = 0; findings && i < findings->len; i++) {
+		const struct check_finding *finding = findings->pdata[i];
+		if (g_str_equal(finding->check, "tcg") && finding->result == CHECK_WARN)
+			return MAX(MIN(FEW_ROUNDS_MS, ceiling_ms / 3), LIMIT_EASY_MS);
+	}
+	return LIMIT_EASY_MS;
 }
 
 /* A ceiling that was exceeded after all (in libvirt's own part, which cannot be broken off) is

@@ -141,6 +141,8 @@ void journey_clear(struct journey *journey);
 
 /* How long the VM may stand still; 0: as long as it takes. */
 int64_t journey_stop_ceiling_ms(const struct journey *journey);
+/* What QEMU may leave to the stop at any time, see limit_init(). Known after the checks. */
+int64_t journey_easy_ms(const struct journey *journey);
 /* The flags of virDomainMigrate3. */
 unsigned journey_migrate_flags(struct journey *journey);
 

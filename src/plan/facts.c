@@ -17,7 +17,7 @@ static const struct field fields[] = {
 	{ "memory", FACT(memory) },
 	{ "vcpus", FACT(vcpus) },
 	{ "paused", FACT(paused) },
-	{ "tcg", FACT(tcg) },
+	{ "easy_ms", FACT(easy_ms) },
 	{ "sample_pages", FACT(sample_pages) },
 	{ "whole_pages", FACT(whole_pages) },
 	{ "zero", FACT(zero) },

@@ -27,8 +27,8 @@ struct plan_facts {
 	/* the VM */
 	double memory; /* bytes */
 	double vcpus;
-	double paused; /* 1: it stands still already */
-	double tcg;    /* 1: emulated */
+	double paused;  /* 1: it stands still already */
+	double easy_ms; /* of memory that QEMU may leave to the stop at any time; 0: not known */
 	/* its memory, by a sample; sample_pages 0: none could be had */
 	double sample_pages, whole_pages;
 	double zero, data,

@@ -29,9 +29,8 @@ static const double wire_overhead = 1.05; /* Ethernet, IP, TCP, TLS */
 static const double dirtied_per_changed = 1.2;
 /* Background of any kernel: timers, statistics; pages a second until they are all met. */
 static const struct dirty_model kernel_pages = { 150, 0.5, 0 };
-static const double round_s = 0.012; /* of each round, to look for dirty pages */
-static const double easy_s =
-	0.004; /* src/journey/perform/limit.h: so much may be left at any time */
+static const double round_s = 0.012;        /* of each round, to look for dirty pages */
+static const double default_easy_s = 0.004; /* src/journey/perform/limit.h */
 static const double shrinks = 0.9;
 static const double usable = 0.6; /* of the ceiling, for memory (src/journey/perform/limit.c) */
 
@@ -63,13 +62,13 @@ static double pack(const struct plan_facts *facts, const struct facts_packing *p
 	return fmax(*bytes / link, page / (speed * workers));
 }
 
-static struct rates find_rates(const struct plan_facts *facts, double pipe)
+static struct rates find_rates(const struct plan_facts *facts)
 {
 	struct rates rates = { .link = link_rate(facts) };
-	double most = pipe > 0 ? pipe : default_pipe, hard_bytes, bytes;
+	double hard_bytes, bytes;
 	double easy = pack(facts, &facts->batch, rates.link, &bytes);
 	double hard = pack(facts, &facts->stream, rates.link, &hard_bytes);
-	double least = page / most;
+	double least = page / default_pipe;
 	if (fmax(hard, least) < fmax(easy, least) * 0.97) {
 		easy = hard;
 		bytes = hard_bytes;
@@ -135,11 +134,15 @@ static void run_rounds(const struct plan_facts *facts, const struct rates *rates
 	struct dirty_model model = changes(facts);
 	double latency_s = facts->round_trip_ms / 1e3;
 	double top_s = facts->max_downtime_ms / 1e3 * usable;
+	double easy_s = facts->easy_ms > 0 ? facts->easy_ms / 1e3 : default_easy_s;
 	double last = INFINITY, changed = changed_in(&model, result->copy_ms / 1e3);
 	for (int flat = 0; result->rounds < ROUNDS_MOST; result->rounds++) {
 		double seconds = later_s(rates, changed);
 		bool easy = seconds <= easy_s;
 		flat = changed > last * shrinks ? flat + 1 : 0;
+		/* a round before leaves what may be left unsent already */
+		if (easy && result->rounds > 1)
+			seconds = easy_s;
 		if (easy || flat >= FLAT_ROUNDS) {
 			result->stop_ms = (seconds + latency_s) * 1e3;
 			result->converges = easy || seconds + latency_s <= top_s;
@@ -184,10 +187,9 @@ static void stand_still(const struct plan_facts *facts, const struct rates *rate
 	result->bytes += changed * rates->later_bytes * wire_overhead;
 }
 
-struct model_result plan_model(const struct plan_facts *facts, enum plan_strategy strategy,
-			       double pipe)
+struct model_result plan_model(const struct plan_facts *facts, enum plan_strategy strategy)
 {
-	struct rates rates = find_rates(facts, pipe);
+	struct rates rates = find_rates(facts);
 	struct model_result result = { .rounds = 1, .converges = true };
 	first_pass(facts, &rates, &result);
 	if (strategy == PLAN_QUICK || facts->paused > 0) {

@@ -31,9 +31,6 @@ struct model_result {
 	double needed_ms; /* a ceiling that would do; 0: none (it stays as it is) */
 };
 
-/* What QEMUs and movers manage beside the link and the encoders is believed to be PIPE bytes a second of
- * memory that is not zero; 0: not known. */
-struct model_result plan_model(const struct plan_facts *facts, enum plan_strategy strategy,
-			       double pipe);
+struct model_result plan_model(const struct plan_facts *facts, enum plan_strategy strategy);
 /* Bytes of disks that travel before the memory, and how long that takes. */
 double plan_disks_ms(const struct plan_facts *facts, double *bytes);

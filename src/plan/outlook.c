@@ -45,7 +45,7 @@ static double bytes_of(const struct plan_facts *facts, const struct model_result
 
 static void collect(struct cases *cases, enum plan_strategy strategy, const struct plan_past *past)
 {
-	struct model_result model = plan_model(&past->facts, past->strategy, 0);
+	struct model_result model = plan_model(&past->facts, past->strategy);
 	double weight = learn_weight(past->same_vm, past->nearness, past->age_days);
 	if (cases->totals == CASES_MAX)
 		return;
@@ -78,7 +78,7 @@ struct plan_outlook plan_look_ahead(const struct plan_facts *facts, enum plan_st
 				    const struct plan_past *past, unsigned count, double elapsed_ms)
 {
 	struct plan_outlook outlook = { .strategy = strategy,
-					.model = plan_model(facts, strategy, 0) };
+					.model = plan_model(facts, strategy) };
 	g_autofree struct cases *cases = g_new0(struct cases, 1);
 	for (unsigned i = 0; i < count; i++)
 		collect(cases, strategy, &past[i]);

@@ -15,6 +15,7 @@ struct model {
 	double drain; /* bytes a second */
 	int sync_ms;  /* each dirty sync takes so long */
 	int64_t ceiling_ms;
+	int64_t easy_ms; /* 0: the usual one */
 	int poll_ms;
 	int64_t reserve_ms;
 	struct ladder_rules rules;

@@ -115,6 +115,23 @@ static void test_cheap_first_pass(void)
 	g_assert_cmpfloat(model.most_limit_ms, <=, 20);
 }
 
+/* Where few rounds are wanted, more may be left, but never more than the link carries in that time. */
+static void test_few_rounds(void)
+{
+	struct model model = gigabit;
+	model.memory = 2e9;
+	model.cheap = 2e9;
+	model.drain = 11.5e6;
+	model.dirty_rate = 3e6;
+	precopy_run(&model, 60);
+	int usual = model.iterations;
+	model.easy_ms = 100;
+	precopy_run(&model, 60);
+	g_assert_true(model.stopped);
+	g_assert_cmpint(model.iterations, <, usual);
+	g_assert_cmpfloat(precopy_stop_ms(&model), <, 110);
+}
+
 /* A ceiling so low that what is in flight does not fit: nothing is raised beyond it. */
 static void test_low_ceiling(void)
 {
@@ -131,7 +148,7 @@ static void test_nothing_known(void)
 {
 	struct limit limit;
 	struct limit_change change;
-	limit_init(&limit, 2000, 100, LIMIT_LEAST_MS);
+	limit_init(&limit, 2000, 100, LIMIT_EASY_MS);
 	for (int i = 0; i < 100; i++) {
 		struct limit_sample sample = { .at_us = i * 1000, .iteration = i };
 		g_assert_false(limit_look(&limit, &sample, &change));
@@ -168,6 +185,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/limit/ceiling-allows", test_ceiling_allows);
 	g_test_add_func("/limit/burst", test_burst);
 	g_test_add_func("/limit/cheap-first-pass", test_cheap_first_pass);
+	g_test_add_func("/limit/few-rounds", test_few_rounds);
 	g_test_add_func("/limit/low-ceiling", test_low_ceiling);
 	g_test_add_func("/limit/nothing-known", test_nothing_known);
 	g_test_add_func("/limit/disk-trend", test_disk_trend);

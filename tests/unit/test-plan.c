@@ -76,7 +76,7 @@ static struct plan_facts plain_facts(void)
 static void test_model_link(void)
 {
 	struct plan_facts facts = plain_facts();
-	struct model_result live = plan_model(&facts, PLAN_LIVE, 0);
+	struct model_result live = plan_model(&facts, PLAN_LIVE);
 	double bytes = 512.0 * 1024 * 1024 * 0.35 * 1.05;
 	assert_near(live.bytes, bytes, 0.05);
 	assert_near(live.copy_ms, bytes / 12.5e6 * 1e3, 0.1);
@@ -85,24 +85,24 @@ static void test_model_link(void)
 	g_assert_cmpfloat(live.stop_ms, <, 60);
 	/* four times the link: a quarter of the time, and packed with less effort */
 	facts.link_rate *= 4;
-	struct model_result faster = plan_model(&facts, PLAN_LIVE, 0);
+	struct model_result faster = plan_model(&facts, PLAN_LIVE);
 	assert_near(faster.copy_ms, live.copy_ms / 4, 0.25);
 	/* a cap is a slower link */
 	facts.bandwidth = 12.5e6;
-	assert_near(plan_model(&facts, PLAN_LIVE, 0).copy_ms, live.copy_ms, 0.06);
+	assert_near(plan_model(&facts, PLAN_LIVE).copy_ms, live.copy_ms, 0.06);
 }
 
 static void test_model_strategies(void)
 {
 	struct plan_facts facts = plain_facts();
-	struct model_result live = plan_model(&facts, PLAN_LIVE, 0);
-	struct model_result quick = plan_model(&facts, PLAN_QUICK, 0);
+	struct model_result live = plan_model(&facts, PLAN_LIVE);
+	struct model_result quick = plan_model(&facts, PLAN_QUICK);
 	g_assert_cmpfloat(quick.copy_ms, <=, live.copy_ms);
 	g_assert_cmpfloat(quick.stop_ms, ==, quick.copy_ms);
-	g_assert_cmpfloat(plan_model(&facts, PLAN_POSTCOPY, 0).stop_ms, <, live.stop_ms + 10);
+	g_assert_cmpfloat(plan_model(&facts, PLAN_POSTCOPY).stop_ms, <, live.stop_ms + 10);
 	/* with a first pass before, it stands still for what was dirtied in it */
 	facts.prewarm = 1;
-	g_assert_cmpfloat(plan_model(&facts, PLAN_QUICK, 0).stop_ms, <, quick.stop_ms / 10);
+	g_assert_cmpfloat(plan_model(&facts, PLAN_QUICK).stop_ms, <, quick.stop_ms / 10);
 }
 
 /* Random pages, all of 64 MiB anew each second, over a link that takes 5: never. */
@@ -112,13 +112,13 @@ static void test_model_hopeless(void)
 	facts.looks[0] = (struct dirty_look){ 1, 16384 };
 	facts.looks[1] = (struct dirty_look){ 4, 16384 };
 	facts.changed_bytes = 4000;
-	struct model_result live = plan_model(&facts, PLAN_LIVE, 0);
+	struct model_result live = plan_model(&facts, PLAN_LIVE);
 	g_assert_false(live.converges);
 	g_assert_cmpfloat(live.stop_ms, >, 1000);
 	g_assert_cmpfloat(live.needed_ms, >, live.stop_ms);
 	/* with that ceiling it would */
 	facts.max_downtime_ms = live.needed_ms * 1.01;
-	g_assert_true(plan_model(&facts, PLAN_LIVE, 0).converges);
+	g_assert_true(plan_model(&facts, PLAN_LIVE).converges);
 }
 
 /* ---- learning ---- */

@@ -44,8 +44,7 @@ void ahead_read_vm(struct journey *journey)
 	facts->vcpus = xml ? (double) xml_number(xml, NULL, "vcpu/@current",
 						 xml_number(xml, NULL, "vcpu", 1))
 			   : 1;
-	g_autofree char *type = xml ? xml_string(xml, NULL, "/domain/@type") : NULL;
-	facts->tcg = g_strcmp0(type, "kvm") != 0;
+	facts->easy_ms = (double) journey_easy_ms(journey);
 	facts->paused = journey->paused_before;
 	facts->bandwidth = (double) request->bandwidth;
 	facts->max_downtime_ms = (double) request->max_downtime_ms;
@@ -238,7 +237,6 @@ void ahead_look(struct journey *journey)
 	read_past(journey);
 	if (!journey->rehearsal)
 		take_rehearsal(journey);
-	ahead->elapsed_ms = elapsed_ms;
 	for (int i = 0; i < PLAN_STRATEGY_LAST; i++)
 		ahead->outlooks[i] =
 			plan_look_ahead(&ahead->facts, i, ahead->past, ahead->past_count,

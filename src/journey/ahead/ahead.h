@@ -8,7 +8,6 @@ struct journey;
 struct journey_request;
 struct ahead {
 	struct plan_facts facts;
-	bool measured; /* the movers have answered */
 	double elapsed_ms;
 	struct plan_past *past; /* past_count of them */
 	unsigned past_count;

@@ -41,19 +41,18 @@ static double top_of(int64_t ceiling_ms, int64_t reserve_ms)
 	return fmax(fmin(ceiling * top_share, left * 0.75), 1);
 }
 
-void limit_init(struct limit *limit, int64_t ceiling_ms, int64_t reserve_ms, int64_t least_ms)
+void limit_init(struct limit *limit, int64_t ceiling_ms, int64_t reserve_ms, int64_t easy_ms)
 {
 	*limit = (struct limit){ .ceiling_ms = ceiling_ms,
 				 .top_ms = top_of(ceiling_ms, reserve_ms),
-				 .least_ms = least_ms,
-				 .limit_ms = least_ms };
+				 .easy_ms = easy_ms,
+				 .limit_ms = LIMIT_LEAST_MS };
 }
 
 void limit_lower(struct limit *limit, int64_t ceiling_ms, int64_t reserve_ms)
 {
 	limit->ceiling_ms = ceiling_ms;
 	limit->top_ms = fmin(limit->top_ms, top_of(ceiling_ms, reserve_ms));
-	limit->least_ms = MIN(limit->least_ms, MAX((int64_t) limit->top_ms, LIMIT_LEAST_MS));
 	/* what fitted the old one is decided anew, at the next look */
 	if ((double) limit->limit_ms > limit->top_ms)
 		limit->allowed = 0;
@@ -195,14 +194,14 @@ static bool translate(struct limit *limit, const struct limit_sample *sample,
 		      enum limit_reason reason, struct limit_change *change)
 {
 	double drain = drain_of(limit, sample);
-	double easy_ms = fmin(LIMIT_EASY_MS, limit->top_ms);
+	double easy_ms = fmin((double) limit->easy_ms, limit->top_ms);
 	double bytes = fmax(limit->allowed, easy_ms / 1e3 * drain);
 	double rate = sample->qemu_rate > 0 ? sample->qemu_rate : drain;
 	rate = fmax(rate, sample->iteration < 2 ? drain : limit->drain);
 	if (bytes <= 0 || rate <= 0 || is_far(limit, sample))
 		return false;
 	double wanted_ms = fmin(ceil(bytes / rate * 1e3), floor(limit->top_ms));
-	int64_t limit_ms = (int64_t) fmax(wanted_ms, (double) limit->least_ms);
+	int64_t limit_ms = (int64_t) fmax(wanted_ms, LIMIT_LEAST_MS);
 	if (!differs(limit_ms, limit->limit_ms))
 		return false;
 	limit->limit_ms = limit_ms;

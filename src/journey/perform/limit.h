@@ -8,8 +8,8 @@
  * stays at LIMIT_LEAST_MS, where only a VM that hardly changes its memory comes to an end, and is
  * raised only from here:
  *
- *  - What takes no more than LIMIT_EASY_MS may be left at any time: each round more costs the VM a look
- *    at its dirty pages, under QEMU's big lock.
+ *  - What takes no more than a moment (LIMIT_EASY_MS) may be left at any time: each round more costs the
+ *    VM a look at its dirty pages, under QEMU's big lock.
  *  - As long as the rounds get smaller, wait: a later stop is a shorter one.
  *  - Once they do not, find how long the best one of late would take: pages by the measured drain of
  *    dirty pages, plus what is in flight, plus a round trip. When that fits the target, let QEMU stop
@@ -78,7 +78,7 @@ struct limit_round {
 struct limit {
 	int64_t ceiling_ms;
 	double top_ms;
-	int64_t least_ms, limit_ms;
+	int64_t easy_ms, limit_ms;
 	struct limit_sample last, mark; /* mark: the last look that saw a new round */
 	bool looked;
 	double drain;
@@ -94,9 +94,10 @@ struct limit {
 	bool fresh_round;         /* set with it; the reader clears it */
 };
 
-/* CEILING_MS is the user's; of it, RESERVE_MS come after the last page (libvirt's hand-over). The limit is LEAST_MS from here on, never less: LIMIT_LEAST_MS where nothing
- * speaks against it. */
-void limit_init(struct limit *limit, int64_t ceiling_ms, int64_t reserve_ms, int64_t least_ms);
+/* CEILING_MS is the user's; of it, RESERVE_MS come after the last page (libvirt's hand-over). What takes no
+ * more than EASY_MS may be left at any time: LIMIT_EASY_MS where few rounds are not worth more than a short
+ * stop. */
+void limit_init(struct limit *limit, int64_t ceiling_ms, int64_t reserve_ms, int64_t easy_ms);
 /* The ceiling is lower from now on. */
 void limit_lower(struct limit *limit, int64_t ceiling_ms, int64_t reserve_ms);
 /* True with *change when QEMU's limit should be set anew. */

@@ -20,7 +20,6 @@
 
 enum {
 	TICK_MS = 200,
-	TCG_LIMIT_MS = 100, /* or a third of the ceiling */
 };
 
 /* libvirt: in MiB/s; this is the most it takes, and QEMU's own default would be 128 MiB/s. The cap
@@ -98,7 +97,7 @@ static void look_after_strategy(struct performing *performing)
 {
 	struct watch_numbers numbers;
 	watch_get(performing->watch, &numbers);
-	postcopy_tick(performing->journey, &numbers);
+	postcopy_tick(performing->journey);
 	quick_tick(performing->quick, &numbers);
 }
 
@@ -123,19 +122,6 @@ static gboolean tick(gpointer data)
 
 /* ---- the whole ---- */
 
-/* Where QEMU may lose a page each time that it looks for dirty ones (the check "tcg"), few rounds are
- * worth more than a short stop. */
-static int64_t least_limit_ms(struct journey *journey, int64_t ceiling_ms)
-{
-	GPtrArray *findings = journey->report->findings;
-	for (guint i = 0; findings && i < findings->len; i++) {
-		const struct check_finding *finding = findings->pdata[i];
-		if (g_str_equal(finding->check, "tcg") && finding->result == CHECK_WARN)
-			return MIN(TCG_LIMIT_MS, ceiling_ms / 3);
-	}
-	return LIMIT_LEAST_MS;
-}
-
 /* The source's mover starts its clock now: the disks' last writes are part of the standstill. */
 static void on_still(void *data)
 {
@@ -155,10 +141,10 @@ static void run_migration(struct performing *performing)
 	int64_t ceiling_ms = journey->limits.ceiling_ms;
 	struct watch_rules rules = { .ceiling_ms = ceiling_ms ? ceiling_ms
 							      : journey->request->max_downtime_ms,
-				     .reserve_ms = journey->limits.hand_over_ms };
-	rules.least_ms = least_limit_ms(journey, rules.ceiling_ms);
+				     .reserve_ms = journey->limits.hand_over_ms,
+				     .easy_ms = journey_easy_ms(journey) };
 	rungs_rules(journey, &rules.ladder);
-	journey->report->limit_ms = rules.least_ms;
+	journey->report->limit_ms = LIMIT_LEAST_MS;
 	struct standstill *standstill = NULL;
 	performing->quick = quick_new(journey);
 	if (journey->disks_socket)
@@ -240,6 +226,20 @@ static bool mend(struct performing *performing, GError **error)
 	return performing->result != NULL;
 }
 
+static bool finish(struct performing *performing, bool good, GError **error)
+{
+	struct journey *journey = performing->journey;
+	virTypedParamsFree(performing->params, performing->param_count);
+	if (performing->result)
+		virDomainFree(performing->result);
+	if (journey->rehearsal)
+		good = rehearsal_judge(journey, error);
+	if (!good && !*error)
+		explain(performing, error);
+	g_clear_error(&performing->error);
+	return good;
+}
+
 bool phase_perform(struct journey *journey, GError **error)
 {
 	struct performing performing = { .journey = journey };
@@ -252,27 +252,11 @@ bool phase_perform(struct journey *journey, GError **error)
 	guard_arm(journey->guard);
 	rehearsal_begin(journey);
 	run_migration(&performing);
-	bool good = performing.result || mend(&performing, error);
-	virTypedParamsFree(performing.params, performing.param_count);
-	if (performing.result)
-		virDomainFree(performing.result);
-	if (journey->rehearsal)
-		good = rehearsal_judge(journey, error);
-	if (!good && !*error)
-		explain(&performing, error);
-	g_clear_error(&performing.error);
-	return good;
+	return finish(&performing, performing.result || mend(&performing, error), error);
 }
 
 bool phase_perform_resume(struct journey *journey, GError **error)
 {
 	struct performing performing = { .journey = journey };
-	bool good = mend(&performing, error);
-	virTypedParamsFree(performing.params, performing.param_count);
-	if (good)
-		virDomainFree(performing.result);
-	else if (!*error)
-		explain(&performing, error);
-	g_clear_error(&performing.error);
-	return good;
+	return finish(&performing, mend(&performing, error), error);
 }

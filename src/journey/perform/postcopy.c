@@ -138,16 +138,9 @@ static void look_for_break(struct journey *journey)
 	postcopy_let_go(journey, journey->mover_reason);
 }
 
-void postcopy_tick(struct journey *journey, const struct watch_numbers *numbers)
+void postcopy_tick(struct journey *journey)
 {
 	struct postcopy *postcopy = journey->postcopy;
-	bool wanted = journey->request->strategy == JOURNEY_STRATEGY_POSTCOPY;
-	if (!postcopy && wanted && numbers->iteration > 1 && !journey->stopped &&
-	    !journey->cancelled) {
-		g_autoptr(GError) error = NULL;
-		if (!postcopy_begin(journey, &error))
-			g_debug("post-copy: %s", error->message);
-	}
 	if (postcopy && postcopy->thread && g_atomic_int_get(&postcopy->done))
 		take_answer(journey);
 	if (postcopy_holds(journey))

@@ -19,7 +19,7 @@
  * not now. */
 bool postcopy_begin(struct journey *journey, GError **error);
 /* Each turn of the loop, while the migration runs. */
-void postcopy_tick(struct journey *journey, const struct watch_numbers *numbers);
+void postcopy_tick(struct journey *journey);
 /* After it: wait for libvirt's answer to the question for the switch. */
 void postcopy_join(struct journey *journey);
 /* It was asked for and not refused: from here on nothing is broken off. */

@@ -159,11 +159,11 @@ struct watch *watch_new(virDomainPtr domain, const struct watch_rules *rules)
 	virDomainRef(domain);
 	watch->domain = domain;
 	watch->rules = *rules;
-	limit_init(&watch->limit, rules->ceiling_ms, rules->reserve_ms, rules->least_ms);
+	limit_init(&watch->limit, rules->ceiling_ms, rules->reserve_ms, rules->easy_ms);
 	ladder_init(&watch->ladder, &rules->ladder);
 	g_mutex_init(&watch->lock);
 	g_cond_init(&watch->wake);
-	set_limit(watch, rules->least_ms);
+	set_limit(watch, LIMIT_LEAST_MS);
 	watch->thread = g_thread_new("watch", work, watch);
 	return watch;
 }

@@ -23,7 +23,7 @@ struct watch_numbers {
 struct watch_rules {
 	int64_t ceiling_ms; /* the user's */
 	int64_t reserve_ms; /* of it, for the hand-over */
-	int64_t least_ms;   /* see limit_init() */
+	int64_t easy_ms;    /* see limit_init() */
 	struct ladder_rules ladder;
 };
 
