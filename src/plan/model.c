@@ -31,6 +31,9 @@ static const double dirtied_per_changed = 1.2;
 static const struct dirty_model kernel_pages = { 150, 0.5, 0 };
 static const double round_s = 0.012;        /* of each round, to look for dirty pages */
 static const double default_easy_s = 0.004; /* src/journey/perform/limit.h */
+/* Round trips of a move: control, connections that open their windows; and of the stop: what is on its way
+ * (src/link/window.h), the proof at the gate and its answer. */
+static const double move_trips = 35, stop_trips = 2.3;
 static const double shrinks = 0.9;
 static const double usable = 0.6; /* of the ceiling, for memory (src/journey/perform/limit.c) */
 
@@ -132,7 +135,7 @@ static void run_rounds(const struct plan_facts *facts, const struct rates *rates
 		       struct model_result *result)
 {
 	struct dirty_model model = changes(facts);
-	double latency_s = facts->round_trip_ms / 1e3;
+	double latency_s = stop_trips * facts->round_trip_ms / 1e3;
 	double top_s = facts->max_downtime_ms / 1e3 * usable;
 	double easy_s = facts->easy_ms > 0 ? facts->easy_ms / 1e3 : default_easy_s;
 	double last = INFINITY, changed = changed_in(&model, result->copy_ms / 1e3);
@@ -140,9 +143,8 @@ static void run_rounds(const struct plan_facts *facts, const struct rates *rates
 		double seconds = later_s(rates, changed);
 		bool easy = seconds <= easy_s;
 		flat = changed > last * shrinks ? flat + 1 : 0;
-		/* a round before leaves what may be left unsent already */
-		if (easy && result->rounds > 1)
-			seconds = easy_s;
+		if (easy) /* QEMU looks again before the end of a round: half of it is left, on the average */
+			seconds /= 2;
 		if (easy || flat >= FLAT_ROUNDS) {
 			result->stop_ms = (seconds + latency_s) * 1e3;
 			result->converges = easy || seconds + latency_s <= top_s;
@@ -191,6 +193,7 @@ struct model_result plan_model(const struct plan_facts *facts, enum plan_strateg
 {
 	struct rates rates = find_rates(facts);
 	struct model_result result = { .rounds = 1, .converges = true };
+	result.copy_ms = move_trips * facts->round_trip_ms;
 	first_pass(facts, &rates, &result);
 	if (strategy == PLAN_QUICK || facts->paused > 0) {
 		stand_still(facts, &rates, &result);

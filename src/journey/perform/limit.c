@@ -7,7 +7,6 @@
 
 enum {
 	FLAT_ROUNDS = 2,      /* so many rounds that did not get smaller are taken for a plateau */
-	FAR_S = 2,            /* of the first pass, at the wire's rate */
 	HOPELESS_ROUNDS = 10, /* so many at the top, and at least so long */
 	HOPELESS_US = 20 * 1000 * 1000,
 };
@@ -181,15 +180,9 @@ static bool differs(int64_t limit_ms, int64_t before_ms)
 	return difference >= 2 && (double) difference >= worth_setting * (double) before_ms;
 }
 
-/* Is the first pass still far from its end? Then nothing has to be set. */
-static bool is_far(const struct limit *limit, const struct limit_sample *sample)
-{
-	return sample->iteration < 2 &&
-	       (double) sample->remaining > FAR_S * drain_of(limit, sample);
-}
-
 /* QEMU's words for it. Its bandwidth may be stale, or that of a link that was not busy: what was seen
- * of dirty pages, and in the first pass of the wire, is what it may soon measure. */
+ * of dirty pages is what it may soon measure. In the first pass nothing is allowed: at its end what was
+ * read of it and is not sent yet (whole pages, unlike what comes later) would stand before the stop's own. */
 static bool translate(struct limit *limit, const struct limit_sample *sample,
 		      enum limit_reason reason, struct limit_change *change)
 {
@@ -197,8 +190,8 @@ static bool translate(struct limit *limit, const struct limit_sample *sample,
 	double easy_ms = fmin((double) limit->easy_ms, limit->top_ms);
 	double bytes = fmax(limit->allowed, easy_ms / 1e3 * drain);
 	double rate = sample->qemu_rate > 0 ? sample->qemu_rate : drain;
-	rate = fmax(rate, sample->iteration < 2 ? drain : limit->drain);
-	if (bytes <= 0 || rate <= 0 || is_far(limit, sample))
+	rate = fmax(rate, limit->drain);
+	if (bytes <= 0 || rate <= 0 || sample->iteration < 2)
 		return false;
 	double wanted_ms = fmin(ceil(bytes / rate * 1e3), floor(limit->top_ms));
 	int64_t limit_ms = (int64_t) fmax(wanted_ms, LIMIT_LEAST_MS);

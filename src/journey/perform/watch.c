@@ -10,8 +10,10 @@
 
 enum {
 	POLL_MS = 300,        /* in the first pass */
+	POLL_END_MS = 25,     /* at its very end: the rounds of an idle VM are over in no time */
 	POLL_ROUNDS_MS = 100, /* later: QEMU measures its bandwidth over as much */
 	SOON = 4,             /* that part of the memory is left: the first pass is about to end */
+	AT_ONCE = 64,         /* and now it ends */
 };
 
 struct watch {
@@ -131,6 +133,8 @@ static int look(struct watch *watch)
 	numbers.limit_ms = watch->numbers.limit_ms;
 	watch->numbers = numbers;
 	g_mutex_unlock(&watch->lock);
+	if (numbers.iteration <= 1 && numbers.remaining < numbers.total / AT_ONCE)
+		return POLL_END_MS;
 	bool ends_soon = numbers.remaining < numbers.total / SOON;
 	return numbers.iteration > 1 || ends_soon ? POLL_ROUNDS_MS : POLL_MS;
 }
