@@ -12,6 +12,8 @@
 enum { PROBE_DATA = 15, PROBE_END = 31 };
 
 enum { LOOKS = 64, FRAMES = 16, FRAME_LEAST = 8192, PATIENCE_MS = 30000 };
+/* Connections get up to speed by round trips: a long way is given so many more. */
+enum { WARM_TRIPS = 12 };
 /* Of the bytes: until then the connections get up to speed, and fill what buffers lie in between. */
 static const double warm_up = 0.4;
 
@@ -89,7 +91,10 @@ static JsonObject *send_all(struct errand *errand, struct probe *probe, GError *
 	uint64_t segments, again;
 	unsigned count = 1;
 	size_t length = CLAMP(probe->bytes / FRAMES, FRAME_LEAST, LINK_PAYLOAD_MAX);
-	int64_t until_us = looks[0].at_us + probe->ms * 1000, next_us = 0;
+	struct link_stats stats;
+	link_get_stats(run->link, &stats);
+	int64_t most_us = probe->ms * 1000 + WARM_TRIPS * stats.round_trip_us;
+	int64_t until_us = looks[0].at_us + most_us, next_us = 0;
 	link_count_segments(run->link, &segments, &again);
 	for (uint64_t sent = 0;
 	     sent < probe->bytes && clock_now_us() < until_us && !errand_is_over(errand);
@@ -98,7 +103,7 @@ static JsonObject *send_all(struct errand *errand, struct probe *probe, GError *
 			return NULL;
 		if (count < LOOKS && clock_now_us() >= next_us) {
 			looks[count++] = (struct look){ clock_now_us(), arrived(run) };
-			next_us = looks[count - 1].at_us + probe->ms * 1000 / LOOKS;
+			next_us = looks[count - 1].at_us + most_us / LOOKS;
 		}
 	}
 	if (!send_frame(probe, 0, PROBE_END, error) ||

@@ -20,10 +20,14 @@ struct care {
 };
 static const struct care care_plan = { 64 << 20, 1500, { 1000, 4000 } };
 static const struct care care_move = { 512 << 10, 250, { 250, 900 } };
+/* Its stop is all of it, and is asked about beforehand. */
+static const struct care care_quick = { 32 << 20, 600, { 250, 900 } };
 
 static const struct care *care_of(const struct journey *journey)
 {
 	int kind = journey->request->kind;
+	if (kind == JOURNEY_QUICK)
+		return &care_quick;
 	return kind == JOURNEY_PLAN || kind == JOURNEY_REHEARSAL ? &care_plan : &care_move;
 }
 
