@@ -30,7 +30,12 @@ static bool depth_ok(const char *text, size_t length)
 
 JsonObject *json_parse_object(const char *text, size_t length, GError **error)
 {
-	if (length > JSON_LINE_MAX || !depth_ok(text, length) || memchr(text, 0, length) ||
+	return json_parse_large(text, length, JSON_LINE_MAX, error);
+}
+
+JsonObject *json_parse_large(const char *text, size_t length, size_t most, GError **error)
+{
+	if (length > most || !depth_ok(text, length) || memchr(text, 0, length) ||
 	    !g_utf8_validate(text, (gssize) length, NULL)) {
 		error_set(error, WATARI_ERROR_INTERNAL, NULL,
 			  _("a message that is too long, too deep or not text"));
