@@ -6,6 +6,7 @@
 #include "cli/plan_file.h"
 #include "journey/ahead/ahead.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,11 +29,23 @@ static void take_line(JsonObject *plan)
 		abort();
 }
 
+static void assert_finite(const struct forecast *forecast)
+{
+	const struct forecast_range *const ranges[] = { &forecast->total_ms, &forecast->stop_ms,
+							&forecast->bytes, &forecast->slowdown };
+	for (size_t i = 0; i < G_N_ELEMENTS(ranges); i++)
+		if (!isfinite(ranges[i]->p50) || !isfinite(ranges[i]->p90))
+			abort();
+}
+
 static void take_forecast(JsonObject *plan)
 {
 	struct ahead *ahead = g_new0(struct ahead, 1);
-	if (ahead_take_plan(ahead, json_get_object(plan, "forecast")))
+	if (ahead_take_plan(ahead, json_get_object(plan, "forecast"))) {
+		for (int i = 0; i < PLAN_STRATEGY_LAST; i++)
+			assert_finite(&ahead->outlooks[i].forecast);
 		json_object_unref(ahead_describe(ahead));
+	}
 	ahead_free(ahead);
 }
 

@@ -224,9 +224,9 @@ static void test_ran(void)
 		/* paused for another migration, from there */
 		{ ENDING_RAN_MAYBE, HOST_VM_PAUSED, MIGRATION, "may-have-run", ENDING_NOTHING,
 		  JOURNEY_ATTENTION },
-		{ ENDING_RAN_MAYBE, HOST_VM_PAUSED, IO_ERROR, "may-have-run", ENDING_NOTHING,
+		{ ENDING_RAN_MAYBE, HOST_VM_PAUSED, IO_ERROR, "started-there", ENDING_NOTHING,
 		  JOURNEY_ATTENTION },
-		{ ENDING_RAN_MAYBE, HOST_VM_INCOMING, IO_ERROR, "may-have-run", ENDING_NOTHING,
+		{ ENDING_RAN_MAYBE, HOST_VM_INCOMING, IO_ERROR, "started-there", ENDING_NOTHING,
 		  JOURNEY_ATTENTION },
 		/* libvirt itself says that it never ran, or that it runs */
 		{ ENDING_RAN_MAYBE, HOST_VM_INCOMING, MIGRATION, "both-stopped",

@@ -191,8 +191,8 @@ static const struct ending_rule may_have_run = {
 	   "memory of the stopped copy at the source is older than the disks, and going on with it "
 	   "would damage them"),
 	N_("See whether it ran there (/var/log/libvirt/qemu at the destination, the guest's own "
-	   "log). If it did: “watari resolve --ran”, which ends the stopped copy at the source. If "
-	   "it certainly did not: “watari resolve --never-ran”, which lets it go on there.")
+	   "log). If it did: “watari resolve --ran VM”, which ends the stopped copy at the source. "
+	   "If it certainly did not: “watari resolve --never-ran VM”, which lets it go on.")
 };
 static const struct ending_rule may_have_stopped = {
 	"may-have-run",
@@ -202,8 +202,17 @@ static const struct ending_rule may_have_stopped = {
 	N_("both copies are stopped, and the destination's may have run: then its memory is the "
 	   "newer one"),
 	N_("If it ran, continue it there (virsh resume), then run “watari resolve”. If it "
-	   "certainly did not: “watari resolve --never-ran”, which removes it and lets the VM go "
-	   "on at the source.")
+	   "certainly did not: “watari resolve --never-ran VM”, which removes it and lets the VM "
+	   "go on at the source.")
+};
+static const struct ending_rule started_there = {
+	"started-there",
+	ENDING_NOTHING,
+	JOURNEY_ATTENTION,
+	true,
+	N_("the VM was started at the destination and is paused there; its memory is newer than "
+	   "that of the stopped copy at the source"),
+	N_("Continue it at the destination (virsh resume), then run “watari resolve”.")
 };
 static const struct ending_rule ran_there = {
 	"ran-there",
@@ -294,11 +303,17 @@ static const struct ending_rule *judge_stale(const struct ending_sight *sight, e
 {
 	if (source != STOPPED || sight->ran == ENDING_RAN_NEVER)
 		return NULL;
-	if (destination == STOPPED || destination == HELD)
+	switch (destination) {
+	case HELD:
+		return &started_there;
+	case STOPPED:
 		return &may_have_stopped;
-	if (destination != GONE && destination != OFF)
+	case GONE:
+	case OFF:
+		return sight->ran == ENDING_RAN_ONCE ? &ran_there : &may_have_run;
+	default:
 		return NULL;
-	return sight->ran == ENDING_RAN_ONCE ? &ran_there : &may_have_run;
+	}
 }
 
 bool ending_is_unproven(const struct ending_rule *rule)
