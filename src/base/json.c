@@ -4,6 +4,8 @@
 #include "base/error.h"
 #include "base/i18n.h"
 
+#include <math.h>
+
 /* json-glib parses recursively, so the nesting is bounded before it starts. */
 static bool depth_ok(const char *text, size_t length)
 {
@@ -30,7 +32,12 @@ static bool depth_ok(const char *text, size_t length)
 
 JsonObject *json_parse_object(const char *text, size_t length, GError **error)
 {
-	if (length > JSON_LINE_MAX || !depth_ok(text, length) || memchr(text, 0, length) ||
+	return json_parse_large(text, length, JSON_LINE_MAX, error);
+}
+
+JsonObject *json_parse_large(const char *text, size_t length, size_t most, GError **error)
+{
+	if (length > most || !depth_ok(text, length) || memchr(text, 0, length) ||
 	    !g_utf8_validate(text, (gssize) length, NULL)) {
 		error_set(error, WATARI_ERROR_INTERNAL, NULL,
 			  _("a message that is too long, too deep or not text"));
@@ -80,8 +87,9 @@ static double node_double(JsonNode *node, double fallback)
 	if (!node || !JSON_NODE_HOLDS_VALUE(node))
 		return fallback;
 	GType type = json_node_get_value_type(node);
-	return type == G_TYPE_INT64 || type == G_TYPE_DOUBLE ? json_node_get_double(node)
-							     : fallback;
+	bool good = type == G_TYPE_INT64 || type == G_TYPE_DOUBLE;
+	double value = good ? json_node_get_double(node) : fallback;
+	return isfinite(value) ? value : fallback; /* 1e999 is read as infinity */
 }
 
 double json_get_double(JsonObject *object, const char *name, double fallback)

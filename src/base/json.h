@@ -11,6 +11,8 @@
 
 /* One object from LENGTH bytes of text. Unref the result with json_object_unref. */
 JsonObject *json_parse_object(const char *text, size_t length, GError **error);
+/* The same from a file, of MOST bytes at most. */
+JsonObject *json_parse_large(const char *text, size_t length, size_t most, GError **error);
 /* One line, no newline. Caller frees. */
 char *json_print_object(JsonObject *object);
 

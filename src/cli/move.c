@@ -226,6 +226,11 @@ static bool read_plan(const struct command *command, struct move_values *values,
 	if (!options_parse(command, (int) g_strv_length(*line), *line, &planned, arguments, &help,
 			   error))
 		return false;
+	if (help)
+		return error_set(error, WATARI_ERROR_USAGE,
+				 _("Make one: watari plan --output FILE VM DEST."),
+				 _("the plan %s cannot be used: %s"), values->plan,
+				 _("it holds no plan"));
 	planned.request.kind = planned.offline ? JOURNEY_OFFLINE : values->request.kind;
 	planned.json = values->json;
 	planned.quiet = values->quiet;

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/plan_file.h"
 
+#include "base/fd.h"
 #include "base/i18n.h"
 #include "base/json.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <time.h>
 
-enum { FORMAT = 1, SIZE_MOST = 4 << 20, WORDS_MOST = 256 };
+enum { FORMAT = 1, SIZE_MOST = 4 << 20, WORDS_MOST = 256, READ_BYTES = 65536 };
 
 static char *describe(const struct journey_request *request, char **words,
 		      const struct journey_report *report)
@@ -46,23 +48,26 @@ bool plan_file_write(const char *path, const struct journey_request *request, ch
 
 /* ---- reading ---- */
 
-static JsonObject *parse(const char *path, GError **error)
+/* It may be a pipe, or no file that ends: no more is read than a plan can have. */
+static GString *read_bounded(const char *path, GError **error)
 {
-	g_autofree char *text = NULL;
-	gsize length = 0;
-	g_autoptr(JsonParser) parser = json_parser_new();
-	if (!g_file_get_contents(path, &text, &length, error))
-		return NULL;
-	if (length > SIZE_MOST) {
-		error_set(error, WATARI_ERROR_USAGE, NULL, _("it is too large for a plan"));
-		return NULL;
+	g_autoptr(GString) text = g_string_new(NULL);
+	FD_AUTO int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : 1;
+	while (got > 0 && text->len <= SIZE_MOST) {
+		gsize length = text->len;
+		g_string_set_size(text, length + READ_BYTES);
+		do
+			got = read(fd, text->str + length, READ_BYTES);
+		while (got < 0 && errno == EINTR);
+		g_string_set_size(text, length + (gsize) MAX(got, 0));
 	}
-	if (!json_parser_load_from_data(parser, text, (gssize) length, error))
-		return NULL;
-	JsonNode *root = json_parser_get_root(parser);
-	if (root && JSON_NODE_HOLDS_OBJECT(root))
-		return json_object_ref(json_node_get_object(root));
-	error_set(error, WATARI_ERROR_USAGE, NULL, _("it holds no plan"));
+	if (got < 0)
+		error_set(error, WATARI_ERROR_USAGE, NULL, "%s", g_strerror(errno));
+	else if (text->len > SIZE_MOST)
+		error_set(error, WATARI_ERROR_USAGE, NULL, _("it is too large for a plan"));
+	else
+		return g_steal_pointer(&text);
 	return NULL;
 }
 
@@ -94,12 +99,21 @@ static bool check(JsonObject *plan, GError **error)
 	return error_set(error, WATARI_ERROR_USAGE, NULL, _("something is missing in it"));
 }
 
+JsonObject *plan_file_parse(const char *text, size_t length, GError **error)
+{
+	JsonObject *plan = json_parse_large(text, length, SIZE_MOST, NULL);
+	if (!plan)
+		error_set(error, WATARI_ERROR_USAGE, NULL, _("it holds no plan"));
+	else if (!check(plan, error))
+		g_clear_pointer(&plan, json_object_unref);
+	return plan;
+}
+
 JsonObject *plan_file_read(const char *path, GError **error)
 {
 	GError *failure = NULL;
-	JsonObject *plan = parse(path, &failure);
-	if (plan && !check(plan, &failure))
-		g_clear_pointer(&plan, json_object_unref);
+	g_autoptr(GString) text = read_bounded(path, &failure);
+	JsonObject *plan = text ? plan_file_parse(text->str, text->len, &failure) : NULL;
 	if (plan)
 		return plan;
 	error_set(error, WATARI_ERROR_USAGE, _("Make one: watari plan --output FILE VM DEST."),

@@ -13,5 +13,7 @@ bool plan_file_write(const char *path, const struct journey_request *request, ch
 		     const struct journey_report *report, GError **error);
 /* The document, checked for what it must have. Unref it. WATARI_ERROR_USAGE. */
 JsonObject *plan_file_read(const char *path, GError **error);
+/* The same of what such a file holds. */
+JsonObject *plan_file_parse(const char *text, size_t length, GError **error);
 /* The command line of it: NULL, options, VM, destination. Free with g_strfreev. */
 char **plan_file_words(JsonObject *plan, const char *command);

@@ -17,6 +17,12 @@ struct values {
 static const struct option_row rows[] = {
 	{ "dry-run", 'n', OPTION_FLAG, AT(request.dry_run),
 	  .help = N_("Say what would be done, and do nothing.") },
+	{ "ran", 0, OPTION_FLAG, AT(request.ran),
+	  .help = N_("The VM ran at the destination and ended there: end the stopped copy at the "
+		     "source, whose memory is older than the disks.") },
+	{ "never-ran", 0, OPTION_FLAG, AT(request.never_ran),
+	  .help = N_("The VM never ran at the destination: let it go on at the source. "
+		     "If it did run there, this damages its disks.") },
 	{ "rsh", 0, OPTION_TEXT, AT(request.rsh), N_("COMMAND"), .offer = OFFER_COMMAND,
 	  .help = N_("The remote shell to use instead of ssh.") },
 	{ "json", 0, OPTION_FLAG, AT(json), .help = N_("Print one JSON document.") },

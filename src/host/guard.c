@@ -34,6 +34,9 @@ struct guard {
 	void (*hook)(void *data);
 	void *hook_data;
 	bool hook_due, holding;
+	void (*tell)(enum guard_answer answer, void *data);
+	void *tell_data;
+	enum guard_answer told;
 };
 
 static bool is_understood(const struct guard *guard)
@@ -200,6 +203,16 @@ static void check_source(struct guard *guard)
 		end_relay(source);
 }
 
+/* Called before what was read leaves: whoever must know of Finish knows before the destination does. */
+static void tell_answer(struct guard *guard)
+{
+	enum guard_answer answer = is_understood(guard) ? guard->answer : GUARD_UNKNOWN;
+	if (!guard->armed || !guard->tell || answer == guard->told)
+		return;
+	guard->told = answer;
+	guard->tell(answer, guard->tell_data);
+}
+
 /* ---- the thread ---- */
 
 /* The destination is looked at before anything of the library's reaches the source: when the
@@ -213,6 +226,7 @@ static void step(struct guard *guard)
 			continue;
 		relay_accept(relay);
 		relay_read(relay);
+		tell_answer(guard);
 		check_destination(guard);
 		check_source(guard);
 		if (relay->closed)
@@ -348,7 +362,7 @@ static void set_armed(struct guard *guard, bool armed)
 	pthread_mutex_lock(&guard->lock);
 	guard->armed = armed;
 	if (armed) {
-		guard->answer = guard->at_end = GUARD_NOT_ASKED;
+		guard->answer = guard->at_end = guard->told = GUARD_NOT_ASKED;
 		guard->confirm_refused = false;
 	}
 	pthread_mutex_unlock(&guard->lock);
@@ -362,6 +376,15 @@ void guard_arm(struct guard *guard)
 void guard_disarm(struct guard *guard)
 {
 	set_armed(guard, false);
+}
+
+void guard_on_answer(struct guard *guard, void (*tell)(enum guard_answer answer, void *data),
+		     void *data)
+{
+	pthread_mutex_lock(&guard->lock);
+	guard->tell = tell;
+	guard->tell_data = data;
+	pthread_mutex_unlock(&guard->lock);
 }
 
 void guard_cut(struct guard *guard)

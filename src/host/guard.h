@@ -61,6 +61,11 @@ enum guard_answer {
 	GUARD_UNKNOWN
 };
 enum guard_answer guard_answer(struct guard *guard);
+/* TELL hears of each change of the answer while the guard is armed: UNANSWERED before the first byte of
+ * Finish is passed on, UNKNOWN before anything is that cannot be read. In the guard's thread and under
+ * its lock: it must be quick, and not call the guard. */
+void guard_on_answer(struct guard *guard, void (*tell)(enum guard_answer answer, void *data),
+		     void *data);
 void guard_free(struct guard *guard);
 
 /* Tests: hold the reply to Finish back (arrived, not passed on) and run HOOK in the guard's thread,

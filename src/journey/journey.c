@@ -311,6 +311,7 @@ void journey_clear(struct journey *journey)
 	g_free(journey->forecast);
 	ahead_free(journey->ahead);
 	g_free(journey->rehearsal);
+	finish_mark_free(journey->finish_mark);
 	journal_close(journey->journal);
 	g_strfreev(journey->shell.rsh);
 	free(journey->live_xml); /* libvirt's */

@@ -10,11 +10,13 @@
 #include "journey/dialogue.h"
 #include "journey/disks/disk_yield.h"
 #include "journey/domain.h"
+#include "journey/ending/ending.h"
 #include "journey/journey.h"
 #include "journey/perform/throttle.h"
 #include "journey/desk/tune.h"
 #include "journey/perform/watch.h"
 #include "plan/forecast.h"
+#include "record/finish_mark.h"
 #include "record/journal.h"
 
 struct journey;
@@ -59,6 +61,7 @@ struct journey {
 
 	/* the end (settle.c) */
 	bool dry_run;               /* look and say, change nothing */
+	enum ending_ran ran;        /* what a person says of it; MAYBE: nothing */
 	const char *situation;      /* stable word */
 	bool postcopy_failed;       /* both hosts say that the VM's post-copy broke */
 	const char *situation_what; /* translated, or NULL */
@@ -101,6 +104,8 @@ struct journey {
 	unsigned resume_flags;              /* of virDomainMigrate3, when resolve recovers; or 0 */
 	bool performing;                    /* virDomainMigrate3 is running */
 	bool performed;                     /* it was called at all */
+	int finish_said;                    /* enum finish_said, atomic (finish.h) */
+	struct finish_mark *finish_mark;    /* NULL: none could be made */
 	bool stopped, loaded, released;     /* what the source mover saw */
 	int64_t stopped_us, released_us;
 	char *mover_reason; /* why a mover gave up, in its own words */

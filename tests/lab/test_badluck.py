@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad luck in the middle of a move: each kind once at its most dangerous moment, the movers' deaths at all three. The
 whole table is in long_badluck.py; what a scenario is and what it asserts, in badluck.py."""
+import glob
+import os
 import re
+import signal
 import time
 import unittest
 
-from badluck import (CANCELLED, DECIDED, EARLY, FAILED, KILLED, MID, MOVED, REFUSED, SWITCHOVER, VM, BadLuck, Row, Witness,
+from badluck import (ATTENTION, CANCELLED, DECIDED, EARLY, FAILED, KILLED, MID, MOVED, REFUSED, SWITCHOVER, VM, BadLuck, Row, Witness,
                      add_tests, guest, wait_until)
 
 TIME_LIMIT_S = 900
@@ -51,6 +54,66 @@ class Chosen(BadLuck):
         finally:
             witness.end()
             lab.host('hostb').virsh('destroy', VM, check=False)
+
+    def run_there_unknown(self, *options):
+        """The CLI is killed after Finish was sent and carried out, before it heard the answer."""
+        scene = self.scene
+        scene.take_sides()
+        scene.launch(Row('kill -9 of the CLI', DECIDED, (KILLED,), options=options))
+        scene.wait_moment(DECIDED)
+        libvirtd = scene.hosts['destination'].libvirtd_pid()
+        os.kill(libvirtd, signal.SIGSTOP)
+        try:
+            wait_until(lambda: self.marks() == ['s'], 30, f'Finish was not sent: {self.marks()}')
+            scene.cli.send_signal(signal.SIGSTOP)
+        finally:
+            os.kill(libvirtd, signal.SIGCONT)
+        wait_until(lambda: self.state('destination') == 'running (migrated)', 30, 'Finish was not carried out')
+        os.kill(scene.cli.inner_pid(), signal.SIGKILL)
+        os.kill(scene.cli.pid, signal.SIGCONT)  # nsenter stops with its child
+        self.assertEqual(scene.wait_cli(), KILLED)
+
+    def state(self, side):
+        asked = self.scene.hosts[side].virsh('domstate', VM, '--reason', check=False)
+        return asked.stdout.strip() if asked.returncode == 0 else 'absent'
+
+    def marks(self):
+        """What the conductor has written down of Finish."""
+        paths = glob.glob(self.scene.conductor.path('/var/lib/watari/*.finish'))
+        return [open(path, encoding='utf-8').read().split()[1] for path in paths]
+
+    def assert_asks(self):
+        code, document = self.scene.ask_resolve()
+        self.assertEqual((code, document['situation'], document['acted']), (ATTENTION, 'may-have-run', False))
+        for option in ('--ran', '--never-ran'):
+            self.assertIn(option, document['error']['next'])
+        self.assertEqual(self.state('source'), 'paused (migrating)')
+
+    def test_98_ended_at_the_destination_where_it_is_defined(self):
+        """A VM that ran at the destination and ended there must not go on at the source with what it was before, unless a
+        person says that it never ran."""
+        self.run_there_unknown('--persistent')
+        there = self.scene.hosts['destination']
+        self.addCleanup(there.virsh, 'undefine', VM, check=False)
+        there.virsh('destroy', VM)
+        self.assertTrue(self.state('destination').startswith('shut off'))
+        self.assert_asks()
+        code, document = self.scene.ask_resolve('--never-ran')
+        self.assertEqual((code, document['situation']), (0, 'source-stopped'))
+        self.assertEqual(self.state('source').split()[0], 'running')
+        self.assertEqual(self.marks(), [])
+
+    def test_99_ended_at_the_destination_where_nothing_is_left(self):
+        """The same without a definition; and a person says that it ran."""
+        self.run_there_unknown()
+        self.scene.hosts['destination'].virsh('destroy', VM)
+        self.assertEqual(self.state('destination'), 'absent')
+        self.assert_asks()
+        code, document = self.scene.ask_resolve('--ran')
+        self.assertEqual((code, document['situation']), (0, 'ran-there'))
+        self.assertEqual(self.state('source'), 'absent')
+        self.assertEqual(self.marks(), [])
+        self.scene.start_guest()
 
 
 add_tests(Chosen, ROWS)

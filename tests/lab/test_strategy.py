@@ -5,6 +5,8 @@ slowed down within what is permitted; and a switchover that does not fit is brok
 import json
 import os
 import pathlib
+import signal
+import subprocess
 import sys
 import time
 import unittest
@@ -87,6 +89,26 @@ class Strategy(unittest.TestCase):
         self.assertIn("throttle", [decision["step"] for decision in report["convergence"]["decisions"]])
         self.assertLessEqual(report["convergence"]["slowdown"], 20)
         self.assertEqual(self.throttle(self.here), before)
+
+    def test_what_a_killed_conductor_leaves_is_set_back(self):
+        """QEMU's throttle and downtime limit at the source, where the VM stays: by resolve, from the journal."""
+        node = self.lab.host(self.here)
+        self.link_for(4, rate="max", set_mib=96)
+        before = self.throttle(self.here), node.virsh("migrate-getmaxdowntime", "g1").stdout
+        moving = node.popen(["watari", "migrate", "g1", self.there, "--link-address", f"{self.there}-mig",
+                             "--max-slowdown", "20"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL)
+        with moving:
+            end = time.monotonic() + 90
+            while self.throttle(self.here) == before[0]:
+                self.assertLess(time.monotonic(), end, "the throttle is never held")
+                time.sleep(0.2)
+            os.kill(moving.inner_pid(), signal.SIGKILL)
+        self.assertNotEqual(self.throttle(self.here), before[0])
+        done = node.run(["watari", "resolve", "g1"], check=False, timeout=200)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(guest.where(self.lab, "g1"), {self.here: "running"})
+        self.assertEqual((self.throttle(self.here), node.virsh("migrate-getmaxdowntime", "g1").stdout), before)
 
     def test_a_switchover_that_does_not_fit_is_broken_off_and_counted(self):
         report = self.migrate("--max-downtime", "400ms", env={"WATARI_TEST_FAULTS": "gate"})

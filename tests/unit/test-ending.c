@@ -15,6 +15,7 @@ static struct ending_sight sight(enum host_vm_state source, int source_reason,
 		.known = { true, true },
 		.vms = { { .state = source, .reason = source_reason },
 			 { .state = destination, .reason = destination_reason } },
+		.ran = ENDING_RAN_NEVER, /* test_ran() has the others */
 	};
 }
 
@@ -110,6 +111,18 @@ static void check_safe(const struct ending_sight *seen)
 	bool resumes = action == ENDING_RESUME_SOURCE || action == ENDING_END_DESTINATION_RESUME;
 	if (!seen->known[0] || !seen->known[1])
 		g_assert_cmpint(action, ==, ENDING_NOTHING);
+	/* stale memory never goes on, and only a person's word ends it */
+	if (resumes)
+		g_assert_true(seen->ran == ENDING_RAN_NEVER ||
+			      (destination->state == HOST_VM_INCOMING &&
+			       destination->reason == MIGRATION));
+	if (action == ENDING_END_STALE) {
+		g_assert_cmpint(seen->ran, ==, ENDING_RAN_ONCE);
+		g_assert_true(destination->state == HOST_VM_ABSENT ||
+			      destination->state == HOST_VM_OFF);
+		g_assert_cmpint(source->state, ==, HOST_VM_PAUSED);
+		g_assert_cmpint(source->reason, ==, MIGRATION);
+	}
 	if (ends_source) {
 		g_assert_cmpint(destination->state, ==, HOST_VM_RUNNING);
 		g_assert_cmpint(source->state, !=, HOST_VM_RUNNING);
@@ -158,7 +171,7 @@ static void test_paused_before(void)
 static void test_safe(void)
 {
 	static const int reasons[] = { 0, MIGRATION, USER, VIR_DOMAIN_PAUSED_IOERROR };
-	for (unsigned i = 0; i < 5 * 5 * 4 * 4 * 4 * 2; i++) {
+	for (unsigned i = 0; i < 5 * 5 * 4 * 4 * 4 * 2 * 3; i++) {
 		unsigned n = i;
 		struct ending_sight seen = { 0 };
 		for (int side = 0; side < JOURNEY_SIDES; side++) {
@@ -169,21 +182,84 @@ static void test_safe(void)
 		seen.known[0] = !(n & 1);
 		seen.known[1] = !(n & 2);
 		seen.vms[JOURNEY_SOURCE].busy = n & 4;
+		seen.ran = (enum ending_ran)(n / 8);
 		check_safe(&seen);
 	}
 }
 
 static void test_words(void)
 {
-	for (size_t s = 0; s < G_N_ELEMENTS(all_states); s++)
-		for (size_t d = 0; d < G_N_ELEMENTS(all_states); d++) {
-			struct ending_sight seen = sight(all_states[s], 0, all_states[d], 0);
-			const struct ending_rule *rule = ending_judge(&seen);
-			/* what a person must look at says what it is and what to do */
-			g_assert_true(rule->outcome != JOURNEY_ATTENTION ||
-				      (rule->what && rule->next));
-			g_assert_true(rule->action == ENDING_NOTHING || rule->what);
-		}
+	for (size_t i = 0; i < 5 * 5 * 2 * 3; i++) {
+		int reason = i / 25 % 2 ? MIGRATION : 0;
+		struct ending_sight seen =
+			sight(all_states[i % 5], reason, all_states[i / 5 % 5], reason);
+		seen.ran = (enum ending_ran)(i / 50);
+		const struct ending_rule *rule = ending_judge(&seen);
+		/* what a person must look at says what it is and what to do */
+		g_assert_true(rule->outcome != JOURNEY_ATTENTION || (rule->what && rule->next));
+		g_assert_true(rule->action == ENDING_NOTHING || rule->what);
+	}
+}
+
+/* Once Finish may have been said, a copy that is not at the destination may have ended there, and the
+ * source's memory may be older than the disks. */
+static void test_ran(void)
+{
+	enum { STARTING = VIR_DOMAIN_PAUSED_STARTING_UP, IO_ERROR = VIR_DOMAIN_PAUSED_IOERROR };
+	static const struct {
+		enum ending_ran ran;
+		enum host_vm_state destination;
+		int reason;
+		const char *name;
+		enum ending_action action;
+		enum journey_outcome outcome;
+	} rows[] = {
+		{ ENDING_RAN_MAYBE, HOST_VM_ABSENT, 0, "may-have-run", ENDING_NOTHING,
+		  JOURNEY_ATTENTION },
+		{ ENDING_RAN_MAYBE, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_SHUTDOWN, "may-have-run",
+		  ENDING_NOTHING, JOURNEY_ATTENTION },
+		/* also of a copy that ran, and that libvirt lost */
+		{ ENDING_RAN_MAYBE, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_FAILED, "may-have-run",
+		  ENDING_NOTHING, JOURNEY_ATTENTION },
+		/* paused for another migration, from there */
+		{ ENDING_RAN_MAYBE, HOST_VM_PAUSED, MIGRATION, "may-have-run", ENDING_NOTHING,
+		  JOURNEY_ATTENTION },
+		{ ENDING_RAN_MAYBE, HOST_VM_PAUSED, IO_ERROR, "started-there", ENDING_NOTHING,
+		  JOURNEY_ATTENTION },
+		{ ENDING_RAN_MAYBE, HOST_VM_INCOMING, IO_ERROR, "started-there", ENDING_NOTHING,
+		  JOURNEY_ATTENTION },
+		/* libvirt itself says that it never ran, or that it runs */
+		{ ENDING_RAN_MAYBE, HOST_VM_INCOMING, MIGRATION, "both-stopped",
+		  ENDING_END_DESTINATION_RESUME, JOURNEY_FAILED },
+		{ ENDING_RAN_MAYBE, HOST_VM_INCOMING, STARTING, "both-stopped",
+		  ENDING_END_DESTINATION_RESUME, JOURNEY_FAILED },
+		{ ENDING_RAN_MAYBE, HOST_VM_RUNNING, 0, "handed-over", ENDING_END_SOURCE,
+		  JOURNEY_MIGRATED },
+		{ ENDING_RAN_ONCE, HOST_VM_ABSENT, 0, "ran-there", ENDING_END_STALE,
+		  JOURNEY_MIGRATED },
+		{ ENDING_RAN_ONCE, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_SHUTDOWN, "ran-there",
+		  ENDING_END_STALE, JOURNEY_MIGRATED },
+		{ ENDING_RAN_ONCE, HOST_VM_PAUSED, MIGRATION, "may-have-run", ENDING_NOTHING,
+		  JOURNEY_ATTENTION },
+		{ ENDING_RAN_NEVER, HOST_VM_ABSENT, 0, "source-stopped", ENDING_RESUME_SOURCE,
+		  JOURNEY_FAILED },
+		{ ENDING_RAN_NEVER, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_FAILED, "source-stopped",
+		  ENDING_RESUME_SOURCE, JOURNEY_FAILED },
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		struct ending_sight seen =
+			sight(HOST_VM_PAUSED, MIGRATION, rows[i].destination, rows[i].reason);
+		seen.ran = rows[i].ran;
+		assert_situation(seen, rows[i].name, rows[i].action);
+		g_assert_cmpint(ending_judge(&seen)->outcome, ==, rows[i].outcome);
+	}
+	/* a source that runs, or is paused by a person, is not touched by it */
+	struct ending_sight seen = sight(HOST_VM_RUNNING, 0, HOST_VM_ABSENT, 0);
+	seen.ran = ENDING_RAN_ONCE;
+	assert_situation(seen, "at-source", ENDING_NOTHING);
+	seen = sight(HOST_VM_PAUSED, USER, HOST_VM_ABSENT, 0);
+	seen.ran = ENDING_RAN_ONCE;
+	assert_situation(seen, "source-held", ENDING_NOTHING);
 }
 
 /* A VM that was off: what is defined at the destination was proven to be whole, but only if this move
@@ -372,6 +448,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/ending/busy", test_busy);
 	g_test_add_func("/ending/postcopy", test_postcopy);
 	g_test_add_func("/ending/paused-before", test_paused_before);
+	g_test_add_func("/ending/ran", test_ran);
 	g_test_add_func("/ending/safe", test_safe);
 	g_test_add_func("/ending/words", test_words);
 	g_test_add_func("/ending/offline", test_offline);

@@ -281,6 +281,76 @@ static void test_destination_refuses(void)
 	scene_free(scene);
 }
 
+/* ---- who hears of it ---- */
+
+struct hearing {
+	int host;  /* of the destination */
+	int count; /* atomic */
+	enum guard_answer answers[4];
+	bool early; /* it had nothing to read when we heard */
+};
+
+static void on_answer(enum guard_answer answer, void *data)
+{
+	struct hearing *hearing = data;
+	struct pollfd ready = { hearing->host, POLLIN, 0 };
+	int count = g_atomic_int_get(&hearing->count);
+	if (count == 0)
+		hearing->early = poll(&ready, 1, 0) == 0;
+	if (count < (int) G_N_ELEMENTS(hearing->answers))
+		hearing->answers[count] = answer;
+	g_atomic_int_set(&hearing->count, count + 1);
+}
+
+static void listen_to(struct scene *scene, struct hearing *hearing)
+{
+	*hearing = (struct hearing){ .host = scene->end[GUARD_DESTINATION].host };
+	guard_on_answer(scene->guard, on_answer, hearing);
+}
+
+/* Nobody reads at the destination meanwhile, so what comes there stays to be seen. */
+static void expect_early(struct hearing *hearing)
+{
+	for (int i = 0; i < 5000 && g_atomic_int_get(&hearing->count) == 0; i++)
+		g_usleep(1000);
+	g_assert_cmpint(g_atomic_int_get(&hearing->count), ==, 1);
+	g_assert_true(hearing->early);
+}
+
+/* Of Finish before the destination has a byte of it; of nothing else; and of its answer. */
+static void test_told(void)
+{
+	struct scene *scene = scene_new();
+	struct hearing hearing;
+	listen_to(scene, &hearing);
+	ask_finish(scene, true);
+	g_assert_cmpint(g_atomic_int_get(&hearing.count), ==, 0);
+	say(scene->end[GUARD_DESTINATION].library, FINISH, RPC_CALL, 77, 0, 0);
+	expect_early(&hearing);
+	g_assert_cmpuint(hear(scene->end[GUARD_DESTINATION].host), ==, FINISH);
+	say(scene->end[GUARD_DESTINATION].host, FINISH, RPC_REPLY, 77, 1, 0);
+	g_assert_cmpuint(hear(scene->end[GUARD_DESTINATION].library), ==, FINISH);
+	g_assert_cmpint(g_atomic_int_get(&hearing.count), ==, 2);
+	g_assert_cmpint(hearing.answers[0], ==, GUARD_UNANSWERED);
+	g_assert_cmpint(hearing.answers[1], ==, GUARD_FAILED);
+	scene_free(scene);
+}
+
+/* What cannot be read may hold a Finish. */
+static void test_told_unread(void)
+{
+	static const char garbage[RPC_HEADER_BYTES] = "garbage that is no packet";
+	struct scene *scene = scene_new();
+	struct hearing hearing;
+	listen_to(scene, &hearing);
+	char heard[sizeof garbage];
+	g_assert_true(fd_write_all(scene->end[GUARD_DESTINATION].library, garbage, sizeof garbage));
+	expect_early(&hearing);
+	g_assert_true(fd_read_all(scene->end[GUARD_DESTINATION].host, heard, sizeof heard));
+	g_assert_cmpint(hearing.answers[0], ==, GUARD_UNKNOWN);
+	scene_free(scene);
+}
+
 static void test_lost_end(void)
 {
 	struct scene *scene = scene_new();
@@ -465,6 +535,8 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/guard/chunks", test_chunks);
 	g_test_add_func("/guard/good", test_good);
+	g_test_add_func("/guard/told", test_told);
+	g_test_add_func("/guard/told-unread", test_told_unread);
 	g_test_add_func("/guard/destination-refuses", test_destination_refuses);
 	g_test_add_func("/guard/lost-end", test_lost_end);
 	g_test_add_func("/guard/lost-in-reply", test_lost_in_reply);

@@ -180,10 +180,60 @@ static const struct {
 	       "/var/log/libvirt/qemu at both hosts.") } },
 };
 
+/* What else follows where the source is stopped by the migration, and the destination may have run the VM:
+ * going on there would be going on with memory that is older than the disks. */
+static const struct ending_rule may_have_run = {
+	"may-have-run",
+	ENDING_NOTHING,
+	JOURNEY_ATTENTION,
+	true,
+	N_("the VM is not at the destination now, but it may have run there and ended: then the "
+	   "memory of the stopped copy at the source is older than the disks, and going on with it "
+	   "would damage them"),
+	N_("See whether it ran there (/var/log/libvirt/qemu at the destination, the guest's own "
+	   "log). If it did: “watari resolve --ran VM”, which ends the stopped copy at the source. "
+	   "If it certainly did not: “watari resolve --never-ran VM”, which lets it go on.")
+};
+static const struct ending_rule may_have_stopped = {
+	"may-have-run",
+	ENDING_NOTHING,
+	JOURNEY_ATTENTION,
+	true,
+	N_("both copies are stopped, and the destination's may have run: then its memory is the "
+	   "newer one"),
+	N_("If it ran, continue it there (virsh resume), then run “watari resolve”. If it "
+	   "certainly did not: “watari resolve --never-ran VM”, which removes it and lets the VM "
+	   "go on at the source.")
+};
+static const struct ending_rule started_there = {
+	"started-there",
+	ENDING_NOTHING,
+	JOURNEY_ATTENTION,
+	true,
+	N_("the VM was started at the destination and is paused there; its memory is newer than "
+	   "that of the stopped copy at the source"),
+	N_("Continue it at the destination (virsh resume), then run “watari resolve”.")
+};
+static const struct ending_rule ran_there = {
+	"ran-there",
+	ENDING_END_STALE,
+	JOURNEY_MIGRATED,
+	true,
+	N_("the VM ran at the destination and ended there; the stopped copy at the source is "
+	   "ended"),
+	NULL
+};
+
+/* Of a copy that arrives: any other reason comes after the start. */
+static bool is_never_started(const struct host_vm *vm)
+{
+	return vm->reason == VIR_DOMAIN_PAUSED_MIGRATION ||
+	       vm->reason == VIR_DOMAIN_PAUSED_STARTING_UP;
+}
+
 static bool is_stopped_by_migration(const struct host_vm *vm)
 {
-	return vm->state == HOST_VM_PAUSED && (vm->reason == VIR_DOMAIN_PAUSED_MIGRATION ||
-					       vm->reason == VIR_DOMAIN_PAUSED_STARTING_UP);
+	return vm->state == HOST_VM_PAUSED && is_never_started(vm);
 }
 
 /* A VM that was paused before is whole where it is paused again. When both copies are, the
@@ -242,7 +292,33 @@ static enum seen see(const struct ending_sight *sight, enum journey_side side)
 		return vm->busy && side == JOURNEY_SOURCE ? RUNS_BUSY : RUNS;
 	if (vm->state == HOST_VM_RUNNING && vm->busy && side == JOURNEY_SOURCE)
 		return RUNS_BUSY;
+	if (vm->state == HOST_VM_INCOMING && !is_never_started(vm))
+		return HELD;
 	return of_state[vm->state];
+}
+
+/* NULL: whether it ran there is no question. */
+static const struct ending_rule *judge_stale(const struct ending_sight *sight, enum seen source,
+					     enum seen destination)
+{
+	if (source != STOPPED || sight->ran == ENDING_RAN_NEVER)
+		return NULL;
+	switch (destination) {
+	case HELD:
+		return &started_there;
+	case STOPPED:
+		return &may_have_stopped;
+	case GONE:
+	case OFF:
+		return sight->ran == ENDING_RAN_ONCE ? &ran_there : &may_have_run;
+	default:
+		return NULL;
+	}
+}
+
+bool ending_is_unproven(const struct ending_rule *rule)
+{
+	return rule == &may_have_run || rule == &may_have_stopped;
 }
 
 const struct ending_rule *ending_judge(const struct ending_sight *sight)
@@ -256,6 +332,9 @@ const struct ending_rule *ending_judge(const struct ending_sight *sight)
 	if (source == PARTIAL && destination == RUNS &&
 	    !is_complete(&sight->vms[JOURNEY_DESTINATION]))
 		destination = PARTIAL;
+	const struct ending_rule *stale = judge_stale(sight, source, destination);
+	if (stale)
+		return stale;
 	for (size_t i = 0; i + 1 < G_N_ELEMENTS(rules); i++)
 		if ((rules[i].source == ANY || rules[i].source == source) &&
 		    (rules[i].destination == ANY || rules[i].destination == destination))
@@ -503,6 +582,20 @@ static bool still(struct ending *ending, enum journey_side side, bool running, G
 			 ending->name, ending->addresses[side]->text);
 }
 
+/* Its definition goes only where another one is. */
+static bool end_stale(struct ending *ending, GError **error)
+{
+	struct host_vm there;
+	if (!still(ending, JOURNEY_DESTINATION, false, error) ||
+	    !still(ending, JOURNEY_SOURCE, false, error))
+		return false;
+	if (!host_vm_ask(ending->hosts[JOURNEY_DESTINATION], ending->uuid, &there, error)) {
+		error_classify(error, WATARI_ERROR_ATTENTION, NULL);
+		return false;
+	}
+	return destroy(ending, JOURNEY_SOURCE, ending->undefine_source && there.persistent, error);
+}
+
 bool ending_act(struct ending *ending, enum ending_action action, GError **error)
 {
 	switch (action) {
@@ -515,6 +608,8 @@ bool ending_act(struct ending *ending, enum ending_action action, GError **error
 		return still(ending, JOURNEY_DESTINATION, true, error) &&
 		       still(ending, JOURNEY_SOURCE, false, error) &&
 		       destroy(ending, JOURNEY_SOURCE, ending->undefine_source, error);
+	case ENDING_END_STALE:
+		return end_stale(ending, error);
 	case ENDING_END_DESTINATION:
 		return still(ending, JOURNEY_DESTINATION, false, error) &&
 		       destroy(ending, JOURNEY_DESTINATION, false, error);

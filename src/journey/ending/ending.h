@@ -19,6 +19,13 @@ enum ending_through {
 	THROUGH_LAST
 };
 
+/* Whether the VM ran at the destination, where only libvirt's Finish starts it (perform/finish.h). */
+enum ending_ran {
+	ENDING_RAN_MAYBE, /* Finish may have been said, and nobody knows what came of it */
+	ENDING_RAN_NEVER, /* it was not, or the destination answered that it failed */
+	ENDING_RAN_ONCE,  /* a person says so */
+};
+
 /* One look at both hosts. */
 struct ending_sight {
 	bool known[JOURNEY_SIDES];
@@ -27,6 +34,7 @@ struct ending_sight {
 	bool offline; /* the VM was off, and `defined`: its definition may be at the destination */
 	bool defined;
 	bool postcopy; /* the switch to post-copy was seen */
+	enum ending_ran ran;
 	enum ending_through through;
 	bool suspended;     /* this very journey asked for the stop */
 	bool paused_before; /* somebody had paused it: then paused is what it should be again */
@@ -35,8 +43,9 @@ struct ending_sight {
 enum ending_action {
 	ENDING_NOTHING,
 	ENDING_RESUME_SOURCE,
-	ENDING_END_SOURCE,             /* the destination has taken over */
-	ENDING_END_DESTINATION,        /* what is left there never ran */
+	ENDING_END_SOURCE,      /* the destination has taken over */
+	ENDING_END_STALE,       /* the VM has ended at the destination since, and is newer there */
+	ENDING_END_DESTINATION, /* what is left there never ran */
 	ENDING_END_DESTINATION_RESUME, /* and then the source goes on */
 	ENDING_UNDEFINE_SOURCE,        /* of a VM that is off; only if it shall leave */
 	/* from the saved state of a move through a directory */
@@ -56,6 +65,8 @@ struct ending_rule {
 
 /* The rule for SIGHT. Never NULL. */
 const struct ending_rule *ending_judge(const struct ending_sight *sight);
+/* It rests on this alone: that nobody can prove whether the VM ran at the destination. */
+bool ending_is_unproven(const struct ending_rule *rule);
 /* Both sides are known to have failed in post-copy. */
 bool ending_postcopy_failed(const struct ending_sight *sight);
 /* For a VM that was off (ending_offline.c); ending_judge() asks it. */

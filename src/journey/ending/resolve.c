@@ -6,6 +6,8 @@
 #include "journey/disks/images.h"
 #include "journey/movers.h"
 #include "journey/still/offline.h"
+#include "journey/perform/before.h"
+#include "journey/perform/finish.h"
 #include "journey/perform/postcopy.h"
 #include "journey/ending/settle.h"
 #include "journey/still/through.h"
@@ -138,7 +140,10 @@ static void read_options(struct journey *journey, const struct journal_move *mov
 	/* After an end that was clear, whatever stands still is somebody else's doing. */
 	bool unclear = !move->outcome ||
 		       g_str_equal(move->outcome, journey_outcome_name(JOURNEY_ATTENTION));
-	if (!state || !unclear)
+	if (!unclear)
+		return;
+	before_recall(journey, move->id);
+	if (!state)
 		return;
 	journey->through = through_new(state);
 	journey->through->persist = json_get_bool(options, "persist_destination", false);
@@ -159,9 +164,23 @@ static void read_snapshots(struct journey *journey, const struct journal_move *m
 		journey->snapshots = json_array_ref(json_node_get_array(root));
 }
 
+/* Only a person can know what neither host tells. */
+static bool take_word(struct journey *journey, const struct resolve_request *request,
+		      GError **error)
+{
+	journey->ran = request->ran         ? ENDING_RAN_ONCE
+		       : request->never_ran ? ENDING_RAN_NEVER
+					    : ENDING_RAN_MAYBE;
+	return !(request->ran && request->never_ran) ||
+	       error_set(error, WATARI_ERROR_USAGE, NULL,
+			 _("--ran and --never-ran contradict each other"));
+}
+
 static bool prepare(struct journey *journey, const struct resolve_request *request,
 		    struct journal_move **move, GError **error)
 {
+	if (!take_word(journey, request, error))
+		return false;
 	if (request->rsh && !g_shell_parse_argv(request->rsh, NULL, &journey->shell.rsh, error)) {
 		error_classify(error, WATARI_ERROR_USAGE, NULL);
 		error_prefix(error, "--rsh");
@@ -187,6 +206,7 @@ static bool recover(struct journey *journey, const struct journal_move *move, GE
 	static struct journey_request request; /* one resolve a process */
 	g_autofree char *text = journal_find_event(journey->journal, move->id, "postcopy-asked");
 	g_clear_error(error);
+	finish_forget(journey); /* it is said anew */
 	bool good = postcopy_resume(journey, text, &request, error);
 	movers_end(journey);
 	journey->acted = true;

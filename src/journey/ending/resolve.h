@@ -10,6 +10,7 @@ struct resolve_request {
 	char **hosts;   /* as the user named them, source first; NULL-terminated */
 	const char *rsh;
 	bool dry_run;
+	bool ran, never_ran; /* at the destination, as the user says; not both */
 };
 
 struct resolve_result {

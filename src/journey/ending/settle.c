@@ -6,6 +6,8 @@
 #include "journey/ending/ending.h"
 #include "journey/disks/images.h"
 #include "journey/movers.h"
+#include "journey/perform/before.h"
+#include "journey/perform/finish.h"
 #include "journey/perform/postcopy.h"
 #include "journey/snapshots.h"
 #include "journey/still/through.h"
@@ -47,6 +49,7 @@ static void call_look(void *data)
 	settling->sight.offline = settling->journey->offline != NULL;
 	settling->sight.defined = settling->journey->defining;
 	settling->sight.suspended = settling->journey->suspending;
+	settling->sight.ran = finish_find_out(settling->journey);
 	if (settling->journey->through)
 		settling->sight.through = settling->journey->through->stage;
 	settling->rule = ending_judge(&settling->sight);
@@ -75,15 +78,13 @@ static virDomainPtr find(struct settling *settling, enum journey_side side)
 	return host ? virDomainLookupByUUIDString(host->connection, settling->ending.uuid) : NULL;
 }
 
-static void call_restore_limit(void *data)
+static void call_restore_before(void *data)
 {
 	struct settling *settling = data;
 	virDomainPtr domain = find(settling, JOURNEY_SOURCE);
 	if (!domain)
 		return;
-	if (settling->journey->old_downtime_ms)
-		virDomainMigrateSetMaxDowntime(domain, settling->journey->old_downtime_ms, 0);
-	throttle_restore(domain, &settling->journey->throttle);
+	before_restore(settling->journey, domain);
 	virDomainFree(domain);
 }
 
@@ -145,8 +146,11 @@ static bool may_still_start(const struct settling *settling)
 		       settling->rule->action != ENDING_UNDEFINE_SOURCE &&
 		       (!guard || guard_is_broken(guard, GUARD_SOURCE, NULL) ||
 			guard_is_broken(guard, GUARD_DESTINATION, NULL));
-	return settling->rule->action == ENDING_END_DESTINATION_RESUME &&
-	       (!guard || guard_answer(guard) != GUARD_NOT_ASKED);
+	bool paused = settling->sight.vms[JOURNEY_DESTINATION].state == HOST_VM_PAUSED;
+	bool waits = settling->rule->action == ENDING_END_DESTINATION_RESUME ||
+		     (paused && ending_is_unproven(settling->rule));
+	return waits &&
+	       (!guard || g_atomic_int_get(&settling->journey->finish_said) != FINISH_NOT_SAID);
 }
 
 /* A sight that libvirt may still change is believed when it has stayed for a while and the source
@@ -291,8 +295,10 @@ static void announce(struct settling *settling)
 
 static void after_return(struct settling *settling)
 {
-	if (settling->journey->old_downtime_ms || settling->journey->throttle.changed)
-		journey_call(settling->journey, call_restore_limit, settling);
+	if (before_is_known(settling->journey)) {
+		journey_call(settling->journey, call_restore_before, settling);
+		before_note_restored(settling->journey);
+	}
 	if (settling->journey->stopped ||
 	    (settling->journey->loaded && !settling->journey->offline) ||
 	    settling->rule->action == ENDING_RESUME_SOURCE ||
@@ -486,6 +492,7 @@ bool journey_settle(struct journey *journey, bool said_migrated, GError **error)
 		else
 			after_return(&settling);
 		through_remove(journey);
+		finish_forget(journey);
 	}
 	if (journey->through && journey->through->stage >= THROUGH_STOPPED &&
 	    settling.rule->outcome == JOURNEY_ATTENTION)

@@ -5,6 +5,8 @@
 #include "journey/disks/disk_params.h"
 #include "journey/disks/disk_watch.h"
 #include "journey/movers.h"
+#include "journey/perform/before.h"
+#include "journey/perform/finish.h"
 #include "journey/perform/performing.h"
 #include "journey/perform/postcopy.h"
 #include "journey/still/quick.h"
@@ -198,8 +200,9 @@ static void explain(struct performing *performing, GError **error)
 /* Without a hold on it QEMU would throttle the VM further than the user permits. */
 static bool hold_throttle(struct journey *journey, GError **error)
 {
-	if (journey->limits.max_slowdown == 0 ||
-	    throttle_hold(journey->domain, &journey->throttle, error))
+	if (before_read(journey, error) &&
+	    (journey->limits.max_slowdown == 0 ||
+	     throttle_hold(journey->domain, &journey->throttle, error)))
 		return true;
 	error_prefix(error, _("--max-slowdown cannot be kept, for QEMU's throttle cannot be held"));
 	error_classify(error, WATARI_ERROR_REFUSED,
@@ -220,7 +223,7 @@ static bool mend(struct performing *performing, GError **error)
 		g_clear_error(&performing->error);
 		performing->done = 0;
 		performing->ending_ms = performing->abort_at_ms = 0;
-		guard_arm(journey->guard);
+		finish_arm(journey);
 		run_migration(performing);
 	}
 	return performing->result != NULL;
@@ -245,11 +248,10 @@ bool phase_perform(struct journey *journey, GError **error)
 	struct performing performing = { .journey = journey };
 	if (!fill_params(&performing, error) || !hold_throttle(journey, error))
 		return false;
-	if (virDomainMigrateGetMaxDowntime(journey->domain, &journey->old_downtime_ms, 0) < 0)
-		journey->old_downtime_ms = 0;
+	finish_begin(journey);
 	for (int side = JOURNEY_SIDES - 1; side >= 0; side--)
 		movers_tell(journey, side, dialogue_message("start"));
-	guard_arm(journey->guard);
+	finish_arm(journey);
 	rehearsal_begin(journey);
 	run_migration(&performing);
 	return finish(&performing, performing.result || mend(&performing, error), error);

@@ -38,7 +38,7 @@ static bool set_both(virDomainPtr domain, int initial, int most, GError **error)
 	return answer != NULL;
 }
 
-bool throttle_hold(virDomainPtr domain, struct throttle *throttle, GError **error)
+bool throttle_read(virDomainPtr domain, struct throttle *throttle, GError **error)
 {
 	g_autoptr(JsonObject) before =
 		command(domain, "{\"execute\":\"query-migrate-parameters\"}", error);
@@ -49,6 +49,11 @@ bool throttle_hold(virDomainPtr domain, struct throttle *throttle, GError **erro
 	if (throttle->initial <= 0 || throttle->most <= 0)
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
 				 _("this QEMU knows no upper end of its throttle"));
+	return true;
+}
+
+bool throttle_hold(virDomainPtr domain, struct throttle *throttle, GError **error)
+{
 	throttle->changed = set_both(domain, THROTTLE_LEAST, THROTTLE_LEAST, error);
 	return throttle->changed;
 }

@@ -9,8 +9,8 @@
  * stays QEMU's decision: at the end of a round, in every second one that was dirtied more than half
  * as fast as it was sent.
  *
- * A conductor that is killed leaves QEMU's numbers as it set them last, at a source that goes on: the next
- * move with a permission sets them anew; auto-converge by other programs is held there until then.
+ * A conductor that is killed leaves QEMU's numbers as it set them last, at a source that goes on. What they
+ * were is in the journal (before.h), and `watari resolve` sets them back.
  *
  * Calls block.
  */
@@ -27,7 +27,9 @@ struct throttle {
 	int initial, most;
 };
 
-/* No more than THROTTLE_LEAST from here on; *throttle keeps what was before. */
+/* *throttle gets what QEMU has now. */
+bool throttle_read(virDomainPtr domain, struct throttle *throttle, GError **error);
+/* No more than THROTTLE_LEAST from here on. */
 bool throttle_hold(virDomainPtr domain, struct throttle *throttle, GError **error);
 /* PERCENT at most from here on. */
 bool throttle_set(virDomainPtr domain, int percent, GError **error);

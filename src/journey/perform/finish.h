@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whether the VM may have run at the destination: known from libvirt's Finish, which alone starts it. The
+ * guard sees that call before the destination does, and it is written down (record/finish_mark.h). Only
+ * inside src/journey. */
+#pragma once
+#include "journey/state.h"
+
+/* Before the first virDomainMigrate3: nothing is said yet. */
+void finish_begin(struct journey *journey);
+/* Before each: the guard's rules hold, and what it hears is kept. */
+void finish_arm(struct journey *journey);
+/* Where it is not proven that the VM never ran there: ENDING_RAN_MAYBE. */
+enum ending_ran finish_find_out(struct journey *journey);
+/* Nothing proves it from here on. */
+void finish_forget(struct journey *journey);
