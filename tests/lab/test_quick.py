@@ -194,10 +194,10 @@ class OverTheLink(Quick):
 
     # ---- with a first pass before ----
 
-    def begin_prewarm(self, *options):
+    def begin_prewarm(self, rate, *options):
         """The first pass is under way, and so much is dirtied in it that the stop after it lasts."""
-        guest.load(lab, self.vm, 'random', rate=2000, set_mib=16)
-        self.begin('--prewarm', *SLOW, *options)
+        guest.load(lab, self.vm, 'random', rate=4000, set_mib=16)
+        self.begin('--prewarm', '--bandwidth', rate, *options)
         self.wait(lambda: self.processed() > MIB, 'no memory moves')
         self.assertEqual(self.state(self.here).split()[0], 'running', 'the first pass is over')
 
@@ -218,7 +218,8 @@ class OverTheLink(Quick):
         self.assert_stayed(report, code)
 
     def test_prewarm_link_cut_in_the_first_pass(self):
-        self.begin_prewarm('--link-timeout', '2s')
+        self.begin_prewarm('3M', '--link-timeout', '2s', '--link-address', self.there.address('migration'),
+                           '--connect-from', 'source')
         lab.cut('migration')
         self.addCleanup(lab.restore)
         report = self.ending()
@@ -226,13 +227,13 @@ class OverTheLink(Quick):
         self.assert_ran(report, FAILED)
 
     def test_prewarm_mover_killed_in_the_first_pass(self):
-        self.begin_prewarm()
+        self.begin_prewarm('3M')
         os.kill(self.mover(self.there), signal.SIGKILL)
         self.assert_ran(self.ending(), FAILED)
 
     def test_prewarm_destination_killed_during_the_stop(self):
         for kill in (lambda: os.kill(self.mover(self.there), signal.SIGKILL), self.kill_incoming):
-            self.begin_prewarm()
+            self.begin_prewarm('12M')
             self.wait(lambda: self.state(self.here) == 'paused (migrating)', 'the VM does not stop')
             kill()
             self.assert_stayed(self.ending(), FAILED)
