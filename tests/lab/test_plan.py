@@ -231,6 +231,18 @@ class Counted(Ahead):
         self.assert_goes_on()
         self.assertEqual([pid for pid, line in lab.host(self.here).processes("guest=t1")], pids)
 
+    def test_counting_is_over_before_it_migrates(self):
+        """A rehearsal migrates right after it; a move does without."""
+        report = self.ahead("rehearse", "t1", self.there)
+        self.assertEqual(report["outcome"], "rehearsed")
+        self.assertGreater(report["forecast"]["facts"]["dirtied_rate"], 1000)
+        self.assert_goes_on()
+        report = self.ahead("migrate", "t1", self.there, "--max-downtime", "20s")
+        self.assertEqual((report["outcome"], report["forecast"]["facts"]["dirtied_rate"]), ("migrated", 0))
+        self.here = self.there
+        self.assertEqual(self.counted()["status"], "unstarted")
+        self.assert_goes_on()
+
 
 class PlanFile(Ahead):
     def test_carried_out_once(self):
