@@ -19,7 +19,7 @@ sys.dont_write_bytecode = True
 import ticker  # noqa: E402
 from watari_lab import HostSpec, Lab, client, disks, guest  # noqa: E402
 
-TIME_LIMIT_S = 400
+TIME_LIMIT_S = 500
 WATARI = os.environ.get("WATARI_TEST_BINARY", str(TOP / "build-asan/src/cli/watari"))
 ASAN = {name: os.environ[name] for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS") if name in os.environ}
 OK, USAGE, REFUSED, CANCELLED = 0, 2, 3, 6

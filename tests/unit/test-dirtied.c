@@ -42,8 +42,7 @@ static void test_versions(void)
 static void test_foreign(void)
 {
 	static const char *const parts[] = {
-		"<qemu:commandline><qemu:arg value='-accel'/><qemu:arg "
-		"value='tcg'/></qemu:commandline>",
+		"<qemu:commandline><qemu:arg value='-M'/></qemu:commandline>",
 		"<devices><hostdev mode='subsystem' type='pci'/></devices>",
 		"<devices><filesystem type='mount'/></devices>",
 		"<devices><interface type='bridge'/><interface type='vhostuser'/></devices>",
