@@ -179,11 +179,13 @@ class Disks(Ahead):
         self.assert_seen(idle["forecast"]["facts"], 0, 20e3)
         guest.load(lab, self.vm, disk_rate=500)
         before, begin = self.written(), time.monotonic()
-        done = self.watari("plan", "g2", self.there, "-q", "-o", PLAN)
+        done = self.watari("plan", "g2", self.there, "--disk-bandwidth", "100K", "-o", PLAN)
         real = (self.written() - before) / (time.monotonic() - begin)
         self.assertGreater(real, 200e3)  # the premise
         self.assertEqual(done.returncode, OK, done.stderr)
         self.assertRegex(done.stdout, "disks to copy +[0-9.]+ MiB, to which the VM writes [0-9.]+ [KM]iB/s")
+        # under a cap that is less it is told what follows from it
+        self.assertIn("each of its writes waits for the destination", done.stderr)
         self.assert_seen(json.loads(lab.host(self.here).read_text(PLAN))["forecast"]["facts"], real / 2, real * 2)
         # a move looks beside what it does anyway, and waits for nothing
         report = self.ahead("migrate", "g2", self.there, "--max-downtime", "20s")
