@@ -142,6 +142,11 @@ static void print_memory(JsonObject *facts, FILE *out)
 		g_autofree char *line = g_strdup_printf(_("%s changed in %s"), bytes, time);
 		print_row(out, i ? "" : _("changes"), line);
 	}
+	g_autofree char *dirtied =
+		unit_format_rate(json_get_double(facts, "dirtied_rate", 0) * 4096);
+	g_autofree char *line = g_strdup_printf(_("%s written, changed by that or not"), dirtied);
+	if (json_get_double(facts, "dirtied_rate", 0) > 0)
+		print_row(out, count ? "" : _("changes"), line);
 }
 
 static void print_link(JsonObject *facts, FILE *out)
@@ -170,6 +175,18 @@ static void print_hosts(JsonObject *facts, FILE *out)
 	}
 }
 
+static void print_disks(JsonObject *facts, FILE *out)
+{
+	double bytes = json_get_double(facts, "disk_bytes", 0);
+	g_autofree char *allocated = format_bytes(bytes);
+	g_autofree char *rate = unit_format_rate(json_get_double(facts, "disk_write_rate", 0));
+	/* TRANSLATORS: what the disks take at the source, and at what rate the VM writes to them */
+	g_autofree char *text =
+		g_strdup_printf(_("%s, to which the VM writes %s"), allocated, rate);
+	if (bytes > 0)
+		print_row(out, _("disks to copy"), text);
+}
+
 static void print_rehearsal(JsonObject *seen, FILE *out)
 {
 	g_autofree char *setup = format_ms(json_get_double(seen, "setup_ms", 0));
@@ -193,10 +210,8 @@ static void print_reasons(JsonObject *forecast, FILE *out)
 		print_memory(facts, out);
 		print_link(facts, out);
 		print_hosts(facts, out);
+		print_disks(facts, out);
 	}
-	g_autofree char *disks = format_bytes(facts ? json_get_double(facts, "disk_bytes", 0) : 0);
-	if (facts && json_get_double(facts, "disk_bytes", 0) > 0)
-		print_row(out, _("disks to copy"), disks);
 	g_autofree char *text =
 		learnt > 0 ? g_strdup_printf(_("corrected by %d earlier moves"), learnt)
 			   : g_strdup(_("by the model alone: no earlier move is known"));

@@ -28,6 +28,7 @@ static const struct field fields[] = {
 	{ "stream_share", FACT(stream.share) },
 	{ "stream_speed", FACT(stream.speed) },
 	{ "changed_bytes", FACT(changed_bytes) },
+	{ "dirtied_rate", FACT(dirtied_rate) },
 	{ "setup_ms", FACT(setup_ms) },
 	{ "page_s", FACT(page_s) },
 	{ "page_bytes", FACT(page_bytes) },

@@ -37,6 +37,9 @@ struct plan_facts {
 	double changed_bytes;                 /* on the wire for a changed page */
 	struct dirty_look looks[FACTS_LOOKS]; /* of the whole memory */
 	unsigned look_count;
+	/* Pages a second that it *writes*, changed by that or not, counted by QEMU over one second;
+	 * 0: not known. */
+	double dirtied_rate;
 	/* of a rehearsal; 0: there was none */
 	double setup_ms;           /* from libvirt's call to QEMU's first byte */
 	double page_s, page_bytes; /* for a page that holds something, in the first pass */

@@ -25,8 +25,11 @@ static const double zero_rate = 4e9; /* QEMU's look for zeros, bytes a second */
 static const double page = 4096,
 		    page_head = 12;       /* bytes on the wire for a page that is only named */
 static const double wire_overhead = 1.05; /* Ethernet, IP, TCP, TLS */
-/* QEMU's rounds follow what was written; a sample sees what is different. */
-static const double dirtied_per_changed = 1.2;
+/* QEMU's rounds follow what was written; a sample sees what is different. Where QEMU has not counted: */
+static const double usual_dirtied = 1.2;
+/* It counts whole MiB, so little says nothing; and what is written only as it was may be any number of
+ * times what is changed, most of it by chance of what a second holds. */
+static const double dirtied_least = 1000, dirtied_most = 20;
 /* Background of any kernel: timers, statistics; pages a second until they are all met. */
 static const struct dirty_model kernel_pages = { 150, 0.5, 0 };
 static const double round_s = 0.012;        /* of each round, to look for dirty pages */
@@ -44,6 +47,7 @@ struct rates {
 	double first_s, first_bytes; /* of a page that holds something, in the first pass */
 	double later_s, later_bytes; /* of a changed page */
 	double named_s;              /* of one that is as it was */
+	double dirtied;              /* pages that were written, for each that was changed */
 	bool link_bound;
 };
 
@@ -63,6 +67,16 @@ static double pack(const struct plan_facts *facts, const struct facts_packing *p
 	double speed = packing->speed > 0 ? packing->speed : default_speed;
 	*bytes = page * share + page_head;
 	return fmax(*bytes / link, page / (speed * workers));
+}
+
+/* Both over the same second. */
+static double dirtied_for_changed(const struct plan_facts *facts)
+{
+	struct dirty_model model = dirty_fit(facts->looks, facts->look_count);
+	double changed = dirty_pages(&model, 1) + dirty_pages(&kernel_pages, 1);
+	if (facts->look_count == 0 || facts->dirtied_rate < dirtied_least)
+		return usual_dirtied;
+	return fmin(fmax(facts->dirtied_rate / changed, 1), dirtied_most);
 }
 
 static struct rates find_rates(const struct plan_facts *facts)
@@ -88,6 +102,7 @@ static struct rates find_rates(const struct plan_facts *facts)
 		(facts->changed_bytes > 0 ? fmin(facts->changed_bytes, bytes) : bytes) + page_head;
 	rates.named_s = fmax(page_head / rates.link, least / 4);
 	rates.later_s = fmax(rates.later_bytes / rates.link, least);
+	rates.dirtied = dirtied_for_changed(facts);
 	return rates;
 }
 
@@ -123,7 +138,7 @@ static void first_pass(const struct plan_facts *facts, const struct rates *rates
 /* Of pages that were CHANGED, some more were only written. */
 static double later_s(const struct rates *rates, double changed)
 {
-	return changed * rates->later_s + changed * (dirtied_per_changed - 1) * rates->named_s;
+	return changed * rates->later_s + changed * (rates->dirtied - 1) * rates->named_s;
 }
 
 static double changed_in(const struct dirty_model *model, double seconds)

@@ -16,9 +16,10 @@ import unittest
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "lab"))
 sys.dont_write_bytecode = True
-from watari_lab import HostSpec, Lab, client, guest  # noqa: E402
+import ticker  # noqa: E402
+from watari_lab import HostSpec, Lab, client, disks, guest  # noqa: E402
 
-TIME_LIMIT_S = 400
+TIME_LIMIT_S = 500
 WATARI = os.environ.get("WATARI_TEST_BINARY", str(TOP / "build-asan/src/cli/watari"))
 ASAN = {name: os.environ[name] for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS") if name in os.environ}
 OK, USAGE, REFUSED, CANCELLED = 0, 2, 3, 6
@@ -43,10 +44,15 @@ def leftovers(host):
 
 
 class Ahead(unittest.TestCase):
+    vm = "g1"
+
     def setUp(self):
-        (self.here,) = guest.where(lab, "g1")
+        (self.here,) = guest.where(lab, self.vm)
         self.there = "hostb" if self.here == "hosta" else "hosta"
-        guest.load(lab, "g1", "none")
+        self.calm()
+
+    def calm(self):
+        guest.load(lab, self.vm, "none")
 
     def watari(self, *words, host=None, **more):
         return lab.node(host or self.here).run(["watari", *words], check=False, timeout=120, **more)
@@ -59,6 +65,12 @@ class Ahead(unittest.TestCase):
         self.assertEqual(done.returncode, code, done.stderr)
         report["said"] = done.stderr
         return report
+
+    def counted(self):
+        """What QEMU says of the pages that it was asked to count."""
+        node = lab.host(self.here)
+        answer = node.virsh("qemu-monitor-command", self.vm, '{"execute": "query-dirty-rate"}').stdout
+        return json.loads(answer)["return"]
 
     def assert_untouched(self):
         self.assertEqual(guest.where(lab, "g1"), {self.here: "running"})
@@ -109,13 +121,16 @@ class Plan(Ahead):
             self.assertIn(words, done.stdout)
 
     def test_nothing_is_disturbed(self):
-        """Measuring a guest under load: no gap, and it counts on."""
+        """Measuring a guest under load: no gap, and it counts on. QEMU, which would crash when it emulates, was not asked
+        to count what is written."""
         guest.load(lab, "g1", "text", rate=500, set_mib=32)
         with client.Prober(lab, "g1") as prober:
             for _ in range(2):
                 self.ahead("plan", "g1", self.there)
         self.assertTrue(prober.report["session"]["survived"], prober.report["session"])
         self.assertEqual(prober.report["http"]["failed"], 0)
+        emulates = guest.acceleration() == "qemu"
+        self.assertEqual(self.counted()["status"], "unstarted" if emulates else "measured")
         self.assert_untouched()
 
     def test_mover_killed_while_it_measures(self):
@@ -134,6 +149,101 @@ class Plan(Ahead):
         running.wait(60)
         self.assertEqual(running.returncode, REFUSED)
         self.assert_untouched()
+
+
+class Disks(Ahead):
+    """A disk that must be copied, and that the guest writes to."""
+
+    vm = "g2"
+
+    @classmethod
+    def setUpClass(cls):
+        image = disks.make(lab.host("hosta"), "/lab/images/g2.raw")
+        guest.start(lab, "hosta", cls.vm, memory_mib=96, disks=[guest.Disk(image)],
+                    words=f"watari.disk_set={disks.AREA_MIB} watari.mem=16")
+        cls.addClassCleanup(guest.stop, lab, None, cls.vm)
+
+    def written(self):
+        (disk,) = guest.state(lab, self.vm)["disks"]
+        return disk["writes"] * disks.BLOCK
+
+    def assert_seen(self, facts, least, most):
+        self.assertTrue(8 << 20 < facts["disk_bytes"] < 32 << 20, facts["disk_bytes"])
+        self.assertTrue(least <= facts["disk_write_rate"] <= most, (least, facts["disk_write_rate"], most))
+
+    def calm(self):
+        guest.load(lab, self.vm, "none", disk_rate=0)
+
+    def test_what_the_guest_writes(self):
+        idle = self.ahead("plan", "g2", self.there)
+        self.assert_seen(idle["forecast"]["facts"], 0, 20e3)
+        guest.load(lab, self.vm, disk_rate=500)
+        before, begin = self.written(), time.monotonic()
+        done = self.watari("plan", "g2", self.there, "--disk-bandwidth", "100K", "-o", PLAN)
+        real = (self.written() - before) / (time.monotonic() - begin)
+        self.assertGreater(real, 200e3)  # the premise
+        self.assertEqual(done.returncode, OK, done.stderr)
+        self.assertRegex(done.stdout, "disks to copy +[0-9.]+ MiB, to which the VM writes [0-9.]+ [KM]iB/s")
+        # under a cap that is less it is told what follows from it
+        self.assertIn("each of its writes waits for the destination", done.stderr)
+        self.assert_seen(json.loads(lab.host(self.here).read_text(PLAN))["forecast"]["facts"], real / 2, real * 2)
+        # a move looks beside what it does anyway, and waits for nothing
+        report = self.ahead("migrate", "g2", self.there, "--max-downtime", "20s")
+        self.assertEqual(report["outcome"], "migrated")
+        self.assert_seen(report["forecast"]["facts"], real / 4, real * 4)
+
+
+class Counted(Ahead):
+    """A guest of a few bytes on KVM, where that runs: QEMU is asked to count what is written. Half of what it writes is
+    what was there."""
+
+    vm = "t1"
+    WRITES = 256
+
+    @classmethod
+    def setUpClass(cls):
+        if not ticker.runs_on_kvm():
+            raise unittest.SkipTest("KVM does not run even a guest of a few bytes here")
+        ticker.install(lab, cls.WRITES)
+        lab.host("hosta").write_text("/tmp/t1.xml", ticker.domain(cls.vm, kind="kvm", cpu="", log="/lab/images/serial-t1.log"))
+        lab.host("hosta").virsh("create", "/tmp/t1.xml")
+        cls.addClassCleanup(guest.stop, lab, None, cls.vm)
+
+    def calm(self):
+        """It has no load to change."""
+
+    def ticks(self):
+        return os.stat(lab.host(self.here).path("/lab/images/serial-t1.log")).st_size
+
+    def assert_goes_on(self):
+        self.assertEqual(guest.where(lab, self.vm), {self.here: "running"})
+        before = self.ticks()
+        time.sleep(1)
+        self.assertGreater(self.ticks() - before, ticker.TICKS / 2)
+
+    def test_dirtied_is_not_changed(self):
+        pids = [pid for pid, line in lab.host(self.here).processes("guest=t1")]
+        before, begin = self.ticks(), time.monotonic()
+        facts = self.ahead("plan", "t1", self.there)["forecast"]["facts"]
+        rate = (self.ticks() - before) / (time.monotonic() - begin)
+        self.assertEqual((self.counted()["status"], self.counted()["mode"]), ("measured", "dirty-bitmap"))
+        self.assertTrue(0.7 < facts["dirtied_rate"] / (rate * self.WRITES) < 1.3, (rate, facts))
+        seconds, pages = facts["looks"][:2]
+        self.assertTrue(1.4 < facts["dirtied_rate"] / (pages / seconds) < 2.8, facts)
+        self.assert_goes_on()
+        self.assertEqual([pid for pid, line in lab.host(self.here).processes("guest=t1")], pids)
+
+    def test_counting_is_over_before_it_migrates(self):
+        """A rehearsal migrates right after it; a move does without."""
+        report = self.ahead("rehearse", "t1", self.there)
+        self.assertEqual(report["outcome"], "rehearsed")
+        self.assertGreater(report["forecast"]["facts"]["dirtied_rate"], 1000)
+        self.assert_goes_on()
+        report = self.ahead("migrate", "t1", self.there, "--max-downtime", "20s")
+        self.assertEqual((report["outcome"], report["forecast"]["facts"]["dirtied_rate"]), ("migrated", 0))
+        self.here = self.there
+        self.assertEqual(self.counted()["status"], "unstarted")
+        self.assert_goes_on()
 
 
 class PlanFile(Ahead):

@@ -5,6 +5,7 @@ guest runs at exactly one host, with all it ever wrote; what fails leaves it at 
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ WATARI = os.environ.get('WATARI_TEST_BINARY', str(TOP / 'build-asan/src/cli/wata
 SANITIZERS = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS') if name in os.environ}
 MIGRATED, WRONG_WORDS, REFUSED, FAILED, ATTENTION, CANCELLED = 0, 2, 3, 4, 5, 6
 SHARED = '/lab/shared'
+MIB = 1 << 20
 SLOW = ('--bandwidth', '3M')  # its memory takes some ten seconds like that
 
 
@@ -189,6 +191,54 @@ class OverTheLink(Quick):
             self.begin_and_stop()
             os.kill(self.mover(node), signal.SIGKILL)
             self.assert_stayed(self.ending(), FAILED)
+
+    # ---- with a first pass before ----
+
+    def begin_prewarm(self, rate, *options):
+        """The first pass is under way, and so much is dirtied in it that the stop after it lasts."""
+        guest.load(lab, self.vm, 'random', rate=4000, set_mib=16)
+        self.begin('--prewarm', '--bandwidth', rate, *options)
+        self.wait(lambda: self.processed() > MIB, 'no memory moves')
+        self.assertEqual(self.state(self.here).split()[0], 'running', 'the first pass is over')
+
+    def processed(self):
+        """Bytes of memory that QEMU has sent, as libvirt says."""
+        stats = self.here.virsh('domjobinfo', '--rawstats', self.vm, check=False).stdout
+        found = re.search(r'memory_processed:\s*(\d+)', stats)
+        return int(found[1]) if found else 0
+
+    def kill_incoming(self):
+        """The QEMU at the destination that waits for the VM."""
+        (pid,) = (pid for pid, line in self.there.processes('-incoming defer') if f'guest={self.vm}' in line)
+        os.kill(pid, signal.SIGKILL)
+
+    def assert_ran(self, report, code):
+        """It was never stopped, so what the guest did meanwhile is there too."""
+        self.assertIsNone(report['times']['downtime_ms'])
+        self.assert_stayed(report, code)
+
+    def test_prewarm_link_cut_in_the_first_pass(self):
+        self.begin_prewarm('3M', '--link-timeout', '2s', '--link-address', self.there.address('migration'),
+                           '--connect-from', 'source')
+        lab.cut('migration')
+        self.addCleanup(lab.restore)
+        report = self.ending()
+        lab.restore()
+        self.assert_ran(report, FAILED)
+
+    def test_prewarm_mover_killed_in_the_first_pass(self):
+        self.begin_prewarm('3M')
+        os.kill(self.mover(self.there), signal.SIGKILL)
+        self.assert_ran(self.ending(), FAILED)
+
+    def test_prewarm_destination_killed_during_the_stop(self):
+        for kill in (lambda: os.kill(self.mover(self.there), signal.SIGKILL), self.kill_incoming):
+            self.begin_prewarm('12M')
+            self.wait(lambda: self.state(self.here) == 'paused (migrating)', 'the VM does not stop')
+            kill()
+            self.assert_stayed(self.ending(), FAILED)
+
+    # ---- the conductor ----
 
     def test_conductor_killed_during_the_stop(self):
         self.begin_and_stop()

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A guest of 64 KiB of ROM that says one "." on its serial port at every tick of its clock (18 a
  * second) and sleeps in between: it is up at once, costs nothing, and the growing line shows from
- * outside that it runs. For tests that ask whether a VM was left alone. */
+ * outside that it runs. For tests that ask whether a VM was left alone.
+ *
+ * With WRITES it writes to so many pages at every tick, one after the other from 16 to 80 MiB and again
+ * from the beginning: to half of them, 64 pages in turn, what they hold already.
+ *
+ * It runs on a KVM, too, that takes no 64-bit guest: the segment is marked as accessed already, because
+ * a processor that wants to mark it in ROM would hang there. */
 	.code16
 	.globl _start
 _start:
@@ -42,20 +48,42 @@ _start:
 	movl $0xfee00000, %ebx
 	movl $0x1ff, 0xf0(%ebx)
 	movl $0x700, 0x350(%ebx)
+	movl $1, %ebp
+	movl $0x1000000, %esi
 	sti
 again:
 	hlt
 	movw $0x3f8, %dx
 	movb $'.', %al
 	outb %al, %dx
+.ifdef WRITES
+	movl $WRITES, %ecx
+write:
+	xorl %eax, %eax
+	testl $0x40000, %esi
+	jnz same
+	movl %ebp, %eax
+same:
+	movl %eax, (%esi)
+	addl $4096, %esi
+	cmpl $0x5000000, %esi
+	jb further
+	movl $0x1000000, %esi
+	incl %ebp
+further:
+	decl %ecx
+	jnz write
+.endif
 	jmp again
 tick:
+	pushw %ax
 	movb $0x20, %al
 	outb %al, $0x20
+	popw %ax
 	iret
 	.balign 8
 gdt:
-	.quad 0, 0x00cf92000000ffff
+	.quad 0, 0x00cf93000000ffff
 table:
 	.word 15
 	.long 0xf0000 + gdt - _start

@@ -121,6 +121,49 @@ static void test_model_hopeless(void)
 	g_assert_true(plan_model(&facts, PLAN_LIVE).converges);
 }
 
+/* What is written costs as much as it was counted, and what was counted is believed within bounds. */
+static void test_model_dirtied(void)
+{
+	struct plan_facts facts = plain_facts();
+	facts.looks[0] = (struct dirty_look){ 1, 4000 };
+	facts.looks[1] = (struct dirty_look){ 4, 4000 };
+	facts.changed_bytes = 4000;
+	facts.prewarm = 1;
+	double usual = plan_model(&facts, PLAN_QUICK).stop_ms;
+	facts.dirtied_rate = 200; /* less than is counted well */
+	g_assert_cmpfloat(plan_model(&facts, PLAN_QUICK).stop_ms, ==, usual);
+	facts.dirtied_rate = 3000; /* fewer than were seen to change: as many */
+	double least = plan_model(&facts, PLAN_QUICK).stop_ms;
+	g_assert_cmpfloat(least, <, usual);
+	facts.dirtied_rate = 12000;
+	double some = plan_model(&facts, PLAN_QUICK).stop_ms;
+	g_assert_cmpfloat(some, >, usual);
+	facts.dirtied_rate = 2 * 12000;
+	double more = plan_model(&facts, PLAN_QUICK).stop_ms;
+	g_assert_cmpfloat(more, >, some);
+	facts.dirtied_rate = 1e6;
+	double most = plan_model(&facts, PLAN_QUICK).stop_ms;
+	facts.dirtied_rate = 1e9;
+	g_assert_cmpfloat(plan_model(&facts, PLAN_QUICK).stop_ms, ==, most);
+	facts.look_count = 0; /* nothing to compare it with */
+	g_assert_cmpfloat(plan_model(&facts, PLAN_QUICK).stop_ms, <, usual);
+}
+
+/* A disk that is written to at a third of the link's rate takes half as long again. */
+static void test_model_disks(void)
+{
+	struct plan_facts facts = plain_facts();
+	double bytes;
+	g_assert_cmpfloat(plan_disks_ms(&facts, &bytes), ==, 0);
+	facts.disk_bytes = 100e6;
+	double idle = plan_disks_ms(&facts, &bytes);
+	assert_near(idle, 100e6 * 0.35 * 1.05 / 12.5e6 * 1e3, 0.01);
+	facts.disk_write_rate = 12.5e6 / 3 / 0.35;
+	assert_near(plan_disks_ms(&facts, &bytes), idle * 1.5, 0.01);
+	facts.disk_write_rate = 1e12;
+	g_assert_true(isfinite(plan_disks_ms(&facts, &bytes)));
+}
+
 /* ---- learning ---- */
 
 static const struct learn_prior prior = { 2000, 1, 0.25, 1.5 };
@@ -219,6 +262,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/plan/model-link", test_model_link);
 	g_test_add_func("/plan/model-strategies", test_model_strategies);
 	g_test_add_func("/plan/model-hopeless", test_model_hopeless);
+	g_test_add_func("/plan/model-dirtied", test_model_dirtied);
+	g_test_add_func("/plan/model-disks", test_model_disks);
 	g_test_add_func("/plan/learn", test_learn);
 	g_test_add_func("/plan/learn-edges", test_learn_edges);
 	g_test_add_func("/plan/kept", test_kept);

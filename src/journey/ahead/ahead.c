@@ -2,6 +2,7 @@
 #include "journey/ahead/ahead.h"
 
 #include "host/xml.h"
+#include "journey/disks/disk_rate.h"
 #include "journey/state.h"
 #include "plan/history.h"
 
@@ -49,6 +50,7 @@ void ahead_read_vm(struct journey *journey)
 	facts->bandwidth = (double) request->bandwidth;
 	facts->max_downtime_ms = (double) request->max_downtime_ms;
 	facts->disk_bytes = copied_bytes(journey);
+	facts->disk_write_rate = disk_rate_until_now(journey);
 	facts->prewarm = request->kind == JOURNEY_QUICK && request->prewarm;
 	xml_free(xml);
 }

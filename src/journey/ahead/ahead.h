@@ -8,6 +8,7 @@ struct journey;
 struct journey_request;
 struct ahead {
 	struct plan_facts facts;
+	bool counting; /* QEMU counts the pages that are written (dirtied.h) */
 	double elapsed_ms;
 	struct plan_past *past; /* past_count of them */
 	unsigned past_count;

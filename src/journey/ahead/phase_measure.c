@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the movers measure before anything moves: link, hosts, the guest's memory. A move waits for it as
- * little as it can: the looks at the memory go on while the next phases run, and the forecast is made
- * last. What cannot be measured is said, and is no reason not to move. */
+/* What is measured before anything moves: by the movers link, hosts and the guest's memory; through libvirt
+ * what it writes to its disks, and, if a second may be spent on it, to its memory. A move waits for it as
+ * little as it can: the looks go on while the next phases run, and the forecast is made last. What cannot be measured is said, and is no reason not to move. */
 #include "journey/ahead/ahead.h"
+#include "journey/ahead/dirtied.h"
+#include "journey/disks/disk_rate.h"
 #include "journey/movers.h"
 #include "journey/state.h"
 #include "plan/history.h"
@@ -104,6 +106,7 @@ static bool measure(struct journey *journey, GError **error)
 			return false;
 	for (int side = 0; side < JOURNEY_SIDES; side++)
 		begin_looks(journey, side);
+	dirtied_begin(journey);
 	return true;
 }
 
@@ -116,9 +119,15 @@ static bool take_plan(struct journey *journey, GError **error)
 			 _("the plan's forecast is not whole"));
 }
 
+static void call_begin_disks(void *data)
+{
+	disk_rate_begin(data);
+}
+
 bool phase_measure(struct journey *journey, GError **error)
 {
 	GError *failure = NULL;
+	journey_call(journey, call_begin_disks, journey);
 	if (journey->request->plan)
 		return take_plan(journey, error);
 	if (!movers_can(journey, "measure") || measure(journey, &failure))
@@ -167,7 +176,9 @@ bool phase_forecast(struct journey *journey, GError **error)
 		return true;
 	if (!journey->request->plan) {
 		/* not before: what is refused until here sends nothing over the link */
-		if (!probe(journey, &failure) || !wait_measured(journey, &failure))
+		bool good = probe(journey, &failure) && wait_measured(journey, &failure);
+		dirtied_end(journey); /* always: no migration begins while QEMU counts */
+		if (!good)
 			return do_without(journey, failure, error);
 		journey_call(journey, call_read_vm, journey);
 		ahead_look(journey);

@@ -20,11 +20,12 @@ enum journey_disk_kind {
 struct journey_disk {
 	struct disk *disk; /* owned */
 	enum journey_disk_kind kind;
-	bool proven;         /* a shared one, and not only believed */
-	uint64_t size;       /* that the guest sees; 0: not asked */
-	uint64_t allocated;  /* of all its images at the source, at most `size` */
-	const char *place;   /* what --disk says; NULL: nothing */
-	char **source_chain; /* a copied one's images at the source, the top one first */
+	bool proven;            /* a shared one, and not only believed */
+	uint64_t size;          /* that the guest sees; 0: not asked */
+	uint64_t allocated;     /* of all its images at the source, at most `size` */
+	const char *place;      /* what --disk says; NULL: nothing */
+	char **source_chain;    /* a copied one's images at the source, the top one first */
+	int64_t written_before; /* bytes, by the guest, when measuring began (disk_rate.h) */
 
 	/* a copied one */
 	char *destination, *format; /* path and format there */

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How fast does the guest write to the disks that are copied? Where it writes faster than the copy may
- * go, the copy would never end, so its writes must wait for the destination from the beginning: QEMU
- * cannot change that later. Without a cap nobody asks, and nothing is measured. */
+/* How fast does the guest write to the disks that are copied? By libvirt's counters: read when measuring
+ * begins and again when somebody wants to know, so a forecast waits for nothing.
+ *
+ * Where it writes faster than the copy may go, the copy would never end, so its writes must wait for the
+ * destination from the beginning: QEMU cannot change that later. Only under a cap is that asked, and
+ * only then is there a least time between the two looks.
+ */
 #pragma once
 #include "journey/state.h"
 
-struct disk_rate {
-	uint64_t before;  /* bytes */
-	int64_t start_us; /* 0: nothing is measured */
-};
-/* Other work may be done in between; end waits for what is left of the time. Both block. */
-void disk_rate_begin(struct journey *journey, struct disk_rate *rate);
-double disk_rate_end(struct journey *journey, const struct disk_rate *rate); /* bytes a second */
+/* The first look, at all disks: it is not known yet which ones are copied. Blocks. */
+void disk_rate_begin(struct journey *journey);
+/* Bytes a second since then, to the copied ones; 0: none, or nothing is known. Blocks. */
+double disk_rate_until_now(struct journey *journey);
+/* The same for disk_rate_decide(), after what is left of the least time; 0 without a cap. Blocks. */
+double disk_rate_under_cap(struct journey *journey);
 /* Sets journey->sync_writes, and says so. Main thread. */
 void disk_rate_decide(struct journey *journey, double rate);

@@ -62,9 +62,7 @@ static void call_prepare(void *data)
 {
 	struct preparing *preparing = data;
 	struct journey *journey = preparing->journey;
-	struct disk_rate rate;
 	bool good = true;
-	disk_rate_begin(journey, &rate);
 	if (!journey->offline)
 		disk_watch_ask(journey->domain, journey->report->disks, &journey->disks_before);
 	for (guint i = 0; good && i < journey->report->disks->len; i++) {
@@ -81,7 +79,7 @@ static void call_prepare(void *data)
 		}
 	}
 	if (good)
-		preparing->write_rate = disk_rate_end(journey, &rate);
+		preparing->write_rate = disk_rate_under_cap(journey);
 }
 
 /* Their descriptions would name images that stay behind. */
