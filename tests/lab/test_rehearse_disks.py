@@ -122,7 +122,21 @@ class Rehearsed(DiskLab):
         self.assertEqual(running.returncode, 6)
         self.assert_untouched(before)
 
-    def test_7_then_it_moves(self):
+    def test_7_killed_while_disks_are_copied(self):
+        """What is left, `watari resolve` takes away."""
+        before = self.writes(self.vm)
+        running = self.here.popen(['watari', 'rehearse', self.vm, self.there.name, '--bandwidth', '1M', '-q'])
+        deadline = time.monotonic() + 30
+        while not disks.listing(self.there) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(4)
+        running.kill()
+        running.wait(60)
+        done = self.here.run(['watari', 'resolve', self.vm], check=False, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assert_untouched(before)
+
+    def test_8_then_it_moves(self):
         """The forecast starts from what was seen, and the move itself finds nothing in its way."""
         facts = self.ahead('plan', self.vm, self.there.name)['forecast']['facts']
         self.assertGreater(facts['disk_rate'], 0)

@@ -72,7 +72,7 @@ void rehearsal_note_disk_open(struct journey *journey, JsonObject *event)
 
 void rehearsal_note_disks(struct journey *journey, JsonObject *event)
 {
-	if (!journey->rehearsal)
+	if (!journey->rehearsal || journey->rehearsal->disks.over)
 		return;
 	struct rehearsal_disks *disks = &journey->rehearsal->disks;
 	disks->over = true;
@@ -120,6 +120,7 @@ static void hold_disks(struct journey *journey)
 	struct rehearsal_disks *disks = &journey->rehearsal->disks;
 	int64_t now_us = clock_now_us();
 	if (!disks->open_us || disks->over || journey->rehearsal->connected_us ||
+	    journey->mover_reason ||
 	    (now_us - disks->open_us) / 1000 < disks_most_ms(journey->request))
 		return;
 	if (disks->asked_us && now_us - disks->asked_us >= HELD_MS * 1000) {
@@ -150,10 +151,12 @@ static void hold_now(struct journey *journey)
 	movers_tell(journey, JOURNEY_SOURCE, dialogue_message("dwell"));
 }
 
-static bool are_disks_enough(const struct journey *journey)
+/* What went wrong before is no part of it. */
+static bool are_disks_enough(struct journey *journey)
 {
-	const struct rehearsal_disks *disks = &journey->rehearsal->disks;
-	return journey->disks_socket && disks->over && !disks->whole;
+	struct rehearsal_disks *disks = &journey->rehearsal->disks;
+	disks->enough |= disks->over && !disks->whole && !journey->mover_reason;
+	return journey->disks_socket && disks->enough;
 }
 
 const char *rehearsal_reason(struct journey *journey)
@@ -162,13 +165,14 @@ const char *rehearsal_reason(struct journey *journey)
 		return NULL;
 	hold_disks(journey);
 	hold_now(journey);
-	return journey->rehearsal->held || are_disks_enough(journey) ? _("the rehearsal is over")
-								     : NULL;
+	bool over = are_disks_enough(journey) || journey->rehearsal->held;
+	return over ? _("the rehearsal is over") : NULL;
 }
 
 bool rehearsal_wants_memory(struct journey *journey)
 {
-	return journey->rehearsal && are_disks_enough(journey) && !journey->rehearsal->held &&
+	const struct rehearsal *rehearsal = journey->rehearsal;
+	return rehearsal && journey->disks_socket && rehearsal->disks.enough && !rehearsal->held &&
 	       !journey->cancelled && !journey->stopped && !journey->still;
 }
 

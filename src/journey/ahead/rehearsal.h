@@ -16,6 +16,7 @@ struct rehearsal_disks {
 	int64_t asked_us; /* the source's mover was told to hold them now; 0: not */
 	bool over;        /* what follows is known, */
 	bool whole; /* for memory's turn has come: nothing was left out; or for enough was copied */
+	bool enough;       /* for the latter the migration is being ended */
 	double bytes;      /* of content that was copied */
 	double wire_bytes; /* meanwhile */
 	double ms;         /* from the first write on */
