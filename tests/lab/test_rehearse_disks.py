@@ -4,11 +4,13 @@
 
 The guest writes to its disks and verifies them throughout, and a client outside would notice if it stopped."""
 import json
+import os
+import signal
 import subprocess
 import time
 import unittest
 
-from disklab import MIB, RATE, DiskLab, disks, guest
+from disklab import FAILED, MIB, RATE, DiskLab, disks, guest
 from watari_lab import client
 
 TIME_LIMIT_S = 400
@@ -136,7 +138,38 @@ class Rehearsed(DiskLab):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assert_untouched(before)
 
-    def test_8_then_it_moves(self):
+    def test_8_held_for_long(self):
+        """A conductor that stands still does not end what the mover holds: the VM's own writes go on, and the mover lets go."""
+        before = self.writes(self.vm)
+        running = self.here.popen(['watari', 'rehearse', self.vm, self.there.name, '--bandwidth', '4M', '--max-disk', '6M', '-q'])
+        self.addCleanup(running.wait, 60)
+        deadline = time.monotonic() + 30
+        while not (self.there.exists(RAW) and disks.allocated(self.there, RAW) > MIB) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(running.pid, signal.SIGSTOP)
+        try:
+            gaps = self.gaps_between_writes(13)
+        finally:
+            os.kill(running.pid, signal.SIGCONT)
+        running.wait(90)
+        print(f'# exit code {running.returncode}, longest time without a write {gaps} s')
+        self.assertLess(max(gaps.values()), 1)
+        self.assertIn(running.returncode, (0, FAILED))
+        self.assert_untouched(before)
+
+    def gaps_between_writes(self, seconds):
+        """The longest time in which no write of the guest's came to its end, of each disk."""
+        counts, since, gaps = self.writes(self.vm), {}, {}
+        end = time.monotonic() + seconds
+        while (now := time.monotonic()) < end:
+            for disk, count in self.writes(self.vm).items():
+                if count != counts[disk]:
+                    counts[disk], since[disk] = count, now
+                gaps[disk] = max(gaps.get(disk, 0), now - since.setdefault(disk, now))
+            time.sleep(0.02)
+        return {disk: round(gap, 2) for disk, gap in gaps.items()}
+
+    def test_9_then_it_moves(self):
         """The forecast starts from what was seen, and the move itself finds nothing in its way."""
         facts = self.ahead('plan', self.vm, self.there.name)['forecast']['facts']
         self.assertGreater(facts['disk_rate'], 0)
