@@ -68,6 +68,7 @@ void rehearsal_note_disk_open(struct journey *journey, JsonObject *event)
 		return;
 	note_first(journey->rehearsal);
 	journey->rehearsal->disks.open_us = clock_now_us();
+	journey->rehearsal->disks.wire_before = journey->report->wire_sent;
 }
 
 void rehearsal_note_disks(struct journey *journey, JsonObject *event)
@@ -110,7 +111,7 @@ static void take_stats(struct journey *journey, int64_t now_us)
 	GPtrArray *all = journey->report->disks;
 	disks->over = true;
 	disks->ms = (double) (now_us - disks->open_us) / 1e3;
-	disks->wire_bytes = (double) journey->report->wire_sent;
+	disks->wire_bytes = (double) (journey->report->wire_sent - disks->wire_before);
 	for (guint i = 0; i < all->len; i++)
 		disks->bytes += (double) ((const struct journey_disk *) all->pdata[i])->written;
 }

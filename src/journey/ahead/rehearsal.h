@@ -12,14 +12,15 @@
 #include "journey/state.h"
 
 struct rehearsal_disks {
-	int64_t open_us;  /* QEMU is at the first of them; 0: not yet */
-	int64_t asked_us; /* the source's mover was told to hold them now; 0: not */
-	bool over;        /* what follows is known, */
-	bool whole; /* for memory's turn has come: nothing was left out; or for enough was copied */
-	bool enough;       /* for the latter the migration is being ended */
-	double bytes;      /* of content that was copied */
-	double wire_bytes; /* meanwhile */
-	double ms;         /* from the first write on */
+	int64_t open_us;      /* QEMU is at the first of them; 0: not yet */
+	int64_t asked_us;     /* the source's mover was told to hold them now; 0: not */
+	uint64_t wire_before; /* as was heard then */
+	bool over;            /* no more of them is copied: */
+	bool whole;           /* nothing was left out, for memory's turn has come, */
+	bool enough;          /* or the migration is being ended for that */
+	double bytes;         /* of content that was copied */
+	double wire_bytes;    /* meanwhile */
+	double ms;            /* from the first write on */
 };
 
 struct rehearsal {
