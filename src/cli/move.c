@@ -150,6 +150,10 @@ const struct option_row move_rows[] = {
 	  .help = N_("Copy no more than about so much, as in 500M. "
 		     "Without it nearly all memory is copied once."),
 	  .only = MOVE_REHEARSE },
+	{ "max-disk", 0, OPTION_BYTES, AT(request.max_disk), N_("SIZE"), .least = 1 << 20,
+	  .help = N_("Copy no more than so much of the disks, as in 2G. "
+		     "The default is 256M or 10 seconds, whichever comes first."),
+	  .only = MOVE_REHEARSE },
 	{ "max-time", 0, OPTION_DURATION, AT(request.max_time_ms), N_("TIME"), .least = 1000,
 	  .most = 86400000, .unit = 1000, .help = N_("Copy for no longer than this, as in 30s."),
 	  .only = MOVE_REHEARSE },

@@ -187,8 +187,23 @@ static void print_disks(JsonObject *facts, FILE *out)
 		print_row(out, _("disks to copy"), text);
 }
 
+static void print_rehearsed_disks(JsonObject *disks, FILE *out)
+{
+	g_autofree char *bytes = format_bytes(json_get_double(disks, "bytes", 0));
+	g_autofree char *ms = format_ms(json_get_double(disks, "ms", 0));
+	g_autofree char *wire = format_bytes(json_get_double(disks, "wire_bytes", 0));
+	g_autofree char *text =
+		json_get_bool(disks, "whole", false)
+			? g_strdup_printf(_("all of the disks, %s in %s, %s on the wire"), bytes,
+					  ms, wire)
+			: g_strdup_printf(_("%s of the disks in %s, %s on the wire"), bytes, ms,
+					  wire);
+	print_row(out, _("copied"), text);
+}
+
 static void print_rehearsal(JsonObject *seen, FILE *out)
 {
+	JsonObject *disks = json_get_object(seen, "disks");
 	g_autofree char *setup = format_ms(json_get_double(seen, "setup_ms", 0));
 	g_autofree char *copy = format_ms(json_get_double(seen, "copy_ms", 0));
 	g_autofree char *wire = format_bytes(json_get_double(seen, "wire_bytes", 0));
@@ -198,6 +213,8 @@ static void print_rehearsal(JsonObject *seen, FILE *out)
 		_("%s of memory in %s, %s on the wire; %s were left out"), pages, copy, wire, left);
 	fprintf(out, "\n%s\n", _("Rehearsed"));
 	print_row(out, _("until memory moves"), setup);
+	if (disks)
+		print_rehearsed_disks(disks, out);
 	print_row(out, _("copied"), text);
 }
 

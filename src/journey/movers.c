@@ -67,7 +67,7 @@ static void copy_source_stats(struct journey *journey, JsonObject *stats)
 	JsonArray *lanes = json_get_array(stats, "lanes");
 	const char *opaque = json_get_string(stats, "opaque", NULL);
 	report->stream_bytes = (uint64_t) json_get_int(stats, "bytes", 0);
-	report->wire_sent = (uint64_t) json_get_int(stats, "wire_sent", 0);
+	report->wire_sent = journey->wire_before + (uint64_t) json_get_int(stats, "wire_sent", 0);
 	report->wire_received = (uint64_t) json_get_int(stats, "wire_received", 0);
 	report->iterations = (int) json_get_int(stats, "iterations", 0);
 	report->round_trip_us = json_get_int(stats, "round_trip_us", 0);
@@ -228,6 +228,8 @@ static const struct {
 } events[] = {
 	{ "connected", true, on_connected },
 	{ "dwelling", true, rehearsal_note_held },
+	{ "disk-open", false, rehearsal_note_disk_open },
+	{ "disks-dwelling", true, rehearsal_note_disks },
 	{ "stopped", true, on_stopped },
 	{ "postcopy", false, on_postcopy },
 	{ "disagreed", true, on_disagreed },
@@ -451,10 +453,7 @@ static JsonObject *describe_setup(struct journey *journey, enum journey_side sid
 		setup, "verify",
 		modes[request->kind == JOURNEY_OFFLINE ? JOURNEY_VERIFY_NONE : request->verify]);
 	json_object_set_int_member(setup, "memory_limit", (gint64) request->memory_limit);
-	if (request->kind == JOURNEY_REHEARSAL) {
-		json_object_set_boolean_member(setup, "rehearse", TRUE);
-		json_object_set_int_member(setup, "rehearse_bytes", (gint64) request->max_traffic);
-	}
+	rehearsal_describe_setup(journey, setup);
 	if (request->cores > 0)
 		json_object_set_int_member(setup, "cores", request->cores);
 	g_autofree char *compress = compress_word(request->compress);

@@ -79,8 +79,10 @@ static bool read_domain(struct journey *journey, GError **error)
 unsigned journey_migrate_flags(struct journey *journey)
 {
 	const struct journey_request *request = journey->request;
-	if (request->kind == JOURNEY_REHEARSAL) /* nothing is defined, and disks are only opened */
-		return VIR_MIGRATE_LIVE | VIR_MIGRATE_UNSAFE;
+	if (request->kind ==
+	    JOURNEY_REHEARSAL) /* nothing is defined, and memory's part copies no disks */
+		return VIR_MIGRATE_LIVE | VIR_MIGRATE_UNSAFE |
+		       (journey->disks_socket ? disk_params_flags(journey) : 0);
 	bool as_it_is = !request->persistent && !request->undefine_source;
 	/* Without the flag libvirt stops the VM when the copies of its disks keep up, before memory
 	 * moves, and lets it run on by itself if it stays. */

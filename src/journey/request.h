@@ -42,13 +42,14 @@ struct journey_request {
 	int64_t max_downtime_ms; /* hard ceiling from the stop to the hand-over */
 	uint64_t max_traffic;    /* rehearsal: bytes on the wire; 0: no matter */
 	int64_t max_time_ms;     /* rehearsal: from the call of libvirt to the hold; 0: none */
-	int strategy;            /* enum journey_strategy */
-	bool allow_postcopy;     /* for a while no host alone may have the whole VM */
-	int max_slowdown;        /* percent that the VM may be slowed down; 0: not at all */
-	int64_t max_stop_ms;     /* quick: the longest stop; 0: none */
-	bool prewarm;            /* quick: memory passes once before the stop */
-	const char *through;     /* quick: a directory that both hosts see; NULL: over the link */
-	bool yes;                /* quick: the stop is agreed to, nobody is asked */
+	uint64_t max_disk;   /* rehearsal: bytes of the disks' content; 0: the default, and 10 s */
+	int strategy;        /* enum journey_strategy */
+	bool allow_postcopy; /* for a while no host alone may have the whole VM */
+	int max_slowdown;    /* percent that the VM may be slowed down; 0: not at all */
+	int64_t max_stop_ms; /* quick: the longest stop; 0: none */
+	bool prewarm;        /* quick: memory passes once before the stop */
+	const char *through; /* quick: a directory that both hosts see; NULL: over the link */
+	bool yes;            /* quick: the stop is agreed to, nobody is asked */
 	int64_t link_timeout_ms; /* how long the link may be dark */
 	int connections;
 	uint64_t memory_limit; /* bytes, for each mover */

@@ -113,7 +113,8 @@ struct journey {
 	char *mover_next;   /* what would do; NULL: nothing is known */
 	struct throttle throttle;
 	struct journey_progress progress;
-	uint64_t wire_seen; /* in the last stats, at that time */
+	uint64_t wire_before; /* of earlier movers of this very journey */
+	uint64_t wire_seen;   /* in the last stats, at that time */
 	int64_t wire_seen_us;
 	uint64_t stream_seen; /* likewise */
 	int64_t stream_seen_us;

@@ -355,7 +355,9 @@ static bool do_dwell(struct mover *mover, JsonObject *message, GError **error)
 {
 	if (!mover->settings || !mover->settings->rehearse)
 		return out_of_turn(error);
-	g_atomic_int_set(&mover->settings->rehearse_now, 1);
+	bool disks = json_get_bool(message, "disks", false);
+	g_atomic_int_set(
+		disks ? &mover->settings->rehearse_disks_now : &mover->settings->rehearse_now, 1);
 	return true;
 }
 

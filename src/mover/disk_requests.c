@@ -140,8 +140,7 @@ static uint64_t piece_length(uint64_t offset, uint64_t left)
 	return MIN(left / BATCH_DISK_BLOCK, BATCH_DISK_BLOCKS) * BATCH_DISK_BLOCK;
 }
 
-/* With the lock held: until then, or until something changes. */
-static void wait_until(struct disk_source *source, int64_t due_us)
+void disk_source_wait(struct disk_source *source, int64_t due_us)
 {
 	struct timespec until;
 	clock_gettime(CLOCK_REALTIME, &until);
@@ -156,7 +155,7 @@ static void keep_to_rate(struct disk_source *source, uint64_t length)
 {
 	pthread_mutex_lock(&source->lock);
 	while (source->rate && !source->broken && source->due_us > clock_now_us())
-		wait_until(source, source->due_us);
+		disk_source_wait(source, source->due_us);
 	if (source->rate)
 		source->due_us = MAX(source->due_us, clock_now_us() - BURST_US) +
 				 (int64_t) ((double) length * 1e6 / (double) source->rate);
@@ -174,16 +173,16 @@ static void wait_for_offers(struct disk_source *source)
 	if (!source->offers_due_us)
 		source->offers_due_us = clock_now_us() + OFFERS_US;
 	while (!source->offered && !source->broken && clock_now_us() < source->offers_due_us)
-		wait_until(source, source->offers_due_us);
+		disk_source_wait(source, source->offers_due_us);
 	pthread_mutex_unlock(&source->lock);
 }
 
 static void do_write(struct disk_source *source, struct nbd_request *request)
 {
 	struct disk_order bytes = order_of(request, DISK_BYTES);
-	bool good = true;
 	wait_for_offers(source);
 	keep_to_rate(source, request->length);
+	bool good = disk_dwell_take(source, request->length);
 	for (uint64_t done = 0; good && done < request->length; done += bytes.length) {
 		const uint8_t *data = request->payload + done;
 		bytes.offset = request->offset + done;

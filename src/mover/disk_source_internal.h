@@ -5,6 +5,7 @@
 #include "content/reading.h"
 #include "content/seed_pages.h"
 #include "disk/nbd_server.h"
+#include "mover/disk_dwell.h"
 #include "mover/disk_order.h"
 #include "mover/disk_source.h"
 
@@ -47,7 +48,8 @@ struct disk_source {
 	unsigned session_count;
 	struct session sessions[SESSIONS_MAX];
 	uint64_t flushes[KNOWN_DISKS_MAX];
-	uint64_t asked; /* pages that a seed did not have */
+	uint64_t asked;          /* pages that a seed did not have */
+	struct disk_dwell dwell; /* of a rehearsal */
 };
 
 /* A request of QEMU's; SOURCE is a struct disk_source. Any session's thread. */
@@ -55,6 +57,8 @@ void disk_requests_handle(struct nbd_request *request, void *source);
 /* Sends ORDER, which nobody waits for (DATA: of DISK_BYTES). False: the move is over. */
 bool disk_requests_send(struct disk_source *source, const struct disk_order *order,
 			const uint8_t *data);
+/* With the lock held: until then, or until something changes. */
+void disk_source_wait(struct disk_source *source, int64_t due_us);
 /* The thread; RUN is a struct run. */
 void *disk_answers_thread(void *run);
 /* Who still waits gets an error: QEMU's mirror fails, the VM goes on at the source. */

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/i18n.h"
+#include "mover/disk_dwell.h"
 #include "mover/guest_memory.h"
 #include "mover/pages_left.h"
 
@@ -27,7 +28,8 @@ struct dwell {
 	uint64_t left;        /* pages behind it that hold something */
 	bool reached;
 	int64_t begin_us;     /* of the first batch */
-	uint64_t wire_before; /* a probe's */
+	uint64_t wire_before; /* a probe's, and the disks' */
+	uint64_t wire_disks;
 };
 
 struct dwell *dwell_new(struct run *run)
@@ -91,7 +93,7 @@ static bool has_sent_enough(const struct dwell *dwell)
 	if (!most)
 		return false;
 	link_get_stats(dwell->run->link, &stats);
-	return stats.wire_sent - dwell->wire_before >= most;
+	return stats.wire_sent - dwell->wire_before + dwell->wire_disks >= most;
 }
 
 static void begin(struct dwell *dwell)
@@ -99,6 +101,7 @@ static void begin(struct dwell *dwell)
 	struct link_stats stats;
 	link_get_stats(dwell->run->link, &stats);
 	dwell->wire_before = stats.wire_sent;
+	dwell->wire_disks = disk_dwell_wire(dwell->run->disk_source);
 	dwell->begin_us = clock_now_us();
 }
 

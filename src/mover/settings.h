@@ -51,7 +51,10 @@ struct mover_settings {
 	bool rehearse;           /* source: the copy is held before its end (mover/dwell.h) */
 	int rehearse_now;        /* atomic: at once */
 	uint64_t rehearse_bytes; /* and at the latest when so many are on the wire; 0: no matter */
-	unsigned faults;         /* enum mover_fault */
+	/* So much of the disks is copied (mover/disk_dwell.h): of their content, on the wire; 0: no matter. */
+	uint64_t rehearse_disk_bytes, rehearse_disk_wire;
+	int rehearse_disks_now; /* atomic: no more of them */
+	unsigned faults;        /* enum mover_fault */
 };
 
 /* Every field is checked; NULL with a message that names the field. */

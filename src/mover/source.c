@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/i18n.h"
+#include "mover/disk_dwell.h"
 #include "mover/disk_source.h"
 #include "mover/dwell.h"
 #include "mover/encoders.h"
@@ -179,6 +180,7 @@ static void *reader_thread(void *data)
 	}
 	if (!run_adopt_qemu(run, reader.qemu))
 		goto out;
+	disk_dwell_whole(run->disk_source);
 	reader.observer = observer_new(run);
 	reader.tail = g_malloc(STREAM_CARRY_MAX);
 	reader.dwell = dwell_new(run);

@@ -51,6 +51,9 @@ struct plan_facts {
 	struct facts_host hosts[FACTS_HOSTS];
 	/* disks that are copied */
 	double disk_bytes, disk_write_rate;
+	double disk_bandwidth; /* what is taken of them at most; 0: no cap */
+	double disk_rate,
+		disk_share; /* of a rehearsal: content a second, wire / content; 0: none */
 	/* wishes */
 	double bandwidth; /* 0: none */
 	double max_downtime_ms;

@@ -229,14 +229,25 @@ struct model_result plan_model(const struct plan_facts *facts, enum plan_strateg
 	return result;
 }
 
+/* As a rehearsal saw it. */
+static double rehearsed_disks_ms(const struct plan_facts *facts, double *bytes)
+{
+	double again = fmin(facts->disk_write_rate / facts->disk_rate, 0.9);
+	*bytes = facts->disk_bytes * facts->disk_share;
+	return facts->disk_bytes / facts->disk_rate / (1 - again) * 1e3;
+}
+
 double plan_disks_ms(const struct plan_facts *facts, double *bytes)
 {
+	if (facts->disk_rate > 0)
+		return rehearsed_disks_ms(facts, bytes);
 	double share = facts->stream.share > 0 ? facts->stream.share : default_share;
 	double link = link_rate(facts);
 	*bytes = facts->disk_bytes * share * wire_overhead;
 	if (facts->disk_bytes <= 0)
 		return 0;
-	double seconds = fmax(*bytes / link, facts->disk_bytes / default_pipe);
+	double most = facts->disk_bandwidth > 0 ? facts->disk_bandwidth : default_pipe;
+	double seconds = fmax(*bytes / link, facts->disk_bytes / fmin(most, default_pipe));
 	double again = fmin(facts->disk_write_rate * share / link, 0.9);
 	return seconds / (1 - again) * 1e3;
 }

@@ -105,6 +105,26 @@ static void test_model_strategies(void)
 	g_assert_cmpfloat(plan_model(&facts, PLAN_QUICK).stop_ms, <, quick.stop_ms / 10);
 }
 
+/* What a rehearsal saw of the disks is believed before the link's rate, and a cap on them counts without one. */
+static void test_model_disks(void)
+{
+	struct plan_facts facts = plain_facts();
+	double bytes;
+	g_assert_cmpfloat(plan_disks_ms(&facts, &bytes), ==, 0);
+	facts.disk_bytes = 1e9;
+	double ms = plan_disks_ms(&facts, &bytes);
+	assert_near(ms, bytes / 12.5e6 * 1e3, 0.01);
+	facts.disk_bandwidth = 10e6;
+	assert_near(plan_disks_ms(&facts, &bytes), 100e3, 0.01);
+	facts.disk_rate = 20e6;
+	facts.disk_share = 0.5;
+	assert_near(plan_disks_ms(&facts, &bytes), 50e3, 0.01);
+	assert_near(bytes, 0.5e9, 0.01);
+	/* half as much is written anew */
+	facts.disk_write_rate = 10e6;
+	assert_near(plan_disks_ms(&facts, &bytes), 100e3, 0.01);
+}
+
 /* Random pages, all of 64 MiB anew each second, over a link that takes 5: never. */
 static void test_model_hopeless(void)
 {
@@ -261,6 +281,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/plan/dirty-edges", test_dirty_edges);
 	g_test_add_func("/plan/model-link", test_model_link);
 	g_test_add_func("/plan/model-strategies", test_model_strategies);
+	g_test_add_func("/plan/model-disks", test_model_disks);
 	g_test_add_func("/plan/model-hopeless", test_model_hopeless);
 	g_test_add_func("/plan/model-dirtied", test_model_dirtied);
 	g_test_add_func("/plan/model-disks", test_model_disks);

@@ -51,6 +51,7 @@ void ahead_read_vm(struct journey *journey)
 	facts->max_downtime_ms = (double) request->max_downtime_ms;
 	facts->disk_bytes = copied_bytes(journey);
 	facts->disk_write_rate = disk_rate_until_now(journey);
+	facts->disk_bandwidth = (double) request->disk_bandwidth;
 	facts->prewarm = request->kind == JOURNEY_QUICK && request->prewarm;
 	xml_free(xml);
 }
@@ -212,6 +213,10 @@ static void take_rehearsal(struct journey *journey)
 		facts->page_s = seen.page_s;
 		facts->page_bytes = seen.page_bytes;
 		facts->data_pages = seen.data_pages;
+		if (seen.disk_bandwidth == facts->disk_bandwidth) {
+			facts->disk_rate = seen.disk_rate;
+			facts->disk_share = seen.disk_share;
+		}
 		return;
 	}
 }

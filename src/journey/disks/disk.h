@@ -30,6 +30,7 @@ struct journey_disk {
 	/* a copied one */
 	char *destination, *format; /* path and format there */
 	bool block;                 /* that is a block device */
+	bool given;                 /* which was there before, and is the user's own */
 	uint64_t slice;             /* it is larger, and the disk is its first so many bytes; 0 */
 	bool fresh;                 /* made by this move: reads as zeroes */
 	uint64_t cluster;           /* of a new qcow2; 0: as it comes */

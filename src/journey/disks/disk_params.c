@@ -62,6 +62,12 @@ char *disk_params_describe_there(struct journey *journey, unsigned flags, GError
 
 /* ---- the parameters ---- */
 
+bool disk_params_copies(const struct journey *journey, const struct journey_disk *disk)
+{
+	bool rehearsal = journey->request->kind == JOURNEY_REHEARSAL;
+	return disk->kind == JOURNEY_DISK_COPIED && !(rehearsal && disk->given);
+}
+
 struct adding {
 	virTypedParameterPtr *params;
 	int *count, *max;
@@ -75,11 +81,15 @@ static void add_text(struct adding *adding, const char *name, const char *value)
 					       value) == 0;
 }
 
-static void add_targets(struct adding *adding, GPtrArray *disks)
+static void add_targets(struct adding *adding, struct journey *journey)
 {
+	GPtrArray *disks = journey->report->disks;
+	g_autofree char *path = g_uri_escape_string(journey->disks_socket, "/", FALSE);
+	g_autofree char *uri = g_strdup_printf("unix://%s", path);
+	add_text(adding, VIR_MIGRATE_PARAM_DISKS_URI, uri);
 	for (guint i = 0; i < disks->len; i++) {
 		const struct journey_disk *disk = disks->pdata[i];
-		if (disk->kind == JOURNEY_DISK_COPIED)
+		if (disk_params_copies(journey, disk))
 			add_text(adding, VIR_MIGRATE_PARAM_MIGRATE_DISKS, disk->disk->target);
 	}
 }
@@ -91,8 +101,6 @@ bool disk_params_add(struct journey *journey, unsigned flags, virTypedParameterP
 	if (!journey_disks_count(disks, JOURNEY_DISK_COPIED))
 		return true;
 	struct adding adding = { params, count, max, true };
-	g_autofree char *path = g_uri_escape_string(journey->disks_socket, "/", FALSE);
-	g_autofree char *uri = g_strdup_printf("unix://%s", path);
 	const unsigned live = VIR_DOMAIN_XML_MIGRATABLE | VIR_DOMAIN_XML_SECURE;
 	g_autofree char *running = disk_params_describe_there(journey, live, error);
 	g_autofree char *defined =
@@ -101,8 +109,8 @@ bool disk_params_add(struct journey *journey, unsigned flags, virTypedParameterP
 			: NULL;
 	if (!running || (flags & VIR_MIGRATE_PERSIST_DEST && !defined))
 		return false;
-	add_text(&adding, VIR_MIGRATE_PARAM_DISKS_URI, uri);
-	add_targets(&adding, disks);
+	if (journey->disks_socket)
+		add_targets(&adding, journey);
 	add_text(&adding, VIR_MIGRATE_PARAM_DEST_XML, running);
 	if (defined)
 		add_text(&adding, VIR_MIGRATE_PARAM_PERSIST_XML, defined);

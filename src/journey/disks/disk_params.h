@@ -5,6 +5,9 @@
 
 /* The flags for the disks as they were found to be. */
 unsigned disk_params_flags(struct journey *journey);
+/* Its content goes over the link. In a rehearsal that of a block device which is the user's own does not:
+ * that could not be taken back. */
+bool disk_params_copies(const struct journey *journey, const struct journey_disk *disk);
 /* The VM's description with its disks at their new places; FLAGS of virDomainGetXMLDesc. Caller frees. */
 char *disk_params_describe_there(struct journey *journey, unsigned flags, GError **error);
 /* Add the parameters for copied disks; nothing when there are none. FLAGS as for the call. */

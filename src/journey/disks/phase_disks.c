@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The disks that are copied: what they are, their images at the destination, and the movers told. */
 #include "journey/disks/disk_image.h"
+#include "journey/disks/disk_params.h"
 #include "journey/disks/disk_place.h"
 #include "journey/disks/disk_rate.h"
 #include "journey/disks/disk_watch.h"
@@ -146,8 +147,9 @@ static bool make_disk(struct preparing *preparing, GError **error)
 	struct journey *journey = preparing->journey;
 	struct journey_disk *disk = preparing->disk;
 	const char *pool = preparing->pools[preparing->index];
-	if (disk->block && !pool)
-		return true; /* the user's own */
+	disk->given = disk->block && !pool;
+	if (disk->given)
+		return true;
 	unsigned noted = images_note_intent(journey, disk, pool);
 	journey_call(journey, call_make, preparing);
 	bool good = preparing->identity != NULL;
@@ -190,16 +192,19 @@ static JsonObject *describe_disk(const struct journey_disk *disk)
 static JsonObject *describe_disks(struct journey *journey)
 {
 	static const char *const modes[] = { "none", "full" };
+	/* a part of a disk is not worth reading back */
+	bool rehearsal = journey->request->kind == JOURNEY_REHEARSAL;
+	int verify = rehearsal ? JOURNEY_VERIFY_DISKS_NONE : journey->request->verify_disks;
 	JsonObject *message = dialogue_message("disks");
 	JsonArray *array = json_array_new();
 	for (guint i = 0; i < journey->report->disks->len; i++)
-		if (disk_at(journey, i))
+		if (disk_at(journey, i) && disk_params_copies(journey, disk_at(journey, i)))
 			json_array_add_object_element(array, describe_disk(disk_at(journey, i)));
 	json_object_set_array_member(message, "disks", array);
 	if (journey->request->disk_bandwidth)
 		json_object_set_int_member(message, "rate",
 					   (gint64) journey->request->disk_bandwidth);
-	json_object_set_string_member(message, "verify", modes[journey->request->verify_disks]);
+	json_object_set_string_member(message, "verify", modes[verify]);
 	return message;
 }
 
@@ -241,9 +246,19 @@ static bool prepare(struct preparing *preparing, GError **error)
 		return false;
 	}
 	disk_rate_decide(journey, preparing->write_rate);
+	/* a rehearsal's copy ends all the same, and it is held: no write of the VM may wait for that */
+	journey->sync_writes &= journey->request->kind != JOURNEY_REHEARSAL;
 	bool plan = journey->request->kind == JOURNEY_PLAN; /* nothing is made */
 	return check_mixture(journey, error) && journey_check_cancel(journey, error) &&
 	       (plan || make_disks(preparing, error));
+}
+
+static bool is_any_copied(struct journey *journey)
+{
+	bool any = false;
+	for (guint i = 0; i < journey->report->disks->len; i++)
+		any |= disk_params_copies(journey, journey->report->disks->pdata[i]);
+	return any && journey->request->kind != JOURNEY_PLAN;
 }
 
 static bool copy_disks(struct journey *journey, GError **error)
@@ -252,12 +267,9 @@ static bool copy_disks(struct journey *journey, GError **error)
 	struct preparing preparing = { .journey = journey };
 	preparing.places = g_new0(struct image_place, count);
 	preparing.pools = g_new0(char *, count + 1);
-	/* a rehearsal's are made, and stay empty */
-	int kind = journey->request->kind;
-	bool copies = kind != JOURNEY_PLAN && kind != JOURNEY_REHEARSAL;
 	bool good = prepare(&preparing, error) &&
-		    (!copies || (tell_mover(journey, JOURNEY_DESTINATION, error) &&
-				 tell_mover(journey, JOURNEY_SOURCE, error)));
+		    (!is_any_copied(journey) || (tell_mover(journey, JOURNEY_DESTINATION, error) &&
+						 tell_mover(journey, JOURNEY_SOURCE, error)));
 	for (guint i = 0; i < count; i++)
 		g_free(preparing.pools[i]);
 	g_free(preparing.pools);

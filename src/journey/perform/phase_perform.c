@@ -229,18 +229,44 @@ static bool mend(struct performing *performing, GError **error)
 	return performing->result != NULL;
 }
 
-static bool finish(struct performing *performing, bool good, GError **error)
+static void clear(struct performing *performing)
 {
-	struct journey *journey = performing->journey;
 	virTypedParamsFree(performing->params, performing->param_count);
 	if (performing->result)
 		virDomainFree(performing->result);
+	g_clear_error(&performing->error);
+	*performing = (struct performing){ .journey = performing->journey };
+}
+
+static bool conclude(struct performing *performing, bool good, GError **error)
+{
+	struct journey *journey = performing->journey;
 	if (journey->rehearsal)
 		good = rehearsal_judge(journey, error);
 	if (!good && !*error)
 		explain(performing, error);
-	g_clear_error(&performing->error);
+	clear(performing);
 	return good;
+}
+
+static void start(struct performing *performing)
+{
+	struct journey *journey = performing->journey;
+	for (int side = JOURNEY_SIDES - 1; side >= 0; side--)
+		movers_tell(journey, side, dialogue_message("start"));
+	finish_arm(journey);
+	rehearsal_begin(journey);
+	run_migration(performing);
+}
+
+/* Of a rehearsal whose disks are more than was to be copied. */
+static bool rehearse_memory(struct performing *performing, GError **error)
+{
+	clear(performing);
+	if (!rehearsal_renew(performing->journey, error) || !fill_params(performing, error))
+		return false;
+	start(performing);
+	return true;
 }
 
 bool phase_perform(struct journey *journey, GError **error)
@@ -249,16 +275,14 @@ bool phase_perform(struct journey *journey, GError **error)
 	if (!fill_params(&performing, error) || !hold_throttle(journey, error))
 		return false;
 	finish_begin(journey);
-	for (int side = JOURNEY_SIDES - 1; side >= 0; side--)
-		movers_tell(journey, side, dialogue_message("start"));
-	finish_arm(journey);
-	rehearsal_begin(journey);
-	run_migration(&performing);
-	return finish(&performing, performing.result || mend(&performing, error), error);
+	start(&performing);
+	if (rehearsal_wants_memory(journey) && !rehearse_memory(&performing, error))
+		return conclude(&performing, false, error);
+	return conclude(&performing, performing.result || mend(&performing, error), error);
 }
 
 bool phase_perform_resume(struct journey *journey, GError **error)
 {
 	struct performing performing = { .journey = journey };
-	return finish(&performing, mend(&performing, error), error);
+	return conclude(&performing, mend(&performing, error), error);
 }
