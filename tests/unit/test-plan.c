@@ -170,7 +170,7 @@ static void test_model_dirtied(void)
 }
 
 /* A disk that is written to at a third of the link's rate takes half as long again. */
-static void test_model_disks(void)
+static void test_model_disk_writes(void)
 {
 	struct plan_facts facts = plain_facts();
 	double bytes;
@@ -284,7 +284,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/plan/model-disks", test_model_disks);
 	g_test_add_func("/plan/model-hopeless", test_model_hopeless);
 	g_test_add_func("/plan/model-dirtied", test_model_dirtied);
-	g_test_add_func("/plan/model-disks", test_model_disks);
+	g_test_add_func("/plan/model-disk-writes", test_model_disk_writes);
 	g_test_add_func("/plan/learn", test_learn);
 	g_test_add_func("/plan/learn-edges", test_learn_edges);
 	g_test_add_func("/plan/kept", test_kept);
