@@ -6,6 +6,7 @@
 #include "base/i18n.h"
 #include "base/json.h"
 
+#include <math.h>
 #include <string.h>
 
 /* In the place of a batch's kind (mover/frame.h): no batch looks like that. */
@@ -14,8 +15,9 @@ enum { PROBE_DATA = 15, PROBE_END = 31 };
 enum { LOOKS = 64, FRAMES = 16, FRAME_LEAST = 8192, PATIENCE_MS = 30000 };
 /* Connections get up to speed by round trips: a long way is given so many more. */
 enum { WARM_TRIPS = 12 };
-/* Of the bytes: until then the connections get up to speed, and fill what buffers lie in between. */
-static const double warm_up = 0.4;
+/* So long must the best stretch be, of the whole; what arrived is told in lumps, so not shorter than that
+ * either, unless the whole is hardly longer. */
+static const double stretch = 0.3, short_stretch = 0.6, stretch_least_us = 100e3;
 
 struct probe {
 	struct run *run;
@@ -52,17 +54,24 @@ static bool send_frame(struct probe *probe, size_t length, uint32_t flags, GErro
 	return true;
 }
 
-/* From the look at which the connections are warm to the last one. */
+/* That of the best stretch: before it the connections get up to speed, and a queue that overflows then
+ * (over a long way) takes the rest of the time to recover. */
 static double rate_of(const struct look *looks, unsigned count)
 {
-	uint64_t all = looks[count - 1].arrived - looks[0].arrived;
-	unsigned first = 0;
-	while (first + 2 < count &&
-	       (double) (looks[first].arrived - looks[0].arrived) < warm_up * (double) all)
-		first++;
-	double seconds = (double) (looks[count - 1].at_us - looks[first].at_us) / 1e6;
-	double bytes = (double) (looks[count - 1].arrived - looks[first].arrived);
-	return seconds > 0 ? bytes / seconds : 0;
+	double whole_us = (double) (looks[count - 1].at_us - looks[0].at_us), best = 0;
+	double least_us =
+		fmax(stretch * whole_us, fmin(short_stretch * whole_us, stretch_least_us));
+	for (unsigned first = 0; first + 1 < count; first++) {
+		unsigned last = first + 1;
+		while (last + 1 < count &&
+		       (double) (looks[last].at_us - looks[first].at_us) < least_us)
+			last++;
+		double seconds = (double) (looks[last].at_us - looks[first].at_us) / 1e6;
+		double bytes = (double) (looks[last].arrived - looks[first].arrived);
+		if (seconds * 1e6 >= least_us && seconds > 0)
+			best = fmax(best, bytes / seconds);
+	}
+	return best;
 }
 
 static JsonObject *describe(struct probe *probe, const struct look *looks, unsigned count,

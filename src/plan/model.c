@@ -23,7 +23,10 @@ static const double default_pipe = 1e9, default_link = 1e9 / 8, default_share = 
 		    default_speed = 330e6;
 static const double zero_rate = 4e9; /* QEMU's look for zeros, bytes a second */
 static const double page = 4096,
-		    page_head = 12;       /* bytes on the wire for a page that is only named */
+		    page_head = 12; /* bytes on the wire for a page that is only named */
+/* So often is a page read on its way: QEMU, sorting, packing, tags; at the rate of facts_host.speed. Fitted to
+ * moves of the lab. */
+static const double passes = 4;
 static const double wire_overhead = 1.05; /* Ethernet, IP, TCP, TLS */
 /* QEMU's rounds follow what was written; a sample sees what is different. Where QEMU has not counted: */
 static const double usual_dirtied = 1.2;
@@ -37,6 +40,8 @@ static const double default_easy_s = 0.004; /* src/journey/perform/limit.h */
 /* Round trips of a move: control, connections that open their windows; and of the stop: what is on its way
  * (src/link/window.h), the proof at the gate and its answer. */
 static const double move_trips = 35, stop_trips = 2.3;
+/* Bytes of a round that are still in the movers when QEMU believes them sent. */
+static const double backlog = 512 * 1024;
 static const double shrinks = 0.9;
 static const double usable = 0.6; /* of the ceiling, for memory (src/journey/perform/limit.c) */
 
@@ -79,6 +84,17 @@ static double dirtied_for_changed(const struct plan_facts *facts)
 	return fmin(fmax(facts->dirtied_rate / changed, 1), dirtied_most);
 }
 
+/* Where fewer processors are idle than threads want one (QEMU's, the mover's, its encoders), they do not work
+ * side by side but in turn. */
+static double in_turn_s(const struct plan_facts *facts)
+{
+	const struct facts_host *host = &facts->hosts[0];
+	double idle = host->cpus * (1 - host->busy), wanted = 2 + facts->workers;
+	if (host->speed <= 0 || idle >= wanted)
+		return 0;
+	return passes * page / host->speed * (1 - idle / wanted);
+}
+
 static struct rates find_rates(const struct plan_facts *facts)
 {
 	struct rates rates = { .link = link_rate(facts) };
@@ -91,7 +107,7 @@ static struct rates find_rates(const struct plan_facts *facts)
 		bytes = hard_bytes;
 	}
 	rates.first_bytes = bytes;
-	rates.first_s = fmax(easy, least);
+	rates.first_s = fmax(easy, least) + in_turn_s(facts);
 	rates.link_bound = bytes / rates.link > least;
 	if (facts->page_s > 0) {
 		/* seen: with the overhead of the wire, and with the zeros between */
@@ -153,13 +169,13 @@ static void run_rounds(const struct plan_facts *facts, const struct rates *rates
 	double latency_s = stop_trips * facts->round_trip_ms / 1e3;
 	double top_s = facts->max_downtime_ms / 1e3 * usable;
 	double easy_s = facts->easy_ms > 0 ? facts->easy_ms / 1e3 : default_easy_s;
-	double last = INFINITY, changed = changed_in(&model, result->copy_ms / 1e3);
+	double before = 0, last = INFINITY, changed = changed_in(&model, result->copy_ms / 1e3);
 	for (int flat = 0; result->rounds < ROUNDS_MOST; result->rounds++) {
 		double seconds = later_s(rates, changed);
 		bool easy = seconds <= easy_s;
 		flat = changed > last * shrinks ? flat + 1 : 0;
 		if (easy) /* QEMU looks again before the end of a round: half of it is left, on the average */
-			seconds /= 2;
+			seconds = seconds / 2 + fmin(before, backlog) / rates->link;
 		if (easy || flat >= FLAT_ROUNDS) {
 			result->stop_ms = (seconds + latency_s) * 1e3;
 			result->converges = easy || seconds + latency_s <= top_s;
@@ -169,6 +185,7 @@ static void run_rounds(const struct plan_facts *facts, const struct rates *rates
 			return;
 		}
 		last = changed;
+		before = changed * rates->later_bytes;
 		result->copy_ms += (seconds + round_s) * 1e3;
 		result->bytes += changed * rates->later_bytes * wire_overhead;
 		changed = changed_in(&model, seconds + round_s);
@@ -204,11 +221,10 @@ static void stand_still(const struct plan_facts *facts, const struct rates *rate
 	result->bytes += changed * rates->later_bytes * wire_overhead;
 }
 
-struct model_result plan_model(const struct plan_facts *facts, enum plan_strategy strategy)
+static struct model_result move_memory(const struct plan_facts *facts, enum plan_strategy strategy)
 {
 	struct rates rates = find_rates(facts);
 	struct model_result result = { .rounds = 1, .converges = true };
-	result.copy_ms = move_trips * facts->round_trip_ms;
 	first_pass(facts, &rates, &result);
 	if (strategy == PLAN_QUICK || facts->paused > 0) {
 		stand_still(facts, &rates, &result);
@@ -235,6 +251,13 @@ static double rehearsed_disks_ms(const struct plan_facts *facts, double *bytes)
 	double again = fmin(facts->disk_write_rate / facts->disk_rate, 0.9);
 	*bytes = facts->disk_bytes * facts->disk_share;
 	return facts->disk_bytes / facts->disk_rate / (1 - again) * 1e3;
+}
+
+struct model_result plan_model(const struct plan_facts *facts, enum plan_strategy strategy)
+{
+	struct model_result result = move_memory(facts, strategy);
+	result.copy_ms += move_trips * facts->round_trip_ms;
+	return result;
 }
 
 double plan_disks_ms(const struct plan_facts *facts, double *bytes)
