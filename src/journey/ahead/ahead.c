@@ -189,35 +189,47 @@ static void read_past(struct journey *journey)
 	}
 }
 
-/* What a rehearsal of this VM between these hosts has seen of late, under the same cap. */
-static void take_rehearsal(struct journey *journey)
+static bool is_rehearsed(const struct journey *journey, const struct journal_event *event,
+			 struct plan_facts *seen)
+{
+	if (g_strcmp0(event->move->vm_uuid, journey->report->vm_uuid) != 0 ||
+	    !is_same_pair(event->move, journey->report) ||
+	    time(NULL) - event->move->started_s > REHEARSED_S)
+		return false;
+	g_autoptr(JsonObject) object =
+		event->text ? json_parse_object(event->text, strlen(event->text), NULL) : NULL;
+	if (object)
+		plan_facts_read(seen, object);
+	return object && seen->bandwidth == journey->ahead->facts.bandwidth;
+}
+
+static void take_memory_seen(struct plan_facts *facts, const struct plan_facts *seen)
+{
+	facts->setup_ms = seen->setup_ms;
+	facts->page_s = seen->page_s;
+	facts->page_bytes = seen->page_bytes;
+	facts->data_pages = seen->data_pages;
+}
+
+/* What rehearsals of this VM between these hosts have seen of late, under the same caps: of memory the newest
+ * one, of disks the newest that copied enough of them to know. */
+static void take_rehearsals(struct journey *journey)
 {
 	struct plan_facts *facts = &journey->ahead->facts, seen;
+	bool memory = false, disks = false;
 	g_autoptr(GPtrArray) events =
 		journal_list_events(journey->journal, "rehearsal", PAST_MOST, NULL);
-	for (guint i = 0; events && i < events->len; i++) {
-		const struct journal_event *event = events->pdata[i];
-		if (g_strcmp0(event->move->vm_uuid, journey->report->vm_uuid) != 0 ||
-		    !is_same_pair(event->move, journey->report) ||
-		    time(NULL) - event->move->started_s > REHEARSED_S)
+	for (guint i = 0; events && i < events->len && !(memory && disks); i++) {
+		if (!is_rehearsed(journey, events->pdata[i], &seen))
 			continue;
-		g_autoptr(JsonObject) object =
-			event->text ? json_parse_object(event->text, strlen(event->text), NULL)
-				    : NULL;
-		if (!object)
+		if (!memory)
+			take_memory_seen(facts, &seen);
+		memory = true;
+		if (disks || seen.disk_rate <= 0 || seen.disk_bandwidth != facts->disk_bandwidth)
 			continue;
-		plan_facts_read(&seen, object);
-		if (seen.bandwidth != facts->bandwidth)
-			continue;
-		facts->setup_ms = seen.setup_ms;
-		facts->page_s = seen.page_s;
-		facts->page_bytes = seen.page_bytes;
-		facts->data_pages = seen.data_pages;
-		if (seen.disk_bandwidth == facts->disk_bandwidth) {
-			facts->disk_rate = seen.disk_rate;
-			facts->disk_share = seen.disk_share;
-		}
-		return;
+		facts->disk_rate = seen.disk_rate;
+		facts->disk_share = seen.disk_share;
+		disks = true;
 	}
 }
 
@@ -243,7 +255,7 @@ void ahead_look(struct journey *journey)
 	ahead->facts.workers = cores > 0 ? cores : CLAMP(source->cpus / 4, 1, 4);
 	read_past(journey);
 	if (!journey->rehearsal)
-		take_rehearsal(journey);
+		take_rehearsals(journey);
 	for (int i = 0; i < PLAN_STRATEGY_LAST; i++)
 		ahead->outlooks[i] =
 			plan_look_ahead(&ahead->facts, i, ahead->past, ahead->past_count,
