@@ -6,7 +6,6 @@
 enum {
 	HOLD_US = 10 * 1000 * 1000, /* then the mirrors get an error: nobody has ended them */
 	ARRIVED_US = 2 * 1000 * 1000,
-	LOOK_MS = 5,
 };
 
 static uint64_t wire_sent(struct disk_source *source)
@@ -39,22 +38,10 @@ static JsonObject *describe(const struct disk_dwell *dwell, uint64_t wire, int64
 	return extra;
 }
 
-/* Until what was taken is at the destination: what is under way was not copied yet. */
-static void wait_arrived(struct disk_source *source)
-{
-	struct link_stats stats = { .in_flight = 1 };
-	int64_t until_us = clock_now_us() + ARRIVED_US;
-	for (unsigned quiet = 0;
-	     quiet < 3 && clock_now_us() < until_us && run_get_phase(source->run) != RUN_REFUSED;) {
-		g_usleep(LOOK_MS * 1000);
-		link_get_stats(source->run->link, &stats);
-		quiet = stats.in_flight ? 0 : quiet + 1;
-	}
-}
-
 static void tell(struct disk_source *source)
 {
-	wait_arrived(source);
+	/* what is under way was not copied yet */
+	run_wait_arrived(source->run, clock_now_us() + ARRIVED_US);
 	uint64_t wire = wire_sent(source);
 	pthread_mutex_lock(&source->lock);
 	JsonObject *extra = describe(&source->dwell, wire, clock_now_us());

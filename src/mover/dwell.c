@@ -17,7 +17,6 @@ enum {
 	LEFT_LEAST = 2048,
 	LEFT_MOST = 16384,
 	TOO_FEW = 512, /* pages that hold something: no place is safe */
-	LOOK_MS = 5,
 };
 
 struct dwell {
@@ -138,24 +137,12 @@ static JsonObject *describe(struct dwell *dwell)
 	return extra;
 }
 
-/* Until all that was read is consumed at the destination, or nothing more will be. */
-static void wait_arrived(struct dwell *dwell)
-{
-	struct link_stats stats = { .in_flight = 1 };
-	unsigned quiet = 0;
-	while (quiet < 3 && run_get_phase(dwell->run) != RUN_REFUSED) {
-		g_usleep(LOOK_MS * 1000);
-		link_get_stats(dwell->run->link, &stats);
-		quiet = stats.in_flight ? 0 : quiet + 1;
-	}
-}
-
 void dwell_here(struct dwell *dwell)
 {
 	if (!dwell || !dwell->reached)
 		return;
 	struct run *run = dwell->run;
-	wait_arrived(dwell);
+	run_wait_arrived(run, INT64_MAX);
 	run_post(run, "dwelling", describe(dwell));
 	pthread_mutex_lock(&run->lock);
 	while (run->phase != RUN_REFUSED)

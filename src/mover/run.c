@@ -126,6 +126,19 @@ bool run_start(struct run *run, GError **error)
 						   : destination_start(run, error);
 }
 
+void run_wait_arrived(struct run *run, int64_t until_us)
+{
+	enum { LOOK_MS = 5, QUIET_LOOKS = 3 };
+	struct link_stats stats;
+	unsigned quiet = 0;
+	while (quiet < QUIET_LOOKS && clock_now_us() < until_us &&
+	       run_get_phase(run) != RUN_REFUSED) {
+		g_usleep(LOOK_MS * 1000);
+		link_get_stats(run->link, &stats);
+		quiet = stats.in_flight ? 0 : quiet + 1;
+	}
+}
+
 enum run_phase run_get_phase(struct run *run)
 {
 	pthread_mutex_lock(&run->lock);

@@ -117,6 +117,8 @@ bool run_start(struct run *run, GError **error);
 /* True if the phase is now PHASE (a no-op if it is further already, false once refused). */
 bool run_advance(struct run *run, enum run_phase phase);
 enum run_phase run_get_phase(struct run *run);
+/* Until all that was sent is consumed at the destination, or nothing more will be; UNTIL_US at the latest. */
+void run_wait_arrived(struct run *run, int64_t until_us);
 /* Break the move off: closes QEMU's socket and the link, which makes libvirt resume the source.
  * Has no effect once released; the first reason is kept. CODE is a word of docs/control.md. */
 void run_refuse(struct run *run, const char *code, const char *format, ...) G_GNUC_PRINTF(3, 4);

@@ -77,10 +77,10 @@ static double pack(const struct plan_facts *facts, const struct facts_packing *p
 /* Both over the same second. */
 static double dirtied_for_changed(const struct plan_facts *facts)
 {
-	struct dirty_model model = dirty_fit(facts->looks, facts->look_count);
-	double changed = dirty_pages(&model, 1) + dirty_pages(&kernel_pages, 1);
 	if (facts->look_count == 0 || facts->dirtied_rate < dirtied_least)
 		return usual_dirtied;
+	struct dirty_model model = dirty_fit(facts->looks, facts->look_count);
+	double changed = dirty_pages(&model, 1) + dirty_pages(&kernel_pages, 1);
 	return fmin(fmax(facts->dirtied_rate / changed, 1), dirtied_most);
 }
 

@@ -100,15 +100,22 @@ static void test_burst(void)
 	g_assert_cmpfloat(precopy_stop_ms(&model), <, 10);
 }
 
-/* The first pass is taken at 2 GB/s, dirty pages at 12 MB/s: what QEMU believes of its bandwidth must
- * not let it stop with more than a moment's worth of dirty pages. */
-static void test_cheap_first_pass(void)
+/* The first pass is taken at 2 GB/s, dirty pages at 12 MB/s. */
+static struct model cheap_first_pass(void)
 {
 	struct model model = gigabit;
 	model.memory = 2e9;
 	model.cheap = 2e9;
 	model.drain = 11.5e6;
 	model.dirty_rate = 3e6;
+	return model;
+}
+
+/* What QEMU believes of its bandwidth must
+ * not let it stop with more than a moment's worth of dirty pages. */
+static void test_cheap_first_pass(void)
+{
+	struct model model = cheap_first_pass();
 	precopy_run(&model, 60);
 	g_assert_true(model.stopped);
 	g_assert_cmpfloat(precopy_stop_ms(&model), <, 200);
@@ -118,11 +125,7 @@ static void test_cheap_first_pass(void)
 /* Where few rounds are wanted, more may be left, but never more than the link carries in that time. */
 static void test_few_rounds(void)
 {
-	struct model model = gigabit;
-	model.memory = 2e9;
-	model.cheap = 2e9;
-	model.drain = 11.5e6;
-	model.dirty_rate = 3e6;
+	struct model model = cheap_first_pass();
 	precopy_run(&model, 60);
 	int usual = model.iterations;
 	model.easy_ms = 100;

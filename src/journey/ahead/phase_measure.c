@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is measured before anything moves: by the movers link, hosts and the guest's memory; through libvirt
  * what it writes to its disks, and, if a second may be spent on it, to its memory. A move waits for it as
- * little as it can: the looks go on while the next phases run, and the forecast is made last. What cannot be measured is said, and is no reason not to move. */
+ * little as it can: the looks go on while the next phases run, and the forecast is made last. What cannot
+ * be measured is said, and is no reason not to move. */
 #include "journey/ahead/ahead.h"
 #include "journey/ahead/dirtied.h"
 #include "journey/disks/disk_rate.h"
