@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 void fd_clear(int *fd)
@@ -47,6 +48,12 @@ bool fd_read_all(int fd, void *data, size_t length)
 		length -= (size_t) n;
 	}
 	return true;
+}
+
+size_t fd_unread(int fd)
+{
+	int bytes = 0;
+	return ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0 ? (size_t) bytes : 0;
 }
 
 bool fd_set_nonblocking(int fd, bool on)

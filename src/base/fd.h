@@ -22,4 +22,6 @@ static inline int fd_steal(int *fd)
 bool fd_write_all(int fd, const void *data, size_t length);
 /* Read exactly LENGTH bytes; false with errno set (0 = end of file). */
 bool fd_read_all(int fd, void *data, size_t length);
+/* Bytes that wait to be read from a socket; 0 also where that cannot be said. */
+size_t fd_unread(int fd);
 bool fd_set_nonblocking(int fd, bool on);

@@ -114,6 +114,12 @@ void batch_tag_literals(struct batch *batch, struct tag_context *pages);
 void batch_seal(struct batch *batch, struct tag_context *pages, struct tag_context *list,
 		uint8_t tag[TAG_BYTES]);
 
+/* Is it for a disk, with nothing of QEMU's stream in it? */
+static inline bool batch_is_disk(const struct batch *batch)
+{
+	return batch->kind == BATCH_DISK || batch->kind == BATCH_ORDER;
+}
+
 /* Are the BATCH_DISK_BLOCK bytes of a disk's block all zero? */
 static inline bool block_is_zero(const uint8_t *block)
 {

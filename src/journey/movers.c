@@ -92,7 +92,10 @@ static void copy_source_stats(struct journey *journey, JsonObject *stats)
 	learn_wire_rate(journey, report->wire_sent, json_get_int(stats, "clock_us", 0));
 	learn_stream_rate(journey, report->stream_bytes, json_get_int(stats, "clock_us", 0));
 	journey->link.rate = progress->rate;
-	journey->link.in_flight = (uint64_t) json_get_int(stats, "in_flight", 0);
+	journey->link.in_flight = (uint64_t) json_get_int(stats, "in_flight", 0) +
+				  (uint64_t) json_get_int(stats, "in_hand", 0);
+	double share = json_get_double(stats, "share", 0);
+	journey->link.carried = share > 0 ? progress->rate / share : 0;
 	journey->link.round_trip_us = report->round_trip_us;
 	journey_disks_take_stats(report->disks, json_get_array(stats, "disks"));
 	if (journey->released && !journey->postcopy && json_object_has_member(stats, "stopped_ms"))

@@ -132,7 +132,7 @@ static bool emit_memory(struct emitter *emitter, const struct decoded *decoded)
 
 static bool emit(struct emitter *emitter, const struct decoded *decoded)
 {
-	bool disk = decoded->batch->kind == BATCH_DISK || decoded->batch->kind == BATCH_ORDER;
+	bool disk = batch_is_disk(decoded->batch);
 	return disk ? emit_disk(emitter, decoded) : emit_memory(emitter, decoded);
 }
 

@@ -26,7 +26,7 @@ struct dwell {
 	uint64_t offset;      /* and where in it */
 	uint64_t left;        /* pages behind it that hold something */
 	bool reached;
-	int64_t begin_us;     /* of the first batch */
+	int64_t begin_us;     /* of the first batch of pages */
 	uint64_t wire_before; /* a probe's, and the disks' */
 	uint64_t wire_disks;
 };
@@ -110,8 +110,10 @@ void dwell_note(struct dwell *dwell, const struct batch *batch, const struct str
 		return;
 	if (!dwell->begin_us)
 		begin(dwell);
-	if (batch->has_blocks)
+	if (batch->has_blocks) {
 		learn_place(dwell, stream);
+		dwell->begin_us = clock_now_us(); /* a move looks for no place */
+	}
 	/* Neither a stream that is not understood nor a second pass may go on. */
 	dwell->reached |= stream_reader_opaque_reason(stream) ||
 			  stream_reader_stats(stream)->iterations > 1 || has_sent_enough(dwell);

@@ -35,6 +35,7 @@ struct encoders {
 	uint64_t submit_next, take_next, commit_next; /* tickets */
 	bool finished, failed;
 	unsigned workers_begun;
+	uint64_t bytes_in_hand; /* of QEMU's stream: submitted and not committed */
 	uint64_t pages_committed;
 	uint64_t pages_up_to[FRAMES_AHEAD]; /* pages_committed after a frame, by ticket */
 	uint64_t seeds_up_to[FRAMES_AHEAD]; /* its batch's seed_pages */
@@ -73,16 +74,17 @@ static void fail(struct encoders *encoders, const GError *error)
 	run_refuse_error(encoders->run, "link", error);
 }
 
-static bool is_disk(const struct batch *batch)
+/* Of QEMU's stream. */
+static uint64_t bytes_of(const struct batch *batch)
 {
-	return batch->kind == BATCH_DISK || batch->kind == BATCH_ORDER;
+	return batch_is_disk(batch) ? 0 : batch->original_bytes;
 }
 
 static void count_packed(struct run *run, const struct batch *batch,
 			 const struct tempo_packed *packed)
 {
 	pthread_mutex_lock(&run->lock);
-	*(is_disk(batch) ? &run->content.disk_bytes : &run->content.encoded_bytes) +=
+	*(batch_is_disk(batch) ? &run->content.disk_bytes : &run->content.encoded_bytes) +=
 		packed->packed;
 	run->content.encode_us += packed->cpu_us;
 	pthread_mutex_unlock(&run->lock);
@@ -155,8 +157,7 @@ static void watch_request(struct encoders *encoders, const struct batch *batch)
 static void commit(struct encoders *encoders, struct batch *batch, struct link_frame *frame)
 {
 	struct run *run = encoders->run;
-	run_count_frame(run, encoders->chain, frame->tag,
-			is_disk(batch) ? 0 : batch->original_bytes);
+	run_count_frame(run, encoders->chain, frame->tag, bytes_of(batch));
 	pthread_mutex_lock(&encoders->lock);
 	encoders->pages_committed += batch->pages;
 	encoders->pages_up_to[encoders->commit_next % FRAMES_AHEAD] = encoders->pages_committed;
@@ -164,8 +165,9 @@ static void commit(struct encoders *encoders, struct batch *batch, struct link_f
 	pthread_mutex_unlock(&encoders->lock);
 	link_frame_commit(run->link, LINK_MEMORY, frame);
 	watch_request(encoders, batch);
-	batch_clear(batch);
 	pthread_mutex_lock(&encoders->lock);
+	encoders->bytes_in_hand -= bytes_of(batch);
+	batch_clear(batch);
 	encoders->commit_next++;
 	encoders->empty[encoders->empty_count++] = batch;
 	pthread_cond_broadcast(&encoders->changed);
@@ -271,6 +273,7 @@ void encoders_submit(struct encoders *encoders, struct batch *batch)
 {
 	pthread_mutex_lock(&encoders->lock);
 	encoders->submitted[encoders->submit_next++ % encoders->count] = batch;
+	encoders->bytes_in_hand += bytes_of(batch);
 	pthread_cond_broadcast(&encoders->changed);
 	pthread_mutex_unlock(&encoders->lock);
 }
@@ -314,6 +317,24 @@ uint64_t encoders_seeds_taken(struct encoders *encoders)
 bool encoders_store(struct encoders *encoders)
 {
 	return tempo_stores(encoders->tempo);
+}
+
+size_t encoders_portion(struct encoders *encoders)
+{
+	return tempo_portion(encoders->tempo);
+}
+
+uint64_t encoders_in_hand(struct encoders *encoders)
+{
+	pthread_mutex_lock(&encoders->lock);
+	uint64_t bytes = encoders->bytes_in_hand;
+	pthread_mutex_unlock(&encoders->lock);
+	return bytes;
+}
+
+double encoders_share(struct encoders *encoders)
+{
+	return tempo_share(encoders->tempo);
 }
 
 void encoders_describe(struct encoders *encoders, JsonObject *stats)

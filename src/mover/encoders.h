@@ -34,6 +34,12 @@ uint64_t encoders_frames_arrived(struct encoders *encoders);
 uint64_t encoders_seeds_taken(struct encoders *encoders);
 /* Would batches be packed at all now? No: they should be sorted as PLAIN. */
 bool encoders_store(struct encoders *encoders);
+/* Bytes of QEMU's stream that a batch should hold (tempo_portion). */
+size_t encoders_portion(struct encoders *encoders);
+/* Bytes of QEMU's stream that were submitted and not committed yet. Any thread. */
+uint64_t encoders_in_hand(struct encoders *encoders);
+/* What a byte of QEMU's stream has come to on the wire of late: 0 to 1. Any thread. */
+double encoders_share(struct encoders *encoders);
 /* What the link is believed to carry, bytes a second; 0: no limit seen. */
 double encoders_link_bytes_s(struct encoders *encoders);
 /* For the statistics: which efforts, and why. Any thread. */

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/i18n.h"
 #include "base/json.h"
+#include "mover/tempo.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 /* In the place of a batch's kind (mover/frame.h): no batch looks like that. */
 enum { PROBE_DATA = 15, PROBE_END = 31 };
 
-enum { LOOKS = 64, FRAMES = 16, FRAME_LEAST = 8192, PATIENCE_MS = 30000 };
+enum { LOOKS = 64, PATIENCE_MS = 30000 };
 /* Connections get up to speed by round trips: a long way is given so many more. */
 enum { WARM_TRIPS = 12 };
 /* So long must the best stretch be, of the whole; what arrived is told in lumps, so not shorter than that
@@ -38,6 +39,14 @@ static uint64_t arrived(struct run *run)
 	struct link_stats stats;
 	link_get_stats(run->link, &stats);
 	return stats.consumed;
+}
+
+/* Like the batches of a move. */
+static size_t frame_length(struct run *run)
+{
+	struct link_stats stats;
+	link_get_stats(run->link, &stats);
+	return tempo_moment(stats.drain_rate, LINK_PAYLOAD_MAX);
 }
 
 static bool send_frame(struct probe *probe, size_t length, uint32_t flags, GError **error)
@@ -99,15 +108,15 @@ static JsonObject *send_all(struct errand *errand, struct probe *probe, GError *
 	struct look looks[LOOKS + 1] = { { clock_now_us(), arrived(run) } };
 	uint64_t segments, again;
 	unsigned count = 1;
-	size_t length = CLAMP(probe->bytes / FRAMES, FRAME_LEAST, LINK_PAYLOAD_MAX);
 	struct link_stats stats;
 	link_get_stats(run->link, &stats);
 	int64_t most_us = probe->ms * 1000 + WARM_TRIPS * stats.round_trip_us;
 	int64_t until_us = looks[0].at_us + most_us, next_us = 0;
 	link_count_segments(run->link, &segments, &again);
 	for (uint64_t sent = 0;
-	     sent < probe->bytes && clock_now_us() < until_us && !errand_is_over(errand);
-	     sent += length) {
+	     sent < probe->bytes && clock_now_us() < until_us && !errand_is_over(errand);) {
+		size_t length = frame_length(run);
+		sent += length;
 		if (!send_frame(probe, length, PROBE_DATA, error))
 			return NULL;
 		if (count < LOOKS && clock_now_us() >= next_us) {

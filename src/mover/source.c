@@ -35,13 +35,14 @@ struct reader {
 	struct batch *held;
 };
 
-static size_t room(const struct reader *reader, const struct batch *batch)
+/* So much may be added to BATCH now. */
+static size_t portion(const struct reader *reader, const struct batch *batch)
 {
 	const struct stream_stats *stats = stream_reader_stats(observer_reader(reader->observer));
-	bool small = stats->postcopy || stats->resumed;
-	if (small && batch->filled >= POSTCOPY_BATCH)
-		return 0;
-	return MIN(batch_room(batch), small ? POSTCOPY_BATCH - batch->filled : SIZE_MAX);
+	size_t most = POSTCOPY_BATCH;
+	if (!stats->postcopy && !stats->resumed)
+		most = encoders_portion(reader->run->encoders);
+	return MIN(batch_room(batch), most);
 }
 
 /* Add to BATCH from QEMU's socket until it is full or nothing more comes for a moment. False at the
@@ -49,7 +50,8 @@ static size_t room(const struct reader *reader, const struct batch *batch)
 static bool fill(struct reader *reader, struct batch *batch)
 {
 	size_t before = batch->filled; /* an unfinished record alone is not worth sending */
-	while (room(reader, batch) > 0) {
+	size_t full = before + portion(reader, batch);
+	while (batch->filled < full) {
 		struct pollfd ready = { .fd = reader->qemu, .events = POLLIN };
 		int patience = batch->filled == before ? -1 : reader->stopped ? 0 : LINGER_MS;
 		int n = poll(&ready, 1, patience);
@@ -57,7 +59,7 @@ static bool fill(struct reader *reader, struct batch *batch)
 			return true;
 		if (n < 0 && errno == EINTR)
 			continue;
-		ssize_t got = read(reader->qemu, batch->raw + batch->filled, room(reader, batch));
+		ssize_t got = read(reader->qemu, batch->raw + batch->filled, full - batch->filled);
 		if (got < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (got <= 0) {

@@ -2,6 +2,7 @@
 #include "mover/stats.h"
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "mover/disk_source.h"
 #include "mover/encoders.h"
 #include "mover/requests.h"
@@ -82,6 +83,15 @@ static JsonObject *describe_content(const struct run *run)
 	return object;
 }
 
+/* What QEMU has written and the link has not got. */
+static void describe_backlog(JsonObject *stats, struct encoders *encoders, uint64_t unread)
+{
+	double share = encoders_share(encoders);
+	double bytes = (double) (unread + encoders_in_hand(encoders)) * share;
+	json_object_set_int_member(stats, "in_hand", (gint64) bytes);
+	json_object_set_double_member(stats, "share", share);
+}
+
 /* Under the lock. */
 static void describe_run(JsonObject *stats, struct run *run)
 {
@@ -104,16 +114,20 @@ JsonObject *stats_describe(struct run *run)
 {
 	JsonObject *stats = json_object_new(), *content = NULL;
 	struct link_stats link = { 0 };
+	uint64_t unread = 0;
 	json_object_set_string_member(stats, "t", "stats");
 	json_object_set_int_member(stats, "clock_us", clock_now_us());
 	if (run->link)
 		link_get_stats(run->link, &link);
 	pthread_mutex_lock(&run->lock);
 	describe_run(stats, run);
-	if (run->encoders)
+	if (run->encoders) {
 		content = describe_content(run);
+		unread = fd_unread(run->qemu);
+	}
 	pthread_mutex_unlock(&run->lock);
 	if (content) {
+		describe_backlog(stats, run->encoders, unread);
 		encoders_describe(run->encoders, content);
 		json_object_set_object_member(stats, "content", content);
 	}

@@ -11,6 +11,9 @@
 #define LOOKS_MIN 4
 #define LINK_GUESS 125e6    /* bytes a second, until it shows */
 #define REGION_PAGES_LOG 14 /* 64 MiB */
+#define MOMENT_US 5000
+#define MOMENT_LEAST (32 * 1024)
+#define LATELY (2 * 1024 * 1024) /* bytes of QEMU's stream, over which the share is taken */
 
 struct tempo {
 	struct run *run;
@@ -23,6 +26,7 @@ struct tempo {
 	unsigned looks, busy;       /* at the link since then; it had more than it takes */
 	int64_t idle_us, waited_us; /* for a batch; for room to send it */
 	uint64_t batches[EFFORT_LEVELS];
+	double lately, lately_packed; /* bytes of QEMU's stream, and what they came to */
 	bool tail;
 };
 
@@ -140,6 +144,25 @@ static void judge_link(struct tempo *tempo)
 	tempo->looks = tempo->busy = 0;
 }
 
+/* With the lock held. */
+static void note_share(struct tempo *tempo, const struct batch *batch, size_t packed)
+{
+	if (batch_is_disk(batch))
+		return;
+	tempo->lately += (double) batch->original_bytes;
+	tempo->lately_packed += (double) packed;
+	if (tempo->lately < LATELY)
+		return;
+	tempo->lately /= 2;
+	tempo->lately_packed /= 2;
+}
+
+/* With the lock held. */
+static double share_lately(const struct tempo *tempo)
+{
+	return tempo->lately > 0 ? MIN(tempo->lately_packed / tempo->lately, 1) : 1;
+}
+
 void tempo_note(struct tempo *tempo, const struct batch *batch, const struct tempo_packed *packed)
 {
 	struct effort_batch note = { .region = region_of(batch),
@@ -150,6 +173,7 @@ void tempo_note(struct tempo *tempo, const struct batch *batch, const struct tem
 				     .wall_ns = (uint64_t) packed->wall_us * 1000 };
 	pthread_mutex_lock(&tempo->lock);
 	effort_note_batch(tempo->effort, &note);
+	note_share(tempo, batch, packed->packed);
 	judge_link(tempo);
 	pthread_mutex_unlock(&tempo->lock);
 }
@@ -191,6 +215,27 @@ double tempo_link_bytes_s(struct tempo *tempo)
 	double link = effort_belief(tempo->effort).link_bytes_s;
 	pthread_mutex_unlock(&tempo->lock);
 	return isfinite(link) ? link : 0;
+}
+
+size_t tempo_moment(double bytes_s, size_t most)
+{
+	return (size_t) CLAMP(bytes_s * MOMENT_US / G_USEC_PER_SEC, MOMENT_LEAST, (double) most);
+}
+
+size_t tempo_portion(struct tempo *tempo)
+{
+	pthread_mutex_lock(&tempo->lock);
+	double link = effort_belief(tempo->effort).link_bytes_s, share = share_lately(tempo);
+	pthread_mutex_unlock(&tempo->lock);
+	return tempo_moment(link / share, BATCH_RAW_MAX); /* infinite: no limit seen */
+}
+
+double tempo_share(struct tempo *tempo)
+{
+	pthread_mutex_lock(&tempo->lock);
+	double share = share_lately(tempo);
+	pthread_mutex_unlock(&tempo->lock);
+	return share;
 }
 
 void tempo_describe(struct tempo *tempo, JsonObject *stats)

@@ -31,5 +31,13 @@ void tempo_wait(struct tempo *tempo, int64_t us);
 bool tempo_stores(struct tempo *tempo);
 /* What the link is believed to carry, bytes a second; 0: no limit seen. */
 double tempo_link_bytes_s(struct tempo *tempo);
+/* What goes through at BYTES_S in a moment, within a useful size and MOST: of larger pieces so few are in the
+ * window of a slow link that it stands idle between them. */
+size_t tempo_moment(double bytes_s, size_t most);
+/* Bytes of QEMU's stream that are worth one batch: such a moment of the link. More would only be more in hand
+ * when the VM is stopped, all of which stands before its last pages. */
+size_t tempo_portion(struct tempo *tempo);
+/* What a byte of QEMU's stream has come to on the wire of late: 0 to 1. */
+double tempo_share(struct tempo *tempo);
 /* For the statistics. */
 void tempo_describe(struct tempo *tempo, JsonObject *stats);

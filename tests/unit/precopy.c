@@ -28,7 +28,8 @@ static void dirty_memory(const struct model *model, struct state *state)
 
 static void send_pages(const struct model *model, struct state *state)
 {
-	bool cheap = state->iteration == 1 && state->sent < model->cheap;
+	bool cheap = (state->iteration == 1 && state->sent < model->cheap) ||
+		     (state->iteration == 2 && state->remaining < model->same);
 	double rate = cheap ? 2e9 : model->drain;
 	double bytes = fmin(state->remaining, rate * TICK_US / 1e6);
 	state->remaining -= bytes;
@@ -102,6 +103,7 @@ static void poll_it(struct model *model, struct limit *limit, struct ladder *lad
 		.qemu_rate = state->bandwidth,
 		.link_rate = model->drain,
 		.wire_rate = model->drain,
+		.carried = model->drain,
 		.in_flight = (uint64_t) (model->drain * WINDOW_MS / 1e3),
 		.round_trip_us = 200,
 	};

@@ -12,6 +12,7 @@ struct model {
 	double burst_from_s, burst_until_s;
 	/* first pass: so much is sent at once (zero runs, references), the rest by the link */
 	double memory, cheap;
+	double same;  /* the last bytes of the second round, as quick as the cheap ones */
 	double drain; /* bytes a second */
 	int sync_ms;  /* each dirty sync takes so long */
 	int64_t ceiling_ms;

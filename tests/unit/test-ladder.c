@@ -49,6 +49,25 @@ static void test_twice_the_link(void)
 	}
 }
 
+/* Most of the second round is cheap, and its end comes between two looks: it must not be taken for the size of
+ * the third one. A quarter of the link. */
+static void test_cheap_end(void)
+{
+	static const int polls[] = { 25, 50, 100, 200 };
+	for (size_t i = 0; i < G_N_ELEMENTS(polls); i++) {
+		struct model model = slow;
+		model.drain = 6e6;
+		model.dirty_rate = 1.5e6;
+		model.set = 48e6;
+		model.same = 20e6;
+		model.ceiling_ms = 1500;
+		model.poll_ms = polls[i];
+		precopy_run(&model, 300);
+		g_assert_true(model.stopped);
+		g_assert_false(model.hopeless);
+	}
+}
+
 /* Post-copy instead, where it is allowed; and at once, where it is wanted. */
 static void test_postcopy(void)
 {
@@ -134,6 +153,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/ladder/twice-the-link", test_twice_the_link);
+	g_test_add_func("/ladder/cheap-end", test_cheap_end);
 	g_test_add_func("/ladder/postcopy", test_postcopy);
 	g_test_add_func("/ladder/throttle", test_throttle);
 	g_test_add_func("/ladder/throttle-is-not-enough", test_throttle_is_not_enough);

@@ -18,6 +18,8 @@ static const double smaller = 0.9;     /* below this part of the best, a round c
 static const double slack = 1.1;       /* a round so near to the best one is as good */
 static const double slack_step = 1.15; /* and more for each round that missed even that */
 static const double drain_weight = 0.4;
+/* QEMU measures its bandwidth over so long (BUFFER_DELAY in its migration.c). */
+static const double qemu_window_s = 0.1;
 static const double worth_setting = 0.2; /* QEMU hears of a limit that differs by that part */
 
 static const char *const reason_names[] = {
@@ -67,7 +69,8 @@ void limit_forget(struct limit *limit)
 /* ---- what is measured ---- */
 
 /* Only what is sent after the first pass are dirty pages. QEMU is held back by the movers' window,
- * so what it sends is what arrives. */
+ * so what it sends is what arrives; but the beginning of a round only fills what the last one left empty
+ * there, so no more than the link carries counts. */
 static void learn_drain(struct limit *limit, const struct limit_sample *sample)
 {
 	double elapsed_s = (double) (sample->at_us - limit->last.at_us) / 1e6;
@@ -75,6 +78,8 @@ static void learn_drain(struct limit *limit, const struct limit_sample *sample)
 	if (limit->last.iteration < 2 || elapsed_s <= 0 || sent <= 0)
 		return;
 	double rate = sent / elapsed_s;
+	if (sample->carried > 0)
+		rate = fmin(rate, sample->carried);
 	limit->drain =
 		limit->drain > 0 ? limit->drain + (rate - limit->drain) * drain_weight : rate;
 }
@@ -86,21 +91,17 @@ static double drain_of(const struct limit *limit, const struct limit_sample *sam
 	return fmax(limit->drain, sample->wire_rate);
 }
 
-/* How large are the rounds? The one that has just begun: what remains of it, and of what was sent
- * since the last look some part, so half of it, as long as that is the smaller part. Else those that
- * ended since the last mark: what was sent in them, and what QEMU leaves unsent at the end of each
- * (with a raised limit that may be most of it). 0: not known, for most was of the first pass. */
+/* How large are the rounds? What was sent since the last look went to the rest of the round that was
+ * seen then, and all beyond that to those that have begun since, of which `remaining` is left. Of more
+ * than one, the average; and what QEMU leaves unsent at the end of each (with a raised limit that may be
+ * most of it) is in all of them. */
 static double round_size(const struct limit *limit, const struct limit_sample *sample)
 {
 	double sent = (double) (sample->sent - limit->last.sent);
-	double remaining = (double) sample->remaining;
-	if (sample->iteration == limit->last.iteration + 1 && sent < remaining)
-		return remaining + sent / 2;
-	if (limit->mark.iteration < 2)
-		return 0;
+	double begun = fmax(sent - (double) limit->last.remaining, 0) + (double) sample->remaining;
+	int rounds = sample->iteration - limit->last.iteration;
 	double left = sample->qemu_rate * (double) limit->limit_ms / 1e3;
-	return left + (double) (sample->sent - limit->mark.sent) /
-			      (sample->iteration - limit->mark.iteration);
+	return rounds == 1 ? begun : left + begun / rounds;
 }
 
 double limit_best_round(const struct limit *limit)
@@ -131,8 +132,8 @@ double limit_predict_ms(const struct limit *limit, const struct limit_sample *sa
 static void note_round(struct limit *limit, const struct limit_sample *sample)
 {
 	double size = round_size(limit, sample), best = limit_best_round(limit);
-	double elapsed_s = (double) (sample->at_us - limit->mark.at_us) / 1e6;
-	limit->mark = *sample;
+	double elapsed_s = (double) (sample->at_us - limit->round_us) / 1e6;
+	limit->round_us = sample->at_us;
 	if (size <= 0)
 		return;
 	limit->round = (struct limit_round){ .iteration = sample->iteration,
@@ -181,8 +182,11 @@ static bool differs(int64_t limit_ms, int64_t before_ms)
 }
 
 /* QEMU's words for it. Its bandwidth may be stale, or that of a link that was not busy: what was seen
- * of dirty pages is what it may soon measure. In the first pass nothing is allowed: at its end what was
- * read of it and is not sent yet (whole pages, unlike what comes later) would stand before the stop's own. */
+ * of dirty pages is what it may soon measure. And what remains of a large round may all be cheap (pages
+ * that were written before they were sent are the same again, and mostly lie together): then QEMU
+ * measures all of it in one of its windows, and would leave as much of the next round to the stop.
+ * In the first pass nothing is allowed: at its end what was read of it and is not sent yet (whole pages,
+ * unlike what comes later) would stand before the stop's own. */
 static bool translate(struct limit *limit, const struct limit_sample *sample,
 		      enum limit_reason reason, struct limit_change *change)
 {
@@ -191,6 +195,8 @@ static bool translate(struct limit *limit, const struct limit_sample *sample,
 	double bytes = fmax(limit->allowed, easy_ms / 1e3 * drain);
 	double rate = sample->qemu_rate > 0 ? sample->qemu_rate : drain;
 	rate = fmax(rate, limit->drain);
+	if ((double) sample->remaining > bytes)
+		rate = fmax(rate, (double) sample->remaining / qemu_window_s);
 	if (bytes <= 0 || rate <= 0 || sample->iteration < 2)
 		return false;
 	double wanted_ms = fmin(ceil(bytes / rate * 1e3), floor(limit->top_ms));
@@ -224,7 +230,7 @@ bool limit_look(struct limit *limit, const struct limit_sample *sample, struct l
 		}
 	}
 	if (!limit->looked)
-		limit->mark = *sample;
+		limit->round_us = sample->at_us;
 	limit->last = *sample;
 	limit->looked = true;
 	return sample->iteration > 0 && translate(limit, sample, reason, change);

@@ -40,7 +40,8 @@ struct limit_sample {
 	uint64_t whole;        /* of that, without the zero pages */
 	double qemu_rate;      /* bytes a second, as QEMU measured it; 0: unknown */
 	double link_rate;      /* bytes a second that the other mover consumes; 0: unknown */
-	uint64_t in_flight;    /* bytes on their way between the movers */
+	uint64_t in_flight;    /* packed bytes between QEMU and what the other mover has consumed */
+	double carried;        /* bytes a second of QEMU's that the link carries now; 0: unknown */
 	double wire_rate;      /* bytes a second on the wire when it was busy; 0: unknown */
 	int64_t round_trip_us; /* between the movers */
 };
@@ -79,7 +80,8 @@ struct limit {
 	int64_t ceiling_ms;
 	double top_ms;
 	int64_t easy_ms, limit_ms;
-	struct limit_sample last, mark; /* mark: the last look that saw a new round */
+	struct limit_sample last;
+	int64_t round_us; /* when a look last saw a new round */
 	bool looked;
 	double drain;
 	double rounds[LIMIT_ROUNDS]; /* sizes in bytes, the newest at (count - 1) % LIMIT_ROUNDS */

@@ -82,6 +82,7 @@ static void take_news(struct watch *watch, struct limit_sample *sample)
 	g_mutex_lock(&watch->lock);
 	sample->link_rate = watch->link.rate;
 	sample->wire_rate = watch->link.wire_rate;
+	sample->carried = watch->link.carried;
 	sample->in_flight = watch->link.in_flight;
 	sample->round_trip_us = watch->link.round_trip_us;
 	if (watch->tightened)

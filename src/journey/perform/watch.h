@@ -32,7 +32,8 @@ struct watch_link {
 	double rate;        /* bytes a second that the destination's mover consumes */
 	double wire_rate;   /* bytes a second on the wire when it was busy */
 	double stream_rate; /* bytes a second of QEMU's own stream, smoothed */
-	uint64_t in_flight;
+	double carried;     /* bytes a second of it that the link carries now; 0: unknown */
+	uint64_t in_flight; /* packed bytes between QEMU and what the destination has consumed */
 	int64_t round_trip_us;
 };
 
