@@ -40,8 +40,9 @@ static const double default_easy_s = 0.004; /* src/journey/perform/limit.h */
 /* Round trips of a move: control, connections that open their windows; and of the stop: what is on its way
  * (src/link/window.h), the proof at the gate and its answer. */
 static const double move_trips = 35, stop_trips = 2.3;
+static const double rehearsed_trips = 10; /* the others are in what the rehearsal took */
 /* Bytes of a round that are still in the movers when QEMU believes them sent. */
-static const double backlog = 512 * 1024;
+static const double backlog = 64 * 1024;
 static const double shrinks = 0.9;
 static const double usable = 0.6; /* of the ceiling, for memory (src/journey/perform/limit.c) */
 
@@ -256,7 +257,8 @@ static double rehearsed_disks_ms(const struct plan_facts *facts, double *bytes)
 struct model_result plan_model(const struct plan_facts *facts, enum plan_strategy strategy)
 {
 	struct model_result result = move_memory(facts, strategy);
-	result.copy_ms += move_trips * facts->round_trip_ms;
+	double trips = facts->page_s > 0 ? rehearsed_trips : move_trips;
+	result.copy_ms += trips * facts->round_trip_ms;
 	return result;
 }
 
