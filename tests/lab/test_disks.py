@@ -112,6 +112,17 @@ class Copied(DiskLab):
             with self.subTest(option):
                 self.refused('--disk', option, what=(word,), exit_code=code)
 
+    def test_9_post_copy(self):
+        """The disks are whole at the destination before the VM runs there, whatever is still missing of its memory."""
+        if self.there.name == 'hostb':  # whose QEMU's user may not
+            self.move_copied('--remove-source-disks')
+            self.setUp()
+        guest.load(self.lab, self.vm, 'random', rate=6000, set_mib=12)  # or pre-copy is at its end before
+        report = self.move_copied('--strategy', 'postcopy', '--allow-postcopy', '--bandwidth', '4M')
+        guest.load(self.lab, self.vm, 'none')
+        self.assertTrue(report['postcopy'])
+        self.assert_both_same()
+
 
 class Mixed(DiskLab):
     """What is shared, what nobody writes to, and what stands on a backing file, in one VM."""
