@@ -167,9 +167,12 @@ class Switch:
         self._tell_delay(f"corrupt {int(new.corrupt_every)}")
 
     def _tell_delay(self, command: str) -> str:
-        self._delay.stdin.write(command + "\n")
-        self._delay.stdin.flush()
-        answer = self._delay.stdout.readline().split()
+        try:
+            self._delay.stdin.write(command + "\n")
+            self._delay.stdin.flush()
+            answer = self._delay.stdout.readline().split()
+        except BrokenPipeError:
+            answer = []
         if answer[:1] != ["ok"]:
             raise LabError(f"packet-delay answered {' '.join(answer) or 'nothing'!r} and may have ended")
         return " ".join(answer[1:])
@@ -182,6 +185,11 @@ class Switch:
             stdout=subprocess.PIPE,
             text=True,
         )
+        try:
+            self._tell_delay("corrupted")  # it answers when all its taps are there
+        except LabError:
+            self._end_delay()
+            raise
         lines = []
         for name in self._hosts:
             lines += _bridge_lines(f"dly-{name}")
@@ -197,10 +205,11 @@ class Switch:
             lines.append(f"link set dev {MIGRATION.port}-{name} master {MIGRATION.switch}")
             lines.append(f"link del dev dly-{name}")
         _ip_batch(lines)
-        self._delay.stdin.close()
-        self._delay.stdout.close()
-        self._delay.wait(10)
-        self._delay = None
+        self._end_delay()
+
+    def _end_delay(self) -> None:
+        delay, self._delay = self._delay, None
+        delay.communicate(timeout=10)
 
     def child_pids(self) -> set[int]:
         return {self._delay.pid} if self._delay else set()
