@@ -248,9 +248,9 @@ int64_t journey_easy_ms(const struct journey *journey)
 	for (guint i = 0; findings && i < findings->len; i++) {
 		const struct check_finding *finding = findings->pdata[i];
 		if (g_str_equal(finding->check, "tcg") && finding->result == CHECK_WARN)
-			return MAX(MIN(FEW_ROUNDS_MS, ceiling_ms / 3), LIMIT_EASY_MS);
+			return MAX(MIN(FEW_ROUNDS_MS, ceiling_ms / 3), RULE_EASY_MS);
 	}
-	return LIMIT_EASY_MS;
+	return RULE_EASY_MS;
 }
 
 /* A ceiling that was exceeded after all (in libvirt's own part, which cannot be broken off) is

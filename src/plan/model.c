@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "plan/model.h"
 
+#include "plan/rules.h"
+
 #include <glib.h>
 #include <math.h>
 
@@ -16,7 +18,7 @@ const char *plan_strategy_name(enum plan_strategy strategy)
 	return strategy_names[strategy];
 }
 
-enum { ROUNDS_MOST = 30, FLAT_ROUNDS = 2 };
+enum { ROUNDS_MOST = 30 };
 
 /* Where nothing was measured. */
 static const double default_pipe = 1e9, default_link = 1e9 / 8, default_share = 0.35,
@@ -35,16 +37,13 @@ static const double usual_dirtied = 1.2;
 static const double dirtied_least = 1000, dirtied_most = 20;
 /* Background of any kernel: timers, statistics; pages a second until they are all met. */
 static const struct dirty_model kernel_pages = { 150, 0.5, 0 };
-static const double round_s = 0.012;        /* of each round, to look for dirty pages */
-static const double default_easy_s = 0.004; /* src/journey/perform/limit.h */
+static const double round_s = 0.012; /* of each round, to look for dirty pages */
 /* Round trips of a move: control, connections that open their windows; and of the stop: what is on its way
  * (src/link/window.h), the proof at the gate and its answer. */
 static const double move_trips = 35, stop_trips = 2.3;
 static const double rehearsed_trips = 10; /* the others are in what the rehearsal took */
 /* Bytes of a round that are still in the movers when QEMU believes them sent. */
 static const double backlog = 64 * 1024;
-static const double shrinks = 0.9;
-static const double usable = 0.6; /* of the ceiling, for memory (src/journey/perform/limit.c) */
 
 /* ---- rates ---- */
 
@@ -168,19 +167,19 @@ static void run_rounds(const struct plan_facts *facts, const struct rates *rates
 {
 	struct dirty_model model = changes(facts);
 	double latency_s = stop_trips * facts->round_trip_ms / 1e3;
-	double top_s = facts->max_downtime_ms / 1e3 * usable;
-	double easy_s = facts->easy_ms > 0 ? facts->easy_ms / 1e3 : default_easy_s;
+	double top_s = facts->max_downtime_ms / 1e3 * rule_top_share;
+	double easy_s = (facts->easy_ms > 0 ? facts->easy_ms : RULE_EASY_MS) / 1e3;
 	double before = 0, last = INFINITY, changed = changed_in(&model, result->copy_ms / 1e3);
 	for (int flat = 0; result->rounds < ROUNDS_MOST; result->rounds++) {
 		double seconds = later_s(rates, changed);
 		bool easy = seconds <= easy_s;
-		flat = changed > last * shrinks ? flat + 1 : 0;
+		flat = changed > last * rule_smaller ? flat + 1 : 0;
 		if (easy) /* QEMU looks again before the end of a round: half of it is left, on the average */
 			seconds = seconds / 2 + fmin(before, backlog) / rates->link;
-		if (easy || flat >= FLAT_ROUNDS) {
+		if (easy || flat >= RULE_FLAT_ROUNDS) {
 			result->stop_ms = (seconds + latency_s) * 1e3;
 			result->converges = easy || seconds + latency_s <= top_s;
-			result->needed_ms = (seconds + latency_s) / usable * 1e3;
+			result->needed_ms = (seconds + latency_s) / rule_top_share * 1e3;
 			result->copy_ms += result->stop_ms;
 			result->bytes += changed * rates->later_bytes * wire_overhead;
 			return;

@@ -131,7 +131,7 @@ void precopy_run(struct model *model, int seconds)
 	struct ladder ladder;
 	struct state state = { .iteration = 1, .remaining = model->memory };
 	limit_init(&limit, model->ceiling_ms, model->reserve_ms,
-		   model->easy_ms ? model->easy_ms : LIMIT_EASY_MS);
+		   model->easy_ms ? model->easy_ms : RULE_EASY_MS);
 	ladder_init(&ladder, &model->rules);
 	state.limit_ms = limit.limit_ms;
 	for (; state.now_us < (int64_t) seconds * 1000000; state.now_us += TICK_US) {

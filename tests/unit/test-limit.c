@@ -21,8 +21,8 @@ static void test_idle(void)
 	precopy_run(&model, 60);
 	g_assert_true(model.stopped);
 	g_assert_cmpfloat(model.stop_s, <, 256.0 / 115 + 0.3);
-	g_assert_cmpfloat(precopy_stop_ms(&model), <=, LIMIT_EASY_MS);
-	g_assert_cmpfloat(model.most_limit_ms, <=, LIMIT_EASY_MS);
+	g_assert_cmpfloat(precopy_stop_ms(&model), <=, RULE_EASY_MS);
+	g_assert_cmpfloat(model.most_limit_ms, <=, RULE_EASY_MS);
 }
 
 /* 100 Mbit/s: 1 ms is three pages there, so it takes the easy limit. */
@@ -170,7 +170,7 @@ static void test_nothing_known(void)
 {
 	struct limit limit;
 	struct limit_change change;
-	limit_init(&limit, 2000, 100, LIMIT_EASY_MS);
+	limit_init(&limit, 2000, 100, RULE_EASY_MS);
 	for (int i = 0; i < 100; i++) {
 		struct limit_sample sample = { .at_us = i * 1000, .iteration = i };
 		g_assert_false(limit_look(&limit, &sample, &change));

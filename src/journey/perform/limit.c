@@ -6,15 +6,10 @@
 #include <math.h>
 
 enum {
-	FLAT_ROUNDS = 2,      /* so many rounds that did not get smaller are taken for a plateau */
 	HOPELESS_ROUNDS = 10, /* so many at the top, and at least so long */
 	HOPELESS_US = 20 * 1000 * 1000,
 };
-/* Of the ceiling, what the rest of the memory may take: device state, the proof at the gate and the
- * hand-over need the other part. */
-static const double top_share = 0.6;
 static const double target_step = 1.6; /* the target grows by that for each flat round */
-static const double smaller = 0.9;     /* below this part of the best, a round counts as smaller */
 static const double slack = 1.1;       /* a round so near to the best one is as good */
 static const double slack_step = 1.15; /* and more for each round that missed even that */
 static const double drain_weight = 0.4;
@@ -39,7 +34,7 @@ const char *limit_reason_name(enum limit_reason reason)
 static double top_of(int64_t ceiling_ms, int64_t reserve_ms)
 {
 	double ceiling = (double) ceiling_ms, left = ceiling - (double) reserve_ms;
-	return fmax(fmin(ceiling * top_share, left * 0.75), 1);
+	return fmax(fmin(ceiling * rule_top_share, left * 0.75), 1);
 }
 
 void limit_init(struct limit *limit, int64_t ceiling_ms, int64_t reserve_ms, int64_t easy_ms)
@@ -141,14 +136,14 @@ static void note_round(struct limit *limit, const struct limit_sample *sample)
 					     .seconds = elapsed_s,
 					     .drain = drain_of(limit, sample) };
 	limit->fresh_round = true;
-	bool less = size < best * smaller; /* the first one always is */
+	bool less = size < best * rule_smaller; /* the first one always is */
 	limit->rounds[limit->count++ % LIMIT_ROUNDS] = size;
 	limit->flat = less ? 0 : limit->flat + 1;
 	limit->misses = less || limit->allowed <= 0 ? 0 : limit->misses + 1;
 	/* Chance makes a round smaller now and then; only a new state of things starts anew. */
 	if (size < best / 2)
 		limit->steps = 0;
-	else if (limit->flat > FLAT_ROUNDS)
+	else if (limit->flat > RULE_FLAT_ROUNDS)
 		limit->steps += (int) fmax(elapsed_s, 1); /* long rounds are patience enough */
 }
 
@@ -225,7 +220,7 @@ bool limit_look(struct limit *limit, const struct limit_sample *sample, struct l
 		learn_drain(limit, sample);
 		if (sample->iteration > limit->last.iteration && sample->iteration > 1) {
 			note_round(limit, sample);
-			if (limit->flat >= FLAT_ROUNDS)
+			if (limit->flat >= RULE_FLAT_ROUNDS)
 				reason = decide(limit, sample);
 		}
 	}

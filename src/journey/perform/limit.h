@@ -8,7 +8,7 @@
  * stays at LIMIT_LEAST_MS, where only a VM that hardly changes its memory comes to an end, and is
  * raised only from here:
  *
- *  - What takes no more than a moment (LIMIT_EASY_MS) may be left at any time: each round more costs the
+ *  - What takes no more than a moment (RULE_EASY_MS) may be left at any time: each round more costs the
  *    VM a look at its dirty pages, under QEMU's big lock.
  *  - As long as the rounds get smaller, wait: a later stop is a shorter one.
  *  - Once they do not, find how long the best one of late would take: pages by the measured drain of
@@ -21,12 +21,13 @@
  * counts, worked out from what was sent between two looks.
  */
 #pragma once
+#include "plan/rules.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 enum {
 	LIMIT_LEAST_MS = 1,
-	LIMIT_EASY_MS = 4, /* of dirty pages: less is not worth another round */
 	LIMIT_COMFORT_MS = 50,
 	LIMIT_ROUNDS = 8, /* so many rounds are remembered */
 };
@@ -97,7 +98,7 @@ struct limit {
 };
 
 /* CEILING_MS is the user's; of it, RESERVE_MS come after the last page (libvirt's hand-over). What takes no
- * more than EASY_MS may be left at any time: LIMIT_EASY_MS where few rounds are not worth more than a short
+ * more than EASY_MS may be left at any time: RULE_EASY_MS where few rounds are not worth more than a short
  * stop. */
 void limit_init(struct limit *limit, int64_t ceiling_ms, int64_t reserve_ms, int64_t easy_ms);
 /* The ceiling is lower from now on. */
