@@ -10,7 +10,7 @@
  *   /watch    ?reset=1 &spin=0|1
  *   /corrupt  ?page=N, or ?block=N and &disk=N (0 is vda); &how=bit|stale|zero|other: spoils it
  *             behind the checker's back
- *   /power    ?do=off|reboot|panic
+ *   /power    ?do=off|reboot|halt|panic; halt: the processors stand still, the VM is not off
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -140,12 +140,14 @@ static void answer_power(const char *query, struct text *json)
 		thread_start(power_main, (void *) (intptr_t) RB_POWER_OFF, 0);
 	else if (!strcmp(what, "reboot"))
 		thread_start(power_main, (void *) (intptr_t) RB_AUTOBOOT, 0);
+	else if (!strcmp(what, "halt"))
+		thread_start(power_main, (void *) (intptr_t) RB_HALT_SYSTEM, 0);
 	else if (!strcmp(what, "panic"))
 		thread_start(panic_main, NULL, 0);
 	else
 		ok = false;
 	text_add(json, "{\"ok\":%s,\"error\":\"%s\"}", ok ? "true" : "false",
-		 ok ? "" : "say do=off, reboot or panic");
+		 ok ? "" : "say do=off, reboot, halt or panic");
 }
 
 static bool plain_word(const char *word)

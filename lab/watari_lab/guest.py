@@ -420,6 +420,13 @@ def load(lab, name: str, pattern: str | None = None, *, rate=None, set_mib=None,
         raise GuestError(f"guest {name!r}: {answer['error']}")
 
 
+def power(lab, name: str, do: str) -> None:
+    """"off", "reboot", "panic", or "halt": its processors stand still for good, and the VM is not off."""
+    answer = http(lab, name, f"/power?do={do}")
+    if not answer["ok"]:
+        raise GuestError(f"guest {name!r}: {answer['error']}")
+
+
 def corrupt(lab, name: str, *, page=None, block=None, disk=0, how: str = "bit") -> None:
     """Spoils a page or a disk block behind the guest's checker: "bit", "stale", "zero", "other"."""
     what = f"page={page}" if page is not None else f"block={block}&disk={disk}"

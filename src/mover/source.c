@@ -11,6 +11,7 @@
 #include "mover/gate.h"
 #include "mover/local.h"
 #include "mover/observe.h"
+#include "mover/pass_end.h"
 #include "mover/requests.h"
 #include "mover/run.h"
 #include "mover/seeds.h"
@@ -27,6 +28,7 @@ struct reader {
 	struct run *run;
 	struct observer *observer;
 	struct dwell *dwell; /* NULL: no rehearsal */
+	struct pass_end pass_end;
 	int qemu;
 	bool stopped;  /* the VM is: nothing lingers any more */
 	uint8_t *tail; /* of a batch: a record that is not complete */
@@ -145,8 +147,10 @@ static void read_stream(struct reader *reader)
 		if (batch->count) {
 			size_t left = batch_take_tail(batch, reader->tail);
 			dwell_note(reader->dwell, batch, observer_reader(reader->observer));
+			pass_end_note(&reader->pass_end, batch, observer_reader(reader->observer));
 			submit(reader, batch);
 			dwell_here(reader->dwell);
+			pass_end_here(&reader->pass_end, reader->run);
 			batch = encoders_take(encoders);
 			if (batch)
 				batch_begin(batch, reader->tail, left);

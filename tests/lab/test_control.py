@@ -15,6 +15,7 @@ import unittest
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "lab"))
 sys.dont_write_bytecode = True
+from screen import Screen, width  # noqa: E402
 from watari_lab import HostSpec, Lab, guest  # noqa: E402
 
 TIME_LIMIT_S = 600
@@ -114,6 +115,29 @@ class Control(unittest.TestCase):
         self.assertEqual(self.status()[0]["state"], "ended")
         self.assert_stayed()
         self.assertIn("no move of g1 is running", self.watari("cancel", "g1", code=REFUSED).stderr)
+
+    def test_watch_on_a_terminal(self):
+        """One line that is drawn anew, never wider than the terminal, and gone in the end."""
+        move = self.slow()
+        screen = Screen(columns=46)
+        self.addCleanup(screen.close)
+        watch = self.host.popen(["watari", "watch", "g1"], stdin=screen.terminal, stdout=screen.terminal,
+                                stderr=screen.terminal, env={"TERM": "xterm"})
+        self.addCleanup(self.reap, watch)
+        screen.hand_over()
+        self.wait_for(lambda: screen.read() and len(screen.drawn()) >= 5)
+        self.assertEqual(len(screen.lines()), 1, screen.lines())
+        self.watari("cancel", "g1")
+        while screen.read():
+            pass
+        self.assertEqual(watch.wait(20), CANCELLED)
+        drawn, (last,) = screen.drawn(), screen.lines()
+        self.assertLess(max(width(line) for line in drawn[:-1]), 46)
+        self.assertTrue(any("copying memory" in line for line in drawn), drawn)
+        self.assertGreater(len(set(drawn)), 4)
+        self.assertTrue(last.startswith("watari: "), last)
+        self.end(move, CANCELLED)
+        self.assert_stayed()
 
     def test_tune_makes_it_tighter_and_never_looser(self):
         move = self.slow("--max-downtime", "10s")

@@ -4,6 +4,7 @@
 
 Real hosts, a real guest that dirties its memory, a client outside that would notice if it stopped.
 """
+import contextlib
 import json
 import os
 import pathlib
@@ -290,17 +291,22 @@ class PlanFile(Ahead):
 
 
 class Rehearsal(Ahead):
-    def rehearse(self, *options, code=OK):
+    @contextlib.contextmanager
+    def uninterrupted(self, vm):
+        """libvirt tells of no stop meanwhile."""
         events = lab.node(self.here).popen(
-            ["virsh", "event", "--all", "--loop", "--timeout", "100", "--domain", "g1"],
+            ["virsh", "event", "--all", "--loop", "--timeout", "100", "--domain", vm],
             stdout=subprocess.PIPE, text=True)
         time.sleep(0.5)
-        with client.Prober(lab, "g1") as prober:
-            report = self.ahead("rehearse", "g1", self.there, *options, code=code)
+        yield
         events.terminate()
         said, _ = events.communicate(timeout=20)
         self.assertNotIn("Suspended", said)
         self.assertNotIn("Stopped", said)
+
+    def rehearse(self, *options, code=OK):
+        with self.uninterrupted("g1"), client.Prober(lab, "g1") as prober:
+            report = self.ahead("rehearse", "g1", self.there, *options, code=code)
         self.assertTrue(prober.report["session"]["survived"])
         self.assert_untouched()
         return report
@@ -317,16 +323,28 @@ class Rehearsal(Ahead):
                 self.assertGreaterEqual(seen["left_pages"], 512)
                 self.assertGreater(seen["wire_bytes"], 1 << 20)
 
+    def halt(self, name):
+        """A guest whose processor stands still for good."""
+        guest.start(lab, self.here, name, memory_mib=96)
+        self.addCleanup(guest.stop, lab, None, name)
+        guest.power(lab, name, "halt")
+        deadline = time.monotonic() + 20
+        while "System halted" not in guest.serial(lab, name) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        self.assertIn("System halted", guest.serial(lab, name))
+
     def test_halted(self):
-        """A VM whose processor halts for good: nothing is dirtied, so only the hold keeps QEMU from its end."""
-        node = lab.host(self.here)
-        node.virsh("qemu-monitor-command", "g1", "--hmp", "stop")
-        try:
-            report = self.ahead("rehearse", "g1", self.there)
-        finally:
-            node.virsh("qemu-monitor-command", "g1", "--hmp", "cont")
+        """Nothing is dirtied, so only the hold keeps QEMU from its end; the move that follows carries what was said."""
+        self.halt("g2")
+        with self.uninterrupted("g2"):
+            report = self.ahead("rehearse", "g2", self.there)
         self.assertEqual(report["outcome"], "rehearsed")
+        self.assertEqual(guest.where(lab, "g2"), {self.here: "running"})
         self.assert_untouched()
+        move = self.ahead("migrate", "g2", self.there)
+        self.assertEqual(guest.where(lab, "g2"), {self.there: "running"})
+        said = report["forecast"]["strategies"][0]["bytes"]["p50"]
+        self.assertLess(abs(move["bytes"]["wire_sent"] / said - 1), 0.1)
 
     def test_traffic_is_bounded(self):
         report = self.rehearse("--max-traffic", "4M")

@@ -141,6 +141,35 @@ static void test_cheap_end(void)
 	}
 }
 
+/* The second round begins with pages that cost nothing: what they went through at is not what the others will. */
+static void test_first_look(void)
+{
+	struct limit limit;
+	struct limit_change change;
+	struct limit_sample sample = { .iteration = 1,
+				       .remaining = 10e6,
+				       .sent = 100e6,
+				       .wire_rate = 21e6,
+				       .carried = 21e6,
+				       .link_rate = 21e6,
+				       .qemu_rate = 137e6 };
+	limit_init(&limit, 3000, 100, 100);
+	g_assert_false(limit_look(&limit, &sample, &change));
+	sample.at_us = 50000;
+	sample.iteration = 2;
+	sample.sent += 10e6;
+	sample.remaining = 14e6;
+	limit_look(&limit, &sample, &change);
+	sample.at_us = 100000;
+	sample.sent += 6e6;
+	sample.whole += 6e6;
+	sample.remaining = 8e6;
+	sample.carried = 93e6;
+	sample.qemu_rate = 93e6;
+	g_assert_true(limit_look(&limit, &sample, &change));
+	g_assert_cmpuint(change.bytes, <, 6000000);
+}
+
 /* Where few rounds are wanted, more may be left, but never more than the link carries in that time. */
 static void test_few_rounds(void)
 {
@@ -208,6 +237,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/limit/burst", test_burst);
 	g_test_add_func("/limit/cheap-first-pass", test_cheap_first_pass);
 	g_test_add_func("/limit/cheap-end", test_cheap_end);
+	g_test_add_func("/limit/first-look", test_first_look);
 	g_test_add_func("/limit/few-rounds", test_few_rounds);
 	g_test_add_func("/limit/low-ceiling", test_low_ceiling);
 	g_test_add_func("/limit/nothing-known", test_nothing_known);

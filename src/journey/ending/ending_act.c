@@ -71,6 +71,27 @@ static bool complain(struct ending *ending, enum journey_side side, GError **err
 			  prefix);
 }
 
+static bool ask(struct ending *ending, enum journey_side side, struct host_vm *vm, GError **error)
+{
+	if (host_vm_ask(ending->hosts[side], ending->uuid, vm, error))
+		return true;
+	error_classify(error, WATARI_ERROR_ATTENTION, NULL);
+	return false;
+}
+
+static bool has_changed(struct ending *ending, enum journey_side side, GError **error)
+{
+	return error_set(error, WATARI_ERROR_ATTENTION, _("Run “watari resolve” again."),
+			 _("%s at %s has changed its state meanwhile; nothing was done"),
+			 ending->name, ending->addresses[side]->text);
+}
+
+static bool undefine(virDomainPtr domain)
+{
+	return virDomainUndefineFlags(domain, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
+						      VIR_DOMAIN_UNDEFINE_KEEP_TPM) == 0;
+}
+
 static virDomainPtr find(struct ending *ending, enum journey_side side)
 {
 	if (!ending->hosts[side])
@@ -78,16 +99,15 @@ static virDomainPtr find(struct ending *ending, enum journey_side side)
 	return virDomainLookupByUUIDString(ending->hosts[side]->connection, ending->uuid);
 }
 
-static bool destroy(struct ending *ending, enum journey_side side, bool undefine, GError **error)
+static bool destroy(struct ending *ending, enum journey_side side, bool forget, GError **error)
 {
 	virDomainPtr domain = find(ending, side);
 	if (!domain)
 		return complain(ending, side, error);
 	bool good = virDomainDestroy(domain) == 0;
 	/* A transient copy is gone now. */
-	if (good && undefine && virDomainIsPersistent(domain) == 1)
-		good = virDomainUndefineFlags(domain, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
-							      VIR_DOMAIN_UNDEFINE_KEEP_TPM) == 0;
+	if (good && forget && virDomainIsPersistent(domain) == 1)
+		good = undefine(domain);
 	if (!good)
 		complain(ending, side, error);
 	virDomainFree(domain);
@@ -98,20 +118,17 @@ static bool destroy(struct ending *ending, enum journey_side side, bool undefine
 static bool undefine_source(struct ending *ending, GError **error)
 {
 	struct host_vm source, destination;
-	if (!host_vm_ask(ending->hosts[JOURNEY_SOURCE], ending->uuid, &source, error) ||
-	    !host_vm_ask(ending->hosts[JOURNEY_DESTINATION], ending->uuid, &destination, error)) {
-		error_classify(error, WATARI_ERROR_ATTENTION, NULL);
+	if (!ask(ending, JOURNEY_SOURCE, &source, error) ||
+	    !ask(ending, JOURNEY_DESTINATION, &destination, error))
 		return false;
-	}
-	if (source.state != HOST_VM_OFF || destination.state == HOST_VM_ABSENT)
-		return error_set(error, WATARI_ERROR_ATTENTION, _("Run “watari resolve” again."),
-				 _("%s has changed its state meanwhile; nothing was done"),
-				 ending->name);
+	if (source.state != HOST_VM_OFF)
+		return has_changed(ending, JOURNEY_SOURCE, error);
+	if (destination.state == HOST_VM_ABSENT)
+		return has_changed(ending, JOURNEY_DESTINATION, error);
 	virDomainPtr domain = find(ending, JOURNEY_SOURCE);
 	if (!domain)
 		return complain(ending, JOURNEY_SOURCE, error);
-	bool good = virDomainUndefineFlags(domain, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
-							   VIR_DOMAIN_UNDEFINE_KEEP_TPM) == 0;
+	bool good = undefine(domain);
 	if (!good)
 		complain(ending, JOURNEY_SOURCE, error);
 	virDomainFree(domain);
@@ -138,15 +155,11 @@ static bool resume_source(struct ending *ending, GError **error)
 static bool is_absent(struct ending *ending, enum journey_side side, GError **error)
 {
 	struct host_vm vm;
-	if (!host_vm_ask(ending->hosts[side], ending->uuid, &vm, error)) {
-		error_classify(error, WATARI_ERROR_ATTENTION, NULL);
+	if (!ask(ending, side, &vm, error))
 		return false;
-	}
 	if (vm.state == HOST_VM_ABSENT || vm.state == HOST_VM_OFF)
 		return true;
-	return error_set(error, WATARI_ERROR_ATTENTION, _("Run “watari resolve” again."),
-			 _("%s at %s has changed its state meanwhile; nothing was done"),
-			 ending->name, ending->addresses[side]->text);
+	return has_changed(ending, side, error);
 }
 
 static bool restore_source(struct ending *ending, GError **error)
@@ -208,15 +221,11 @@ bool ending_define(struct ending *ending, GError **error)
 static bool still(struct ending *ending, enum journey_side side, bool running, GError **error)
 {
 	struct host_vm vm;
-	if (!host_vm_ask(ending->hosts[side], ending->uuid, &vm, error)) {
-		error_classify(error, WATARI_ERROR_ATTENTION, NULL);
+	if (!ask(ending, side, &vm, error))
 		return false;
-	}
 	if ((vm.state == HOST_VM_RUNNING) == running)
 		return true;
-	return error_set(error, WATARI_ERROR_ATTENTION, _("Run “watari resolve” again."),
-			 _("%s at %s has changed its state meanwhile; nothing was done"),
-			 ending->name, ending->addresses[side]->text);
+	return has_changed(ending, side, error);
 }
 
 /* Its definition goes only where another one is. */
@@ -224,12 +233,9 @@ static bool end_stale(struct ending *ending, GError **error)
 {
 	struct host_vm there;
 	if (!still(ending, JOURNEY_DESTINATION, false, error) ||
-	    !still(ending, JOURNEY_SOURCE, false, error))
+	    !still(ending, JOURNEY_SOURCE, false, error) ||
+	    !ask(ending, JOURNEY_DESTINATION, &there, error))
 		return false;
-	if (!host_vm_ask(ending->hosts[JOURNEY_DESTINATION], ending->uuid, &there, error)) {
-		error_classify(error, WATARI_ERROR_ATTENTION, NULL);
-		return false;
-	}
 	return destroy(ending, JOURNEY_SOURCE, ending->undefine_source && there.persistent, error);
 }
 

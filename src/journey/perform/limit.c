@@ -75,8 +75,9 @@ static void learn_drain(struct limit *limit, const struct limit_sample *sample)
 	double rate = sent / elapsed_s;
 	if (sample->carried > 0)
 		rate = fmin(rate, sample->carried);
-	limit->drain =
-		limit->drain > 0 ? limit->drain + (rate - limit->drain) * drain_weight : rate;
+	/* The first look may have met the cheap pages of a round only: what the wire carries is known before. */
+	double before = limit->drain > 0 ? limit->drain : sample->wire_rate;
+	limit->drain = before > 0 ? before + (rate - before) * drain_weight : rate;
 }
 
 /* Small rounds do not keep the link busy, and then what was sent says too little. But a dirty page

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mover/pass_end.h"
+
+#include "base/clock.h"
+#include "mover/encoders.h"
+
+enum {
+	NEAR_BYTES =
+		512 *
+		1024, /* of all blocks; the last ones are small, and hold programs of the board */
+	LOOK_US = 1000,
+	MOST_US = 300000,
+	NOTHING = 4096, /* bytes */
+};
+
+/* How much of all blocks lies behind a page. */
+static uint64_t bytes_behind(const struct item *item, const struct stream_reader *stream)
+{
+	const struct stream_block *block = stream_reader_block(stream, item->block);
+	uint64_t page_bytes = stream_reader_page_size(stream);
+	uint64_t here = block ? (item->page + item->count) * page_bytes : 0;
+	uint64_t behind = block && here < block->used_bytes ? block->used_bytes - here : 0;
+	for (uint32_t i = item->block + 1; (block = stream_reader_block(stream, i)); i++)
+		behind += block->used_bytes;
+	return behind;
+}
+
+void pass_end_note(struct pass_end *end, const struct batch *batch,
+		   const struct stream_reader *stream)
+{
+	const struct stream_stats *stats = stream_reader_stats(stream);
+	if (end->over)
+		return;
+	if (stats->iterations > 1 || stats->stopped || stats->postcopy || stats->resumed ||
+	    stream_reader_opaque_reason(stream)) {
+		end->over = true;
+		return;
+	}
+	for (uint32_t i = batch->count; i-- > 0 && !end->near;)
+		if (batch->items[i].kind != ITEM_BYTES) {
+			end->near = bytes_behind(&batch->items[i], stream) <= NEAR_BYTES;
+			return;
+		}
+}
+
+/* Bytes on the way, beyond what the path itself holds. */
+static double backlog(struct run *run)
+{
+	struct link_stats link;
+	link_get_stats(run->link, &link);
+	double in_hand = (double) encoders_in_hand(run->encoders) * encoders_share(run->encoders);
+	double path = link.drain_rate * (double) link.round_trip_us / 1e6;
+	return in_hand + (double) link.in_flight - path;
+}
+
+void pass_end_here(struct pass_end *end, struct run *run)
+{
+	int64_t until_us = clock_now_us() + MOST_US;
+	if (end->over || !end->near)
+		return;
+	end->over = true;
+	while (backlog(run) > NOTHING && clock_now_us() < until_us &&
+	       run_get_phase(run) != RUN_REFUSED)
+		g_usleep(LOOK_US);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The end of the first pass over memory.
+ *
+ * There the movers' hands are full: batches that wait for a worker, a link's window. What comes next is little
+ * where the VM is calm: QEMU sends a few dirty pages, looks again, finds fewer and stops the VM, all within some
+ * milliseconds; and then the stop lasts until all that came before it has arrived. So QEMU is held a little before
+ * that, where the VM still runs, until no more is on its way than the path itself holds. It has to be before: what
+ * QEMU's socket takes (some 200 KiB) may hold the rounds that follow.
+ *
+ * Later rounds wait for nothing: the limit for the stop counts what is in hand (journey/perform/limit.h).
+ */
+#pragma once
+#include "content/batch.h"
+#include "mover/run.h"
+
+struct pass_end {
+	bool near; /* the batch that goes out now is */
+	bool over; /* nothing is waited for any more */
+};
+
+/* BATCH is about to be submitted. */
+void pass_end_note(struct pass_end *end, const struct batch *batch,
+		   const struct stream_reader *stream);
+/* It was; waits once, and never for long. */
+void pass_end_here(struct pass_end *end, struct run *run);
