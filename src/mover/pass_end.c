@@ -10,7 +10,6 @@ enum {
 		1024, /* of all blocks; the last ones are small, and hold programs of the board */
 	LOOK_US = 1000,
 	MOST_US = 300000,
-	NOTHING = 4096, /* bytes */
 };
 
 /* How much of all blocks lies behind a page. */
@@ -43,14 +42,13 @@ void pass_end_note(struct pass_end *end, const struct batch *batch,
 		}
 }
 
-/* Bytes on the way, beyond what the path itself holds. */
-static double backlog(struct run *run)
+/* Is nothing on its way? What has arrived is known half a round trip later: that is less than it would cost
+ * in the stop. */
+static bool is_empty(struct run *run)
 {
 	struct link_stats link;
 	link_get_stats(run->link, &link);
-	double in_hand = (double) encoders_in_hand(run->encoders) * encoders_share(run->encoders);
-	double path = link.drain_rate * (double) link.round_trip_us / 1e6;
-	return in_hand + (double) link.in_flight - path;
+	return link.in_flight == 0 && encoders_in_hand(run->encoders) == 0;
 }
 
 void pass_end_here(struct pass_end *end, struct run *run)
@@ -59,7 +57,6 @@ void pass_end_here(struct pass_end *end, struct run *run)
 	if (end->over || !end->near)
 		return;
 	end->over = true;
-	while (backlog(run) > NOTHING && clock_now_us() < until_us &&
-	       run_get_phase(run) != RUN_REFUSED)
+	while (!is_empty(run) && clock_now_us() < until_us && run_get_phase(run) != RUN_REFUSED)
 		g_usleep(LOOK_US);
 }

@@ -4,7 +4,7 @@
  * There the movers' hands are full: batches that wait for a worker, a link's window. What comes next is little
  * where the VM is calm: QEMU sends a few dirty pages, looks again, finds fewer and stops the VM, all within some
  * milliseconds; and then the stop lasts until all that came before it has arrived. So QEMU is held a little before
- * that, where the VM still runs, until no more is on its way than the path itself holds. It has to be before: what
+ * that, where the VM still runs, until nothing is on its way any more. It has to be before: what
  * QEMU's socket takes (some 200 KiB) may hold the rounds that follow.
  *
  * Later rounds wait for nothing: the limit for the stop counts what is in hand (journey/perform/limit.h).

@@ -40,7 +40,7 @@ static const struct dirty_model kernel_pages = { 150, 0.5, 0 };
 static const double round_s = 0.012; /* of each round, to look for dirty pages */
 /* Round trips of a move: control, connections that open their windows; and of the stop: what is on its way
  * (src/link/window.h), the proof at the gate and its answer. */
-static const double move_trips = 35, stop_trips = 2.3;
+static const double move_trips = 35, stop_trips = 2.1;
 static const double rehearsed_trips = 10; /* the others are in what the rehearsal took */
 /* Bytes of a round that are still in the movers when QEMU believes them sent. */
 static const double backlog = 64 * 1024;
@@ -174,8 +174,9 @@ static void run_rounds(const struct plan_facts *facts, const struct rates *rates
 		double seconds = later_s(rates, changed);
 		bool easy = seconds <= easy_s;
 		flat = changed > last * rule_smaller ? flat + 1 : 0;
-		if (easy) /* QEMU looks again before the end of a round: half of it is left, on the average */
-			seconds = seconds / 2 + fmin(before, backlog) / rates->link;
+		if (easy) /* half of what may be left, on the average; but no more than there is */
+			seconds = (result->rounds > 1 ? easy_s : seconds) / 2 +
+				  fmin(before, backlog) / rates->link;
 		if (easy || flat >= RULE_FLAT_ROUNDS) {
 			result->stop_ms = (seconds + latency_s) * 1e3;
 			result->converges = easy || seconds + latency_s <= top_s;

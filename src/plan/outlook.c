@@ -13,7 +13,7 @@ enum { CASES_MAX = 256 };
  * stop: device state, hand-over, the guest's first breath; of the bytes: device state, frames. */
 static const struct learn_prior total_prior = { 1500, 1, 0.25, 0.7 };
 static const struct learn_prior stop_priors[] = {
-	[PLAN_LIVE] = { 40, 1, 0.45, 1 },
+	[PLAN_LIVE] = { 20, 1, 0.35, 1 },
 	[PLAN_POSTCOPY] = { 120, 1, 0.6, 1.5 },
 	[PLAN_QUICK] = { 700, 1, 0.3, 1.5 },
 };
