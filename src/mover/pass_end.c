@@ -4,13 +4,10 @@
 #include "base/clock.h"
 #include "mover/encoders.h"
 
-enum {
-	NEAR_BYTES =
-		512 *
-		1024, /* of all blocks; the last ones are small, and hold programs of the board */
-	LOOK_US = 1000,
-	MOST_US = 300000,
-};
+/* Of all blocks; the last ones are small, and hold programs of the board. */
+static const uint64_t near_bytes = 512 * 1024;
+
+enum { LOOK_US = 1000, MOST_US = 300000 };
 
 /* How much of all blocks lies behind a page. */
 static uint64_t bytes_behind(const struct item *item, const struct stream_reader *stream)
@@ -35,11 +32,12 @@ void pass_end_note(struct pass_end *end, const struct batch *batch,
 		end->over = true;
 		return;
 	}
-	for (uint32_t i = batch->count; i-- > 0 && !end->near;)
-		if (batch->items[i].kind != ITEM_BYTES) {
-			end->near = bytes_behind(&batch->items[i], stream) <= NEAR_BYTES;
-			return;
-		}
+	for (uint32_t i = batch->count; i-- > 0;) {
+		if (batch->items[i].kind == ITEM_BYTES)
+			continue;
+		end->near = bytes_behind(&batch->items[i], stream) <= near_bytes;
+		return;
+	}
 }
 
 /* Is nothing on its way? What has arrived is known half a round trip later: that is less than it would cost

@@ -42,8 +42,8 @@ static const double round_s = 0.012; /* of each round, to look for dirty pages *
  * (src/link/window.h), the proof at the gate and its answer. */
 static const double move_trips = 35, stop_trips = 2.1;
 static const double rehearsed_trips = 10; /* the others are in what the rehearsal took */
-/* Bytes of a round that are still in the movers when QEMU believes them sent. */
-static const double backlog = 64 * 1024;
+/* Of each stop, on the wire: the state of devices, what is in the movers' hands. Fitted to moves of the lab. */
+static const double last_bytes = 120e3;
 
 /* ---- rates ---- */
 
@@ -162,21 +162,31 @@ static double changed_in(const struct dirty_model *model, double seconds)
 	return dirty_pages(model, seconds) + dirty_pages(&kernel_pages, seconds);
 }
 
+/* What QEMU leaves to the stop, where little enough remains. A first round that is easy is over before the limit
+ * can be raised, and the next one is what was dirtied meanwhile. In a larger one QEMU stops once what remains is
+ * easy, and looks for that now and then: half of it, on the average. */
+static double left_s(const struct rates *rates, const struct dirty_model *model, double seconds,
+		     double easy_s, bool first)
+{
+	if (!first)
+		return easy_s / 2;
+	return fmin(later_s(rates, changed_in(model, seconds + round_s)), seconds) / 2;
+}
+
 static void run_rounds(const struct plan_facts *facts, const struct rates *rates,
 		       struct model_result *result)
 {
 	struct dirty_model model = changes(facts);
-	double latency_s = stop_trips * facts->round_trip_ms / 1e3;
+	double latency_s = stop_trips * facts->round_trip_ms / 1e3 + last_bytes / rates->link;
 	double top_s = facts->max_downtime_ms / 1e3 * rule_top_share;
 	double easy_s = (facts->easy_ms > 0 ? facts->easy_ms : RULE_EASY_MS) / 1e3;
-	double before = 0, last = INFINITY, changed = changed_in(&model, result->copy_ms / 1e3);
+	double last = INFINITY, changed = changed_in(&model, result->copy_ms / 1e3);
 	for (int flat = 0; result->rounds < ROUNDS_MOST; result->rounds++) {
 		double seconds = later_s(rates, changed);
 		bool easy = seconds <= easy_s;
 		flat = changed > last * rule_smaller ? flat + 1 : 0;
-		if (easy) /* half of what may be left, on the average; but no more than there is */
-			seconds = (result->rounds > 1 ? easy_s : seconds) / 2 +
-				  fmin(before, backlog) / rates->link;
+		if (easy)
+			seconds = left_s(rates, &model, seconds, easy_s, result->rounds == 1);
 		if (easy || flat >= RULE_FLAT_ROUNDS) {
 			result->stop_ms = (seconds + latency_s) * 1e3;
 			result->converges = easy || seconds + latency_s <= top_s;
@@ -186,7 +196,6 @@ static void run_rounds(const struct plan_facts *facts, const struct rates *rates
 			return;
 		}
 		last = changed;
-		before = changed * rates->later_bytes;
 		result->copy_ms += (seconds + round_s) * 1e3;
 		result->bytes += changed * rates->later_bytes * wire_overhead;
 		changed = changed_in(&model, seconds + round_s);
