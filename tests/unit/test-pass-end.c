@@ -7,8 +7,9 @@
 enum { PAGE = 4096, MEMORY = 2048, ROM = 64 }; /* pages */
 
 /* Two blocks, as QEMU orders them: the large one first. */
-static struct stream_reader *read_memory(GByteArray *out)
+static GByteArray *memory(void)
 {
+	GByteArray *out = g_byte_array_new();
 	put_header(out, "pc-test");
 	put_section(out, 1, 2, "ram", 4);
 	put_u64(out, (MEMORY + ROM) * PAGE | 4);
@@ -18,8 +19,13 @@ static struct stream_reader *read_memory(GByteArray *out)
 	put_u64(out, ROM * PAGE);
 	put_u64(out, 0x10);
 	put_footer(out, 2);
+	return out;
+}
+
+static struct stream_reader *read_all(GByteArray *stream)
+{
 	struct stream_reader *reader = stream_reader_new();
-	g_array_unref(kit_read(reader, out->data, out->len, &kit_whole));
+	g_array_unref(kit_read(reader, stream->data, stream->len, &kit_whole));
 	return reader;
 }
 
@@ -37,8 +43,8 @@ static bool is_near(struct pass_end *end, const struct stream_reader *reader, ui
 
 static void test_place(void)
 {
-	g_autoptr(GByteArray) out = g_byte_array_new();
-	struct stream_reader *reader = read_memory(out);
+	g_autoptr(GByteArray) out = memory();
+	struct stream_reader *reader = read_all(out);
 	struct pass_end end = { 0 };
 	g_assert_false(is_near(&end, reader, 0, 0, 1));
 	/* the rom is 256 KiB of what is left, and as much of the memory */
@@ -55,8 +61,8 @@ static void test_place(void)
 /* What says nothing of a place, and places that no stream should name. */
 static void test_nonsense(void)
 {
-	g_autoptr(GByteArray) out = g_byte_array_new();
-	struct stream_reader *reader = read_memory(out);
+	g_autoptr(GByteArray) out = memory();
+	struct stream_reader *reader = read_all(out);
 	struct pass_end end = { 0 };
 	struct batch empty = { 0 };
 	pass_end_note(&end, &empty, reader);
@@ -70,15 +76,13 @@ static void test_nonsense(void)
 /* A later pass, and a VM that stands still already, wait for nothing. */
 static void test_later(void)
 {
-	g_autoptr(GByteArray) out = g_byte_array_new();
-	g_autoptr(GByteArray) pages = g_byte_array_new();
-	struct stream_reader *reader = read_memory(out);
+	g_autoptr(GByteArray) out = memory();
 	struct pass_end end = { 0 };
-	put_part(pages, 2, 2);
-	put_page(pages, "memory", 8 * PAGE, 1);
-	put_page(pages, NULL, 3 * PAGE, 1);
-	put_ram_end(pages);
-	g_array_unref(kit_read(reader, pages->data, pages->len, &kit_whole));
+	put_part(out, 2, 2);
+	put_page(out, "memory", 8 * PAGE, 1);
+	put_page(out, NULL, 3 * PAGE, 1);
+	put_ram_end(out);
+	struct stream_reader *reader = read_all(out);
 	g_assert_cmpuint(stream_reader_stats(reader)->iterations, ==, 2);
 	g_assert_false(is_near(&end, reader, 1, ROM - 1, 1));
 	g_assert_true(end.over);
