@@ -3,6 +3,7 @@
 #include "journey/ending/settle.h"
 
 #include "journey/disks/disk_after.h"
+#include "journey/ending/announce.h"
 #include "journey/ending/ending.h"
 #include "journey/disks/images.h"
 #include "journey/movers.h"
@@ -23,8 +24,6 @@ enum {
 	LATE_MS =
 		45000, /* past libvirtd's keepalive (30 s): a Finish that is still on its way is over */
 	PAUSE_MS = 300,
-	ANNOUNCE_MS = 10000,
-	REPEATS_MS = 1000,
 };
 
 struct settling {
@@ -86,18 +85,6 @@ static void call_restore_before(void *data)
 		return;
 	before_restore(settling->journey, domain);
 	virDomainFree(domain);
-}
-
-static void call_read_nics(void *data)
-{
-	struct settling *settling = data;
-	virDomainPtr domain = find(settling, JOURNEY_SOURCE);
-	char *xml = domain ? virDomainGetXMLDesc(domain, 0) : NULL;
-	if (xml)
-		settling->journey->nics = domain_read_nics(xml, NULL);
-	if (domain)
-		virDomainFree(domain);
-	free(xml); /* libvirt's */
 }
 
 static enum journey_side side_of_vm(struct settling *settling)
@@ -238,61 +225,6 @@ static void restore_snapshots(struct settling *settling)
 	g_clear_error(&settling->error);
 }
 
-static JsonArray *describe_interfaces(struct journey *journey)
-{
-	JsonArray *interfaces = json_array_new();
-	for (guint i = 0; i < journey->nics->len; i++) {
-		const struct domain_nic *nic = journey->nics->pdata[i];
-		if (!nic->tap || !nic->mac)
-			continue;
-		JsonObject *interface = json_object_new();
-		json_object_set_string_member(interface, "device", nic->tap);
-		json_object_set_string_member(interface, "mac", nic->mac);
-		json_array_add_object_element(interfaces, interface);
-	}
-	return interfaces;
-}
-
-/* The destination's QEMU may have told the network that the guest is there, as soon as it had
- * loaded it. The source's mover puts that right; a fresh one if the old one is gone. */
-static void announce(struct settling *settling)
-{
-	struct journey *journey = settling->journey;
-	g_autoptr(GError) error = NULL;
-	if (!journey->nics)
-		journey_call(journey, call_read_nics, settling);
-	if (!journey->nics)
-		return;
-	JsonArray *interfaces = describe_interfaces(journey);
-	if (json_array_get_length(interfaces) == 0) {
-		json_array_unref(interfaces);
-		return;
-	}
-	journey_say(journey, _("telling the network that the VM is at the source"));
-	JsonObject *message = dialogue_message("announce");
-	json_object_set_array_member(message, "interfaces", interfaces);
-	bool cancelled = journey->cancelled;
-	journey->cancelled = false;
-	bool started = movers_alive(journey, JOURNEY_SOURCE) ||
-		       movers_restart(journey, JOURNEY_SOURCE, &error);
-	g_autoptr(JsonObject) answer =
-		started ? movers_ask(journey, JOURNEY_SOURCE, json_object_ref(message), "announced",
-				     ANNOUNCE_MS, &error)
-			: NULL;
-	json_object_unref(message);
-	/* The mover says it five times; then it may go. */
-	if (answer)
-		journey_wait(journey, never, NULL, REPEATS_MS, NULL);
-	journey->cancelled = cancelled || journey->cancelled;
-	if (answer)
-		return;
-	g_autofree char *what = error_what(error);
-	journey_note(journey, true,
-		     _("The network was not told that the VM is back at the source (%s); it learns "
-		       "it from the guest's next packet."),
-		     what);
-}
-
 static void after_return(struct settling *settling)
 {
 	if (before_is_known(settling->journey)) {
@@ -303,7 +235,7 @@ static void after_return(struct settling *settling)
 	    (settling->journey->loaded && !settling->journey->offline) ||
 	    settling->rule->action == ENDING_RESUME_SOURCE ||
 	    settling->rule->action == ENDING_END_DESTINATION_RESUME)
-		announce(settling);
+		announce_at_source(settling->journey, settling->ending.hosts[JOURNEY_SOURCE]);
 	images_remove(settling->journey, settling->ending.hosts[JOURNEY_DESTINATION]);
 }
 
