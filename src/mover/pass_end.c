@@ -51,10 +51,14 @@ static bool is_empty(struct run *run)
 
 void pass_end_here(struct pass_end *end, struct run *run)
 {
-	int64_t until_us = clock_now_us() + MOST_US;
+	int64_t begin_us = clock_now_us();
 	if (end->over || !end->near)
 		return;
 	end->over = true;
-	while (!is_empty(run) && clock_now_us() < until_us && run_get_phase(run) != RUN_REFUSED)
+	while (!is_empty(run) && clock_now_us() < begin_us + MOST_US &&
+	       run_get_phase(run) != RUN_REFUSED)
 		g_usleep(LOOK_US);
+	JsonObject *extra = json_object_new();
+	json_object_set_int_member(extra, "ms", (clock_now_us() - begin_us) / 1000);
+	run_post(run, "pass-end", extra);
 }

@@ -5,11 +5,15 @@
 hosta runs QEMU as root, hostb as Debian ships it (own user, dynamic ownership, seccomp), so every
 there-and-back passes both. The guest checks its own memory; a client outside talks to it meanwhile.
 """
+import contextlib
 import json
 import os
 import pathlib
 import re
+import shutil
+import sqlite3
 import sys
+import tempfile
 import threading
 import unittest
 
@@ -149,6 +153,24 @@ class ThereAndBack(Move):
 
     def test_random(self):
         self.there_and_back("random", rate=200, set_mib=16)
+
+
+class Switchover(Move):
+    def told(self, move):
+        """What the source's mover told of a move, by the journal of this host."""
+        state = lab.host(self.here).path("/var/lib/watari")
+        copy = self.enterContext(tempfile.TemporaryDirectory())  # SQLite does not open a path with a link in it
+        for path in pathlib.Path(state).glob("journal.sqlite*"):
+            shutil.copy(path, copy)
+        with contextlib.closing(sqlite3.connect(f"{copy}/journal.sqlite")) as journal:
+            return [kind for (kind,) in journal.execute(
+                "SELECT kind FROM events WHERE move = ? AND text = 'source' ORDER BY id", (move,))]
+
+    def test_the_stop_begins_with_empty_hands(self):
+        """Before the end of the first pass QEMU is held until all has arrived, once."""
+        told = self.told(self.move("--bandwidth", "8M")["id"])
+        self.assertEqual(told.count("pass-end"), 1, told)
+        self.assertLess(told.index("pass-end"), told.index("stopped"), told)
 
 
 class Links(Move):
