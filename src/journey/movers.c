@@ -2,17 +2,12 @@
 /* The pair of movers: started, greeted, set up, asked, ended. */
 #include "journey/movers.h"
 
-#include "journey/movers_heard.h"
-
-#include "journey/perform/postcopy.h"
 #include "journey/ahead/rehearsal.h"
-#include "journey/perform/rungs.h"
+#include "journey/movers_heard.h"
+#include "journey/perform/postcopy.h"
 
-#include "base/clock.h"
 #include "base/i18n.h"
 #include "base/json.h"
-
-#include <string.h>
 
 enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000, SWEEP_MS = 20000 };
 

@@ -10,8 +10,6 @@
 #include "base/i18n.h"
 #include "base/json.h"
 
-#include <string.h>
-
 /* Five times a second; half of it is left after 1.3 s. */
 static const double wire_rate_kept = 0.9;
 static const double stream_rate_weight = 0.2;

@@ -170,6 +170,29 @@ static void test_first_look(void)
 	g_assert_cmpuint(change.bytes, <, 6000000);
 }
 
+/* QEMU's window may have begun before a look: what went through until then counts as well. */
+static void test_window_before_the_look(void)
+{
+	struct limit limit;
+	struct limit_change change = { 0 };
+	struct limit_sample sample = { .iteration = 2,
+				       .remaining = 10e6,
+				       .sent = 100e6,
+				       .whole = 100e6,
+				       .wire_rate = 6e6,
+				       .carried = 6e6,
+				       .link_rate = 6e6,
+				       .qemu_rate = 6e6 };
+	limit_init(&limit, 3000, 100, 100);
+	limit_look(&limit, &sample, &change);
+	sample.at_us = 100000;
+	sample.sent += 9e6;
+	sample.whole += 9e6;
+	sample.remaining = 1e6;
+	limit_look(&limit, &sample, &change);
+	g_assert_cmpfloat((double) limit.limit_ms / 1e3 * 100e6, <=, 0.7e6);
+}
+
 /* Where few rounds are wanted, more may be left, but never more than the link carries in that time. */
 static void test_few_rounds(void)
 {
@@ -238,6 +261,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/limit/cheap-first-pass", test_cheap_first_pass);
 	g_test_add_func("/limit/cheap-end", test_cheap_end);
 	g_test_add_func("/limit/first-look", test_first_look);
+	g_test_add_func("/limit/window-before-the-look", test_window_before_the_look);
 	g_test_add_func("/limit/few-rounds", test_few_rounds);
 	g_test_add_func("/limit/low-ceiling", test_low_ceiling);
 	g_test_add_func("/limit/nothing-known", test_nothing_known);
