@@ -41,6 +41,16 @@ bool journey_wait(struct journey *journey, bool (*done)(void *data), void *data,
 	return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("no answer in time"));
 }
 
+static bool never(void *data)
+{
+	return false;
+}
+
+void journey_pause(struct journey *journey, int ms)
+{
+	journey_wait(journey, never, NULL, ms, NULL);
+}
+
 struct call {
 	void (*call)(void *data);
 	void *data;

@@ -128,6 +128,8 @@ struct journey {
  * UNCANCELLABLE), or the time is over, with *error. */
 bool journey_wait(struct journey *journey, bool (*done)(void *data), void *data, int timeout_ms,
 		  GError **error);
+/* Turn the loop for so long, or until cancelled. */
+void journey_pause(struct journey *journey, int ms);
 /* Run CALL in a thread and turn the loop until it returns. The thread is never left behind. */
 void journey_call(struct journey *journey, void (*call)(void *data), void *data);
 /* Say what is being done now. */

@@ -40,13 +40,15 @@ void pass_end_note(struct pass_end *end, const struct batch *batch,
 	}
 }
 
-/* Is nothing on its way? What has arrived is known half a round trip later: that is less than it would cost
+/* Is nothing on its way? In that order: what leaves the hands is in flight from then on. What has arrived is known half a round trip later: that is less than it would cost
  * in the stop. */
 static bool is_empty(struct run *run)
 {
 	struct link_stats link;
+	if (encoders_in_hand(run->encoders) > 0)
+		return false;
 	link_get_stats(run->link, &link);
-	return link.in_flight == 0 && encoders_in_hand(run->encoders) == 0;
+	return link.in_flight == 0;
 }
 
 void pass_end_here(struct pass_end *end, struct run *run)

@@ -141,18 +141,26 @@ static void test_cheap_end(void)
 	}
 }
 
+/* A first look at a link that carries RATE. */
+static struct limit_sample first_look(int iteration, double rate)
+{
+	return (struct limit_sample){ .iteration = iteration,
+				      .remaining = 10e6,
+				      .sent = 100e6,
+				      .whole = 100e6,
+				      .wire_rate = rate,
+				      .carried = rate,
+				      .link_rate = rate,
+				      .qemu_rate = rate };
+}
+
 /* The second round begins with pages that cost nothing: what they went through at is not what the others will. */
 static void test_first_look(void)
 {
 	struct limit limit;
 	struct limit_change change;
-	struct limit_sample sample = { .iteration = 1,
-				       .remaining = 10e6,
-				       .sent = 100e6,
-				       .wire_rate = 21e6,
-				       .carried = 21e6,
-				       .link_rate = 21e6,
-				       .qemu_rate = 137e6 };
+	struct limit_sample sample = first_look(1, 21e6);
+	sample.qemu_rate = 137e6;
 	limit_init(&limit, 3000, 100, 100);
 	g_assert_false(limit_look(&limit, &sample, &change));
 	sample.at_us = 50000;
@@ -175,14 +183,7 @@ static void test_window_before_the_look(void)
 {
 	struct limit limit;
 	struct limit_change change = { 0 };
-	struct limit_sample sample = { .iteration = 2,
-				       .remaining = 10e6,
-				       .sent = 100e6,
-				       .whole = 100e6,
-				       .wire_rate = 6e6,
-				       .carried = 6e6,
-				       .link_rate = 6e6,
-				       .qemu_rate = 6e6 };
+	struct limit_sample sample = first_look(2, 6e6);
 	limit_init(&limit, 3000, 100, 100);
 	limit_look(&limit, &sample, &change);
 	sample.at_us = 100000;

@@ -28,11 +28,6 @@ static void call_read_nics(void *data)
 	free(xml); /* libvirt's */
 }
 
-static bool never(void *data)
-{
-	return false;
-}
-
 static JsonArray *describe_interfaces(struct journey *journey)
 {
 	JsonArray *interfaces = json_array_new();
@@ -75,7 +70,7 @@ void announce_at_source(struct journey *journey, struct host *host)
 	json_object_unref(message);
 	/* The mover says it five times; then it may go. */
 	if (answer)
-		journey_wait(journey, never, NULL, REPEATS_MS, NULL);
+		journey_pause(journey, REPEATS_MS);
 	journey->cancelled = cancelled || journey->cancelled;
 	if (answer)
 		return;

@@ -104,17 +104,12 @@ static void call_restore_snapshots(void *data)
 
 /* ---- looking until it is clear ---- */
 
-static bool never(void *data)
-{
-	return false;
-}
-
 /* A second SIGINT cannot hurry this, but a first one may end the waiting for a host. */
 static bool pause_a_moment(struct journey *journey)
 {
 	bool before = journey->cancelled;
 	journey->cancelled = false;
-	journey_wait(journey, never, NULL, PAUSE_MS, NULL);
+	journey_pause(journey, PAUSE_MS);
 	bool now = journey->cancelled;
 	journey->cancelled = before || now;
 	return !now;

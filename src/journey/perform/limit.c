@@ -180,11 +180,11 @@ static bool differs(int64_t limit_ms, int64_t before_ms)
 /* QEMU's words for it. Its bandwidth may be stale, or that of a link that was not busy: what was seen
  * of dirty pages is what it may soon measure. And what remains of a large round may all be cheap (pages
  * that were written before they were sent are the same again, and mostly lie together): then QEMU
- * measures all of it in one of its windows, with what was sent before this look in the same window, and would
+ * measures all of it in one of its windows, with what was sent LATELY, since the look before, and would
  * leave as much of the next round to the stop.
  * In the first pass nothing is allowed: at its end what was read of it and is not sent yet (whole pages,
  * unlike what comes later) would stand before the stop's own. */
-static bool translate(struct limit *limit, const struct limit_sample *sample,
+static bool translate(struct limit *limit, const struct limit_sample *sample, double lately,
 		      enum limit_reason reason, struct limit_change *change)
 {
 	double drain = drain_of(limit, sample);
@@ -193,7 +193,7 @@ static bool translate(struct limit *limit, const struct limit_sample *sample,
 	double rate = sample->qemu_rate > 0 ? sample->qemu_rate : drain;
 	rate = fmax(rate, limit->drain);
 	if ((double) sample->remaining > bytes)
-		rate = fmax(rate, ((double) sample->remaining + limit->lately) / qemu_window_s);
+		rate = fmax(rate, ((double) sample->remaining + lately) / qemu_window_s);
 	if (bytes <= 0 || rate <= 0 || sample->iteration < 2)
 		return false;
 	double wanted_ms = fmin(ceil(bytes / rate * 1e3), floor(limit->top_ms));
@@ -218,7 +218,9 @@ static bool translate(struct limit *limit, const struct limit_sample *sample,
 bool limit_look(struct limit *limit, const struct limit_sample *sample, struct limit_change *change)
 {
 	enum limit_reason reason = LIMIT_RATE;
+	double lately = 0;
 	if (limit->looked && sample->sent >= limit->last.sent) {
+		lately = (double) (sample->sent - limit->last.sent);
 		learn_drain(limit, sample);
 		if (sample->iteration > limit->last.iteration && sample->iteration > 1) {
 			note_round(limit, sample);
@@ -228,12 +230,9 @@ bool limit_look(struct limit *limit, const struct limit_sample *sample, struct l
 	}
 	if (!limit->looked)
 		limit->round_us = sample->at_us;
-	limit->lately = limit->looked && sample->sent >= limit->last.sent
-				? (double) (sample->sent - limit->last.sent)
-				: 0;
 	limit->last = *sample;
 	limit->looked = true;
-	return sample->iteration > 0 && translate(limit, sample, reason, change);
+	return sample->iteration > 0 && translate(limit, sample, lately, reason, change);
 }
 
 bool limit_is_hopeless(const struct limit *limit)

@@ -84,7 +84,6 @@ struct limit {
 	struct limit_sample last;
 	int64_t round_us; /* when a look last saw a new round */
 	bool looked;
-	double lately; /* bytes sent between the last two looks */
 	double drain;
 	double rounds[LIMIT_ROUNDS]; /* sizes in bytes, the newest at (count - 1) % LIMIT_ROUNDS */
 	unsigned count;

@@ -38,16 +38,6 @@ void postcopy_give_up(struct journey *journey, const char *before, GError **erro
 		  before ? ")" : "");
 }
 
-static bool never(void *data)
-{
-	return false;
-}
-
-static void pause_a_moment(struct journey *journey, int ms)
-{
-	journey_wait(journey, never, NULL, ms, NULL);
-}
-
 /* ---- the old movers ---- */
 
 void postcopy_let_go(struct journey *journey, const char *reason)
@@ -125,7 +115,7 @@ static bool wait_failed(struct journey *journey, GError **error)
 		if (has_failed(&asking.vms[JOURNEY_SOURCE]) &&
 		    has_failed(&asking.vms[JOURNEY_DESTINATION]))
 			return true;
-		pause_a_moment(journey, STATES_STEP_MS);
+		journey_pause(journey, STATES_STEP_MS);
 	} while (clock_now_ms() < until_ms);
 	return error_set(
 		error, WATARI_ERROR_INTERNAL, NULL,
@@ -183,8 +173,8 @@ bool postcopy_renew(struct journey *journey, GError **error)
 		postcopy->dark_us = postcopy->renewed_us = 0;
 		g_autoptr(GError) failure = NULL;
 		if (postcopy->tries++ > 0)
-			pause_a_moment(journey,
-				       MIN(PAUSE_FIRST_MS << (postcopy->tries - 2), PAUSE_MOST_MS));
+			journey_pause(journey,
+				      MIN(PAUSE_FIRST_MS << (postcopy->tries - 2), PAUSE_MOST_MS));
 		journey_note(
 			journey, postcopy->tries == 1,
 			_("Post-copy is broken (%s); recovering with new movers, try %d of %d."),
