@@ -43,7 +43,10 @@ GPtrArray *xml_find(struct xml *xml, xmlNodePtr node, const char *path)
 		g_critical("bad XPath: %s", path);
 		return found;
 	}
-	if (result->type == XPATH_NODESET && result->nodesetval)
+	/* a number or a string would be passed over in silence, as if nothing were there */
+	if (result->type != XPATH_NODESET)
+		g_critical("XPath without nodes: %s", path);
+	else if (result->nodesetval)
 		for (int i = 0; i < result->nodesetval->nodeNr; i++)
 			g_ptr_array_add(found, result->nodesetval->nodeTab[i]);
 	xmlXPathFreeObject(result);

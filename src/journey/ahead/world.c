@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* What a plan holds fast of the world, and how a later world differs from it. See world.h. */
 #include "journey/ahead/world.h"
 
 #include "host/xml.h"
@@ -25,12 +26,12 @@ static const struct {
 };
 
 /* The texts of all that PATH finds, in order. */
-static char *join(struct xml *xml, const char *path)
+static char *join_texts(struct xml *xml, const char *path)
 {
 	GString *text = g_string_new(NULL);
 	g_autoptr(GPtrArray) nodes = xml_find(xml, NULL, path);
 	for (guint i = 0; i < nodes->len; i++) {
-		g_autofree char *one = xml_string(xml, nodes->pdata[i], "string(.)");
+		g_autofree char *one = xml_string(xml, nodes->pdata[i], ".");
 		g_string_append_printf(text, "%s%s", i ? ", " : "", one ? one : "");
 	}
 	return g_string_free(text, FALSE);
@@ -53,13 +54,33 @@ static char *count_devices(struct xml *xml)
 	return g_string_free(text, FALSE);
 }
 
-static void set_path(JsonObject *world, struct xml *xml, const char *name, const char *path)
+/* What of the VM's description is recorded as it stands there. */
+static const struct {
+	const char *name, *path;
+} texts[] = {
+	{ "memory", "/domain/memory" },
+	{ "vcpus", "/domain/vcpu | /domain/vcpu/@current" },
+	{ "disks", "devices/disk/source/@file | devices/disk/source/@dev | "
+		   "devices/disk/source/@name | devices/disk/source/@volume" },
+	{ "networks", "devices/interface/mac/@address | devices/interface/source/@network | "
+		      "devices/interface/source/@bridge | devices/interface/source/@dev" },
+};
+
+void world_describe_vm(JsonObject *world, const char *description)
 {
-	g_autofree char *text = join(xml, path);
-	json_set_text(world, name, text);
+	struct xml *xml = xml_read(description, NULL);
+	if (!xml)
+		return;
+	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+		g_autofree char *text = join_texts(xml, texts[i].path);
+		json_set_text(world, texts[i].name, text);
+	}
+	g_autofree char *devices = count_devices(xml);
+	json_set_text(world, "devices", devices);
+	xml_free(xml);
 }
 
-static void describe_host(JsonObject *world, const struct host *host, const char *name)
+static void describe_world_host(JsonObject *world, const struct host *host, const char *name)
 {
 	g_autofree char *qemu = host_format_version(host->qemu_version);
 	g_autofree char *libvirt = host_format_version(host->libvirt_version);
@@ -73,25 +94,11 @@ static void describe_host(JsonObject *world, const struct host *host, const char
 JsonObject *world_describe(struct journey *journey)
 {
 	JsonObject *world = json_object_new();
-	struct xml *xml = xml_read(journey->live_xml, NULL);
 	json_set_text(world, "vm", journey->report->vm_uuid);
 	json_set_text(world, "state", journey->paused_before ? "paused" : "running");
-	describe_host(world, journey->hosts[JOURNEY_SOURCE], "source");
-	describe_host(world, journey->hosts[JOURNEY_DESTINATION], "destination");
-	if (!xml)
-		return world;
-	set_path(world, xml, "memory", "/domain/memory");
-	set_path(world, xml, "vcpus", "/domain/vcpu");
-	set_path(world, xml, "disks",
-		 "devices/disk/source/@file | devices/disk/source/@dev | devices/disk/source/@name "
-		 "| "
-		 "devices/disk/source/@volume");
-	set_path(world, xml, "networks",
-		 "devices/interface/mac/@address | devices/interface/source/@network | "
-		 "devices/interface/source/@bridge | devices/interface/source/@dev");
-	g_autofree char *devices = count_devices(xml);
-	json_set_text(world, "devices", devices);
-	xml_free(xml);
+	describe_world_host(world, journey->hosts[JOURNEY_SOURCE], "source");
+	describe_world_host(world, journey->hosts[JOURNEY_DESTINATION], "destination");
+	world_describe_vm(world, journey->live_xml);
 	return world;
 }
 
