@@ -68,13 +68,26 @@ void check_add_virt(struct check_context *context, const char *check, enum check
 		  last && last->message ? last->message : _("libvirt gave no reason"));
 }
 
+/* WORDS may hold anything, newlines too, so the answer is their numbers, one a line. */
+static char **pick_words(const GPtrArray *words, const char *numbers)
+{
+	g_autoptr(GStrvBuilder) picked = g_strv_builder_new();
+	g_auto(GStrv) lines = g_strsplit(numbers, "\n", -1);
+	for (char **line = lines; *line; line++) {
+		guint64 number = 0;
+		if (g_ascii_string_to_unsigned(*line, 10, 1, words->len, &number, NULL))
+			g_strv_builder_add(picked, words->pdata[number - 1]);
+	}
+	return g_strv_builder_end(picked);
+}
+
 char **check_missing_there(struct check_context *context, const char *kind, const char *prefix,
 			   const GPtrArray *words)
 {
 	g_autoptr(GPtrArray) argv = g_ptr_array_new();
 	g_autofree char *output = NULL;
-	static const char script[] = "t=$1 p=$2; shift 2; for w; do "
-				     "test \"$t\" \"$p$w\" || printf '%s\\n' \"$w\"; done";
+	static const char script[] = "t=$1 p=$2 n=0; shift 2; for w; do n=$((n + 1)); "
+				     "test \"$t\" \"$p$w\" || echo $n; done";
 	const char *const head[] = { "sh", "-c", script, "sh", kind, prefix };
 	for (unsigned i = 0; i < G_N_ELEMENTS(head); i++)
 		g_ptr_array_add(argv, (gpointer) (uintptr_t) head[i]);
@@ -84,7 +97,7 @@ char **check_missing_there(struct check_context *context, const char *kind, cons
 	if (!remote_run(context->options->shell, context->destination->address,
 			(const char *const *) argv->pdata, 20000, &output, NULL, NULL))
 		return NULL;
-	return g_strsplit(g_strstrip(output), "\n", -1);
+	return pick_words(words, output);
 }
 
 /* The order is that of the message a person reads: who, where, then what. The dry run is last: it

@@ -76,7 +76,7 @@ GPtrArray *check_list_shared_paths(virDomainPtr domain, GError **error)
 	for (unsigned i = 0; i < disks->len; i++)
 		add_disk(vm, disks->pdata[i], paths);
 	for (unsigned i = 0; i < G_N_ELEMENTS(files); i++) {
-		g_autofree char *path = xml_string(vm, NULL, files[i].path);
+		g_autofree char *path = xml_path(vm, NULL, files[i].path);
 		add_path(paths, files[i].target, path, CHECK_PATH_FILE, false);
 	}
 	xml_free(vm);
@@ -226,7 +226,7 @@ static void check_one_disk(struct check_context *context, xmlNodePtr node)
 static void check_files(struct check_context *context)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(files); i++) {
-		g_autofree char *path = xml_string(context->vm, NULL, files[i].path);
+		g_autofree char *path = xml_path(context->vm, NULL, files[i].path);
 		if (!path || !*path)
 			continue;
 		g_autofree char *check = g_strdup_printf("file:%s", files[i].target);

@@ -247,7 +247,7 @@ void check_persistence(struct check_context *context)
 /* A running VM's memory carries it along. */
 void check_firmware(struct check_context *context)
 {
-	g_autofree char *nvram = xml_string(context->vm, NULL, "os/nvram");
+	g_autofree char *nvram = xml_path(context->vm, NULL, "os/nvram");
 	g_autoptr(GPtrArray) words = g_ptr_array_new();
 	if (nvram && *nvram)
 		g_ptr_array_add(words, nvram);

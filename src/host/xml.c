@@ -53,15 +53,28 @@ GPtrArray *xml_find(struct xml *xml, xmlNodePtr node, const char *path)
 	return found;
 }
 
+static char *copy_content(xmlNodePtr node)
+{
+	xmlChar *content = xmlNodeGetContent(node);
+	char *text = g_strdup(content ? (const char *) content : "");
+	xmlFree(content);
+	return text;
+}
+
 char *xml_string(struct xml *xml, xmlNodePtr node, const char *path)
 {
 	g_autoptr(GPtrArray) found = xml_find(xml, node, path);
 	if (found->len == 0)
 		return NULL;
-	xmlChar *content = xmlNodeGetContent(found->pdata[0]);
-	char *text = g_strdup(content ? (const char *) content : "");
-	xmlFree(content);
-	return g_strstrip(text);
+	const xmlNode *first = found->pdata[0];
+	char *text = copy_content(found->pdata[0]);
+	return first->type == XML_ATTRIBUTE_NODE ? text : g_strstrip(text);
+}
+
+char *xml_path(struct xml *xml, xmlNodePtr node, const char *path)
+{
+	g_autoptr(GPtrArray) found = xml_find(xml, node, path);
+	return found->len > 0 ? copy_content(found->pdata[0]) : NULL;
 }
 
 uint64_t xml_number(struct xml *xml, xmlNodePtr node, const char *path, uint64_t fallback)

@@ -17,8 +17,11 @@ void xml_free(struct xml *xml);
 
 /* The nodes that PATH finds below NODE (NULL: the document). Free with g_ptr_array_unref. */
 GPtrArray *xml_find(struct xml *xml, xmlNodePtr node, const char *path);
-/* The text of what PATH finds first, blanks stripped; NULL when there is none. Caller frees. */
+/* The text of what PATH finds first, NULL when there is none; an element's is stripped of blanks around it. Caller
+ * frees. */
 char *xml_string(struct xml *xml, xmlNodePtr node, const char *path);
+/* The same as it stands there: for the names of files, which may end with a blank. Caller frees. */
+char *xml_path(struct xml *xml, xmlNodePtr node, const char *path);
 /* A whole number from there. */
 uint64_t xml_number(struct xml *xml, xmlNodePtr node, const char *path, uint64_t fallback);
 /* Is there anything at PATH? */

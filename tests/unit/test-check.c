@@ -3,6 +3,7 @@
  * are asked of real libvirts in tests/lab/test_checks.py. */
 #include "host/checks.h"
 
+#include <glib/gstdio.h>
 #include <libvirt/virterror.h>
 #include <string.h>
 
@@ -411,6 +412,43 @@ static void test_xml(void)
 	xml_free(xml);
 }
 
+/* The names of files end as they end. */
+static void test_xml_path(void)
+{
+	struct xml *xml = read_or_fail("<a><s file=' /x \n'/><k> /y </k></a>");
+	g_autofree char *file = xml_string(xml, NULL, "s/@file"),
+			*kernel = xml_path(xml, NULL, "k");
+	g_assert_cmpstr(file, ==, " /x  "); /* a newline in an attribute is a blank in XML */
+	g_assert_cmpstr(kernel, ==, " /y ");
+	g_assert_null(xml_path(xml, NULL, "n"));
+	xml_free(xml);
+}
+
+/* Asked for real, on this machine: a name may hold anything. */
+static void test_missing(void)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *directory = g_dir_make_tmp("watari-check-XXXXXX", NULL);
+	g_autofree char *odd = g_build_filename(directory, "a\n1 ", NULL);
+	g_autofree char *gone = g_build_filename(directory, "b\n2\n", NULL);
+	g_autoptr(GPtrArray) words = g_ptr_array_new();
+	struct host_address *local = host_address_parse(NULL, NULL);
+	struct host host = { .address = local };
+	const struct check_options options = { 0 };
+	struct check_context context = { .destination = &host, .options = &options };
+	g_assert_true(g_file_set_contents(odd, "", 0, &error));
+	g_ptr_array_add(words, odd);
+	g_auto(GStrv) none = check_missing_there(&context, "-e", "", words);
+	g_assert_cmpuint(g_strv_length(none), ==, 0);
+	g_ptr_array_add(words, gone);
+	g_auto(GStrv) missing = check_missing_there(&context, "-e", "", words);
+	g_assert_cmpuint(g_strv_length(missing), ==, 1);
+	g_assert_cmpstr(missing[0], ==, gone);
+	g_unlink(odd);
+	g_rmdir(directory);
+	host_address_free(local);
+}
+
 static void ignore_error(void *data, virErrorPtr error)
 {
 }
@@ -430,5 +468,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/check/confinement", test_confinement);
 	g_test_add_func("/check/verdict", test_verdict);
 	g_test_add_func("/check/xml", test_xml);
+	g_test_add_func("/check/xml-path", test_xml_path);
+	g_test_add_func("/check/missing", test_missing);
 	return g_test_run();
 }

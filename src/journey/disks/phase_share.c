@@ -76,12 +76,11 @@ struct real_paths {
 static void call_read_links(void *data)
 {
 	struct real_paths *paths = data;
-	const char *const argv[] = { "readlink", "-f", "--", paths->path, NULL };
+	const char *const argv[] = { "readlink", "-fn", "--", paths->path, NULL };
 	for (int side = 0; side < JOURNEY_SIDES && !paths->error; side++) {
 		int status = 0;
-		if (remote_run(&paths->journey->shell, paths->journey->addresses[side], argv,
-			       TOKEN_MS, &paths->real[side], &status, &paths->error))
-			g_strchomp(paths->real[side]);
+		remote_run(&paths->journey->shell, paths->journey->addresses[side], argv, TOKEN_MS,
+			   &paths->real[side], &status, &paths->error);
 	}
 }
 
