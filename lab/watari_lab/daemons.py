@@ -29,8 +29,9 @@ def wait_libvirtd(run: Run, timeout: float = 60.0) -> None:
         time.sleep(0.1)
 
 
-def start_libvirtd(run: Run, timeout: float = 60.0) -> None:
-    run(["libvirtd", "-d", "-p", LIBVIRTD_PID_FILE], check=True)
+def start_libvirtd(run: Run, timeout: float = 60.0, env: dict[str, str] | None = None) -> None:
+    run(["env", *(f"{name}={value}" for name, value in (env or {}).items()),
+         "libvirtd", "-d", "-p", LIBVIRTD_PID_FILE], check=True)  # fmt: skip
     wait_libvirtd(run, timeout)
 
 

@@ -3,18 +3,24 @@
 
 import os
 import shutil
+import sys
 
 from . import kernel
-from .plan import NodePlan, hosts_file
+from .plan import USER, NodePlan, hosts_file
+from .process import home_of
+
+_USER_ID = 4400
 
 KEY_DIR = "keys"  # below the lab's directory: user key "user", host key "host-NAME"
 
+CLOCK_FILE = "/run/lab-clock"  # named in host-clock.c too
+
 _SSHD_CONFIG = """\
 Port 22
-ListenAddress 0.0.0.0
+ListenAddress {listen}
 HostKey /etc/ssh/ssh_host_ed25519_key
 PidFile /run/sshd.pid
-PermitRootLogin prohibit-password
+PermitRootLogin {root_login}
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 UsePAM no
@@ -45,6 +51,8 @@ _LIBVIRTD_CONF = """\
 host_uuid = "{uuid}"
 auth_unix_ro = "none"
 auth_unix_rw = "none"
+unix_sock_group = "libvirt"
+unix_sock_rw_perms = "0770"
 log_level = 3
 log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
 """
@@ -68,8 +76,8 @@ def known_hosts(nodes: list[NodePlan], keys: str) -> str:
     return "".join(lines)
 
 
-def _write_ssh(root: str, plan: NodePlan, nodes: list[NodePlan], keys: str) -> None:
-    ssh = f"{root}/root/.ssh"
+def _write_user_ssh(home: str, plan: NodePlan, nodes: list[NodePlan], keys: str) -> None:
+    ssh = f"{home}/.ssh"
     os.mkdir(ssh, 0o700)
     kernel.write_text(f"{ssh}/known_hosts", known_hosts(nodes, keys), 0o600)
     if plan.kind != "client":
@@ -78,9 +86,46 @@ def _write_ssh(root: str, plan: NodePlan, nodes: list[NodePlan], keys: str) -> N
         kernel.write_text(f"{ssh}/config", "StrictHostKeyChecking yes\n", 0o600)
     if plan.is_host:
         _copy(f"{keys}/user.pub", f"{ssh}/authorized_keys", 0o600)
+
+
+def _add_line(path: str, line: str, mode: int) -> None:
+    """Add to an account file of the root, and leave its group."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    group = os.stat(path).st_gid
+    kernel.write_text(path, text + line + "\n", mode)
+    os.chown(path, 0, group)
+
+
+def _write_user(root: str, plan: NodePlan, nodes: list[NodePlan], keys: str) -> None:
+    """The account of whoever may not come as root; a locked password would lock out keys as well."""
+    home = root + home_of(USER)
+    _add_line(f"{root}/etc/passwd", f"{USER}:x:{_USER_ID}:{_USER_ID}::{home_of(USER)}:/bin/bash", 0o644)
+    _add_line(f"{root}/etc/shadow", f"{USER}:*:19000:0:99999:7:::", 0o640)
+    with open(f"{root}/etc/group", encoding="utf-8") as file:
+        groups = file.read().splitlines()
+    for index, line in enumerate(groups):
+        if line.startswith("libvirt:"):
+            groups[index] += ("" if line.endswith(":") else ",") + USER
+    kernel.write_text(f"{root}/etc/group", "\n".join([*groups, f"{USER}:x:{_USER_ID}:"]) + "\n")
+    kernel.write_text(f"{root}/etc/sudoers.d/{USER}", f"{USER} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
+    os.makedirs(home, 0o755, exist_ok=True)
+    _write_user_ssh(home, plan, nodes, keys)
+    for folder, names, found in os.walk(home):
+        for name in [".", *names, *found]:
+            os.chown(os.path.join(folder, name), _USER_ID, _USER_ID)
+
+
+def _write_ssh(root: str, plan: NodePlan, nodes: list[NodePlan], keys: str) -> None:
+    _write_user_ssh(f"{root}/root", plan, nodes, keys)
+    if plan.is_host:
         _copy(f"{keys}/host-{plan.name}", f"{root}/etc/ssh/ssh_host_ed25519_key", 0o600)
         _copy(f"{keys}/host-{plan.name}.pub", f"{root}/etc/ssh/ssh_host_ed25519_key.pub", 0o644)
-        kernel.write_text(f"{root}/etc/ssh/sshd_config", _SSHD_CONFIG)
+        config = _SSHD_CONFIG.format(
+            listen="::" if plan.ipv6 else "0.0.0.0",
+            root_login="prohibit-password" if plan.root_login else "no",
+        )
+        kernel.write_text(f"{root}/etc/ssh/sshd_config", config)
         os.makedirs(f"{root}/run/sshd", 0o755)
 
 
@@ -90,10 +135,22 @@ def _write_libvirt(root: str, plan: NodePlan) -> None:
     kernel.write_text(f"{root}/etc/libvirt/libvirtd.conf", _LIBVIRTD_CONF.format(uuid=plan.uuid))
 
 
-def write(root: str, plan: NodePlan, nodes: list[NodePlan], keys: str) -> None:
+def _write_clock(root: str, plan: NodePlan, library: str) -> None:
+    """The wall clock of this host alone: lab/host-clock.c, in all its processes."""
+    with open(f"{root}{CLOCK_FILE}", "wb") as file:
+        file.write(clock_bytes(plan.clock_s))
+    kernel.write_text(f"{root}/etc/ld.so.preload", library + "\n")
+
+
+def clock_bytes(seconds: float) -> bytes:
+    """A step of the clock as host-clock.c reads it."""
+    return round(seconds * 1e9).to_bytes(8, sys.byteorder, signed=True)
+
+
+def write(root: str, plan: NodePlan, nodes: list[NodePlan], keys: str, clock_library: str) -> None:
     """All files of node `plan` into its still separate root."""
     kernel.write_text(f"{root}/etc/hostname", plan.name + "\n")
-    kernel.write_text(f"{root}/etc/hosts", hosts_file(nodes))
+    kernel.write_text(f"{root}/etc/hosts", hosts_file(plan, nodes))
     kernel.write_text(f"{root}/etc/resolv.conf", "")
     kernel.write_text(f"{root}/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n")
     kernel.write_text(f"{root}/etc/machine-id", f"{plan.number:032x}\n")
@@ -101,8 +158,12 @@ def write(root: str, plan: NodePlan, nodes: list[NodePlan], keys: str) -> None:
         if os.path.lexists(f"{root}/usr/local/bin/{name}"):
             os.unlink(f"{root}/usr/local/bin/{name}")
     _write_ssh(root, plan, nodes, keys)
+    if not all(node.root_login for node in nodes) and plan.kind != "client":
+        _write_user(root, plan, nodes, keys)
     if plan.is_host:
         _write_libvirt(root, plan)
+    if plan.clock_s is not None:
+        _write_clock(root, plan, clock_library)
 
 
 # ---- what libvirt found out about QEMU ----

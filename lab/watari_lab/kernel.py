@@ -2,8 +2,11 @@
 """The few system calls of Linux that Python 3.11 does not wrap, and small file helpers."""
 
 import ctypes
+import errno
+import fcntl
 import os
 import stat
+import struct
 
 MS_RDONLY = 1
 MS_NOSUID = 2
@@ -63,6 +66,34 @@ def make_device(path: str, machine_path: str, mode: int, gid: int = 0) -> None:
     os.mknod(path, stat.S_IFCHR | mode, info.st_rdev)
     os.chmod(path, mode)
     os.chown(path, 0, gid)
+
+
+_LOOP_CTL_GET_FREE = 0x4C82
+_LOOP_CONFIGURE = 0x4C0A
+_LO_FLAGS_AUTOCLEAR = 4
+
+
+def attach_loop(path: str) -> tuple[int, int]:
+    """Make a free loop device of a file. Returns a descriptor and the device's number; when nobody has
+    the device open any more, it is free again."""
+    control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+    file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        while True:
+            number = fcntl.ioctl(control, _LOOP_CTL_GET_FREE)
+            device = os.open(f"/dev/loop{number}", os.O_RDWR | os.O_CLOEXEC)
+            # struct loop_config: fd, block_size, struct loop_info64 with lo_flags at its byte 52
+            config = struct.pack("=II52xI248x", file, 0, _LO_FLAGS_AUTOCLEAR)
+            try:
+                fcntl.ioctl(device, _LOOP_CONFIGURE, config)
+                return device, number
+            except OSError as error:
+                os.close(device)
+                if error.errno != errno.EBUSY:  # somebody else has taken it
+                    raise
+    finally:
+        os.close(control)
+        os.close(file)
 
 
 def write_text(path: str, text: str, mode: int = 0o644) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from . import packetdelay, plan, process, release, wire
+from . import compiled, plan, process, release, wire
 from .errors import LabError
 from .node import Node
 from .plan import HostSpec, NodePlan
@@ -36,6 +36,8 @@ class Lab:
     watari, watari_env: put onto every host that names none of its own, and onto admin.
     binds: directories every node sees read-only at the same path (the source tree is always one).
     size: limit of the lab's tmpfs, in tmpfs's own words ("8g", "50%").
+    ipv6_only: there is no IPv4 on the management and migration networks, and no name but its own that
+        a node could resolve: hosts are known by address ("fd00:20::12") alone.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Lab:
         watari_env: dict[str, str] | None = None,
         binds: list[str] | None = None,
         size: str = "75%",
+        ipv6_only: bool = False,
     ) -> None:
         plan.check_name("lab", name)
         self.name = name
@@ -55,6 +58,7 @@ class Lab:
         self.watari_env = watari_env or {}
         self.binds = [_TOP, *(binds or [])]
         self.size = size
+        self.ipv6_only = ipv6_only
         self.nodes: dict[str, Node] = {}
         self.pid = 0  # the supervisor, in this machine's numbering
         self._process: subprocess.Popen | None = None
@@ -95,7 +99,7 @@ class Lab:
                 raise LabError(f"{binary} is no program: build it first (make)")
 
     def _job(self, stay: bool) -> dict:
-        nodes = plan.plan_nodes(self.specs)
+        nodes = plan.plan_nodes(self.specs, self.ipv6_only)
         lowers = {}
         for node in nodes:
             if node.release is not None:
@@ -107,7 +111,8 @@ class Lab:
             "cache": release.cache_dir(),
             "binds": self.binds,
             "size": self.size,
-            "packet_delay": [packetdelay.find()],
+            "packet_delay": [compiled.find("packet-delay")],
+            "clock_library": compiled.find("host-clock", library=True),
             "raiser": None if stay else os.getpid(),
         }
 
@@ -263,13 +268,24 @@ class Lab:
     def admin(self) -> Node:
         return self.nodes["admin"]
 
+    # ---- block devices ----
+
+    def block_device(self, path: str, device: str, hosts: list[str], identity: str = "") -> None:
+        """Make a block device of a file (its path in the first of these hosts) and give it to these
+        hosts by this name, as one LUN that they share. identity: what their kernels say it is (the
+        UUID of the device mapper), so that two devices can have one. It ends with the lab."""
+        number = wire.ask(self.name, {"op": "loop", "node": hosts[0], "path": path})[0]["number"]
+        for host in hosts:
+            self.host(host).make_block_device(device, number, identity)
+
     # ---- the wires ----
 
     def link(self, **changes) -> dict:
         """Shape the migration network: rate="1gbit" or None, delay_ms= (one way), loss= (0..1),
-        corrupt_every= (a bit is flipped in every Nth TCP segment with data, unseen by TCP; 0: none).
+        corrupt_every= (a bit is flipped in every Nth TCP segment with data, unseen by TCP; 0: none),
+        mtu= (of the hosts' interfaces), drop_above= (longer IP packets vanish without a word; 0: none).
         What is not named stays as it is. Answers what is set now, and `corrupted`: how many."""
-        known = ("rate", "delay_ms", "loss", "corrupt_every")
+        known = ("rate", "delay_ms", "loss", "corrupt_every", "mtu", "drop_above")
         unknown = set(changes) - set(known)
         if unknown:
             raise TypeError(f"link() knows {', '.join(known)}, not {', '.join(unknown)}")

@@ -7,7 +7,7 @@
     hosta: mig0 ───── mig-hosta ─ dly-hosta ─ tap-hosta ┐ with delay: every port on a bridge of
     hostb: mig0 ───── mig-hostb ─ dly-hostb ─ tap-hostb ┴ packet-delay      its own
 
-Rate is a tbf at each host's own end, loss and cuts are nft rules on the switch's bridges. Commands
+Rate is a tbf at each host's own end, loss, cuts and lengths are nft rules on the switch's bridges. Commands
 run with the machine's own tools, so a node's root needs none of them.
 """
 
@@ -17,10 +17,12 @@ import subprocess
 
 from . import kernel, process
 from .errors import LabError
-from .plan import MIGRATION, NETMASK, NETWORKS, NodePlan
+from .plan import MIGRATION, NETWORKS, NodePlan
 
 # How long a packet may wait in the rate limiter's queue before it is dropped.
 _QUEUE_MS = 50
+_MTU = 1500
+_MTU_WIRE = 9500  # the switch's own, so that it never is the limit
 
 
 @dataclasses.dataclass
@@ -31,6 +33,8 @@ class LinkState:
     delay_ms: float = 0.0
     loss: float = 0.0
     corrupt_every: int = 0  # TCP segments with data; 0: none
+    mtu: int = _MTU  # what the hosts' interfaces believe
+    drop_above: int = 0  # bytes of an IP packet that the switch still passes on; 0: any
     cuts: list[list[str]] = dataclasses.field(default_factory=list)  # [network, host or ""]
 
 
@@ -98,7 +102,7 @@ class Switch:
             network = NETWORKS[name]
             port = f"{network.port}-{plan.name}"
             outside += [
-                f"link add name {port} type veth peer name {network.interface} netns {pid}",
+                f"link add name {port} mtu {_MTU_WIRE} type veth peer name {network.interface} mtu {_MTU} netns {pid}",
                 f"link set dev {port} master {network.switch} up",
             ]
             inside += self._inside_lines(plan, name)
@@ -118,14 +122,14 @@ class Switch:
             lines.append(f"link set dev br-svc address 52:54:00:0a:0a:{plan.number:02x}")
             lines.append(f"link set dev {device} master br-svc")
             device = "br-svc"
-        lines.append(f"address add {plan.address(name)}/{NETMASK} broadcast + dev {device}")
+        lines.append(f"address add {plan.address_with_mask(name)} dev {device}")
         return lines
 
     # ---- shaping ----
 
     def shape(self, changes: dict) -> None:
-        """Change rate (text or None), delay_ms, loss (0..1) and corrupt_every (segments; 0: none) of
-        the migration network."""
+        """Change rate (text or None), delay_ms, loss (0..1), corrupt_every (segments; 0: none), mtu and
+        drop_above (bytes; 0: none) of the migration network."""
         new = dataclasses.replace(self.state, **changes)
         if not 0 <= new.loss < 1:
             raise LabError(f"a loss of {new.loss} makes no sense: give a share from 0 to below 1")
@@ -135,12 +139,14 @@ class Switch:
             parse_rate(new.rate)
         if new.corrupt_every < 0:
             raise LabError("one spoiled segment in less than none makes no sense")
+        if not 576 <= new.mtu <= _MTU_WIRE:
+            raise LabError(f"an MTU of {new.mtu} makes no sense: give 576 to {_MTU_WIRE}")
         self._set_device(new)
         for pid in self._hosts.values():
             self._set_rate(pid, new.rate)
             # A lost packet shall be one frame of the wire, not a whole offloaded burst of them.
-            segments = 1 if new.loss else 65535
-            _ip_batch([f"link set dev {MIGRATION.interface} gso_max_segs {segments}"], pid)
+            segments = 1 if new.loss or new.drop_above else 65535
+            _ip_batch([f"link set dev {MIGRATION.interface} gso_max_segs {segments} mtu {new.mtu}"], pid)
         self.state = new
         self._set_rules()
 
@@ -194,7 +200,7 @@ class Switch:
         for name in self._hosts:
             lines += _bridge_lines(f"dly-{name}")
             lines += [
-                f"link set dev tap-{name} master dly-{name} up",
+                f"link set dev tap-{name} mtu {_MTU_WIRE} master dly-{name} up",
                 f"link set dev {MIGRATION.port}-{name} master dly-{name}",
             ]
         _ip_batch(lines)
@@ -241,6 +247,9 @@ class Switch:
             ports = [f"{NETWORKS[network].port}-{host}"] if host else self._ports[network]
             names = ", ".join(f'"{port}"' for port in ports)
             rules += [f"iifname {{ {names} }} drop", f"oifname {{ {names} }} drop"]
+        if self.state.drop_above:
+            names = ", ".join(f'"{port}"' for port in self._ports["migration"])
+            rules.append(f"iifname {{ {names} }} meta length > {self.state.drop_above} drop")
         if self.state.loss:
             names = ", ".join(f'"{port}"' for port in self._ports["migration"])
             share = round(self.state.loss * 1000000)

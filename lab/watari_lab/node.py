@@ -3,10 +3,12 @@
 
 import os
 import signal
+import stat
 import subprocess
 import typing
 
-from . import daemons, process, wire
+from . import daemons, files, process, wire
+from .errors import LabError
 from .plan import NodePlan
 
 _WATARI = "/usr/local/bin/watari"
@@ -36,14 +38,15 @@ class Node:
         *,
         env: dict[str, str] | None = None,
         cwd: str | None = None,
+        user: str = "root",
         **options: typing.Any,
     ) -> process.NodeProcess:
         """Start a command inside; options as for subprocess.Popen. Its signals reach the command;
-        it ends with the lab at the latest."""
+        it ends with the lab at the latest. user: plan.USER where hosts are without root logins."""
         argv = [str(word) for word in argv]
         return process.NodeProcess(
-            process.enter_argv(self.pid, argv, cwd),
-            env=process.node_environment(env),
+            process.enter_argv(self.pid, argv, cwd, user),
+            env=process.node_environment(env, user),
             **options,
         )
 
@@ -56,6 +59,7 @@ class Node:
         input: str | bytes | None = None,  # named as in subprocess.run
         env: dict[str, str] | None = None,
         cwd: str | None = None,
+        user: str = "root",
         text: bool = True,
     ) -> subprocess.CompletedProcess:
         """Run a command inside to its end; raises CommandError (check) or TimeoutExpired."""
@@ -63,6 +67,7 @@ class Node:
             argv,
             env=env,
             cwd=cwd,
+            user=user,
             text=text,
             stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -145,10 +150,35 @@ class Node:
         if pid is not None:
             os.kill(pid, sig)
 
-    def start_libvirtd(self) -> None:
-        """Start libvirtd (if it does not run) and wait until it answers."""
+    def start_libvirtd(self, env: dict[str, str] | None = None) -> None:
+        """Start libvirtd (if it does not run), with these variables, and wait until it answers. QEMU
+        gets few of them, LD_PRELOAD and LD_LIBRARY_PATH among these."""
         if self.libvirtd_pid() is None:
-            daemons.start_libvirtd(self.run)
+            daemons.start_libvirtd(self.run, env=env)
+
+    # ---- wall clock ----
+
+    def set_clock(self, seconds: float) -> None:
+        """Step the wall clock of the host's processes, running ones too, to so much ahead of the
+        machine's. The host must have been raised with a clock of its own (HostSpec.clock_s)."""
+        if self.plan.clock_s is None:
+            raise LabError(f"{self.name} has no clock of its own: raise it with HostSpec(clock_s=0)")
+        with open(self.path(files.CLOCK_FILE), "r+b") as file:  # mapped: it must stay the same file
+            file.write(files.clock_bytes(seconds))
+
+    # ---- block devices ----
+
+    def make_block_device(self, device: str, number: int, identity: str) -> None:
+        """Lab.block_device's part at one host: the node of a loop device, and its identity in /sys."""
+        path = self.path(device)
+        os.mknod(path, stat.S_IFBLK | 0o660, os.stat(f"/dev/loop{number}").st_rdev)
+        os.chmod(path, 0o660)
+        if identity:
+            system = f"/sys/devices/virtual/block/loop{number}"
+            script = (
+                'mkdir -p "$2/dm" && cp -r "$1/." "$2" 2>/dev/null; echo "$3" >"$2/dm/uuid" && mount --bind "$2" "$1"'
+            )
+            self.run(["sh", "-c", script, "sh", system, f"/run/loop{number}", identity])
 
     def sshd_pid(self) -> int | None:
         return self._outer_pid(daemons.pid(self.run, daemons.SSHD_PID_FILE))
@@ -176,7 +206,7 @@ class Node:
             "table inet lab\ndelete table inet lab\ntable inet lab {\nchain input {\n"
             "type filter hook input priority 0; policy drop;\n"
             "ct state established,related accept\niifname lo accept\n"
-            "icmp type echo-request accept\ntcp dport 22 accept\n}\n}\n"
+            "icmp type echo-request accept\nmeta l4proto ipv6-icmp accept\ntcp dport 22 accept\n}\n}\n"
         )
         self._nft(rules)
 
@@ -192,6 +222,9 @@ class Node:
     def set_watari(self, binary: str | None, env: dict[str, str] | None = None) -> None:
         """Put a binary into /usr/local/bin/watari, with variables it shall always see; None takes
         Watari away. Running ones keep their file."""
+        if self.plan.clock_s is not None:  # its clock is loaded before a sanitizer's library
+            options = (env or {}).get("ASAN_OPTIONS", "")
+            env = {**(env or {}), "ASAN_OPTIONS": f"{options}:verify_asan_link_order=0".lstrip(":")}
         for path in (_WATARI, _WATARI_BINARY):
             if self.exists(path):
                 os.unlink(self.path(path))

@@ -21,13 +21,14 @@ def _setup(job: dict) -> None:
     nodes = [NodePlan(**node) for node in job["nodes"]]
     socket.sethostname(plan.name)
     path = root.build(plan.name, job["lower"], job["cache"], job["binds"])
-    files.write(path, plan, nodes, root.LAB_DIR + "/" + files.KEY_DIR)
+    files.write(path, plan, nodes, root.LAB_DIR + "/" + files.KEY_DIR, job["clock_library"])
     files.recall_capabilities(path, plan, job["cache"])
     kernel.pivot_root(path)
-    # Bridged frames must not take a detour through the IP firewall, and there is no IPv6 here.
+    # Bridged frames must not take a detour through the IP firewall, and there is no IPv6 unless it
+    # is all there is.
     for table in ("ip", "ip6", "arp"):
         kernel.set_sysctl(f"net.bridge.bridge-nf-call-{table}tables", "0")
-    kernel.set_sysctl("net.ipv6.conf.default.disable_ipv6", "1")
+    kernel.set_sysctl("net.ipv6.conf.default.disable_ipv6", "0" if plan.ipv6 else "1")
 
 
 def _bury_the_dead() -> None:

@@ -19,11 +19,12 @@ _NSENTER = shutil.which("nsenter", path=PATH) or "/usr/bin/nsenter"
 _SETPRIV = shutil.which("setpriv", path=PATH) or "/usr/bin/setpriv"
 
 
-def enter_argv(pid: int, argv: list[str], cwd: str | None = None) -> list[str]:
+def enter_argv(pid: int, argv: list[str], cwd: str | None = None, user: str = "root") -> list[str]:
     """The command line that runs argv in all namespaces of pid."""
     where = [f"--wdns={cwd}"] if cwd else []
     namespaces = ["-m", "-u", "-i", "-n", "-p"]
-    death = ["setpriv", "--pdeathsig", "KILL", "--"]
+    become = [] if user == "root" else ["--reuid", user, "--regid", user, "--init-groups"]
+    death = ["setpriv", *become, "--pdeathsig", "KILL", "--"]
     return [_NSENTER, "-t", str(pid), *namespaces, *where, "--", *death, *argv]
 
 
@@ -32,13 +33,17 @@ def enter_network_argv(pid: int, argv: list[str]) -> list[str]:
     return [_NSENTER, "-t", str(pid), "-n", "--", _SETPRIV, "--pdeathsig", "KILL", "--", *argv]
 
 
-def node_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
-    """What a command inside a node sees: a plain root login, nothing of the caller's."""
+def home_of(user: str) -> str:
+    return "/root" if user == "root" else os.path.join("/", "home", user)
+
+
+def node_environment(extra: dict[str, str] | None = None, user: str = "root") -> dict[str, str]:
+    """What a command inside a node sees: a plain login, nothing of the caller's."""
     environment = {
         "PATH": PATH,
-        "HOME": "/root",
-        "USER": "root",
-        "LOGNAME": "root",
+        "HOME": home_of(user),
+        "USER": user,
+        "LOGNAME": user,
         "SHELL": "/bin/bash",
         "LANG": "C.UTF-8",
     }

@@ -60,6 +60,7 @@ class Supervisor:
         self.notes: dict[str, dict] = {}  # what the API wants to remember about each node
         self.switch = network.Switch(job["packet_delay"])
         self.started = time.time()
+        self.loops: list[int] = []  # open loop devices, which are detached when the last one closes them
 
     # ---- raising ----
 
@@ -100,6 +101,7 @@ class Supervisor:
             "lower": self.job["lowers"].get(plan.name, "/"),
             "cache": self.job["cache"],
             "binds": self.job["binds"],
+            "clock_library": self.job["clock_library"],
         }
         json.dump(job, child.stdin)
         child.stdin.close()
@@ -166,6 +168,11 @@ class Supervisor:
     def _op_restore(self, request: dict) -> tuple[dict, list[int]]:
         self.switch.restore(request.get("network", "all"), request.get("host", ""))
         return {"link": self.switch.describe()}, []
+
+    def _op_loop(self, request: dict) -> tuple[dict, list[int]]:
+        fd, number = kernel.attach_loop(f"/proc/{self.nodes[request['node']].pid}/root{request['path']}")
+        self.loops.append(fd)
+        return {"number": number}, []
 
     def _op_down(self, _request: dict) -> tuple[dict, list[int]]:
         return {"down": True}, [os.pidfd_open(os.getpid())]

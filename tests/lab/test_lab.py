@@ -14,7 +14,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from labkit import TOP, LabTrace, children, machine, namespaces_of, plain_move  # noqa: E402
 from watari_lab import CommandError, HostSpec, Lab, LabError  # noqa: E402
-from watari_lab import guest, guest_image, list_labs  # noqa: E402
+from watari_lab import disks, guest, guest_image, list_labs  # noqa: E402
 from watari_lab.measure import measure  # noqa: E402
 
 TIME_LIMIT_S = 420
@@ -180,7 +180,7 @@ class SharedLab(unittest.TestCase):
 
     def tearDown(self) -> None:
         self.lab.restore()
-        self.lab.link(rate=None, delay_ms=0, loss=0)
+        self.lab.link(rate=None, delay_ms=0, loss=0, mtu=1500, drop_above=0)
 
     def reaches(self, node: str, address: str, port: int = 22) -> bool:
         probe = ["timeout", "1", "bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}"]
@@ -297,8 +297,34 @@ while True: s.sendto(*s.recvfrom(9))
             shell.kill()
             shell.communicate()
 
+    def sends(self, length: int) -> bool:
+        """Whether an IP packet of this length reaches the other host and is answered by it."""
+        text = f"""
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(0.5)
+s.setsockopt(socket.IPPROTO_IP, 10, 3)  # IP_MTU_DISCOVER, IP_PMTUDISC_PROBE: never fragments
+s.connect(("10.30.0.12", 9)); s.send(bytes({length - 28}))
+try: s.recv(9)
+except ConnectionRefusedError: sys.exit(0)
+except OSError: sys.exit(1)
+"""
+        return self.lab.host("hosta").run(["/usr/bin/python3", "-c", text], check=False).returncode == 0
+
+    def test_lengths(self) -> None:
+        """An MTU that hosts believe in and the wire does not carry: small packets pass, large ones vanish."""
+        self.assertEqual([self.sends(length) for length in (1500, 1501)], [True, False])
+        self.lab.link(mtu=9000)
+        self.assertTrue(self.sends(9000))
+        self.lab.link(drop_above=1500)
+        self.assertEqual([self.sends(length) for length in (1500, 1501)], [True, False])
+        self.assertTrue(self.reaches("hosta", "hostb-mig"))
+        pipe = "timeout 2 ssh -o ConnectTimeout=1 hostb-mig true"
+        self.assertNotEqual(self.lab.host("hosta").run(["sh", "-c", pipe], check=False).returncode, 0)
+        self.lab.link(mtu=1500)  # while the wire is as it was
+        self.assertEqual(self.lab.host("hosta").run(["sh", "-c", pipe]).returncode, 0)
+
     def test_nonsense(self) -> None:
-        for changes in ({"rate": "fast"}, {"loss": 2}, {"delay_ms": -1}):
+        for changes in ({"rate": "fast"}, {"loss": 2}, {"delay_ms": -1}, {"mtu": 70}, {"mtu": 10000}):
             with self.subTest(changes=changes), self.assertRaises(LabError):
                 self.lab.link(**changes)
         with self.assertRaises(LabError):
@@ -427,6 +453,70 @@ class Hosts(SharedLab):
         self.assertIn("TCP", run_lab("--lab", name, "measure", "--seconds", "0.3"))
         for command in ("up", "down", "status", "shell", "guest", "client", "link", "measure"):
             self.assertIn("usage:", run_lab(command, "--help"))
+
+
+class OtherHosts(unittest.TestCase):
+    """Three hosts of the kinds that people have: without root login, with a clock of its own, with a LUN."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        specs = [HostSpec("hosta"), HostSpec("hostb", unprivileged=True, root_login=False, clock_s=3600), HostSpec("hostc")]
+        cls.lab = Lab(f"{PREFIX}ox", specs).up()
+        cls.addClassCleanup(cls.lab.down)
+        cls.hosta, cls.hostb, cls.hostc = cls.lab.hosts
+
+    def test_no_root_login(self) -> None:
+        admin = self.lab.admin
+        self.assertIn("Permission denied", admin.run(["ssh", "root@hostb", "id"], check=False).stderr)
+        self.assertEqual(admin.run(["ssh", "ops@hostb", "id -un; sudo -n id -un"]).stdout, "ops\nroot\n")
+        self.assertIn("running", admin.run(["ssh", "ops@hostb", "virsh -c qemu:///system list --all; echo running"]).stdout)
+        self.assertEqual(self.hostb.run(["ssh", "hosta", "id", "-un"], user="ops").stdout, "ops\n")  # an account everywhere
+        self.assertEqual(self.hostb.run(["ssh", "root@hosta", "id", "-un"], user="ops").stdout, "root\n")
+
+    def test_clock(self) -> None:
+        def ahead() -> float:
+            return float(self.hostb.run(["date", "+%s.%N"]).stdout) - time.time()
+
+        self.assertAlmostEqual(ahead(), 3600, delta=30)
+        watch = "import time; print(time.time(), flush=True); input(); print(time.time(), flush=True)"
+        runs = self.hostb.popen(
+            ["/usr/bin/python3", "-c", watch], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        before = float(runs.stdout.readline())
+        self.hostb.set_clock(-7200)  # it runs already
+        self.addCleanup(self.hostb.set_clock, 3600)
+        after = float(runs.communicate("\n", timeout=30)[0])
+        self.assertAlmostEqual(after - before, -10800, delta=60)
+        self.assertAlmostEqual(ahead(), -7200, delta=30)
+        # libvirt waits for its jobs by the wall clock: it must go on as before, and log by its own time.
+        self.assertEqual(self.hostb.virsh("list", "--all").returncode, 0)
+        with self.assertRaisesRegex(LabError, "clock of its own"):
+            self.hosta.set_clock(1)
+
+    def test_block_devices(self) -> None:
+        for host, devices in ((self.hosta, ["/dev/one"]), (self.hostb, ["/dev/one"])):
+            disks.make(host, "/lab/images/lun.raw", 32, parts=disks.noise(host.name, 4))
+            self.lab.block_device("/lab/images/lun.raw", devices[0], [host.name], "LVM-twins")
+        self.lab.block_device("/lab/images/lun.raw", "/dev/both", ["hosta", "hostc"])
+        sums = [host.run(["md5sum", device]).stdout.split()[0] for host, device in (
+            (self.hosta, "/dev/one"), (self.hostb, "/dev/one"), (self.hosta, "/dev/both"), (self.hostc, "/dev/both"))]  # fmt: skip
+        self.assertEqual([sums[0] == other for other in sums], [True, False, True, True])
+        script = "cat /sys/dev/block/$(stat -c %Hr:%Lr /dev/one)/dm/uuid"
+        for host in (self.hosta, self.hostb):
+            self.assertEqual(host.run(["sh", "-c", script]).stdout, "LVM-twins\n")
+
+
+class OnlyIpv6(unittest.TestCase):
+    def test_addresses_and_names(self) -> None:
+        with Lab(f"{PREFIX}6x", ipv6_only=True) as lab:
+            hosta, hostb = lab.hosts
+            for network in ("management", "migration"):
+                address = hostb.address(network)
+                self.assertEqual(hosta.run(["ssh", address, "hostname"]).stdout, "hostb\n")
+            self.assertNotIn("10.20", hosta.run(["ip", "-4", "address"]).stdout)
+            self.assertNotEqual(hosta.run(["getent", "hosts", "hostb"], check=False).returncode, 0)
+            uri = f"qemu+ssh://root@[{hostb.address()}]/system"
+            self.assertEqual(hosta.run(["virsh", "-c", uri, "hostname"]).stdout.strip(), "hostb")
 
 
 class PlainMoves(SharedLab):
