@@ -4,6 +4,7 @@
 #include "base/i18n.h"
 #include "cli/columns.h"
 #include "cli/options.h"
+#include "host/check.h"
 
 #include <string.h>
 
@@ -102,7 +103,7 @@ static const char *offer_name(enum option_offer offer)
 {
 	static const char *const names[] = {
 		[OFFER_NOTHING] = "nothing", [OFFER_VM] = "vm",           [OFFER_HOST] = "host",
-		[OFFER_FILE] = "file",       [OFFER_COMMAND] = "command",
+		[OFFER_FILE] = "file",       [OFFER_COMMAND] = "command", [OFFER_CHECK] = "check",
 	};
 	return names[offer];
 }
@@ -149,6 +150,11 @@ static const char bash_head[] =
 	"\thost) mapfile -t COMPREPLY < <(compgen -A hostname -- \"$cur\") ;;\n"
 	"\tfile) mapfile -t COMPREPLY < <(compgen -f -- \"$cur\") ;;\n"
 	"\tcommand) mapfile -t COMPREPLY < <(compgen -c -- \"$cur\") ;;\n"
+	"\tcheck) _watari_words '";
+
+/* The names of the checks come in between. */
+static const char bash_middle[] =
+	"' ;;\n"
 	"\tesac\n"
 	"}\n"
 	"\n"
@@ -160,7 +166,9 @@ static const char bash_head[] =
 
 void options_print_bash_completion(FILE *out)
 {
-	fputs(bash_head, out);
+	g_auto(GStrv) checks = check_list_acceptable();
+	g_autofree char *names = g_strjoinv(" ", checks);
+	fprintf(out, "%s%s%s", bash_head, names, bash_middle);
 	fputs("\tif ((COMP_CWORD == 1)); then\n\t\t_watari_words '", out);
 	for (const struct command *const *command = commands; *command; command++)
 		fprintf(out, "%s ", (*command)->name);

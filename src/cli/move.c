@@ -140,6 +140,12 @@ const struct option_row move_rows[] = {
 		     "destination and no longer at the source.") },
 	{ "undefine-source", 0, OPTION_FLAG, AT(request.undefine_source),
 	  .help = N_("Remove the VM's definition from the source.") },
+	{ "accept", 0, OPTION_LIST, AT(request.accept), N_("CHECK"), .most = JOURNEY_LIST_MAX,
+	  .offer = OFFER_CHECK,
+	  .help = N_("Move although this check refuses, by its name as “watari plan” prints it, as "
+		     "in memory or network:br0. "
+		     "Checks that keep the VM and its disks safe cannot be overruled. "
+		     "May be given several times.") },
 	{ "rsh", 0, OPTION_TEXT, AT(request.rsh), N_("COMMAND"), .offer = OFFER_COMMAND,
 	  .help = N_("The remote shell to use instead of ssh. "
 		     "It gets the host and a command line, as with rsync and git.") },

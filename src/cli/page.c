@@ -237,6 +237,19 @@ static void print_reasons(JsonObject *forecast, FILE *out)
 
 /* ---- what speaks against it ---- */
 
+/* What follows from a finding: the next step, and whether it may be passed over. */
+static void print_step(const struct check_finding *finding, FILE *out)
+{
+	if (finding->accepted)
+		fprintf(out, "        %s\n", _("accepted"));
+	else if (finding->next)
+		fprintf(out, "        %s\n", finding->next);
+	if (finding->result != CHECK_REFUSE || !check_can_accept(finding->check))
+		return;
+	fprintf(out, _("        --accept %s overrules this"), finding->check);
+	fputc('\n', out);
+}
+
 static void print_checks(const struct journey_report *report, FILE *out)
 {
 	int good = 0;
@@ -249,8 +262,7 @@ static void print_checks(const struct journey_report *report, FILE *out)
 		}
 		fprintf(out, "  %s  %s: %s\n", finding->result == CHECK_WARN ? _("mind") : _("BAD"),
 			finding->check, finding->what ? finding->what : "");
-		if (finding->next)
-			fprintf(out, "        %s\n", finding->next);
+		print_step(finding, out);
 	}
 	fprintf(out, _("  good  %d checks"), good);
 	fputc('\n', out);

@@ -175,6 +175,17 @@ static void print_postcopy(const struct journey_report *report, FILE *out)
 	fputc('\n', out);
 }
 
+static void print_accepted(const struct journey_report *report, FILE *out)
+{
+	for (guint i = 0; report->findings && i < report->findings->len; i++) {
+		const struct check_finding *finding = report->findings->pdata[i];
+		if (!finding->accepted)
+			continue;
+		fprintf(out, _("  accepted  %s: %s"), finding->check, finding->what);
+		fputc('\n', out);
+	}
+}
+
 void report_print(const struct journey_report *report, FILE *out)
 {
 	if (!report->vm_name || report->outcome == JOURNEY_REFUSED || report->migration_ms == 0)
@@ -187,6 +198,7 @@ void report_print(const struct journey_report *report, FILE *out)
 	print_disks(report, out);
 	print_postcopy(report, out);
 	print_proof(report, out);
+	print_accepted(report, out);
 	if (report->snapshots > 0) {
 		fprintf(out, _("  snapshots %d carried"), report->snapshots);
 		fputc('\n', out);

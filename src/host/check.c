@@ -34,6 +34,9 @@ JsonArray *check_describe(const GPtrArray *findings)
 		json_set_text(object, "result", check_result_name(finding->result));
 		json_set_text(object, "what", finding->what);
 		json_set_text(object, "next", finding->next);
+		json_object_set_boolean_member(object, "can_accept",
+					       check_can_accept(finding->check));
+		json_object_set_boolean_member(object, "accepted", finding->accepted);
 		json_array_add_object_element(array, object);
 	}
 	return array;
@@ -204,7 +207,14 @@ bool check_verdict(const GPtrArray *findings, GError **error)
 		g_string_append_printf(what, "%s%s", what->len ? "; " : "", finding->what);
 		next = next ? next : finding->next;
 	}
-	return what->len == 0 || error_set(error, WATARI_ERROR_REFUSED, next, "%s", what->str);
+	g_autofree char *options = check_suggest_accept(findings);
+	/* TRANSLATORS: the next step, then the options (--accept memory) that overrule the checks */
+	g_autofree char *either = options ? g_strdup_printf(_("%s If you know better: %s."),
+							    next ? next : "", options)
+					  : g_strdup(next);
+	if (either)
+		g_strchug(either);
+	return what->len == 0 || error_set(error, WATARI_ERROR_REFUSED, either, "%s", what->str);
 }
 
 static virDomainPtr look_up(virConnectPtr connection, const char *name)

@@ -12,8 +12,9 @@ enum check_result { CHECK_PASS, CHECK_WARN, CHECK_REFUSE };
 struct check_finding {
 	const char *check; /* stable word: "cpu", "memory", "disk:vda", ... (interned) */
 	enum check_result result;
-	char *what; /* for a person; NULL for a plain pass, a remark otherwise */
-	char *next; /* next step or NULL */
+	char *what;    /* for a person; NULL for a plain pass, a remark otherwise */
+	char *next;    /* next step or NULL */
+	bool accepted; /* it refused, and the user has overruled that: a warning now */
 };
 
 struct check_options {
@@ -31,6 +32,21 @@ GPtrArray *check_run(struct host *source, virDomainPtr domain, struct host *dest
 /* The findings that refuse, as one error of the class WATARI_ERROR_REFUSED; true when there is
  * none. */
 bool check_verdict(const GPtrArray *findings, GError **error);
+
+/* ---- what the user may overrule (--accept NAME) ---- */
+
+/* May a refusal by the check NAME ("memory", "network:br0") be overruled? */
+bool check_can_accept(const char *name);
+/* The names of all that may be, without what stands behind the colon. Free with g_strfreev. */
+char **check_list_acceptable(void);
+/* NAMES (NULL-terminated) are checks that can be overruled. WATARI_ERROR_USAGE with the reason. */
+bool check_accept_names(const char *const *names, GError **error);
+/* Make warnings of the refusals by NAMES. Returns the names that had refused nothing. Free with
+ * g_strfreev. */
+char **check_accept(const GPtrArray *findings, const char *const *names);
+/* The options that would overrule all refusals of FINDINGS; NULL: there is none, or one of them
+ * cannot be overruled. Caller frees. */
+char *check_suggest_accept(const GPtrArray *findings);
 
 /* Find the VM by name, UUID or id. WATARI_ERROR_REFUSED with what to do when there is none. */
 virDomainPtr check_find_domain(struct host *host, const char *name, GError **error);
@@ -52,6 +68,6 @@ GPtrArray *check_list_shared_paths(virDomainPtr domain, GError **error);
 GPtrArray *check_new_findings(void);
 void check_add(GPtrArray *findings, const char *check, enum check_result result, const char *next,
 	       const char *format, ...) G_GNUC_PRINTF(5, 6);
-/* [{"check", "result", "what", "next"}]; FINDINGS may be NULL. */
+/* [{"check", "result", "what", "next", "can_accept", "accepted"}]; FINDINGS may be NULL. */
 JsonArray *check_describe(const GPtrArray *findings);
 const char *check_result_name(enum check_result result); /* "pass", "warn", "refuse" */

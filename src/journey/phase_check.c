@@ -99,16 +99,34 @@ unsigned journey_migrate_flags(struct journey *journey)
 	return flags | disk_params_flags(journey);
 }
 
+/* What the user has overruled refuses no more; what was not needed is said, as it may be a slip. */
+static void accept_findings(struct journey *journey)
+{
+	g_auto(GStrv) unneeded = check_accept(journey->report->findings, journey->request->accept);
+	for (char **name = unneeded; *name; name++)
+		journey_note(journey, true,
+			     _("--accept %s was not needed: that check has refused nothing"),
+			     *name);
+}
+
+static void note_finding(struct journey *journey, const struct check_finding *finding)
+{
+	if (finding->accepted)
+		journey_note(journey, true, _("%s (accepted: %s)"), finding->what, finding->check);
+	else
+		journey_note(journey, true, "%s%s%s", finding->what, finding->next ? " — " : "",
+			     finding->next ? finding->next : "");
+}
+
 /* The refusals are the error; the warnings are told. */
 static bool judge(struct journey *journey, GError **error)
 {
-	GPtrArray *findings = journey->report->findings;
+	const GPtrArray *findings = journey->report->findings;
+	accept_findings(journey);
 	for (guint i = 0; i < findings->len; i++) {
-		struct check_finding *finding = findings->pdata[i];
+		const struct check_finding *finding = findings->pdata[i];
 		if (finding->result == CHECK_WARN)
-			journey_note(journey, true, "%s%s%s", finding->what,
-				     finding->next ? " — " : "",
-				     finding->next ? finding->next : "");
+			note_finding(journey, finding);
 	}
 	return check_verdict(findings, error);
 }

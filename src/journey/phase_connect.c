@@ -119,7 +119,7 @@ static bool check_wishes(const struct journey_request *request, GError **error)
 		return error_set(error, WATARI_ERROR_USAGE, _("Add --allow-postcopy."),
 				 _("--strategy postcopy needs your permission: for a while no "
 				   "single host has the whole VM"));
-	if (!check_through(request, error))
+	if (!check_through(request, error) || !check_accept_names(request->accept, error))
 		return false;
 	if (request->kind != JOURNEY_OFFLINE || !request->verify)
 		return true;

@@ -207,6 +207,18 @@ static JsonObject *describe_state(const struct journey_report *report)
 	return object;
 }
 
+/* The checks whose refusal was overruled. */
+static JsonArray *list_accepted(const struct journey_report *report)
+{
+	JsonArray *names = json_array_new();
+	for (guint i = 0; report->findings && i < report->findings->len; i++) {
+		const struct check_finding *finding = report->findings->pdata[i];
+		if (finding->accepted)
+			json_array_add_string_element(names, finding->check);
+	}
+	return names;
+}
+
 static void describe_head(JsonObject *object, const struct journey_report *report,
 			  const GError *error)
 {
@@ -249,6 +261,7 @@ char *journey_report_print(const struct journey_report *report, const GError *er
 	json_object_set_array_member(object, "disks", journey_disks_describe(report->disks));
 	set_number(object, "snapshots", report->snapshots);
 	json_object_set_array_member(object, "checks", check_describe(report->findings));
+	json_object_set_array_member(object, "accepted", list_accepted(report));
 	for (guint i = 0; report->notes && i < report->notes->len; i++)
 		json_array_add_string_element(notes, report->notes->pdata[i]);
 	if (report->forecast)

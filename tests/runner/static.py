@@ -183,6 +183,13 @@ def check_manual_lists_checks(names):
             made |= set(re.findall(r'check_add(?:_virt)?\(\s*context(?:->findings)?,\s*"([a-z-]+)', text))
             made |= set(re.findall(r'check = g_strdup_printf\("([a-z-]+):', text))
             made |= set(re.findall(r'\{ "([a-z]+)", "(?:devices/|launchSecurity)', text))
+    table = (text_of('src/host/check_accept.c') or '').split('of a plan or rehearsal')[0]
+    rows = dict(re.findall(r'\{ "([a-z-]+)",\s*(NULL|N_\()', table))
+    for word in sorted(made ^ set(rows)):
+        yield f'{word}: ' + ('not in the table of src/host/check_accept.c' if word in made else 'no such check')
+    fixed = set(re.findall(r'Cm ([a-z-]+)', re.search(r'cannot be overruled:(.*)', manual, re.S)[1]))
+    for word in sorted(fixed ^ {name for name, reason in rows.items() if reason != 'NULL'}):
+        yield f'{word}: manual and src/host/check_accept.c do not agree whether it can be overruled'
     for word in sorted(told ^ made):
         yield f'{word}: ' + ('not in man/watari-migrate.1.in' if word in made else 'no such check')
 

@@ -392,6 +392,82 @@ static void test_verdict(void)
 	g_assert_cmpstr(next, ==, "do this");
 }
 
+static const struct check_finding *find_check(const GPtrArray *findings, const char *name)
+{
+	for (unsigned i = 0; i < findings->len; i++) {
+		const struct check_finding *finding = findings->pdata[i];
+		if (strcmp(finding->check, name) == 0)
+			return finding;
+	}
+	g_error("no finding of %s", name);
+}
+
+/* A judgement is overruled by its whole name, and by nothing else; what keeps the VM safe is not. */
+static void test_accept(void)
+{
+	static const char *const names[] = { "memory", "network:br0", "disk:vda", "cpu", NULL };
+	g_autoptr(GPtrArray) findings = check_new_findings();
+	g_autoptr(GError) error = NULL;
+	check_add(findings, "memory", CHECK_REFUSE, "a", "too small");
+	check_add(findings, "network:br0", CHECK_REFUSE, "b", "no br0");
+	check_add(findings, "network:br1", CHECK_REFUSE, "b", "no br1");
+	check_add(findings, "cpu", CHECK_WARN, NULL, "another");
+	g_autofree char *all = check_suggest_accept(findings);
+	g_assert_cmpstr(all, ==, "--accept memory --accept network:br0 --accept network:br1");
+	check_add(findings, "disk:vda", CHECK_REFUSE, "c", "no disk");
+	g_assert_null(check_suggest_accept(findings));
+	g_auto(GStrv) unneeded = check_accept(findings, names);
+	g_autofree char *words = g_strjoinv(" ", unneeded);
+	g_assert_cmpstr(words, ==, "disk:vda cpu");
+	g_assert_true(find_check(findings, "memory")->accepted);
+	g_assert_cmpint(find_check(findings, "memory")->result, ==, CHECK_WARN);
+	g_assert_cmpint(find_check(findings, "network:br1")->result, ==, CHECK_REFUSE);
+	g_assert_cmpint(find_check(findings, "disk:vda")->result, ==, CHECK_REFUSE);
+	g_assert_false(find_check(findings, "cpu")->accepted);
+	g_assert_false(check_verdict(findings, &error));
+	g_autofree char *what = error_what(error);
+	g_assert_cmpstr(what, ==, "no br1; no disk");
+}
+
+/* Names that nobody could mean are found out before any host is asked. */
+static void test_accept_names(void)
+{
+	static const struct {
+		const char *name, *what;
+	} bad[] = {
+		{ "disk:vda", "the VM would lose its disk" },
+		{ "same-host", "two ends" },
+		{ "job", "two operations" },
+		{ "memor", "there is no check “memor”" },
+		{ "memory2", "there is no check" },
+		{ "", "there is no check" },
+		{ ":", "there is no check" },
+	};
+	static const char *const good[] = { "memory", "network:a:b", "cpu", "clock", NULL };
+	g_assert_true(check_accept_names(good, NULL));
+	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+		const char *const names[] = { "cpu", bad[i].name, NULL };
+		g_autoptr(GError) error = NULL;
+		g_assert_false(check_accept_names(names, &error));
+		g_assert_error(error, WATARI_ERROR, WATARI_ERROR_USAGE);
+		g_autofree char *what = error_what(error);
+		g_assert_nonnull(strstr(what, bad[i].what));
+	}
+	g_auto(GStrv) listed = check_list_acceptable();
+	g_assert_true(g_strv_contains((const char *const *) listed, "memory"));
+	g_assert_false(g_strv_contains((const char *const *) listed, "disk"));
+}
+
+static void test_verdict_accept(void)
+{
+	g_autoptr(GPtrArray) findings = check_new_findings();
+	g_autoptr(GError) error = NULL;
+	check_add(findings, "memory", CHECK_REFUSE, "Make room.", "too small");
+	g_assert_false(check_verdict(findings, &error));
+	g_autofree char *next = error_next(error);
+	g_assert_cmpstr(next, ==, "Make room. If you know better: --accept memory.");
+}
+
 static void test_xml(void)
 {
 	g_autoptr(GError) error = NULL;
@@ -467,6 +543,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/check/advice", test_advice);
 	g_test_add_func("/check/confinement", test_confinement);
 	g_test_add_func("/check/verdict", test_verdict);
+	g_test_add_func("/check/accept", test_accept);
+	g_test_add_func("/check/accept-names", test_accept_names);
+	g_test_add_func("/check/verdict-accept", test_verdict_accept);
 	g_test_add_func("/check/xml", test_xml);
 	g_test_add_func("/check/xml-path", test_xml_path);
 	g_test_add_func("/check/missing", test_missing);

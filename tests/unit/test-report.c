@@ -53,7 +53,8 @@ static void test_fields(void)
 					     "failed_phase", "times",    "bytes",  "link",
 					     "convergence",  "postcopy", "proof",  "snapshots",
 					     "checks",       "disks",    "notes",  "error",
-					     "kind",         "forecast", "state",  "rehearsal" };
+					     "kind",         "forecast", "state",  "rehearsal",
+					     "accepted" };
 	struct journey_report report = sample();
 	g_autoptr(JsonObject) object = parse(&report, NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
