@@ -34,7 +34,7 @@ struct guard {
 	void (*hook)(void *data);
 	void *hook_data;
 	bool hook_due, holding;
-	void (*tell)(enum guard_answer answer, void *data);
+	bool (*tell)(enum guard_answer answer, void *data);
 	void *tell_data;
 	enum guard_answer told;
 };
@@ -203,6 +203,18 @@ static void check_source(struct guard *guard)
 		end_relay(source);
 }
 
+/* Nothing of what was just read has left, so this is a loss before Finish: the source may go on. */
+static void refuse_to_pass(struct guard *guard)
+{
+	struct relay *destination = &guard->relay[GUARD_DESTINATION];
+	relay_close_host(destination, true);
+	destination->host_gone = true;
+	guard->answer = guard->told = GUARD_NOT_ASKED;
+	if (!destination->reason)
+		destination->reason = g_strdup(
+			_("cut by watari: that the VM is started there could not be written down"));
+}
+
 /* Called before what was read leaves: whoever must know of Finish knows before the destination does. */
 static void tell_answer(struct guard *guard)
 {
@@ -210,7 +222,9 @@ static void tell_answer(struct guard *guard)
 	if (!guard->armed || !guard->tell || answer == guard->told)
 		return;
 	guard->told = answer;
-	guard->tell(answer, guard->tell_data);
+	bool good = guard->tell(answer, guard->tell_data);
+	if (!good && (answer == GUARD_UNANSWERED || answer == GUARD_UNKNOWN))
+		refuse_to_pass(guard);
 }
 
 /* ---- the thread ---- */
@@ -378,7 +392,7 @@ void guard_disarm(struct guard *guard)
 	set_armed(guard, false);
 }
 
-void guard_on_answer(struct guard *guard, void (*tell)(enum guard_answer answer, void *data),
+void guard_on_answer(struct guard *guard, bool (*tell)(enum guard_answer answer, void *data),
 		     void *data)
 {
 	pthread_mutex_lock(&guard->lock);

@@ -62,9 +62,10 @@ enum guard_answer {
 };
 enum guard_answer guard_answer(struct guard *guard);
 /* TELL hears of each change of the answer while the guard is armed: UNANSWERED before the first byte of
- * Finish is passed on, UNKNOWN before anything is that cannot be read. In the guard's thread and under
- * its lock: it must be quick, and not call the guard. */
-void guard_on_answer(struct guard *guard, void (*tell)(enum guard_answer answer, void *data),
+ * Finish is passed on, UNKNOWN before anything is that cannot be read. When it returns false then,
+ * that is not passed on: the destination's connection is closed instead, as one that was lost before
+ * Finish. In the guard's thread and under its lock: it must be quick, and not call the guard. */
+void guard_on_answer(struct guard *guard, bool (*tell)(enum guard_answer answer, void *data),
 		     void *data);
 void guard_free(struct guard *guard);
 

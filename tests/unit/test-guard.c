@@ -287,10 +287,11 @@ struct hearing {
 	int host;  /* of the destination */
 	int count; /* atomic */
 	enum guard_answer answers[4];
-	bool early; /* it had nothing to read when we heard */
+	bool early;   /* it had nothing to read when we heard */
+	bool refuses; /* it could not be written down */
 };
 
-static void on_answer(enum guard_answer answer, void *data)
+static bool on_answer(enum guard_answer answer, void *data)
 {
 	struct hearing *hearing = data;
 	struct pollfd ready = { hearing->host, POLLIN, 0 };
@@ -300,6 +301,7 @@ static void on_answer(enum guard_answer answer, void *data)
 	if (count < (int) G_N_ELEMENTS(hearing->answers))
 		hearing->answers[count] = answer;
 	g_atomic_int_set(&hearing->count, count + 1);
+	return !hearing->refuses;
 }
 
 static void listen_to(struct scene *scene, struct hearing *hearing)
@@ -348,6 +350,41 @@ static void test_told_unread(void)
 	expect_early(&hearing);
 	g_assert_true(fd_read_all(scene->end[GUARD_DESTINATION].host, heard, sizeof heard));
 	g_assert_cmpint(hearing.answers[0], ==, GUARD_UNKNOWN);
+	scene_free(scene);
+}
+
+/* What could not be written down is not passed on, and the VM goes on at the source. */
+static void test_refused(void)
+{
+	struct scene *scene = scene_new();
+	struct hearing hearing;
+	struct end *destination = &scene->end[GUARD_DESTINATION];
+	g_autofree char *reason = NULL;
+	listen_to(scene, &hearing);
+	hearing.refuses = true;
+	say(destination->library, FINISH, RPC_CALL, 77, 0, 0);
+	g_assert_cmpuint(hear(destination->library), ==, 0);
+	g_assert_cmpuint(hear(destination->host), ==, 0);
+	g_assert_cmpint(g_atomic_int_get(&hearing.count), ==, 1);
+	g_assert_cmpint(guard_answer(scene->guard), ==, GUARD_NOT_ASKED);
+	g_assert_true(guard_is_broken(scene->guard, GUARD_DESTINATION, &reason));
+	g_assert_cmpstr(reason, !=, "");
+	g_assert_true(source_hears_resume(scene));
+	scene_free(scene);
+}
+
+/* Whoever cannot read what passes cannot tell that nothing of it was a Finish: the source is cut. */
+static void test_refused_unread(void)
+{
+	static const char garbage[RPC_HEADER_BYTES] = "garbage that is no packet";
+	struct scene *scene = scene_new();
+	struct hearing hearing;
+	char heard;
+	listen_to(scene, &hearing);
+	hearing.refuses = true;
+	g_assert_true(fd_write_all(scene->end[GUARD_DESTINATION].library, garbage, sizeof garbage));
+	expect_cut(scene);
+	g_assert_false(fd_read_all(scene->end[GUARD_DESTINATION].host, &heard, 1));
 	scene_free(scene);
 }
 
@@ -537,6 +574,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/guard/good", test_good);
 	g_test_add_func("/guard/told", test_told);
 	g_test_add_func("/guard/told-unread", test_told_unread);
+	g_test_add_func("/guard/refused", test_refused);
+	g_test_add_func("/guard/refused-unread", test_refused_unread);
 	g_test_add_func("/guard/destination-refuses", test_destination_refuses);
 	g_test_add_func("/guard/lost-end", test_lost_end);
 	g_test_add_func("/guard/lost-in-reply", test_lost_in_reply);

@@ -206,7 +206,11 @@ static bool recover(struct journey *journey, const struct journal_move *move, GE
 	static struct journey_request request; /* one resolve a process */
 	g_autofree char *text = journal_find_event(journey->journal, move->id, "postcopy-asked");
 	g_clear_error(error);
-	finish_forget(journey); /* it is said anew */
+	/* it is said anew, and no old mark may speak of that */
+	if (!finish_forget(journey))
+		return error_set(error, WATARI_ERROR_ATTENTION, NULL,
+				 _("the mark of the hand-over (%s.finish) cannot be removed"),
+				 journey->report->id);
 	bool good = postcopy_resume(journey, text, &request, error);
 	movers_end(journey);
 	journey->acted = true;

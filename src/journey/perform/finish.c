@@ -2,12 +2,15 @@
 #include "journey/perform/finish.h"
 
 /* In the guard's thread. */
-static void on_answer(enum guard_answer answer, void *data)
+static bool on_answer(enum guard_answer answer, void *data)
 {
 	struct journey *journey = data;
 	enum finish_said said = answer == GUARD_FAILED ? FINISH_FAILED : FINISH_SAID;
-	g_atomic_int_set(&journey->finish_said, (int) said);
-	finish_mark_set(journey->finish_mark, said);
+	bool good = finish_mark_set(journey->finish_mark, said);
+	/* else Finish is not passed on */
+	if (good || said == FINISH_FAILED)
+		g_atomic_int_set(&journey->finish_said, (int) said);
+	return good;
 }
 
 /* One that cannot be made costs the proof, and the move must not end for that. */
@@ -33,7 +36,7 @@ enum ending_ran finish_find_out(struct journey *journey)
 	return never ? ENDING_RAN_NEVER : ENDING_RAN_MAYBE;
 }
 
-void finish_forget(struct journey *journey)
+bool finish_forget(struct journey *journey)
 {
-	finish_mark_remove(journey->report->id);
+	return finish_mark_remove(journey->report->id);
 }

@@ -12,4 +12,4 @@ void finish_arm(struct journey *journey);
 /* Where it is not proven that the VM never ran there: ENDING_RAN_MAYBE. */
 enum ending_ran finish_find_out(struct journey *journey);
 /* Nothing proves it from here on. */
-void finish_forget(struct journey *journey);
+bool finish_forget(struct journey *journey);
