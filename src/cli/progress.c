@@ -36,8 +36,12 @@ static void add_numbers(GString *line, const struct journey_progress *now)
 {
 	g_autofree char *bytes = unit_format_bytes(now->bytes);
 	g_autofree char *rate = unit_format_rate(now->rate);
-	/* TRANSLATORS: bytes of the migration so far, and bytes a second */
-	g_string_append_printf(line, _(", %s at %s"), bytes, rate);
+	if (now->rate > 0)
+		/* TRANSLATORS: bytes of the migration so far, and bytes a second */
+		g_string_append_printf(line, _(", %s at %s"), bytes, rate);
+	else
+		/* TRANSLATORS: bytes of the migration so far */
+		g_string_append_printf(line, _(", %s so far"), bytes);
 	if (now->iteration > 0)
 		g_string_append_printf(line, _(", pass %d"), now->iteration);
 	if (now->dirty_rate > 0) {

@@ -44,6 +44,7 @@ struct journey_progress {
 	int iteration;
 	double dirty_rate; /* bytes a second */
 	int64_t left_ms;   /* estimate; -1: unknown */
+	int64_t asked_us;  /* when QEMU was asked for remaining, total and dirty_rate */
 	int64_t elapsed_ms;
 };
 

@@ -75,18 +75,42 @@ void journey_call(struct journey *journey, void (*function)(void *data), void *d
 	g_thread_join(thread);
 }
 
+static int64_t stop_began_us(const struct journey *journey)
+{
+	return journey->still ? journey->still_us : journey->stopped ? journey->stopped_us : 0;
+}
+
+struct journey_progress journey_shown_progress(const struct journey *journey)
+{
+	struct journey_progress shown = journey->progress;
+	int64_t stop_us = postcopy_asked(journey) ? 0 : stop_began_us(journey);
+	shown.elapsed_ms = (clock_now_us() - journey->started_us) / 1000;
+	if (!stop_us)
+		return shown;
+	shown.iteration = 0;
+	shown.dirty_rate = 0;
+	if (journey->stopped) /* the memory is out: only the device state and proofs are left */
+		shown.rate = 0;
+	if (journey->stopped || shown.asked_us < stop_us) {
+		shown.remaining = 0;
+		shown.left_ms = -1;
+	}
+	return shown;
+}
+
 void journey_show_progress(struct journey *journey)
 {
-	struct journey_progress *progress = &journey->progress;
-	progress->elapsed_ms = (clock_now_us() - journey->started_us) / 1000;
+	const struct journey_progress shown = journey_shown_progress(journey);
 	if (journey->observer->progress)
-		journey->observer->progress(progress, journey->observer->data);
+		journey->observer->progress(&shown, journey->observer->data);
 	counter_show(journey);
 }
 
+/* How long the step before would have taken does not hold for this one. */
 void journey_say(struct journey *journey, const char *doing)
 {
 	journey->progress.doing = doing;
+	journey->progress.left_ms = -1;
 	journey_show_progress(journey);
 }
 

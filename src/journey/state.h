@@ -137,6 +137,9 @@ void journey_say(struct journey *journey, const char *doing);
 void journey_note(struct journey *journey, bool important, const char *format, ...)
 	G_GNUC_PRINTF(3, 4);
 void journey_show_progress(struct journey *journey);
+/* The progress as people and other terminals may see it: once the VM stands still, without the
+ * numbers that were read before. */
+struct journey_progress journey_shown_progress(const struct journey *journey);
 void journey_catch_signals(struct journey *journey);
 void journey_release_signals(struct journey *journey);
 /* The user wants it to end. False when it is too late, or asked for already; *what says it. */

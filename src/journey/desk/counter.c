@@ -53,7 +53,8 @@ static JsonObject *describe(struct journey *journey)
 	json_object_set_boolean_member(object, "stopped", journey->stopped || journey->still);
 	json_object_set_int_member(object, "elapsed_ms",
 				   (clock_now_us() - journey->started_us) / 1000);
-	add_progress(object, &journey->progress);
+	const struct journey_progress shown = journey_shown_progress(journey);
+	add_progress(object, &shown);
 	json_object_set_object_member(object, "limits", tune_describe_limits(&journey->limits));
 	return object;
 }

@@ -51,6 +51,7 @@ void perform_show(struct performing *performing)
 	if (begins && !journey->stopped && !journey->still)
 		journey_say(journey, _("copying memory"));
 	rungs_note_throttle(journey, numbers.throttle);
+	progress->asked_us = numbers.at_us;
 	progress->remaining = numbers.remaining;
 	progress->total = numbers.total;
 	progress->dirty_rate = numbers.dirty_rate;
