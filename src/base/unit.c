@@ -76,7 +76,9 @@ bool unit_parse_duration_ms(const char *text, int64_t default_unit_ms, int64_t *
 	static const struct {
 		const char *name;
 		double ms;
-	} units[] = { { "ms", 1 }, { "s", 1000 }, { "min", 60000 }, { "h", 3600000 } };
+	} units[] = {
+		{ "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "min", 60000 }, { "h", 3600000 }
+	};
 	double value, unit = 0;
 	const char *rest;
 	if (parse_number(text, &value, &rest)) {

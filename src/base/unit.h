@@ -15,5 +15,5 @@ char *unit_format_duration_ms(int64_t ms);
 /* A byte count or a rate as users write it: a number, optional K M G T (1024) with
  * optional B, iB. "100M", "1.5G", "512KiB", "4096". Refuses nonsense, negatives and overflow. */
 bool unit_parse_bytes(const char *text, uint64_t *bytes, GError **error);
-/* A duration: "300ms", "1.5s", "2min"; a bare number has the unit DEFAULT_UNIT_MS (in ms). */
+/* A duration: "300ms", "1.5s", "2min" or "2m", "1h"; a bare number has the unit DEFAULT_UNIT_MS (in ms). */
 bool unit_parse_duration_ms(const char *text, int64_t default_unit_ms, int64_t *ms, GError **error);

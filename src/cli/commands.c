@@ -3,6 +3,7 @@
 #include "cli/command.h"
 
 #include "base/i18n.h"
+#include "base/json.h"
 
 #include <string.h>
 
@@ -38,4 +39,21 @@ int command_complain(const GError *error)
 	if (next)
 		fprintf(stderr, "        %s\n", next);
 	return (int) error_exit_code(error);
+}
+
+int command_complain_usage(const GError *error, bool json)
+{
+	if (!json)
+		return command_complain(error);
+	JsonObject *document = json_object_new();
+	json_object_set_int_member(document, "format", 1);
+	json_set_text(document, "watari", WATARI_VERSION);
+	json_set_text(document, "outcome", "refused");
+	json_object_set_int_member(document, "exit_code", (gint64) error_exit_code(error));
+	json_object_set_object_member(document, "error", json_describe_error(error));
+	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+	json_node_take_object(node, document);
+	g_autofree char *text = json_to_string(node, TRUE);
+	puts(text);
+	return command_complain(error);
 }

@@ -69,12 +69,6 @@ static void print_json(JsonArray *hosts, const GError *error)
 	puts(text);
 }
 
-static void print_usage_error(const GError *error)
-{
-	g_autoptr(JsonArray) none = json_array_new();
-	print_json(none, error);
-}
-
 /* ---- the work ---- */
 
 static bool has_refusal(const GPtrArray *findings)
@@ -113,9 +107,7 @@ static int run(const struct command *command, void *data, char **arguments)
 	bool known = true, good = true;
 	if (values->rsh && !g_shell_parse_argv(values->rsh, NULL, &shell.rsh, &error)) {
 		error_classify(&error, WATARI_ERROR_USAGE, NULL);
-		if (values->json)
-			print_usage_error(error);
-		return command_complain(error);
+		return command_complain_usage(error, values->json);
 	}
 	if (!*arguments)
 		known = look_at(NULL, &shell, values, hosts, &good, &error);
@@ -138,5 +130,4 @@ const struct command doctor_command = {
 	.rows = rows,
 	.values_size = sizeof(struct values),
 	.run = run,
-	.print_usage_error = print_usage_error,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program: finds the command and runs it. */
 #include "cli/command.h"
+#include "cli/nearest.h"
 
 #include "base/i18n.h"
 
@@ -32,6 +33,35 @@ static int complete(const char *shell)
 	return WATARI_EXIT_OK;
 }
 
+/* A program that asked for JSON gets it, wherever in the line the mistake is. */
+static bool wants_json(char **argv)
+{
+	return g_strv_contains((const char *const *) argv, "--json");
+}
+
+/* `watari help COMMAND` is `watari COMMAND --help`. */
+static int help_with(const char *name)
+{
+	const struct command *command = name ? command_find(name) : NULL;
+	if (command && command->rows)
+		options_print_help(command, stdout);
+	else
+		options_print_overview(stdout);
+	return WATARI_EXIT_OK;
+}
+
+static int no_such_command(const char *word, bool json)
+{
+	g_autoptr(GError) error = NULL;
+	const char *near = NULL;
+	for (const struct command *const *command = commands; *command; command++)
+		near = nearest_word(word, (*command)->name, near);
+	g_autofree char *next = near ? g_strdup_printf(_("Did you mean “watari %s”?"), near)
+				     : g_strdup(_("See “watari --help”."));
+	error_set(&error, WATARI_ERROR_USAGE, next, _("there is no command “%s”"), word);
+	return command_complain_usage(error, json);
+}
+
 static int without_command(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : NULL;
@@ -39,26 +69,17 @@ static int without_command(int argc, char **argv)
 		options_print_overview(stderr);
 		return WATARI_EXIT_USAGE;
 	}
-	if (g_str_equal(word, "--help") || g_str_equal(word, "-h") || g_str_equal(word, "help"))
+	if (g_str_equal(word, "--help") || g_str_equal(word, "-h"))
 		options_print_overview(stdout);
+	else if (g_str_equal(word, "help"))
+		return help_with(argc > 2 ? argv[2] : NULL);
 	else if (g_str_equal(word, "--version") || g_str_equal(word, "-V"))
 		printf("watari %s\n", WATARI_VERSION);
 	else if (g_str_equal(word, "--complete"))
 		return complete(argc > 2 ? argv[2] : NULL);
-	else {
-		g_autoptr(GError) error = NULL;
-		error_set(&error, WATARI_ERROR_USAGE, _("See “watari --help”."),
-			  _("there is no command “%s”"), word);
-		return command_complain(error);
-	}
+	else
+		return no_such_command(word, wants_json(argv));
 	return WATARI_EXIT_OK;
-}
-
-/* A program that asked for JSON gets it, wherever in the line the mistake is. */
-static void print_usage_error(const struct command *command, char **argv, const GError *error)
-{
-	if (command->print_usage_error && g_strv_contains((const char *const *) argv, "--json"))
-		command->print_usage_error(error);
 }
 
 static int run(const struct command *command, int argc, char **argv)
@@ -72,8 +93,7 @@ static int run(const struct command *command, int argc, char **argv)
 	if (command->defaults)
 		command->defaults(values);
 	if (!options_parse(command, argc, argv, values, &arguments, &help, &error)) {
-		print_usage_error(command, argv, error);
-		return command_complain(error);
+		return command_complain_usage(error, wants_json(argv));
 	}
 	if (help) {
 		options_print_help(command, stdout);

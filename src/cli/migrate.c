@@ -27,9 +27,7 @@ static int run(const struct command *command, void *data, char **arguments)
 	g_autoptr(GError) error = NULL;
 	if (check_strategy(values, &error))
 		return move_run(command, values, arguments);
-	if (values->json)
-		move_print_usage_error(error);
-	return command_complain(error);
+	return command_complain_usage(error, values->json);
 }
 
 const struct command migrate_command = {
@@ -44,5 +42,4 @@ const struct command migrate_command = {
 	.values_size = sizeof(struct move_values),
 	.defaults = move_defaults,
 	.run = run,
-	.print_usage_error = move_print_usage_error,
 };

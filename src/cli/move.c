@@ -9,6 +9,8 @@
 #include "cli/progress.h"
 #include "cli/report.h"
 
+#include <string.h>
+
 #define AT(member) offsetof(struct move_values, member)
 
 static const char *const link_words[] = { "auto", "tcp", "ssh", NULL };
@@ -42,12 +44,14 @@ const struct option_row move_rows[] = {
 	  .only = MOVE_MIGRATE | MOVE_PLAN },
 	{ "allow-postcopy", 0, OPTION_FLAG, AT(request.allow_postcopy),
 	  .help = N_("Permit post-copy: the VM runs at the destination before all of its memory is "
-		     "there. For that while no single host has the whole VM.") },
+		     "there. For that while no single host has the whole VM."),
+	  .only = ~(unsigned) MOVE_QUICK },
 	{ "max-slowdown", 0, OPTION_NUMBER, AT(request.max_slowdown), N_("PERCENT"), .least = 1,
 	  .most = 99,
 	  .help = N_("Permit QEMU to slow the VM down by so much, 1 to 99, when it changes its "
 		     "memory faster than the link carries it. "
-		     "Without it the VM is never slowed down.") },
+		     "Without it the VM is never slowed down."),
+	  .only = ~(unsigned) MOVE_QUICK },
 	{ "max-stop", 0, OPTION_DURATION, AT(request.max_stop_ms), N_("TIME"), .least = 100,
 	  .most = 86400000, .unit = 1000,
 	  .help = N_("The longest time the VM may stand still, as in 30s or 5m. "
@@ -158,7 +162,7 @@ const struct option_row move_rows[] = {
 	  .only = MOVE_REHEARSE },
 	{ "max-disk", 0, OPTION_BYTES, AT(request.max_disk), N_("SIZE"), .least = 1 << 20,
 	  .help = N_("Copy no more than so much of the disks, as in 2G. "
-		     "The default is 256M or 10 seconds, whichever comes first."),
+		     "The default is 256M, and no longer than 10 seconds."),
 	  .only = MOVE_REHEARSE },
 	{ "max-time", 0, OPTION_DURATION, AT(request.max_time_ms), N_("TIME"), .least = 1000,
 	  .most = 86400000, .unit = 1000, .help = N_("Copy for no longer than this, as in 30s."),
@@ -193,14 +197,6 @@ static void print_json(const struct journey_report *report, const GError *error)
 {
 	g_autofree char *text = journey_report_print(report, error);
 	puts(text);
-}
-
-void move_print_usage_error(const GError *error)
-{
-	struct journey_report report;
-	journey_report_init(&report);
-	print_json(&report, error);
-	journey_report_clear(&report);
 }
 
 /* ---- with a plan ---- */
@@ -250,6 +246,56 @@ static bool read_plan(const struct command *command, struct move_values *values,
 	return true;
 }
 
+/* ---- what has no meaning ---- */
+
+#define KIND(kind) (1U << (kind))
+#define LIVE_KINDS (KIND(JOURNEY_LIVE) | KIND(JOURNEY_PLAN) | KIND(JOURNEY_REHEARSAL))
+
+/* Options that act in some kinds of a move only. In the others they would be promises that nobody
+ * keeps, so they are refused. */
+static const struct {
+	const char *name;
+	unsigned kinds;
+	const char *next;
+} meanings[] = {
+	{ "max-downtime", LIVE_KINDS,
+	  N_("Leave it out; --max-stop limits the stop of a quick move.") },
+	{ "max-stop", KIND(JOURNEY_QUICK),
+	  N_("Give --max-downtime, or --strategy quick with it.") },
+	{ "max-slowdown", LIVE_KINDS, N_("Leave it out.") },
+	{ "allow-postcopy", LIVE_KINDS, N_("Leave it out.") },
+	{ "verify-memory", LIVE_KINDS | KIND(JOURNEY_QUICK), N_("Leave it out.") },
+	{ "yes", LIVE_KINDS | KIND(JOURNEY_QUICK), N_("Leave it out.") },
+};
+
+static unsigned kind_bit(const struct move_values *values)
+{
+	const struct journey_request *request = &values->request;
+	return KIND(request->strategy == JOURNEY_STRATEGY_QUICK ? JOURNEY_QUICK : request->kind);
+}
+
+static bool is_word_of(const char *word, const char *name)
+{
+	size_t length = strlen(name);
+	return strncmp(word + 2, name, length) == 0 && strchr("=", word[2 + length]);
+}
+
+static bool check_meaning(const struct command *command, const struct move_values *values,
+			  GError **error)
+{
+	struct move_values usual = { 0 };
+	move_defaults(&usual);
+	g_auto(GStrv) words = options_words(command, values, &usual, ~0U);
+	for (char **word = words; *word; word++)
+		for (size_t i = 0; i < G_N_ELEMENTS(meanings); i++)
+			if (is_word_of(*word, meanings[i].name) &&
+			    !(meanings[i].kinds & kind_bit(values)))
+				return error_set(error, WATARI_ERROR_USAGE, _(meanings[i].next),
+						 _("--%s has no meaning for this kind of move"),
+						 meanings[i].name);
+	return true;
+}
+
 /* ---- the work ---- */
 
 static bool write_plan(const struct command *command, const struct move_values *values,
@@ -293,13 +339,6 @@ static int carry_out(const struct command *command, struct move_values *values)
 	return code;
 }
 
-static int complain(const struct move_values *values, const GError *error)
-{
-	if (values->json)
-		move_print_usage_error(error);
-	return command_complain(error);
-}
-
 int move_run(const struct command *command, struct move_values *values, char **arguments)
 {
 	g_autoptr(GError) error = NULL;
@@ -307,9 +346,10 @@ int move_run(const struct command *command, struct move_values *values, char **a
 	g_auto(GStrv) line = NULL;
 	if (values->plan && (!check_alone(command, values, arguments, &error) ||
 			     !read_plan(command, values, &plan, &line, &arguments, &error)))
-		return complain(values, error);
-	if (!options_count(command, (int) g_strv_length(arguments), 2, &error))
-		return complain(values, error);
+		return command_complain_usage(error, values->json);
+	if (!options_count(command, (int) g_strv_length(arguments), 2, &error) ||
+	    !check_meaning(command, values, &error))
+		return command_complain_usage(error, values->json);
 	values->request.vm = arguments[0];
 	values->request.destination = arguments[1];
 	return carry_out(command, values);

@@ -19,4 +19,3 @@ extern const struct option_row move_rows[];
 void move_defaults(void *values);
 /* VALUES->request.kind is set. ARGUMENTS: VM and destination, or none with a plan. Returns the exit code. */
 int move_run(const struct command *command, struct move_values *values, char **arguments);
-void move_print_usage_error(const GError *error);

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/i18n.h"
 #include "base/unit.h"
+#include "cli/nearest.h"
 
 #include <getopt.h>
 #include <string.h>
@@ -26,15 +27,27 @@ static bool parse_text(const struct option_row *row, const char *text, void *val
 	return true;
 }
 
+/* How a limit of the row is said. */
+static char *format_limit(const struct option_row *row, int64_t number)
+{
+	if (row->kind == OPTION_BYTES)
+		return unit_format_bytes((uint64_t) number);
+	if (row->kind == OPTION_DURATION)
+		return unit_format_duration_ms(number);
+	return g_strdup_printf("%lld", (long long) number);
+}
+
 static bool in_range(const struct option_row *row, int64_t number, GError **error)
 {
 	if (number >= row->least && (row->most == 0 || number <= row->most))
 		return true;
+	g_autofree char *least = format_limit(row, row->least);
+	g_autofree char *most = format_limit(row, row->most);
 	if (row->most == 0)
-		return error_set(error, WATARI_ERROR_USAGE, NULL, _("at least %lld is needed"),
-				 (long long) row->least);
-	return error_set(error, WATARI_ERROR_USAGE, NULL, _("it must be between %lld and %lld"),
-			 (long long) row->least, (long long) row->most);
+		return error_set(error, WATARI_ERROR_USAGE, NULL, _("at least %s is needed"),
+				 least);
+	return error_set(error, WATARI_ERROR_USAGE, NULL, _("it must be between %s and %s"), least,
+			 most);
 }
 
 static bool parse_bytes(const struct option_row *row, const char *text, void *value, GError **error)
@@ -47,14 +60,7 @@ static bool parse_duration(const struct option_row *row, const char *text, void 
 			   GError **error)
 {
 	int64_t *ms = value;
-	if (!unit_parse_duration_ms(text, row->unit, ms, error))
-		return false;
-	if (*ms >= row->least && (row->most == 0 || *ms <= row->most))
-		return true;
-	g_autofree char *least = unit_format_duration_ms(row->least);
-	g_autofree char *most = unit_format_duration_ms(row->most);
-	return error_set(error, WATARI_ERROR_USAGE, NULL, _("it must be between %s and %s"), least,
-			 most);
+	return unit_parse_duration_ms(text, row->unit, ms, error) && in_range(row, *ms, error);
 }
 
 static bool read_number(const char **at, int64_t *number)
@@ -189,8 +195,32 @@ static const struct option_row *row_of(const struct command *command, int code)
 	return NULL;
 }
 
+/* "Did you mean --max-downtime, --max-stop?" or where to look. */
+static char *suggest_options(const struct command *command, const char *word)
+{
+	g_autofree char *name = g_strndup(word, strcspn(word, "="));
+	g_autoptr(GString) list = g_string_new(NULL);
+	const char *near = NULL;
+	const struct option_row *row;
+	if (!g_str_has_prefix(name, "--"))
+		return g_strdup_printf(_("See “watari %s --help”."), command->name);
+	for (size_t i = 0; (row = options_next(command, &i));) {
+		near = nearest_word(name + 2, row->name, near);
+		if (strlen(name) >= 4 && g_str_has_prefix(row->name, name + 2))
+			g_string_append_printf(list, "%s--%s", list->len ? ", " : "", row->name);
+	}
+	if (!list->len)
+		near = nearest_word(name + 2, "help", near);
+	if (!list->len && near)
+		g_string_append_printf(list, "--%s", near);
+	if (list->len)
+		return g_strdup_printf(_("Did you mean %s?"), list->str);
+	return g_strdup_printf(_("See “watari %s --help”."), command->name);
+}
+
 static bool refuse(const struct command *command, int code, const char *word, GError **error)
 {
+	g_autofree char *near = suggest_options(command, word);
 	g_autofree char *next = g_strdup_printf(_("See “watari %s --help”."), command->name);
 	const struct option_row *row = row_of(command, optopt);
 	if (code == ':' && row)
@@ -202,7 +232,21 @@ static bool refuse(const struct command *command, int code, const char *word, GE
 	if (optopt && optopt < HELP)
 		return error_set(error, WATARI_ERROR_USAGE, next, _("there is no option -%c"),
 				 optopt);
-	return error_set(error, WATARI_ERROR_USAGE, next, _("there is no option %s"), word);
+	return error_set(error, WATARI_ERROR_USAGE, near, _("there is no option %s"), word);
+}
+
+/* getopt_long takes a beginning for the whole; a script that says so would break with the next
+ * option that begins alike. */
+static bool is_spelled_out(const struct command *command, int code, char **argv)
+{
+	const struct option_row *row = row_of(command, code);
+	const char *word = argv[optind - 1];
+	if (optarg && optarg == word)
+		word = argv[optind - 2];
+	if (!g_str_has_prefix(word, "--") || code < HELP)
+		return true;
+	const char *name = row ? row->name : "help";
+	return strlen(name) == strcspn(word + 2, "=");
 }
 
 static bool parse_one(const struct command *command, int code, void *values, GError **error)
@@ -235,6 +279,12 @@ bool options_parse(const struct command *command, int argc, char **argv, void *v
 	optind = 0; /* glibc: start afresh */
 	opterr = 0;
 	while ((code = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		if (code != '?' && code != ':' && !is_spelled_out(command, code, argv)) {
+			optopt = 0;
+			const char *word = argv[optind - 1];
+			return refuse(command, '?', optarg == word ? argv[optind - 2] : word,
+				      error);
+		}
 		if (code == 'h' || code == HELP)
 			return *help = true;
 		if (code == '?' || code == ':')

@@ -52,8 +52,6 @@ struct command {
 	void (*defaults)(void *values);
 	/* ARGUMENTS is NULL-terminated. Returns the exit code; prints its own errors. */
 	int (*run)(const struct command *command, void *values, char **arguments);
-	/* With --json: the document for a command line that makes no sense. May be NULL. */
-	void (*print_usage_error)(const GError *error);
 	/* Instead of all that: gets argv as it is (argv[0] is the command's name). */
 	int (*run_raw)(int argc, char **argv);
 };

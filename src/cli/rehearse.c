@@ -23,5 +23,4 @@ const struct command rehearse_command = {
 	.values_size = sizeof(struct move_values),
 	.defaults = move_defaults,
 	.run = run,
-	.print_usage_error = move_print_usage_error,
 };

@@ -51,15 +51,6 @@ static void print_json(const struct journey_report *report, const struct resolve
 	puts(whole);
 }
 
-static void print_usage_error(const GError *error)
-{
-	struct journey_report report;
-	const struct resolve_result nothing = { 0 };
-	journey_report_init(&report);
-	print_json(&report, &nothing, false, error);
-	journey_report_clear(&report);
-}
-
 static void print_text(const struct journey_report *report, const struct resolve_result *result,
 		       bool dry_run)
 {
@@ -107,5 +98,4 @@ const struct command resolve_command = {
 	.rows = rows,
 	.values_size = sizeof(struct values),
 	.run = run,
-	.print_usage_error = print_usage_error,
 };

@@ -143,6 +143,15 @@ static JsonObject *describe_case(const struct scored *scored, unsigned i)
 	return object;
 }
 
+/* Of no moves at all nothing is known, least of all that nothing was off. */
+static void set_share(JsonObject *object, const char *name, const struct score *score, double value)
+{
+	if (score->count)
+		json_object_set_double_member(object, name, value);
+	else
+		json_object_set_null_member(object, name);
+}
+
 /* ERROR NULL: the journal was read. */
 static void print_json(const struct scored *scored, const GError *error)
 {
@@ -155,9 +164,9 @@ static void print_json(const struct scored *scored, const GError *error)
 		struct score score = score_all(scored->cases, scored->count, q);
 		JsonObject *numbers = json_object_new();
 		json_object_set_int_member(numbers, "count", score.count);
-		json_object_set_double_member(numbers, "median_error", score.median_error);
-		json_object_set_double_member(numbers, "within_p90", score.within_p90);
-		json_object_set_double_member(numbers, "within_half", score.within_half);
+		set_share(numbers, "median_error", &score, score.median_error);
+		set_share(numbers, "within_p90", &score, score.within_p90);
+		set_share(numbers, "within_half", &score, score.within_half);
 		json_object_set_object_member(document, score_quantity_name(q), numbers);
 	}
 	for (unsigned i = 0; i < scored->count; i++)
@@ -170,12 +179,6 @@ static void print_json(const struct scored *scored, const GError *error)
 	json_node_take_object(node, document);
 	g_autofree char *text = json_to_string(node, TRUE);
 	puts(text);
-}
-
-static void print_usage_error(const GError *error)
-{
-	struct scored none = { 0 };
-	print_json(&none, error);
 }
 
 static int run(const struct command *command, void *data, char **arguments)
@@ -207,5 +210,4 @@ const struct command score_command = {
 	.rows = rows,
 	.values_size = sizeof(struct values),
 	.run = run,
-	.print_usage_error = print_usage_error,
 };

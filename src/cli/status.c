@@ -55,11 +55,8 @@ static int run(const struct command *command, void *data, char **arguments)
 	struct values *values = data;
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GPtrArray) moves = visit_list(NULL, arguments[0], values->count, &error);
-	if (error) {
-		if (values->json)
-			moves_print_json_error(error);
-		return command_complain(error);
-	}
+	if (error)
+		return moves_complain(&error, values->json);
 	if (values->json)
 		print_json(moves);
 	else
@@ -78,5 +75,4 @@ const struct command status_command = {
 	.values_size = sizeof(struct values),
 	.defaults = set_defaults,
 	.run = run,
-	.print_usage_error = moves_print_json_error,
 };

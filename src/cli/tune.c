@@ -92,5 +92,4 @@ const struct command tune_command = {
 	.rows = rows,
 	.values_size = sizeof(struct values),
 	.run = run,
-	.print_usage_error = moves_print_json_error,
 };

@@ -220,6 +220,103 @@ static void test_words(void)
 	clear(&again);
 }
 
+static void assert_refused(const struct command *command, const char *line, const char *what,
+			   const char *next)
+{
+	struct parsed parsed = parse(command, line);
+	g_assert_false(parsed.good);
+	g_autofree char *said = error_what(parsed.error), *then = error_next(parsed.error);
+	g_assert_nonnull(strstr(said, what));
+	g_assert_nonnull(strstr(then ? then : "", next));
+	clear(&parsed);
+}
+
+/* What is not there is answered with what may have been meant; a beginning is never taken for the whole. */
+static void test_suggestions(void)
+{
+	const struct command *migrate = &migrate_command;
+	assert_refused(migrate, "migrate --max web h", "--max", "--max-downtime, --max-slowdown");
+	assert_refused(migrate, "migrate --max-down 1s web h", "--max-down", "--max-downtime");
+	assert_refused(migrate, "migrate --max-down=1s web h", "--max-down", "--max-downtime");
+	assert_refused(migrate, "migrate --js web h", "no option --js", "--json");
+	assert_refused(migrate, "migrate --hel", "no option --hel", "--help");
+	assert_refused(migrate, "migrate --badwidth 1M web h", "--badwidth", "--bandwidth?");
+	assert_refused(migrate, "migrate --xyzzy web h", "--xyzzy", "watari migrate --help");
+	struct parsed parsed = parse(migrate, "migrate web h --bandwidth 100M --quiet");
+	g_assert_no_error(parsed.error);
+	clear(&parsed);
+}
+
+/* Limits are said in the unit of the option. */
+static void test_limits(void)
+{
+	assert_refused(&migrate_command, "migrate --bandwidth 10 web h", "16.0 KiB", "");
+	assert_refused(&migrate_command, "migrate --memory-limit 1M web h", "64.0 MiB", "");
+	assert_refused(&migrate_command, "migrate --max-downtime 2h web h", "60 min", "");
+}
+
+/* ---- what the help says ---- */
+
+/* The option with the value that its own help gives as an example. */
+static void try_example(const struct command *command, const struct option_row *row,
+			const char *example)
+{
+	char name[64];
+	void *values = g_malloc0(command->values_size);
+	char **arguments;
+	bool help;
+	g_snprintf(name, sizeof name, "%s", command->name);
+	g_autofree char *option = g_strdup_printf("--%s=%s", row->name, example);
+	char *line[] = { name, option, name, name, NULL };
+	g_autoptr(GError) error = NULL;
+	if (command->defaults)
+		command->defaults(values);
+	options_parse(command, command->arguments_most < 2 ? 2 + command->arguments_most : 4, line,
+		      values, &arguments, &help, &error);
+	if (error)
+		g_test_message("%s %s", command->name, option);
+	g_assert_no_error(error);
+	g_free(values);
+}
+
+/* Tries each example behind TEXT, as in "as in 30s or 5m.". Returns how many there were. */
+static unsigned try_examples(const struct command *command, const struct option_row *row,
+			     const char *text, const char *lead)
+{
+	unsigned count = 0;
+	for (const char *at = strstr(text, lead); at; at = strstr(at, lead)) {
+		at += strlen(lead);
+		for (bool more = true; more; count++) {
+			g_autofree char *word = g_strndup(at, strcspn(at, " ,;"));
+			at += strlen(word);
+			more = g_str_has_prefix(at, " or ");
+			at += more ? strlen(" or ") : 0;
+			if (g_str_has_suffix(word, "."))
+				word[strlen(word) - 1] = 0;
+			if (g_ascii_isdigit(*word)) /* not "all", "found" */
+				try_example(command, row, word);
+		}
+	}
+	return count;
+}
+
+static void test_examples(void)
+{
+	unsigned count = 0;
+	for (const struct command *const *command = commands; *command; command++) {
+		const struct option_row *row;
+		for (size_t i = 0; (row = options_next(*command, &i));) {
+			if (row->kind == OPTION_FLAG || row->kind == OPTION_TEXT)
+				continue;
+			count += try_examples(*command, row, row->help, "as in ");
+			if (row->kind == OPTION_DURATION || row->kind == OPTION_BYTES ||
+			    row->kind == OPTION_NUMBER)
+				count += try_examples(*command, row, row->help, "default is ");
+		}
+	}
+	g_assert_cmpuint(count, >, 20);
+}
+
 /* ---- the tables ---- */
 
 static void check_rows(const struct command *command)
@@ -230,9 +327,6 @@ static void check_rows(const struct command *command)
 		g_assert_true((row->kind == OPTION_WORD) == (row->words != NULL));
 		g_assert_true(row->kind != OPTION_DURATION || row->unit > 0);
 		g_assert_true(g_str_has_suffix(row->help, "."));
-		/* who can be asked for JSON says mistakes in it, too */
-		if (g_str_equal(row->name, "json"))
-			g_assert_nonnull(command->print_usage_error);
 		const struct option_row *other;
 		for (size_t j = i; (other = options_next(command, &j));) {
 			g_assert_cmpstr(row->name, !=, other->name);
@@ -301,6 +395,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/options/missing", test_missing);
 	g_test_add_func("/options/words", test_words);
 	g_test_add_func("/options/help", test_help);
+	g_test_add_func("/options/suggestions", test_suggestions);
+	g_test_add_func("/options/limits", test_limits);
+	g_test_add_func("/options/examples", test_examples);
 	g_test_add_func("/options/tables", test_tables);
 	g_test_add_func("/options/completion", test_completion);
 	return g_test_run();
