@@ -230,7 +230,10 @@ static void print_reasons(JsonObject *forecast, FILE *out)
 		print_disks(facts, out);
 	}
 	g_autofree char *text =
-		learnt > 0 ? g_strdup_printf(_("corrected by %d earlier moves"), learnt)
+		learnt > 0 ? g_strdup_printf(ngettext("corrected by %d earlier move",
+						      "corrected by %d earlier moves",
+						      (unsigned long) learnt),
+					     learnt)
 			   : g_strdup(_("by the model alone: no earlier move is known"));
 	print_row(out, _("forecast"), text);
 }
@@ -264,7 +267,7 @@ static void print_checks(const struct journey_report *report, FILE *out)
 			finding->check, finding->what ? finding->what : "");
 		print_step(finding, out);
 	}
-	fprintf(out, _("  good  %d checks"), good);
+	fprintf(out, ngettext("  good  %d check", "  good  %d checks", (unsigned long) good), good);
 	fputc('\n', out);
 }
 

@@ -13,8 +13,7 @@ static const char *host_of(const struct journey_report_side *side)
 	return side->host ? side->host : side->address ? side->address : "?";
 }
 
-/* What host_vm_state_name() says, for people. */
-static const char *state_words(const char *state)
+const char *report_state_words(const char *state)
 {
 	static const struct {
 		const char *state, *words;
@@ -35,7 +34,8 @@ static void print_places(const struct journey_report *report, FILE *out)
 	const struct journey_report_side *destination = &report->sides[JOURNEY_DESTINATION];
 	/* TRANSLATORS: VM name; at the destination HOST it STATE, at the source HOST it STATE */
 	fprintf(out, _("%s: at %s it %s; at %s it %s"), report->vm_name, host_of(destination),
-		state_words(destination->vm_state), host_of(source), state_words(source->vm_state));
+		report_state_words(destination->vm_state), host_of(source),
+		report_state_words(source->vm_state));
 	fputc('\n', out);
 }
 
@@ -56,9 +56,15 @@ static void print_times(const struct journey_report *report, FILE *out)
 
 static void print_link(const struct journey_report *report, FILE *out)
 {
-	fprintf(out, _("  link      %s, %d connections"), report->link, report->connections);
+	fprintf(out,
+		ngettext("  link      %s, %d connection", "  link      %s, %d connections",
+			 (unsigned long) report->connections),
+		report->link, report->connections);
 	if (report->reconnects > 0)
-		fprintf(out, _(", connected again %d times"), (int) report->reconnects);
+		fprintf(out,
+			ngettext(", connected again %d time", ", connected again %d times",
+				 (unsigned long) report->reconnects),
+			(int) report->reconnects);
 	fputc('\n', out);
 }
 
@@ -82,7 +88,8 @@ static void print_bytes(const struct journey_report *report, FILE *out)
 	if (report->wire_sent > 0 && report->stream_bytes >= report->wire_sent * 11 / 10)
 		fprintf(out, _(" (1/%.1f of it)"),
 			(double) report->stream_bytes / (double) report->wire_sent);
-	fprintf(out, _(", %d passes"), report->iterations);
+	fprintf(out, ngettext(", %d pass", ", %d passes", (unsigned long) report->iterations),
+		report->iterations);
 	fputc('\n', out);
 	print_link(report, out);
 	if (report->opaque) {
@@ -134,7 +141,10 @@ static void print_proof(const struct journey_report *report, FILE *out)
 		fprintf(out, _("; memory compared (%s): %s"), report->memory_proof, bytes);
 	}
 	if (report->shared_disks > 0)
-		fprintf(out, _("; %d disks proven to be shared"), report->shared_disks);
+		fprintf(out,
+			ngettext("; %d disk proven to be shared", "; %d disks proven to be shared",
+				 (unsigned long) report->shared_disks),
+			report->shared_disks);
 	fputc('\n', out);
 }
 
@@ -158,6 +168,15 @@ static void print_disks(const struct journey_report *report, FILE *out)
 }
 
 /* What the guest waited for a page, in milliseconds. */
+static void print_requests(int count, double mean_ms, FILE *out)
+{
+	fprintf(out,
+		ngettext("; it asked for %d page and had it after %.1f ms",
+			 "; it asked for %d pages and had them after %.1f ms (mean)",
+			 (unsigned long) count),
+		count, mean_ms);
+}
+
 static void print_postcopy(const struct journey_report *report, FILE *out)
 {
 	if (!report->postcopy)
@@ -166,11 +185,13 @@ static void print_postcopy(const struct journey_report *report, FILE *out)
 		report->page_requests ? json_get_object(report->page_requests, "arrived") : NULL;
 	fputs(_("  post-copy the last part of the memory followed the VM"), out);
 	if (arrived && json_get_int(arrived, "count", 0) > 0)
-		fprintf(out, _("; it asked for %d pages and had them after %.1f ms (mean)"),
-			(int) json_get_int(report->page_requests, "requests", 0),
-			(double) json_get_int(arrived, "mean_us", 0) / 1e3);
+		print_requests((int) json_get_int(report->page_requests, "requests", 0),
+			       (double) json_get_int(arrived, "mean_us", 0) / 1e3, out);
 	if (report->postcopy_recoveries > 0)
-		fprintf(out, _("; it broke and was recovered, in %d tries"),
+		fprintf(out,
+			ngettext("; it broke and was recovered, in %d try",
+				 "; it broke and was recovered, in %d tries",
+				 (unsigned long) report->postcopy_recoveries),
 			report->postcopy_recoveries);
 	fputc('\n', out);
 }

@@ -5,4 +5,6 @@
 
 #include <stdio.h>
 
+/* What host_vm_state_name() says, for people: "runs", "is off". */
+const char *report_state_words(const char *state);
 void report_print(const struct journey_report *report, FILE *out);

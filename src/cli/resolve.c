@@ -5,6 +5,7 @@
 #include "base/i18n.h"
 #include "base/json.h"
 #include "cli/progress.h"
+#include "cli/report.h"
 #include "journey/ending/resolve.h"
 
 struct values {
@@ -57,7 +58,9 @@ static void print_text(const struct journey_report *report, const struct resolve
 	if (!result->situation)
 		return;
 	for (int side = 0; side < JOURNEY_SIDES; side++)
-		printf("%s: %s\n", report->sides[side].address, report->sides[side].vm_state);
+		/* TRANSLATORS: host; the VM there (“runs”, “is off”, …) */
+		printf(_("%s: the VM %s\n"), report->sides[side].address,
+		       report_state_words(report->sides[side].vm_state));
 	if (dry_run && result->what)
 		printf(_("would be done or said: %s\n"), result->what);
 	else if (!result->acted && report->outcome != JOURNEY_ATTENTION)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `watari tune`: makes the limits of a running move tighter. */
+/* `watari tune`: changes the limits of a running move. */
 #include "cli/moves.h"
 
 #include "base/i18n.h"
@@ -18,13 +18,16 @@ struct values {
 
 static const struct option_row rows[] = {
 	{ "bandwidth", 0, OPTION_BYTES, AT(bandwidth), N_("RATE"), .least = TUNE_LEAST_BANDWIDTH,
-	  .help = N_("From now on at most so many bytes a second on the wire, as in 50M.") },
+	  .help = N_("From now on at most so many bytes a second on the wire, as in 50M; more or "
+		     "less than before.") },
 	{ "max-downtime", 0, OPTION_DURATION, AT(ceiling_ms), N_("TIME"),
 	  .least = TUNE_LEAST_CEILING_MS, .most = 3600000, .unit = 1,
-	  .help = N_("The longest time the VM may stand still, as in 200ms.") },
+	  .help = N_("The longest time the VM may stand still, as in 200ms; not longer than "
+		     "before.") },
 	{ "link-timeout", 0, OPTION_DURATION, AT(link_timeout_ms), N_("TIME"),
 	  .least = TUNE_LEAST_TIMEOUT_MS, .most = 86400000, .unit = 1000,
-	  .help = N_("How long the link may be broken before the move is given up.") },
+	  .help = N_("How long the link may be broken before the move is given up; not longer "
+		     "than before.") },
 	{ "no-postcopy", 0, OPTION_FLAG, AT(no_postcopy),
 	  .help = N_("Take the permission for post-copy back, unless it has begun.") },
 	{ "json", 0, OPTION_FLAG, AT(json), .help = N_("Print one JSON document.") },
@@ -84,7 +87,7 @@ static int run(const struct command *command, void *data, char **arguments)
 
 const struct command tune_command = {
 	.name = "tune",
-	.summary = N_("Make the limits of a running move tighter."),
+	.summary = N_("Change the limits of a running move."),
 	.arguments = "VM",
 	.arguments_least = 1,
 	.arguments_most = 1,

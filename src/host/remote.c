@@ -135,8 +135,11 @@ bool remote_spawn(const struct remote_shell *shell, const struct host_address *h
 				      prepare_child, NULL, &child->pid, &child->to, &child->from,
 				      &child->errors, &reason)) {
 		child->pid = -1;
-		return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("cannot run %s: %s"),
-				 words[0], reason->message);
+		return error_set(error, WATARI_ERROR_INTERNAL,
+				 shell && shell->rsh
+					 ? _("Name a program that is here with --rsh.")
+					 : _("Install the OpenSSH client on this machine."),
+				 _("cannot run %s: %s"), words[0], reason->message);
 	}
 	fd_set_nonblocking(child->errors, true);
 	return true;

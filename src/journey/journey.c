@@ -37,6 +37,7 @@ enum {
 /* What each kind of journey goes through, from top to bottom. Until "perform" and "copy" nothing has
  * moved, so what goes wrong is a refusal. */
 static const struct journey_phase phases[] = {
+	{ "request", NULL, phase_request, ALL | THROUGH },
 	{ "connect", N_("connecting to both hosts"), phase_connect, ALL | THROUGH },
 	{ "check", N_("checking both hosts"), phase_check, ALL | THROUGH },
 	{ "record", N_("opening the journal"), phase_record, ALL | THROUGH },
@@ -159,7 +160,8 @@ static bool enter(struct journey *journey, const struct journey_phase *phase, GE
 {
 	journey->phase = phase;
 	journey->progress.phase = phase->name;
-	journey_say(journey, _(phase->doing));
+	if (phase->doing)
+		journey_say(journey, _(phase->doing));
 	journal_set_phase(journey->journal, journey->report->id, phase->name, NULL);
 	return journey_check_cancel(journey, error) && phase->run(journey, error);
 }

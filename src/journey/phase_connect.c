@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Both hosts are found and their libvirts opened, through the guard's relays. */
+/* The request is read, both hosts are found and their libvirts opened, through the guard's relays. */
 #include "journey/state.h"
 
 #include "base/i18n.h"
@@ -128,12 +128,16 @@ static bool check_wishes(const struct journey_request *request, GError **error)
 			   "no memory"));
 }
 
+/* What needs no host to be known as nonsense. */
+bool phase_request(struct journey *journey, GError **error)
+{
+	return check_wishes(journey->request, error) &&
+	       check_link_address(journey->request->link_address, error) &&
+	       read_shell(journey, error) && read_addresses(journey, error);
+}
+
 bool phase_connect(struct journey *journey, GError **error)
 {
-	if (!check_wishes(journey->request, error) ||
-	    !check_link_address(journey->request->link_address, error) ||
-	    !read_shell(journey, error) || !read_addresses(journey, error))
-		return false;
 	journey->guard = guard_new(error);
 	return journey->guard && connect_host(journey, JOURNEY_SOURCE, error) &&
 	       connect_host(journey, JOURNEY_DESTINATION, error);

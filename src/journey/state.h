@@ -22,7 +22,7 @@
 struct journey;
 struct journey_phase {
 	const char *name;  /* stable word */
-	const char *doing; /* marked with N_() */
+	const char *doing; /* marked with N_(); NULL: it takes no time */
 	bool (*run)(struct journey *journey, GError **error);
 	unsigned kinds; /* bits: of which enum journey_kind */
 };
@@ -164,6 +164,7 @@ void journey_set_limits(struct journey *journey);
 bool journey_reconnect(struct journey *journey, GError **error);
 
 /* The phases, one file each. */
+bool phase_request(struct journey *journey, GError **error);
 bool phase_connect(struct journey *journey, GError **error);
 bool phase_check(struct journey *journey, GError **error);
 bool phase_link(struct journey *journey, GError **error);

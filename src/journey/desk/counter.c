@@ -142,8 +142,8 @@ static void do_tune(struct journey *journey, struct desk_client *client, JsonObj
 	g_autofree char *text = json_print_object(now);
 	journal_add_event(journey->journal, journey->report->id, "tuned", text, NULL);
 	journey_note(journey, false, "%s",
-		     _("The limits of this move were made tighter from another terminal."));
-	JsonObject *done = answer(true, _("the limits are tighter now"), NULL);
+		     _("The limits of this move were changed from another terminal."));
+	JsonObject *done = answer(true, _("the limits are changed"), NULL);
 	json_object_set_object_member(done, "limits", g_steal_pointer(&now));
 	desk_answer(client, done);
 }

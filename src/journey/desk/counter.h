@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the desk (desk.h) answers: how the move is, that it is cancelled, that its limits are tighter
+/* What the desk (desk.h) answers: how the move is, that it is cancelled, that its limits are changed
  * from now on. Only inside src/journey. */
 #pragma once
 #include "journey/state.h"

@@ -57,8 +57,8 @@ JsonObject *tune_describe(const struct tune_wish *wish)
 
 static const char *only_tighter(void)
 {
-	return _("A running move can only be made tighter; to allow more, cancel it and start it "
-		 "again.");
+	return _("What the VM may be put through can only be made less; to allow more, cancel the "
+		 "move and start it again.");
 }
 
 static bool check_durations(const struct journey_limits *limits, const struct tune_wish *wish,
@@ -79,11 +79,6 @@ static bool check_durations(const struct journey_limits *limits, const struct tu
 
 bool tune_apply(struct journey_limits *limits, const struct tune_wish *wish, GError **error)
 {
-	if (wish->has_bandwidth && limits->bandwidth > 0 && wish->bandwidth > limits->bandwidth) {
-		g_autofree char *now = unit_format_rate((double) limits->bandwidth);
-		return error_set(error, WATARI_ERROR_REFUSED, only_tighter(),
-				 _("the cap on the wire is %s already"), now);
-	}
 	if (!check_durations(limits, wish, error))
 		return false;
 	if (wish->has_bandwidth)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The limits of a running move, and what somebody may still change in them: only make them tighter.
- * What was promised at the start (a ceiling, a cap, what the VM may be put through) stays promised. */
+/* The limits of a running move, and what somebody may still change in them. What was promised of the VM
+ * at the start (the longest stop, how long the link may be broken, post-copy) can only be made less. The
+ * cap on the wire promises the VM nothing and goes both ways: a copy of days may be faster at night. */
 #pragma once
 #include <glib.h>
 #include <json-glib/json-glib.h>
