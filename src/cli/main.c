@@ -4,12 +4,15 @@
 #include "cli/nearest.h"
 
 #include "base/i18n.h"
+#include "journey/desk/visit.h"
 
 #include <errno.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { OPEN_MOVES_MOST = 100 };
 
 static void set_up_locale(void)
 {
@@ -21,8 +24,22 @@ static void set_up_locale(void)
 	textdomain(GETTEXT_PACKAGE);
 }
 
+/* For the completion: VMs of moves that have not ended, one a line. */
+static int print_open_moves(void)
+{
+	g_autoptr(GPtrArray) moves = visit_list(NULL, NULL, OPEN_MOVES_MOST, NULL);
+	for (guint i = 0; i < moves->len; i++) {
+		const struct visit_move *move = moves->pdata[i];
+		if (move->state != VISIT_ENDED)
+			puts(move->move->vm_name);
+	}
+	return WATARI_EXIT_OK;
+}
+
 static int complete(const char *shell)
 {
+	if (g_strcmp0(shell, "moves") == 0)
+		return print_open_moves();
 	if (!shell || !g_str_equal(shell, "bash")) {
 		g_autoptr(GError) error = NULL;
 		error_set(&error, WATARI_ERROR_USAGE, _("Use “watari --complete bash”."),

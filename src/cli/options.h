@@ -25,7 +25,16 @@ enum option_kind {
 };
 
 /* What the shell may offer for a value or an argument. */
-enum option_offer { OFFER_NOTHING, OFFER_VM, OFFER_HOST, OFFER_FILE, OFFER_COMMAND, OFFER_CHECK };
+/* VM: of the host that is named before its colon, or of this one; MOVE: VMs whose moves run. */
+enum option_offer {
+	OFFER_NOTHING,
+	OFFER_VM,
+	OFFER_HOST,
+	OFFER_FILE,
+	OFFER_MOVE,
+	OFFER_COMMAND,
+	OFFER_CHECK
+};
 
 struct option_row {
 	const char *name; /* without the dashes */

@@ -370,16 +370,39 @@ static void test_completion(void)
 	int fd = g_mkstemp(path);
 	g_assert_cmpint(fd, >=, 0);
 	g_assert_true(g_file_set_contents(path, text, -1, NULL));
-	g_autofree char *script = g_strdup_printf(
-		"bash -c '. %s && COMP_WORDS=(watari migrate --link \"\") COMP_CWORD=3 && _watari "
-		"&& "
-		"echo \"${COMPREPLY[@]}\" && COMP_WORDS=(watari mig) COMP_CWORD=1 && _watari && "
-		"echo \"${COMPREPLY[@]}\"'",
-		path);
-	g_autofree char *out = NULL;
-	int status;
-	if (g_spawn_command_line_sync(script, &out, NULL, &status, NULL))
-		g_assert_cmpstr(out, ==, "auto tcp ssh\nmigrate\n");
+	static const struct {
+		const char *words; /* as bash cuts the line; the cursor is in the last one */
+		const char *offered;
+	} lines[] = {
+		{ "migrate --link ''", "auto tcp ssh" },
+		{ "migrate --link = t", "tcp" },
+		{ "plan --strategy = po", "postcopy" },
+		{ "mig", "migrate" },
+		{ "help mig", "migrate" },
+		{ "migrate ''", "vm-of-" },
+		{ "migrate --bandwidth 10M ''", "vm-of-" },
+		{ "migrate --bandwidth = 10M ''", "vm-of-" },
+		{ "migrate -c x --json vm-of-", "vm-of-" },
+		{ "migrate kvm1 :", "vm-of-kvm1" },
+		{ "migrate kvm1 : vm", "vm-of-kvm1" },
+		{ "migrate kvm1 : web --disk = vda=/x --link ssh --jso", "--json" },
+		{ "cancel ''", "moving" },
+		{ "status ''", "vm-of-" },
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(lines); i++) {
+		g_autofree char *script = g_strdup_printf(
+			"bash -c \". %s; _watari_vms() { echo vm-of-$1; }; watari() { echo moving; "
+			"}; COMP_WORDS=(watari %s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); "
+			"_watari; "
+			"echo \\\"${COMPREPLY[@]}\\\"\"",
+			path, lines[i].words);
+		g_autofree char *out = NULL, *complaints = NULL;
+		int status;
+		g_assert_true(g_spawn_command_line_sync(script, &out, &complaints, &status, NULL));
+		g_assert_cmpstr(complaints, ==, "");
+		g_test_message("%s", lines[i].words);
+		g_assert_cmpstr(g_strstrip(out), ==, lines[i].offered);
+	}
 	unlink(path);
 	close(fd);
 	free(text);
