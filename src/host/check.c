@@ -154,8 +154,22 @@ static bool prepare(struct check_context *context, GError **error)
 	return true;
 }
 
+/* What several checks want to know of the destination, asked once. */
+static void look_at_destination(struct check_context *context, struct room *room)
+{
+	unsigned char *map = NULL;
+	if (context->options->offline)
+		return;
+	if (room_ask(context->options->shell, context->destination->address, room))
+		context->room = room;
+	context->cpu_count =
+		MAX(virNodeGetCPUMap(context->destination->connection, &map, NULL, 0), 0);
+	context->cpu_map = map;
+}
+
 static void clear(struct check_context *context)
 {
+	free((void *) (uintptr_t) context->cpu_map); /* libvirt's */
 	xml_free(context->vm);
 	xml_free(context->source_capabilities);
 	xml_free(context->destination_capabilities);
@@ -186,9 +200,12 @@ GPtrArray *check_run(struct host *source, virDomainPtr domain, struct host *dest
 		.name = virDomainGetName(domain),
 		.findings = check_new_findings(),
 	};
+	struct room room;
 	bool done = prepare(&context, error);
-	if (done)
+	if (done) {
+		look_at_destination(&context, &room);
 		run_all(&context);
+	}
 	clear(&context);
 	if (done && is_alive(source, error) && is_alive(destination, error))
 		return context.findings;

@@ -2,6 +2,7 @@
 /* Inside the checks: what each of them gets. Not for other rooms (they use check.h). */
 #pragma once
 #include "host/check.h"
+#include "host/room.h"
 #include "host/xml.h"
 
 struct check_context {
@@ -12,6 +13,9 @@ struct check_context {
 	struct xml *vm;   /* the running VM's description */
 	struct xml *source_capabilities, *destination_capabilities;
 	struct xml *destination_domain; /* domain capabilities for this VM's machine; NULL: none */
+	const struct room *room; /* the destination's memory; NULL: its kernel could not be asked */
+	const unsigned char *cpu_map; /* a bit for each processor of the destination: it is on */
+	int cpu_count;                /* at most so many bits are set; 0: not known */
 	char *arch, *machine, *virt_type, *emulator;
 	GPtrArray *findings;
 };
@@ -53,6 +57,18 @@ void check_labels(struct check_context *context);
 /* Parts of checks that need no host, for unit tests. */
 /* HERE, THERE: lock managers' names, NULL: not known. */
 void check_judge_locks(struct check_context *context, const char *here, const char *there);
+/* How much memory the VM has now, and may have at most. */
+struct check_need {
+	uint64_t now_bytes, most_bytes;
+};
+/* False when libvirt does not say. */
+bool check_read_need(struct check_context *context, struct check_need *need);
+void check_judge_memory(struct check_context *context, const struct room *room,
+			const struct check_need *need);
+/* Huge pages; ALL_BYTES: the guest's memory. */
+void check_judge_pages(struct check_context *context, const struct room *room, uint64_t all_bytes);
+/* Is NUMBER in a list like "0-3,^2,8"? */
+bool check_is_in_set(const char *set, int64_t number);
 /* NETWORK: the description of the network NAME at the destination. */
 void check_judge_network(struct check_context *context, const char *name, struct xml *network);
 

@@ -42,6 +42,8 @@ static GPtrArray *ask(void (*check)(struct check_context *), const char *vm,
 		.source_capabilities = read_or_fail(capabilities_here),
 		.destination_capabilities = read_or_fail(capabilities_there),
 		.destination_domain = read_or_fail(offered),
+		.cpu_map = (const unsigned char *) "\x0b", /* 0, 1 and 3 are on, 2 is off */
+		.cpu_count = 4,
 		.findings = check_new_findings(),
 	};
 	check(&context);
@@ -144,8 +146,26 @@ static const struct row rows[] = {
 	  NOTHING, MODEL("dac"), CHECK_REFUSE, "apparmor" },
 	{ check_placement, "<memory>1024</memory>", NOTHING, NODES, CHECK_PASS, NULL },
 	{ check_placement, BOUND("strict", "0,3", 4096), NOTHING, NODES, CHECK_REFUSE,
-	  "memory node 3" },
-	{ check_placement, BOUND("preferred", "0,3", 4096), NOTHING, NODES, CHECK_PASS, NULL },
+	  "memory nodes that there does not have: 3" },
+	{ check_placement, BOUND("preferred", "0,3", 4096), NOTHING, NODES, CHECK_REFUSE,
+	  "does not have: 3" },
+	{ check_placement,
+	  "<memory>1</memory><numatune><memnode cellid='0' mode='preferred' "
+	  "nodeset='1-2'/></numatune>",
+	  NOTHING, NODES, CHECK_REFUSE, "does not have: 2" },
+	{ check_placement,
+	  "<memory>9</memory><cpu><numa><cell id='0' memory='2048'/></numa></cpu><numatune>"
+	  "<memnode cellid='0' mode='strict' nodeset='0'/></numatune>",
+	  NOTHING, NODES, CHECK_REFUSE, "needs 2.0 MiB" },
+	{ check_placement, DEVICE("<memory><source><nodemask>5</nodemask></source></memory>"),
+	  NOTHING, NODES, CHECK_REFUSE, "does not have: 5" },
+	{ check_placement, "<vcpu cpuset='0-3,^2'>1</vcpu>", NOTHING, NODES, CHECK_PASS, NULL },
+	{ check_placement, "<vcpu cpuset='0-3'>1</vcpu>", NOTHING, NODES, CHECK_REFUSE,
+	  "processors that there does not have, or has switched off: 2" },
+	{ check_placement,
+	  "<cputune><vcpupin vcpu='0' cpuset='0'/><iothreadpin iothread='1' cpuset='7-8'/>"
+	  "</cputune>",
+	  NOTHING, NODES, CHECK_REFUSE, "7, 8" },
 	{ check_placement, BOUND("strict", "0", 1025), NOTHING, NODES, CHECK_REFUSE,
 	  "nodes 0, which have only 1.0 MiB" },
 	{ check_placement, BOUND("strict", "0-1", 1025), NOTHING, NODES, CHECK_PASS, NULL },
