@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from . import mirror
 from .errors import LabError
 
 TOP = Path(__file__).resolve().parents[2]
@@ -27,7 +28,6 @@ SMALL_MODULES = ["virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_l
 
 DEBIAN_MODULES = [*SMALL_MODULES, "crc16", "mbcache", "jbd2", "crc32c_generic", "ext4"]
 DEBIAN_RELEASE = "bookworm"
-DEBIAN_MIRROR = os.environ.get("WATARI_LAB_MIRROR", "http://deb.debian.org/debian")
 DEBIAN_MIB = 3072
 FORGET_AFTER_S = 7 * 86400
 
@@ -36,8 +36,8 @@ class ImageError(LabError):
     """An image could not be made; the message says what to do."""
 
 
-def _run(*command, cwd=None):
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+def _run(*command, cwd=None, env=None):
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
     if done.returncode:
         raise ImageError(f"{' '.join(map(str, command))}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
@@ -218,17 +218,17 @@ def _make_debian(cache, image, recipe, packages):
     with tempfile.TemporaryDirectory(dir=cache) as work:
         root = Path(work) / "root"
         _run("unshare", "--mount", "debootstrap", "--variant=minbase", "--include=ca-certificates", DEBIAN_RELEASE, root,
-             DEBIAN_MIRROR)
+             mirror.find(), env=mirror.environment())
         tools = root / "usr/lib/watari"
         tools.mkdir(parents=True)
         (tools / "setup").write_bytes(recipe)
         (tools / "setup").chmod(0o755)
         _run("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc=" + str(root / "proc"), "chroot", root,
-             "/usr/lib/watari/setup")
+             "/usr/lib/watari/setup", env=mirror.environment())
         if packages:  # without services: nothing keeps them from being started
             words = "apt-get update -q && apt-get install -q -y --no-install-recommends $0 $@ && apt-get clean && rm -rf /var/lib/apt/lists/*"
             _run("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc=" + str(root / "proc"), "chroot", root,
-                 "/bin/sh", "-c", words, *packages)
+                 "/bin/sh", "-c", words, *packages, env=mirror.environment())
         fresh = Path(work) / "image"
         with open(fresh, "wb") as file:
             file.truncate(DEBIAN_MIB << 20)

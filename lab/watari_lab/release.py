@@ -8,11 +8,10 @@ import shutil
 import subprocess
 import sys
 
-from . import wire
+from . import mirror, wire
 from .errors import LabError
 
 CACHE_VARIABLE = "WATARI_LAB_CACHE"
-MIRROR_VARIABLE = "WATARI_LAB_MIRROR"
 
 # What a host needs to be one, then what a Watari binary built on Debian 12 is linked with (the
 # sanitizer runtimes serve the instrumented builds).
@@ -45,18 +44,19 @@ def _recipe() -> str:
 
 
 def _run(argv: list[str], what: str) -> None:
-    result = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    result = subprocess.run(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, env=mirror.environment()
+    )
     if result.returncode != 0:
         tail = result.stdout.decode(errors="replace").strip().splitlines()[-12:]
         raise LabError(
             f"{what} failed; its last words were:\n  " + "\n  ".join(tail) + "\n"
-            f"Check that the package mirror can be reached (another one: {MIRROR_VARIABLE}=URL)"
+            f"Check that the package mirror can be reached (another one: {mirror.MIRROR_VARIABLE}=URL)"
         )
 
 
 def _install(release: str, root: str) -> None:
-    mirror = os.environ.get(MIRROR_VARIABLE, "http://deb.debian.org/debian")
-    _run(["debootstrap", "--variant=minbase", release, root, mirror], f"debootstrap {release}")
+    _run(["debootstrap", "--variant=minbase", release, root, mirror.find()], f"debootstrap {release}")
     shutil.copyfile("/etc/resolv.conf", f"{root}/etc/resolv.conf")
     namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={root}/proc"]
     shell = ["chroot", root, "/bin/sh", "-c", _INSTALL, "install", *_PACKAGES]

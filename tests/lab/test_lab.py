@@ -14,7 +14,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from labkit import TOP, LabTrace, children, machine, namespaces_of, plain_move  # noqa: E402
 from watari_lab import CommandError, HostSpec, Lab, LabError  # noqa: E402
-from watari_lab import disks, guest, guest_image, list_labs  # noqa: E402
+from watari_lab import disks, guest, guest_image, list_labs, mirror  # noqa: E402
 from watari_lab.measure import measure  # noqa: E402
 
 TIME_LIMIT_S = 420
@@ -517,6 +517,14 @@ class OnlyIpv6(unittest.TestCase):
             self.assertNotEqual(hosta.run(["getent", "hosts", "hostb"], check=False).returncode, 0)
             uri = f"qemu+ssh://root@[{hostb.address()}]/system"
             self.assertEqual(hosta.run(["virsh", "-c", uri, "hostname"]).stdout.strip(), "hostb")
+
+
+class Mirror(unittest.TestCase):
+    def test_taken_from_apt(self) -> None:
+        lines = ["Packages Debian Debian-Security http://a/debian-security/", "Packages Other Debian http://b/",
+                 "Packages Debian Debian file:/media/", "Sources Debian Debian http://c/", "Packages Debian Debian https://d/debian/"]  # fmt: skip
+        self.assertEqual(mirror.choose(lines), "https://d/debian")
+        self.assertIsNone(mirror.choose(lines[:4] + ["", "Packages"]))
 
 
 class PlainMoves(SharedLab):
