@@ -14,18 +14,18 @@ build: setup $(BUILD)/build.ninja
 demo: build
 	lab/demo
 
-# Everything but the long tests; under 25 minutes on two cores.
+# Everything but the long tests, and of slow tests a third; says at its start how long it will take.
 check: setup
 	tests/run $(ARGS)
 
-# Unit tests and static checks; under a minute.
+# Unit tests and static checks.
 check-unit: setup
 	tests/run --part static --part unit $(ARGS)
 
 check-lab: setup
 	tests/run --part lab $(ARGS)
 
-# All of check, and the tests that need more time or a second Debian.
+# All of check, all slow tests, and the tests that need more time or a second Debian.
 check-long: setup
 	tests/run --long $(ARGS)
 

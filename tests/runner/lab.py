@@ -4,7 +4,7 @@ import concurrent.futures
 import os
 import re
 
-from . import leftover, tap
+from . import durations, leftover, tap
 from .build import build
 from .tally import TOP, Case
 
@@ -37,6 +37,8 @@ def run(tally, options):
               if not options.only or options.only in path.name or options.only in path.read_text()]
     alone = [path for path in chosen if ALONE.search(path.read_text())]
     beside = [path for path in chosen if path not in alone]
+    if options.choice.left:
+        print('  ' + options.choice.describe(), flush=True)
     jobs = options.jobs or 1
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         for path, result in pool.map(lambda path: (path, run_file(path, options, environment)), beside):
@@ -51,6 +53,9 @@ def run_file(path, options, environment):
     command = ['/usr/bin/python3', str(TOP / 'tests' / 'runner' / 'unittest_tap.py'), str(path)]
     if options.only and options.only not in path.name:
         command.append(options.only)
+    left = options.choice.left_of(path)
+    if left:
+        environment = {**environment, 'WATARI_LEFT_OUT': ' '.join(left)}
     before = leftover.snapshot()
     cases, seconds, output = tap.run(command, int(limit[1]) if limit else LIMIT_S, environment)
     if (options.jobs or 1) == 1 and not options.shared:
@@ -62,5 +67,7 @@ def run_file(path, options, environment):
 
 
 def show(tally, options, path, cases, seconds, output):
-    if not (options.only and [case.name for case in cases] == ['all of it']):  # no test of that name in it
+    if not ((options.only or options.choice.left_of(path)) and [case.name for case in cases] == ['all of it']):  # no test of that name in it
         tally.file('lab', path.name, cases, seconds, output)
+        if options.choice.is_whole(path):
+            tally.durations.update(durations.measured_in(path, seconds, output))

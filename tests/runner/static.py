@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of the tree itself: each function named check_* is one case and returns its complaints."""
+import argparse
 import pathlib
 import re
 import shutil
 import subprocess
 
-from . import messages
+from . import durations, messages
 from .tally import TOP
 
 SOURCE = ('.c', '.h', '.py', '.sh', '.build')
-NO_LICENCE_LINE = re.compile(r'(^|/)(LICENSE|\.gitignore|packages|POTFILES|LINGUAS)$|\.(md|txt|svg|png|xml|json|ini|in)$'
+NO_LICENCE_LINE = re.compile(r'(^|/)(LICENSE|\.gitignore|packages|durations|POTFILES|LINGUAS)$|\.(md|txt|svg|png|xml|json|ini|in)$'
                              r'|^tests/fuzz/corpus/|^tests/data/')
 # Where a machine's or a person's own paths would show.
 HOME_PATH = re.compile(r'(?<![\w.$}/-])/(?:home|Users|work)/?[\w.-]*')
+MIRROR = re.compile(r'\b(?:deb|ftp|security|snapshot|archive)\.(?:[a-z]+\.)?(?:debian|ubuntu)\.')
 LINK = re.compile(r'\]\((?!https?://|mailto:|#)([^)#\s]+)(?:#[^)]*)?\)')
 MAKE_TARGET = re.compile(r'\bmake ((?:[a-z][a-z-]*))\b')
 
@@ -122,6 +124,15 @@ def check_no_private_paths(names):
                 yield f'{name}:{number}: {line.strip()[:120]}'
 
 
+def check_no_mirror(names):
+    """no mirror of packages is named: the machine's own apt knows one"""
+    for name in names:
+        text = text_of(name) if name.startswith(('lab/', 'tests/', 'tools/')) else None
+        for number, line in enumerate((text or '').split('\n'), 1):
+            if MIRROR.search(line):
+                yield f'{name}:{number}: {line.strip()[:120]}'
+
+
 def check_readme_commands(names):
     """what the documents tell people to run exists"""
     targets = set(re.findall(r'^([a-z][a-z-]*):', (TOP / 'Makefile').read_text(), re.M))
@@ -194,8 +205,20 @@ def check_manual_lists_checks(names):
         yield f'{word}: ' + ('not in man/watari-migrate.1.in' if word in made else 'no such check')
 
 
-CHECKS = [check_setup_knows, check_manual_lists_checks, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
-          check_no_private_paths, check_readme_commands, check_both_readmes, *messages.CHECKS]
+def check_time_of_tests(_names):
+    """the whole check is over in its time, by what was measured of its tests"""
+    folder = TOP / 'tests' / 'lab'
+    paths = sorted(folder.glob('test_*.py'))
+    choice = durations.Choice(paths, argparse.Namespace(long=False, only=None, draw=None))
+    expected = durations.seconds_of(durations.PARTS, paths, choice, unknown_s=0)
+    if sum(expected.values()) > durations.LIMIT_S:
+        yield f'{durations.forecast_line(expected)} At most {durations.LIMIT_S // 60} are wanted.'
+    gone = {key[1] for key in durations.read_table() if key[0] == 'lab' and key[1] != '-'} - {path.name for path in folder.glob('*.py')}
+    yield from (f'tests/durations names {name}, which is not there' for name in sorted(gone))
+
+
+CHECKS = [check_time_of_tests, check_setup_knows, check_manual_lists_checks, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
+          check_no_private_paths, check_no_mirror, check_readme_commands, check_both_readmes, *messages.CHECKS]
 
 
 def run(tally, options):

@@ -22,6 +22,7 @@ class Tally:
         self.count = {'passed': 0, 'failed': 0, 'skipped': 0}
         self.failures = []
         self.skips = []
+        self.durations = {}  # (part, file, test): seconds
         self.count_file = options.count_file
         self.started = time.monotonic()
 
