@@ -412,15 +412,34 @@ class ThroughADirectory(Quick):
         done = self.here.run(['watari', 'resolve', self.vm], check=False, timeout=150)
         self.assertEqual(done.returncode, 0, done.stderr)
 
-    def test_6_conductor_killed_while_the_source_has_the_vm(self):
-        """The stop was ours: resolve knows that from the journal."""
-        self.hook('touch /tmp/reached; sleep 5')
+    def lose_destination(self):
+        """Its sshd and all sessions; until the end of the test."""
+        self.there.stop_sshd()
+        self.addCleanup(self.there.start_sshd)
+
+    def begin_until_read(self, seconds):
+        """The stop was ours, the source has the whole VM, and the destination is just asked to read the state."""
+        self.hook(f'touch /tmp/reached; sleep {seconds}')
         self.begin('--through', SHARED, '--rsh', 'hooked')
         self.wait(lambda: self.here.exists('/tmp/reached'), 'the state is never read')
-        self.kill_conductor()
         self.assertEqual(self.state(self.here), 'paused (user)')
+
+    def test_6_conductor_killed_while_the_source_has_the_vm(self):
+        """The stop was ours: resolve knows that from the journal. The destination was not asked for anything yet, so
+        the VM goes on at once without it."""
+        self.begin_until_read(5)
+        self.kill_conductor()
+        self.lose_destination()
+        began = time.monotonic()
         self.resolve()
+        self.assertLess(time.monotonic() - began, 40, 'it waited for a host that it does not need')
         self.assert_at_source()
+        self.assertEqual(self.here.run(['ls', SHARED]).stdout.count('.state'), 0)
+
+    def test_a_destination_lost_while_the_source_has_the_vm(self):
+        self.begin_until_read(3)
+        self.lose_destination()
+        self.assert_stayed(self.ending(), FAILED)
 
     def test_7_conductor_killed_while_only_the_file_has_it(self):
         """What was restored has not run, and goes on there."""

@@ -225,7 +225,7 @@ static const struct ending_rule ran_there = {
 };
 
 /* Of a copy that arrives: any other reason comes after the start. */
-static bool is_never_started(const struct host_vm *vm)
+bool ending_is_never_started(const struct host_vm *vm)
 {
 	return vm->reason == VIR_DOMAIN_PAUSED_MIGRATION ||
 	       vm->reason == VIR_DOMAIN_PAUSED_STARTING_UP;
@@ -233,7 +233,7 @@ static bool is_never_started(const struct host_vm *vm)
 
 static bool is_stopped_by_migration(const struct host_vm *vm)
 {
-	return vm->state == HOST_VM_PAUSED && is_never_started(vm);
+	return vm->state == HOST_VM_PAUSED && ending_is_never_started(vm);
 }
 
 /* A VM that was paused before is whole where it is paused again. When both copies are, the
@@ -292,7 +292,7 @@ static enum seen see(const struct ending_sight *sight, enum journey_side side)
 		return vm->busy && side == JOURNEY_SOURCE ? RUNS_BUSY : RUNS;
 	if (vm->state == HOST_VM_RUNNING && vm->busy && side == JOURNEY_SOURCE)
 		return RUNS_BUSY;
-	if (vm->state == HOST_VM_INCOMING && !is_never_started(vm))
+	if (vm->state == HOST_VM_INCOMING && !ending_is_never_started(vm))
 		return HELD;
 	return of_state[vm->state];
 }
@@ -367,4 +367,14 @@ void ending_sight_clear(struct ending_sight *sight)
 {
 	for (int side = 0; side < JOURNEY_SIDES; side++)
 		g_clear_error(&sight->errors[side]);
+}
+
+const struct ending_rule *ending_rule_at(size_t index)
+{
+	static const struct ending_rule *const others[] = { &may_have_run, &may_have_stopped,
+							    &started_there, &ran_there };
+	if (index < G_N_ELEMENTS(rules))
+		return &rules[index].rule;
+	index -= G_N_ELEMENTS(rules);
+	return index < G_N_ELEMENTS(others) ? others[index] : NULL;
 }

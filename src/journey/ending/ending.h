@@ -43,7 +43,8 @@ struct ending_sight {
 enum ending_action {
 	ENDING_NOTHING,
 	ENDING_RESUME_SOURCE,
-	ENDING_END_SOURCE,      /* the destination has taken over */
+	ENDING_RESUME_SOURCE_ALONE, /* the destination was not asked for anything: need not answer */
+	ENDING_END_SOURCE,          /* the destination has taken over */
 	ENDING_END_STALE,       /* the VM has ended at the destination since, and is newer there */
 	ENDING_END_DESTINATION, /* what is left there never ran */
 	ENDING_END_DESTINATION_RESUME, /* and then the source goes on */
@@ -52,6 +53,7 @@ enum ending_action {
 	ENDING_RESTORE_SOURCE,          /* paused; then, written down, ENDING_RESUME_SOURCE */
 	ENDING_END_DESTINATION_RESTORE, /* first what never ran there is removed */
 	ENDING_RESUME_DESTINATION,
+	ENDING_ACTION_LAST
 };
 
 struct ending_rule {
@@ -65,6 +67,12 @@ struct ending_rule {
 
 /* The rule for SIGHT. Never NULL. */
 const struct ending_rule *ending_judge(const struct ending_sight *sight);
+/* Each rule that there is, in any order, for whoever checks them all; NULL: INDEX is behind the last. */
+const struct ending_rule *ending_rule_at(size_t index);
+const struct ending_rule *ending_rule_at_offline(size_t index);
+const struct ending_rule *ending_rule_at_through(size_t index);
+/* Of a copy that is stopped: a migration did it, or it has not been started since it arrives. */
+bool ending_is_never_started(const struct host_vm *vm);
 /* It rests on this alone: that nobody can prove whether the VM ran at the destination. */
 bool ending_is_unproven(const struct ending_rule *rule);
 /* Both sides are known to have failed in post-copy. */
@@ -93,8 +101,12 @@ struct ending {
 
 /* Ask both hosts once. Blocks; may be called from any one thread at a time. */
 void ending_look(struct ending *ending, struct ending_sight *sight);
-/* Carry out the rule's action. Blocks. False with WATARI_ERROR_ATTENTION. */
-bool ending_act(struct ending *ending, enum ending_action action, GError **error);
+/* Carry out the action of the rule for SEEN, if both copies are still as they were seen. Blocks. False with
+ * WATARI_ERROR_ATTENTION, also where a host that is needed has not been reached. */
+bool ending_act(struct ending *ending, enum ending_action action, const struct ending_sight *seen,
+		GError **error);
+/* The VM goes on at the source by it, from the memory that it has there. */
+bool ending_resumes_source(enum ending_action action);
 /* The VM at the destination gets a definition: the source's, or its own as it runs. WATARI_ERROR_ATTENTION. */
 bool ending_define(struct ending *ending, GError **error);
 /* Close what is open; ENDING itself stays the caller's. */

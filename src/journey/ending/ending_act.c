@@ -62,17 +62,27 @@ void ending_look(struct ending *ending, struct ending_sight *sight)
 
 /* ---- acting ---- */
 
+#define LOOK_AT_BOTH N_("Look at both hosts (virsh list --all), then run “watari resolve”.")
+
 static bool complain(struct ending *ending, enum journey_side side, GError **error)
 {
 	g_autofree char *prefix =
 		g_strdup_printf(_("%s at %s"), ending->name, ending->addresses[side]->text);
-	return host_error(error, WATARI_ERROR_ATTENTION,
-			  _("Look at both hosts (virsh list --all), then run “watari resolve”."),
-			  prefix);
+	return host_error(error, WATARI_ERROR_ATTENTION, _(LOOK_AT_BOTH), prefix);
+}
+
+/* A host that could not be opened is an answer too: nothing can be done with it. */
+static bool is_connected(struct ending *ending, enum journey_side side, GError **error)
+{
+	return ending->hosts[side] || error_set(error, WATARI_ERROR_ATTENTION, _(LOOK_AT_BOTH),
+						_("%s at %s: the host does not answer"),
+						ending->name, ending->addresses[side]->text);
 }
 
 static bool ask(struct ending *ending, enum journey_side side, struct host_vm *vm, GError **error)
 {
+	if (!is_connected(ending, side, error))
+		return false;
 	if (host_vm_ask(ending->hosts[side], ending->uuid, vm, error))
 		return true;
 	error_classify(error, WATARI_ERROR_ATTENTION, NULL);
@@ -92,18 +102,22 @@ static bool undefine(virDomainPtr domain)
 						      VIR_DOMAIN_UNDEFINE_KEEP_TPM) == 0;
 }
 
-static virDomainPtr find(struct ending *ending, enum journey_side side)
+static virDomainPtr find(struct ending *ending, enum journey_side side, GError **error)
 {
-	if (!ending->hosts[side])
-		return NULL;
-	return virDomainLookupByUUIDString(ending->hosts[side]->connection, ending->uuid);
+	virDomainPtr domain =
+		is_connected(ending, side, error)
+			? virDomainLookupByUUIDString(ending->hosts[side]->connection, ending->uuid)
+			: NULL;
+	if (!domain && ending->hosts[side])
+		complain(ending, side, error);
+	return domain;
 }
 
 static bool destroy(struct ending *ending, enum journey_side side, bool forget, GError **error)
 {
-	virDomainPtr domain = find(ending, side);
+	virDomainPtr domain = find(ending, side, error);
 	if (!domain)
-		return complain(ending, side, error);
+		return false;
 	bool good = virDomainDestroy(domain) == 0;
 	/* A transient copy is gone now. */
 	if (good && forget && virDomainIsPersistent(domain) == 1)
@@ -125,9 +139,9 @@ static bool undefine_source(struct ending *ending, GError **error)
 		return has_changed(ending, JOURNEY_SOURCE, error);
 	if (destination.state == HOST_VM_ABSENT)
 		return has_changed(ending, JOURNEY_DESTINATION, error);
-	virDomainPtr domain = find(ending, JOURNEY_SOURCE);
+	virDomainPtr domain = find(ending, JOURNEY_SOURCE, error);
 	if (!domain)
-		return complain(ending, JOURNEY_SOURCE, error);
+		return false;
 	bool good = undefine(domain);
 	if (!good)
 		complain(ending, JOURNEY_SOURCE, error);
@@ -135,11 +149,42 @@ static bool undefine_source(struct ending *ending, GError **error)
 	return good;
 }
 
-static bool resume_source(struct ending *ending, GError **error)
+static bool is_as_seen(const struct host_vm *now, const struct host_vm *seen)
 {
-	virDomainPtr domain = find(ending, JOURNEY_SOURCE);
+	bool stopped = now->state == HOST_VM_PAUSED || now->state == HOST_VM_INCOMING;
+	return now->state == seen->state &&
+	       (!stopped || ending_is_never_started(now) == ending_is_never_started(seen));
+}
+
+/* What was true when we looked must still be true at the moment of acting, so a copy whose state makes
+ * this safe is asked once more. */
+static bool still(struct ending *ending, enum journey_side side, const struct ending_sight *seen,
+		  GError **error)
+{
+	struct host_vm vm;
+	if (!ask(ending, side, &vm, error))
+		return false;
+	return (seen->known[side] && is_as_seen(&vm, &seen->vms[side])) ||
+	       has_changed(ending, side, error);
+}
+
+/* Of a host that need not answer: only what it says counts. */
+static bool is_not_running(struct ending *ending, enum journey_side side, GError **error)
+{
+	struct host_vm vm;
+	if (!ending->hosts[side] || !host_vm_ask(ending->hosts[side], ending->uuid, &vm, NULL) ||
+	    vm.state != HOST_VM_RUNNING)
+		return true;
+	return has_changed(ending, side, error);
+}
+
+static bool resume_source(struct ending *ending, const struct ending_sight *seen, GError **error)
+{
+	if (!still(ending, JOURNEY_SOURCE, seen, error))
+		return false;
+	virDomainPtr domain = find(ending, JOURNEY_SOURCE, error);
 	if (!domain)
-		return complain(ending, JOURNEY_SOURCE, error);
+		return false;
 	/* a state that is still being saved is of no use any more */
 	if (ending->state)
 		virDomainAbortJob(domain);
@@ -172,21 +217,27 @@ static bool restore_source(struct ending *ending, GError **error)
 	       complain(ending, JOURNEY_SOURCE, error);
 }
 
-static bool resume_destination(struct ending *ending, GError **error)
+static bool resume_destination(struct ending *ending, const struct ending_sight *seen,
+			       GError **error)
 {
-	virDomainPtr domain = find(ending, JOURNEY_DESTINATION);
-	bool good = domain && is_absent(ending, JOURNEY_SOURCE, error) &&
-		    (ending->paused_before || virDomainResume(domain) == 0);
-	if (!good && !*error)
+	if (!still(ending, JOURNEY_DESTINATION, seen, error) ||
+	    !is_absent(ending, JOURNEY_SOURCE, error))
+		return false;
+	virDomainPtr domain = find(ending, JOURNEY_DESTINATION, error);
+	if (!domain)
+		return false;
+	bool good = ending->paused_before || virDomainResume(domain) == 0;
+	if (!good)
 		complain(ending, JOURNEY_DESTINATION, error);
-	if (domain)
-		virDomainFree(domain);
+	virDomainFree(domain);
 	return good;
 }
 
+/* NULL: there is none, or its host does not answer. */
 static char *read_definition(struct ending *ending, enum journey_side side)
 {
-	virDomainPtr domain = find(ending, side);
+	g_autoptr(GError) error = NULL;
+	virDomainPtr domain = find(ending, side, &error);
 	char *xml = domain ? virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_MIGRATABLE |
 								 VIR_DOMAIN_XML_SECURE |
 								 VIR_DOMAIN_XML_INACTIVE)
@@ -198,10 +249,12 @@ static char *read_definition(struct ending *ending, enum journey_side side)
 
 bool ending_define(struct ending *ending, GError **error)
 {
-	virDomainPtr there = find(ending, JOURNEY_DESTINATION), defined = NULL;
-	bool good = there && virDomainIsPersistent(there) == 1;
-	char *xml = there && !good ? read_definition(ending, JOURNEY_SOURCE) : NULL;
-	if (there && !good && !xml)
+	virDomainPtr there = find(ending, JOURNEY_DESTINATION, error), defined = NULL;
+	if (!there)
+		return false;
+	bool good = virDomainIsPersistent(there) == 1;
+	char *xml = good ? NULL : read_definition(ending, JOURNEY_SOURCE);
+	if (!good && !xml)
 		xml = read_definition(ending, JOURNEY_DESTINATION);
 	if (xml)
 		defined = virDomainDefineXML(ending->hosts[JOURNEY_DESTINATION]->connection, xml);
@@ -210,66 +263,68 @@ bool ending_define(struct ending *ending, GError **error)
 		complain(ending, JOURNEY_DESTINATION, error);
 	if (defined)
 		virDomainFree(defined);
-	if (there)
-		virDomainFree(there);
+	virDomainFree(there);
 	free(xml); /* libvirt's */
 	return good;
 }
 
-/* What was true when we looked must still be true at the moment of acting: the other copy, whose
- * state makes this safe, is asked once more. */
-static bool still(struct ending *ending, enum journey_side side, bool running, GError **error)
-{
-	struct host_vm vm;
-	if (!ask(ending, side, &vm, error))
-		return false;
-	if ((vm.state == HOST_VM_RUNNING) == running)
-		return true;
-	return has_changed(ending, side, error);
-}
-
 /* Its definition goes only where another one is. */
-static bool end_stale(struct ending *ending, GError **error)
+static bool end_stale(struct ending *ending, const struct ending_sight *seen, GError **error)
 {
 	struct host_vm there;
-	if (!still(ending, JOURNEY_DESTINATION, false, error) ||
-	    !still(ending, JOURNEY_SOURCE, false, error) ||
+	if (!still(ending, JOURNEY_DESTINATION, seen, error) ||
+	    !still(ending, JOURNEY_SOURCE, seen, error) ||
 	    !ask(ending, JOURNEY_DESTINATION, &there, error))
 		return false;
 	return destroy(ending, JOURNEY_SOURCE, ending->undefine_source && there.persistent, error);
 }
 
-bool ending_act(struct ending *ending, enum ending_action action, GError **error)
+/* What is thrown away there is not needed only as long as the source is as it was seen. */
+static bool end_destination(struct ending *ending, const struct ending_sight *seen, GError **error)
+{
+	return still(ending, JOURNEY_SOURCE, seen, error) &&
+	       still(ending, JOURNEY_DESTINATION, seen, error) &&
+	       destroy(ending, JOURNEY_DESTINATION, false, error);
+}
+
+bool ending_act(struct ending *ending, enum ending_action action, const struct ending_sight *seen,
+		GError **error)
 {
 	switch (action) {
 	case ENDING_NOTHING:
 		return true;
 	case ENDING_RESUME_SOURCE:
-		return still(ending, JOURNEY_DESTINATION, false, error) &&
-		       resume_source(ending, error);
+		return still(ending, JOURNEY_DESTINATION, seen, error) &&
+		       resume_source(ending, seen, error);
+	case ENDING_RESUME_SOURCE_ALONE:
+		return is_not_running(ending, JOURNEY_DESTINATION, error) &&
+		       resume_source(ending, seen, error);
 	case ENDING_END_SOURCE:
-		return still(ending, JOURNEY_DESTINATION, true, error) &&
-		       still(ending, JOURNEY_SOURCE, false, error) &&
+		return still(ending, JOURNEY_DESTINATION, seen, error) &&
+		       still(ending, JOURNEY_SOURCE, seen, error) &&
 		       destroy(ending, JOURNEY_SOURCE, ending->undefine_source, error);
 	case ENDING_END_STALE:
-		return end_stale(ending, error);
+		return end_stale(ending, seen, error);
 	case ENDING_END_DESTINATION:
-		return still(ending, JOURNEY_DESTINATION, false, error) &&
-		       destroy(ending, JOURNEY_DESTINATION, false, error);
+		return end_destination(ending, seen, error);
 	case ENDING_END_DESTINATION_RESUME:
-		return still(ending, JOURNEY_DESTINATION, false, error) &&
-		       destroy(ending, JOURNEY_DESTINATION, false, error) &&
-		       resume_source(ending, error);
+		return end_destination(ending, seen, error) && resume_source(ending, seen, error);
 	case ENDING_UNDEFINE_SOURCE:
 		return !ending->undefine_source || undefine_source(ending, error);
 	case ENDING_RESTORE_SOURCE:
 		return restore_source(ending, error);
 	case ENDING_END_DESTINATION_RESTORE:
-		return still(ending, JOURNEY_DESTINATION, false, error) &&
-		       destroy(ending, JOURNEY_DESTINATION, false, error) &&
-		       restore_source(ending, error);
+		return end_destination(ending, seen, error) && restore_source(ending, error);
 	case ENDING_RESUME_DESTINATION:
-		return resume_destination(ending, error);
+		return resume_destination(ending, seen, error);
+	case ENDING_ACTION_LAST:
+		break;
 	}
 	g_assert_not_reached();
+}
+
+bool ending_resumes_source(enum ending_action action)
+{
+	return action == ENDING_RESUME_SOURCE || action == ENDING_RESUME_SOURCE_ALONE ||
+	       action == ENDING_END_DESTINATION_RESUME;
 }

@@ -56,11 +56,13 @@ static const struct {
 
 static enum seen see(const struct ending_sight *sight, enum journey_side side)
 {
-	bool source_off = sight->vms[JOURNEY_SOURCE].state == HOST_VM_OFF;
+	bool at_source =
+		sight->known[JOURNEY_SOURCE] && sight->vms[JOURNEY_SOURCE].state != HOST_VM_ABSENT;
+	/* whatever is there, it is not of this move, so its host need not answer */
+	if (side == JOURNEY_DESTINATION && !sight->defined && at_source)
+		return GONE;
 	if (!sight->known[side])
 		return UNKNOWN;
-	if (side == JOURNEY_DESTINATION && !sight->defined && source_off)
-		return GONE; /* whatever it is, it is not of this move */
 	return sight->vms[side].state == HOST_VM_ABSENT ? GONE
 	       : sight->vms[side].state == HOST_VM_OFF  ? OFF
 							: ACTIVE;
@@ -75,4 +77,9 @@ const struct ending_rule *ending_judge_offline(const struct ending_sight *sight)
 		    (rules[i].destination == ANY || rules[i].destination == destination))
 			return &rules[i].rule;
 	return &rules[G_N_ELEMENTS(rules) - 1].rule;
+}
+
+const struct ending_rule *ending_rule_at_offline(size_t index)
+{
+	return index < G_N_ELEMENTS(rules) ? &rules[index].rule : NULL;
 }

@@ -45,7 +45,7 @@ static const struct {
 	{ AT_SOURCE,
 	  STOPPED,
 	  ANY,
-	  { "source-stopped", ENDING_RESUME_SOURCE, JOURNEY_FAILED, false, GOES_ON, NULL } },
+	  { "source-stopped", ENDING_RESUME_SOURCE_ALONE, JOURNEY_FAILED, false, GOES_ON, NULL } },
 	{ ALL,
 	  UNKNOWN,
 	  ANY,
@@ -155,4 +155,9 @@ const struct ending_rule *ending_judge_through(const struct ending_sight *sight)
 		    matches(rules[i].destination, destination))
 			return &rules[i].rule;
 	return &rules[G_N_ELEMENTS(rules) - 1].rule;
+}
+
+const struct ending_rule *ending_rule_at_through(size_t index)
+{
+	return index < G_N_ELEMENTS(rules) ? &rules[index].rule : NULL;
 }

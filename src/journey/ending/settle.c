@@ -4,6 +4,7 @@
 
 #include "journey/disks/disk_after.h"
 #include "journey/ending/announce.h"
+#include "journey/ending/carry_out.h"
 #include "journey/ending/ending.h"
 #include "journey/disks/images.h"
 #include "journey/movers.h"
@@ -31,7 +32,6 @@ struct settling {
 	struct ending ending;
 	struct ending_sight sight;
 	const struct ending_rule *rule;
-	enum ending_action action; /* that is carried out just now */
 	GError *error;
 	bool good, swept;
 };
@@ -52,18 +52,6 @@ static void call_look(void *data)
 	if (settling->journey->through)
 		settling->sight.through = settling->journey->through->stage;
 	settling->rule = ending_judge(&settling->sight);
-}
-
-static void call_act(void *data)
-{
-	struct settling *settling = data;
-	settling->good = ending_act(&settling->ending, settling->action, &settling->error);
-}
-
-static void call_define(void *data)
-{
-	struct settling *settling = data;
-	settling->good = ending_define(&settling->ending, &settling->error);
 }
 
 static void call_close(void *data)
@@ -159,6 +147,14 @@ static void end_hidden_movers(struct settling *settling)
 	movers_sweep(journey);
 }
 
+/* By every host whose answer the rule rests on: what can be said without one is not waited for. */
+static bool is_answered(const struct settling *settling)
+{
+	return (settling->sight.known[JOURNEY_SOURCE] &&
+		settling->sight.known[JOURNEY_DESTINATION]) ||
+	       settling->rule->outcome != JOURNEY_ATTENTION;
+}
+
 static void look_until_clear(struct settling *settling)
 {
 	struct journey *journey = settling->journey;
@@ -168,7 +164,7 @@ static void look_until_clear(struct settling *settling)
 	journey_say(journey, _("asking both hosts where the VM is"));
 	for (;;) {
 		journey_call(journey, call_look, settling);
-		bool known = settling->sight.known[0] && settling->sight.known[1];
+		bool known = is_answered(settling);
 		int64_t now_ms = clock_now_ms();
 		if (settling->rule != last)
 			since_ms = now_ms;
@@ -228,55 +224,9 @@ static void after_return(struct settling *settling)
 	}
 	if (settling->journey->stopped ||
 	    (settling->journey->loaded && !settling->journey->offline) ||
-	    settling->rule->action == ENDING_RESUME_SOURCE ||
-	    settling->rule->action == ENDING_END_DESTINATION_RESUME)
+	    ending_resumes_source(settling->rule->action))
 		announce_at_source(settling->journey, settling->ending.hosts[JOURNEY_SOURCE]);
 	images_remove(settling->journey, settling->ending.hosts[JOURNEY_DESTINATION]);
-}
-
-static bool do_action(struct settling *settling, enum ending_action action)
-{
-	settling->action = action;
-	journey_call(settling->journey, call_act, settling);
-	return settling->good;
-}
-
-/* What goes on from the saved state may have run from then on: that is written down first, so that
- * nobody ever restores from it again. */
-static void act_from_state(struct settling *settling)
-{
-	struct journey *journey = settling->journey;
-	bool good = through_file(journey, JOURNEY_SOURCE, "check", NULL, &settling->error) &&
-		    do_action(settling, settling->rule->action) &&
-		    through_enter(journey, THROUGH_RESTORED, &settling->error) &&
-		    (journey->paused_before || do_action(settling, ENDING_RESUME_SOURCE));
-	settling->good = good;
-	if (good || settling->error->code == WATARI_ERROR_ATTENTION)
-		return;
-	g_autofree char *what = error_what(settling->error);
-	g_clear_error(&settling->error);
-	error_set(
-		&settling->error, WATARI_ERROR_ATTENTION,
-		_("Repair that, then run “watari resolve”. Remove nothing: the state is all there "
-		  "is of the VM's memory."),
-		_("the VM could not be restored at the source from %s: %s"), journey->through->path,
-		what);
-}
-
-static void carry_out(struct settling *settling)
-{
-	struct journey *journey = settling->journey;
-	const struct ending_rule *rule = settling->rule;
-	settling->good = true;
-	if (journey->through && journey->through->persist && rule->outcome == JOURNEY_MIGRATED)
-		journey_call(journey, call_define, settling);
-	if (!settling->good)
-		return;
-	if (rule->action == ENDING_RESTORE_SOURCE || rule->action == ENDING_END_DESTINATION_RESTORE)
-		act_from_state(settling);
-	else if (do_action(settling, rule->action) && rule->action == ENDING_RESUME_DESTINATION &&
-		 settling->sight.vms[JOURNEY_SOURCE].state == HOST_VM_OFF)
-		do_action(settling, ENDING_UNDEFINE_SOURCE);
 }
 
 static void act(struct settling *settling)
@@ -286,7 +236,7 @@ static void act(struct settling *settling)
 	journey->situation = settling->rule->name;
 	journey->situation_what = settling->rule->what ? _(settling->rule->what) : NULL;
 	/* That of a VM that is off ends like that always. A saved VM whose copy was not ended goes on. */
-	bool saved = journey->through && settling->rule->action == ENDING_RESUME_SOURCE;
+	bool saved = journey->through && ending_resumes_source(settling->rule->action);
 	bool usual = (journey->offline || saved) && journey->performed;
 	/* What needs attention is the error that the program ends with. */
 	if (settling->rule->what && !journey->dry_run && !usual &&
@@ -300,7 +250,8 @@ static void act(struct settling *settling)
 	journey->acted = settling->rule->action != ENDING_NOTHING;
 	journal_add_event(journey->journal, journey->report->id, "ending", settling->rule->name,
 			  NULL);
-	carry_out(settling);
+	settling->good = carry_out_ending(journey, &settling->ending, &settling->sight,
+					  settling->rule, &settling->error);
 }
 
 /* ---- the outcome ---- */
