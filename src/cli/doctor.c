@@ -7,7 +7,7 @@
 #include "host/doctor.h"
 
 struct values {
-	const char *rsh;
+	const char *rsh, *remote_watari;
 	bool json;
 };
 
@@ -16,6 +16,8 @@ struct values {
 static const struct option_row rows[] = {
 	{ "rsh", 0, OPTION_TEXT, AT(rsh), N_("COMMAND"), .offer = OFFER_COMMAND,
 	  .help = N_("The remote shell to use instead of ssh.") },
+	{ "remote-watari", 0, OPTION_TEXT, AT(remote_watari), N_("PATH"), .offer = OFFER_FILE,
+	  .help = N_("Where watari is at the hosts. The default is found by their PATH.") },
 	{ "json", 0, OPTION_FLAG, AT(json), .help = N_("Print one JSON document.") },
 	{ 0 },
 };
@@ -100,7 +102,7 @@ static bool look_at(const char *name, const struct remote_shell *shell, const st
 static int run(const struct command *command, void *data, char **arguments)
 {
 	struct values *values = data;
-	struct remote_shell shell = { 0 };
+	struct remote_shell shell = { .watari = values->remote_watari };
 	static char *here[] = { NULL };
 	g_autoptr(GError) error = NULL;
 	g_autoptr(JsonArray) hosts = json_array_new();

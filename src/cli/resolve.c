@@ -25,7 +25,12 @@ static const struct option_row rows[] = {
 	  .help = N_("The VM never ran at the destination: let it go on at the source. "
 		     "If it did run there, this damages its disks.") },
 	{ "rsh", 0, OPTION_TEXT, AT(request.rsh), N_("COMMAND"), .offer = OFFER_COMMAND,
-	  .help = N_("The remote shell to use instead of ssh.") },
+	  .help = N_("The remote shell to use instead of ssh. "
+		     "The default is what the move was started with.") },
+	{ "remote-watari", 0, OPTION_TEXT, AT(request.remote_watari), N_("PATH"),
+	  .offer = OFFER_FILE,
+	  .help = N_("Where watari is at the hosts. "
+		     "The default is what the move was started with, or found by their PATH.") },
 	{ "json", 0, OPTION_FLAG, AT(json), .help = N_("Print one JSON document.") },
 	{ "verbose", 'v', OPTION_FLAG, AT(verbose),
 	  .help = N_("Say more about what is being done.") },

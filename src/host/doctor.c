@@ -32,8 +32,8 @@ static const char look_script[] =
 	"say selinux \"$(cat /sys/fs/selinux/enforce 2>/dev/null)\"\n"
 	"for h in /usr/lib/libvirt/virt-aa-helper /usr/libexec/virt-aa-helper; do "
 	"[ -e $h ] && say aa-helper \"$(grep -c 'tunnelmigrate\\.dest' $h)\"; done\n"
-	"if command -v nft >/dev/null 2>&1; then say firewall "
-	"\"$(nft list ruleset 2>/dev/null | grep -c 'hook input.*policy drop')\"; fi\n"
+	"r=$(nft list ruleset 2>/dev/null) && say firewall "
+	"\"$(printf '%s\n' \"$r\" | grep -c 'hook input.*policy drop')\"\n"
 	"command -v firewall-cmd >/dev/null 2>&1 && say firewalld \"$(firewall-cmd --state "
 	"2>/dev/null)\"\n"
 	"exit 0\n";
@@ -127,6 +127,8 @@ static void ask_keepalive(struct visit *visit)
 {
 	int64_t interval = number_fact(visit, "keepalive_interval", 5);
 	int64_t count = number_fact(visit, "keepalive_count", 5);
+	if (!visit->host)
+		return; /* a file that lies there says nothing of a daemon that does not run */
 	if (!fact(visit, "conf-readable"))
 		check_add(visit->findings, "keepalive", CHECK_WARN,
 			  _("Run it as root there to know."),
@@ -203,17 +205,18 @@ static void ask_sockets(struct visit *visit)
 /* Only post-copy needs it. */
 static void ask_userfaultfd(struct visit *visit)
 {
-	int uid = visit->host ? visit->host->qemu_uid : -1;
-	int gid = visit->host ? visit->host->qemu_gid : -1;
+	if (!visit->host)
+		return; /* who QEMU's user is, libvirt knows */
+	int uid = visit->host->qemu_uid, gid = visit->host->qemu_gid;
 	const char *device = fact(visit, "userfaultfd-device");
-	bool by_device = device && may(device, uid, gid, 2) && visit->host &&
-			 visit->host->qemu_version >= 8001000;
+	bool by_device = device && may(device, uid, gid, 2) && visit->host->qemu_version >= 8001000;
 	if (uid == 0 || number_fact(visit, "userfaultfd", 0) == 1 || by_device)
 		check_add(visit->findings, "userfaultfd", CHECK_PASS, NULL,
 			  _("post-copy is possible"));
 	else
 		check_add(visit->findings, "userfaultfd", CHECK_WARN,
-			  _("If you want post-copy: sysctl vm.unprivileged_userfaultfd=1 there."),
+			  _("If you want post-copy: put vm.unprivileged_userfaultfd=1 into a file "
+			    "of /etc/sysctl.d there, then sysctl --system."),
 			  _("QEMU's user may not use userfaultfd at %s: post-copy is not possible, "
 			    "everything else is"),
 			  visit->name);
@@ -221,7 +224,9 @@ static void ask_userfaultfd(struct visit *visit)
 
 static void ask_security(struct visit *visit)
 {
-	const char *model = visit->host ? visit->host->security_model : NULL;
+	if (!visit->host)
+		return; /* only libvirt knows */
+	const char *model = visit->host->security_model;
 	bool apparmor = g_strcmp0(model, "apparmor") == 0,
 	     selinux = g_strcmp0(model, "selinux") == 0;
 	if (apparmor && number_fact(visit, "aa-helper", 0) == 0)
@@ -231,13 +236,18 @@ static void ask_security(struct visit *visit)
 			  _("AppArmor is on, and libvirt's helper there does not allow the "
 			    "incoming socket (/run/libvirt/**/*.tunnelmigrate.dest.VM)"));
 	else if (selinux)
-		check_add(visit->findings, "security", CHECK_WARN,
-			  _("If a migration is refused there, see ausearch -m avc -ts recent."),
-			  _("SELinux is %s: the sockets get the label svirt_socket_t"),
-			  number_fact(visit, "selinux", 0) ? _("enforcing") : _("permissive"));
+		check_add(
+			visit->findings, "security", CHECK_WARN,
+			_("Try “watari rehearse” first; what was refused there is shown by "
+			  "ausearch -m avc -ts recent."),
+			number_fact(visit, "selinux", 0)
+				? _("SELinux is enforcing: Watari gives its sockets no label, and "
+				    "moves between such hosts are untried")
+				: _("SELinux is permissive: moves between such hosts are untried"));
 	else
 		check_add(visit->findings, "security", CHECK_PASS, NULL,
-			  apparmor ? _("AppArmor is on and allows the incoming socket")
+			  apparmor ? _("AppArmor is on; libvirt's helper there allows the incoming "
+				       "socket")
 				   : _("libvirt confines QEMU with neither AppArmor nor SELinux"));
 }
 
@@ -246,15 +256,24 @@ static void ask_ports(struct visit *visit)
 	bool firewalld = g_strcmp0(fact(visit, "firewalld"), "running") == 0;
 	if (firewalld || number_fact(visit, "firewall", 0) > 0)
 		check_add(visit->findings, "ports", CHECK_WARN,
-			  firewalld ? _("Open a range for the other hosts (firewall-cmd "
-					"--add-port=49152-49215/tcp) and give --ports 49152-49215; "
-					"without it the link goes through ssh, slower.")
-				    : _("Open a range for the other hosts and give it with --ports "
-					"A-B; without it the link goes through ssh, slower."),
+			  firewalld
+				  ? _("Open a range for the other hosts (firewall-cmd --permanent "
+				      "--add-port=49152-49215/tcp, then firewall-cmd --reload) and "
+				      "give --ports 49152-49215; without it the link goes through "
+				      "ssh, slower.")
+				  : _("Open a range for the other hosts and give it with --ports "
+				      "A-B; without it the link goes through ssh, slower."),
 			  _("a firewall at %s drops what is not allowed"), visit->name);
+	else if (!fact(visit, "firewall"))
+		check_add(visit->findings, "ports", CHECK_WARN,
+			  _("If the link is refused, open a range of ports for the other hosts and "
+			    "give it with --ports A-B; else it goes through ssh, slower."),
+			  _("whether a firewall at %s drops connections cannot be seen (nft is not "
+			    "there, or not permitted)"),
+			  visit->name);
 	else
 		check_add(visit->findings, "ports", CHECK_PASS, NULL,
-			  _("no firewall was found that drops incoming connections"));
+			  _("nft shows no rules that drop all incoming connections"));
 }
 
 static void ask_memory(struct visit *visit)
@@ -271,7 +290,7 @@ static void ask_tools(struct visit *visit)
 	if (visit->address->shell && visit->tools->len == 0)
 		check_add(visit->findings, "libvirt", CHECK_REFUSE,
 			  _("Install libvirt's virt-ssh-helper there (part of libvirt-daemon), or "
-			    "netcat-openbsd."),
+			    "netcat (netcat-openbsd, nmap-ncat)."),
 			  _("%s has no virt-ssh-helper, nc or socat to reach libvirt with"),
 			  visit->name);
 }

@@ -10,9 +10,8 @@
 #include <sys/types.h>
 
 struct remote_shell {
-	char **rsh; /* NULL: ssh with our options (BatchMode, keepalive 5 s x 3, no tty) */
-	const char
-		*watari; /* where watari is at hosts (for doctor); NULL: "watari" by their PATH */
+	char **rsh;         /* NULL: ssh with our options (BatchMode, keepalive 5 s x 3, no tty) */
+	const char *watari; /* where watari is at hosts; NULL: "watari" by their PATH */
 };
 
 #define REMOTE_COMPLAINT_MAX 4096

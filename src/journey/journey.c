@@ -86,6 +86,8 @@ static char *describe_options(struct journey *journey)
 		describe_through(journey, options);
 	if (request->rsh)
 		json_object_set_string_member(options, "rsh", request->rsh);
+	if (request->remote_watari)
+		json_object_set_string_member(options, "remote_watari", request->remote_watari);
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
 	json_node_set_object(node, options);
 	return json_to_string(node, FALSE);

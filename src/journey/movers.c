@@ -17,7 +17,7 @@ char **movers_command(struct journey *journey, enum journey_side side, const cha
 {
 	g_autoptr(GStrvBuilder) command = g_strv_builder_new();
 	g_autofree char *self = NULL;
-	const char *program = journey->request->remote_watari;
+	const char *program = journey->shell.watari;
 	/* Here it is this very program, installed or not. */
 	if (!program && !journey->addresses[side]->shell)
 		program = self = g_file_read_link("/proc/self/exe", NULL);

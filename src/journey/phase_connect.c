@@ -8,6 +8,7 @@
 
 static bool read_shell(struct journey *journey, GError **error)
 {
+	journey->shell.watari = journey->request->remote_watari;
 	if (!journey->request->rsh)
 		return true;
 	if (g_shell_parse_argv(journey->request->rsh, NULL, &journey->shell.rsh, error))

@@ -90,7 +90,7 @@ static bool read_image(struct journey *journey, struct journey_disk *disk, GErro
 		error_prefix(error, _("the disk %s (%s)"), disk->disk->target, disk->disk->path);
 		error_classify(error, WATARI_ERROR_REFUSED,
 			       _("The image must still be at the source under its name, and "
-				 "qemu-img installed there (package qemu-utils)."));
+				 "qemu-img installed there (package qemu-utils, or qemu-img)."));
 		return false;
 	}
 	if (!judge_image(disk, chain->pdata[0], error) || !check_owner(journey, disk, error))

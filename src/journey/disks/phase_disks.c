@@ -158,7 +158,8 @@ static bool make_disk(struct preparing *preparing, GError **error)
 	if (good)
 		return journey_check_cancel(journey, error);
 	error_classify(&preparing->error, WATARI_ERROR_REFUSED,
-		       _("qemu-img must be installed at the destination (package qemu-utils), and "
+		       _("qemu-img must be installed at the destination (package qemu-utils, or "
+			 "qemu-img), and "
 			 "the directory writable."));
 	g_propagate_error(error, preparing->error);
 	return false;

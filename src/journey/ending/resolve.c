@@ -176,17 +176,32 @@ static bool take_word(struct journey *journey, const struct resolve_request *req
 			 _("--ran and --never-ran contradict each other"));
 }
 
+/* The way to the hosts and to watari there: as the user says now, else as the move had it. */
+static bool choose_shell(struct journey *journey, const struct resolve_request *request,
+			 const struct journal_move *move, GError **error)
+{
+	g_autoptr(JsonObject) options =
+		move && move->options
+			? json_parse_object(move->options, strlen(move->options), NULL)
+			: NULL;
+	const char *rsh = options ? json_get_string(options, "rsh", NULL) : NULL;
+	const char *watari = options ? json_get_string(options, "remote_watari", NULL) : NULL;
+	rsh = request->rsh ? request->rsh : rsh;
+	journey->shell.watari =
+		request->remote_watari ? request->remote_watari : g_intern_string(watari);
+	if (!rsh || g_shell_parse_argv(rsh, NULL, &journey->shell.rsh, error))
+		return true;
+	error_classify(error, WATARI_ERROR_USAGE, NULL);
+	error_prefix(error, "--rsh");
+	return false;
+}
+
 static bool prepare(struct journey *journey, const struct resolve_request *request,
 		    struct journal_move **move, GError **error)
 {
 	if (!take_word(journey, request, error))
 		return false;
-	if (request->rsh && !g_shell_parse_argv(request->rsh, NULL, &journey->shell.rsh, error)) {
-		error_classify(error, WATARI_ERROR_USAGE, NULL);
-		error_prefix(error, "--rsh");
-		return false;
-	}
-	if (!read_journal(journey, move, error) ||
+	if (!read_journal(journey, move, error) || !choose_shell(journey, request, *move, error) ||
 	    !choose_hosts(journey, request->hosts, *move, error) ||
 	    !identify(journey, *move, error))
 		return false;

@@ -6,9 +6,9 @@
 #include "journey/journey.h"
 
 struct resolve_request {
-	const char *vm; /* name or UUID */
-	char **hosts;   /* as the user named them, source first; NULL-terminated */
-	const char *rsh;
+	const char *vm;                  /* name or UUID */
+	char **hosts;                    /* as the user named them, source first; NULL-terminated */
+	const char *rsh, *remote_watari; /* NULL: as the journal has them */
 	bool dry_run;
 	bool ran, never_ran; /* at the destination, as the user says; not both */
 };
