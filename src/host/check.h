@@ -5,6 +5,7 @@
 #pragma once
 #include "base/json.h"
 #include "host/host.h"
+#include "host/image.h"
 #include "host/remote.h"
 
 enum check_result { CHECK_PASS, CHECK_WARN, CHECK_REFUSE };
@@ -68,6 +69,8 @@ GPtrArray *check_list_shared_paths(virDomainPtr domain, GError **error);
 GPtrArray *check_new_findings(void);
 void check_add(GPtrArray *findings, const char *check, enum check_result result, const char *next,
 	       const char *format, ...) G_GNUC_PRINTF(5, 6);
+/* What a copy of IMAGE, the disk TARGET's, will not have. */
+void check_image_losses(GPtrArray *findings, const char *target, const struct image *image);
 /* [{"check", "result", "what", "next", "can_accept", "accepted"}]; FINDINGS may be NULL. */
 JsonArray *check_describe(const GPtrArray *findings);
 const char *check_result_name(enum check_result result); /* "pass", "warn", "refuse" */

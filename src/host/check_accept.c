@@ -31,6 +31,8 @@ static const struct {
 	{ "placement", NULL },
 	{ "disk", N_("the VM would lose its disk, or go on with another one") },
 	{ "file", N_("the VM would lose what it reads, or go on with something else") },
+	{ "bitmaps", NULL },
+	{ "image", NULL },
 	{ "locks", N_("nothing would keep a second VM off its disks") },
 	{ "secret", NULL },
 	{ "hostdev", NULL },

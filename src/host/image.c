@@ -17,8 +17,9 @@ static void free_image(gpointer data)
 	struct image *image = data;
 	g_free(image->path);
 	g_free(image->format);
-	g_free(image->compat);
 	g_free(image->backing_format);
+	g_free(image->bitmaps);
+	g_free(image->data_file);
 	g_free(image);
 }
 
@@ -26,6 +27,34 @@ static bool has_elements(JsonObject *object, const char *name)
 {
 	JsonArray *array = object ? json_get_array(object, name) : NULL;
 	return array && json_array_get_length(array) > 0;
+}
+
+/* "a, b"; NULL: none. */
+static char *list_names(JsonArray *array)
+{
+	g_autoptr(GString) text = g_string_new(NULL);
+	for (guint i = 0; array && i < json_array_get_length(array); i++) {
+		JsonNode *node = json_array_get_element(array, i);
+		if (JSON_NODE_HOLDS_OBJECT(node))
+			g_string_append_printf(
+				text, "%s%s", text->len ? ", " : "",
+				json_get_string(json_node_get_object(node), "name", "?"));
+	}
+	return text->len ? g_strdup(text->str) : NULL;
+}
+
+static void read_specific(struct image *image, JsonObject *data)
+{
+	struct image_traits *traits = &image->traits;
+	g_strlcpy(traits->compat, json_get_string(data, "compat", ""), sizeof traits->compat);
+	g_strlcpy(traits->compression, json_get_string(data, "compression-type", ""),
+		  sizeof traits->compression);
+	traits->refcount_bits = (unsigned) CLAMP(json_get_int(data, "refcount-bits", 0), 0, 64);
+	traits->lazy_refcounts = json_get_bool(data, "lazy-refcounts", false);
+	traits->extended_l2 = json_get_bool(data, "extended-l2", false);
+	image->corrupt = json_get_bool(data, "corrupt", false);
+	image->bitmaps = list_names(json_get_array(data, "bitmaps"));
+	image->data_file = g_strdup(json_get_string(data, "data-file", NULL));
 }
 
 static struct image *describe(JsonObject *object)
@@ -37,15 +66,12 @@ static struct image *describe(JsonObject *object)
 	image->format = g_strdup(json_get_string(object, "format", NULL));
 	image->size = (uint64_t) MAX(json_get_int(object, "virtual-size", 0), 0);
 	image->allocated = (uint64_t) MAX(json_get_int(object, "actual-size", 0), 0);
-	image->cluster = (uint64_t) MAX(json_get_int(object, "cluster-size", 0), 0);
+	image->traits.cluster = (uint64_t) MAX(json_get_int(object, "cluster-size", 0), 0);
 	image->backing_format = g_strdup(json_get_string(object, "backing-filename-format", NULL));
 	image->encrypted = json_get_bool(object, "encrypted", false);
 	image->snapshots = has_elements(object, "snapshots");
-	if (data) {
-		image->compat = g_strdup(json_get_string(data, "compat", NULL));
-		image->corrupt = json_get_bool(data, "corrupt", false);
-		image->bitmaps = has_elements(data, "bitmaps");
-	}
+	if (data)
+		read_specific(image, data);
 	return image;
 }
 
@@ -179,11 +205,12 @@ bool image_try_open(const struct remote_shell *shell, const struct host_address 
 
 /* Noclobber makes the file with O_EXCL, so that nobody's image is ever overwritten; qemu-img then
  * writes into that one. The mode is for QEMU's user alone: an image holds whatever its guest does. */
-static const char create_script[] = "p=$1 o=$2; shift 2; umask 077; set -C\n"
-				    ": >\"$p\" || exit 3\n"
-				    "\"$@\" && { test -z \"$o\" || chown \"$o\" \"$p\"; } && stat "
-				    "-c %d:%i -- \"$p\" && exit 0\n"
-				    "rm -f -- \"$p\"; exit 1\n";
+static const char create_script[] =
+	"p=$1 o=$2 a=$3; shift 3; umask 077; set -C\n"
+	": >\"$p\" || exit 3\n"
+	"\"$@\" && { test -z \"$a\" || fallocate -l \"$a\" -- \"$p\" 2>/dev/null || :; } &&\n"
+	"{ test -z \"$o\" || chown \"$o\" \"$p\"; } && stat -c %d:%i -- \"$p\" && exit 0\n"
+	"rm -f -- \"$p\"; exit 1\n";
 
 static void add_words(GPtrArray *words, const char *first, ...)
 {
@@ -196,11 +223,23 @@ static void add_words(GPtrArray *words, const char *first, ...)
 
 static char *creation_options(const struct image_plan *plan)
 {
+	const struct image_traits *traits = &plan->traits;
 	GString *text = g_string_new(NULL);
-	if (plan->cluster)
-		g_string_append_printf(text, "cluster_size=%" G_GUINT64_FORMAT, plan->cluster);
-	if (plan->compat)
-		g_string_append_printf(text, "%scompat=%s", text->len ? "," : "", plan->compat);
+	if (traits->cluster)
+		g_string_append_printf(text, ",cluster_size=%" G_GUINT64_FORMAT, traits->cluster);
+	if (*traits->compat)
+		g_string_append_printf(text, ",compat=%s", traits->compat);
+	if (traits->lazy_refcounts)
+		g_string_append(text, ",lazy_refcounts=on");
+	if (traits->extended_l2)
+		g_string_append(text, ",extended_l2=on");
+	/* what is usual is not named: an older qemu-img knows no name for it */
+	if (traits->refcount_bits && traits->refcount_bits != 16)
+		g_string_append_printf(text, ",refcount_bits=%u", traits->refcount_bits);
+	if (*traits->compression && !g_str_equal(traits->compression, "zlib"))
+		g_string_append_printf(text, ",compression_type=%s", traits->compression);
+	if (text->len)
+		g_string_erase(text, 0, 1);
 	return g_string_free(text, FALSE);
 }
 
@@ -212,7 +251,8 @@ static GPtrArray *creation_words(const struct image_plan *plan)
 	g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, plan->size);
 	g_autofree char *options = creation_options(plan);
 	GPtrArray *words = g_ptr_array_new_with_free_func(g_free);
-	add_words(words, "sh", "-c", create_script, "sh", plan->path, owner, NULL);
+	add_words(words, "sh", "-c", create_script, "sh", plan->path, owner,
+		  plan->allocate ? size : "", NULL);
 	add_words(words, "qemu-img", "create", "-q", "-f", plan->format, NULL);
 	if (g_str_equal(plan->format, "qcow2") && *options)
 		add_words(words, "-o", options, NULL);

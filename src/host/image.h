@@ -8,16 +8,26 @@
 
 #include <stdint.h>
 
+/* How a qcow2 is made; all zero for other formats. Plain, so that it can be copied. */
+struct image_traits {
+	uint64_t cluster;       /* bytes */
+	char compat[8];         /* "0.10", "1.1" */
+	char compression[16];   /* "zlib", "zstd"; "": not told */
+	unsigned refcount_bits; /* 0: not told */
+	bool lazy_refcounts, extended_l2;
+};
+
 /* One image of a chain, as qemu-img sees it. */
 struct image {
 	char *path, *format;
 	uint64_t size;      /* that the guest sees */
 	uint64_t allocated; /* on the disk; 0 for block devices */
-	uint64_t cluster;   /* 0: none */
-	char *compat;       /* of qcow2: "0.10", "1.1"; NULL otherwise */
+	struct image_traits traits;
 	char *backing_format;
 	bool encrypted, corrupt;
-	bool snapshots, bitmaps; /* inside the image */
+	bool snapshots;  /* inside the image */
+	char *bitmaps;   /* names of those inside it, for a person; NULL: none */
+	char *data_file; /* another file that holds the content; NULL: itself */
 };
 
 /* The images of a chain, the top one first; free with g_ptr_array_unref. */
@@ -45,8 +55,9 @@ bool image_try_open(const struct remote_shell *shell, const struct host_address 
 
 struct image_plan {
 	const char *path, *format; /* "raw" or "qcow2" */
-	uint64_t size, cluster;
-	const char *compat;
+	uint64_t size;
+	bool allocate; /* all its room is taken at once, as far as the file system can */
+	struct image_traits traits;
 	const char *backing, *backing_format; /* NULL: none */
 	int uid, gid;                         /* negative: as they come */
 };

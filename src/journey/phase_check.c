@@ -118,6 +118,15 @@ static void note_finding(struct journey *journey, const struct check_finding *fi
 			     finding->next ? finding->next : "");
 }
 
+void journey_add_finding(struct journey *journey, struct check_finding *finding)
+{
+	if (!journey->report->findings)
+		journey->report->findings = check_new_findings();
+	g_ptr_array_add(journey->report->findings, finding);
+	if (finding->result == CHECK_WARN)
+		note_finding(journey, finding);
+}
+
 /* The refusals are the error; the warnings are told. */
 static bool judge(struct journey *journey, GError **error)
 {

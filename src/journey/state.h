@@ -136,6 +136,8 @@ void journey_call(struct journey *journey, void (*call)(void *data), void *data)
 void journey_say(struct journey *journey, const char *doing);
 void journey_note(struct journey *journey, bool important, const char *format, ...)
 	G_GNUC_PRINTF(3, 4);
+/* A finding of a later phase than "check"; takes it. A warning is noted, too. */
+void journey_add_finding(struct journey *journey, struct check_finding *finding);
 void journey_show_progress(struct journey *journey);
 /* The progress as people and other terminals may see it: once the VM stands still, without the
  * numbers that were read before. */

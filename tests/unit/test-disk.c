@@ -29,14 +29,14 @@ static void test_chain(void)
 	const struct image *top = chain->pdata[0], *base = chain->pdata[1];
 	g_assert_cmpstr(top->path, ==, "/lab/images/d2.qcow2");
 	g_assert_cmpstr(top->format, ==, "qcow2");
-	g_assert_cmpstr(top->compat, ==, "1.1");
+	g_assert_cmpstr(top->traits.compat, ==, "1.1");
 	g_assert_cmpstr(top->backing_format, ==, "raw");
 	g_assert_cmpuint(top->size, ==, 67108864);
 	g_assert_cmpuint(top->allocated, ==, 200704);
-	g_assert_cmpuint(top->cluster, ==, 65536);
+	g_assert_cmpuint(top->traits.cluster, ==, 65536);
 	g_assert_false(top->snapshots || top->bitmaps || top->encrypted || top->corrupt);
 	g_assert_cmpstr(base->format, ==, "raw");
-	g_assert_null(base->compat);
+	g_assert_cmpstr(base->traits.compat, ==, "");
 }
 
 static void test_marks(void)
@@ -44,10 +44,13 @@ static void test_marks(void)
 	g_autoptr(GPtrArray) chain = image_parse_chain(
 		"[{\"filename\": \"/x\", \"format\": \"qcow2\", \"encrypted\": true, "
 		"\"snapshots\": [{\"id\": \"1\"}], \"format-specific\": {\"data\": "
-		"{\"corrupt\": true, \"bitmaps\": [{\"name\": \"b\"}]}}}]",
+		"{\"corrupt\": true, \"data-file\": \"/y\", \"bitmaps\": [{\"name\": \"b\"}, "
+		"{\"name\": \"c\"}]}}}]",
 		NULL);
 	const struct image *top = chain->pdata[0];
-	g_assert_true(top->snapshots && top->bitmaps && top->encrypted && top->corrupt);
+	g_assert_true(top->snapshots && top->encrypted && top->corrupt);
+	g_assert_cmpstr(top->bitmaps, ==, "b, c");
+	g_assert_cmpstr(top->data_file, ==, "/y");
 }
 
 static void test_nonsense(void)
@@ -177,8 +180,7 @@ static void test_make(void)
 	struct image_plan plan = { .path = path,
 				   .format = "qcow2",
 				   .size = 5 * 1024 * 1024 + 512,
-				   .cluster = 4096,
-				   .compat = "0.10",
+				   .traits = { .cluster = 4096, .compat = "0.10" },
 				   .uid = -1,
 				   .gid = -1 };
 	g_assert_false(look(path, &place));
@@ -191,8 +193,8 @@ static void test_make(void)
 	g_assert_no_error(error);
 	const struct image *image = chain->pdata[0];
 	g_assert_cmpuint(image->size, ==, plan.size);
-	g_assert_cmpuint(image->cluster, ==, 4096);
-	g_assert_cmpstr(image->compat, ==, "0.10");
+	g_assert_cmpuint(image->traits.cluster, ==, 4096);
+	g_assert_cmpstr(image->traits.compat, ==, "0.10");
 	/* what exists is not overwritten, and not removed when it is another file */
 	g_assert_null(image_create(NULL, here, &plan, NULL));
 	g_assert_true(image_remove(NULL, here, path, "1:1", NULL));
@@ -203,6 +205,62 @@ static void test_make(void)
 	g_rmdir(directory);
 	g_assert_false(look(path, &place));
 	g_assert_false(place.directory);
+}
+
+/* Made like another one. */
+static void test_traits(void)
+{
+	g_autofree char *qemu_img = g_find_program_in_path("qemu-img");
+	if (!qemu_img) {
+		g_test_skip("there is no qemu-img");
+		return;
+	}
+	g_autoptr(GError) error = NULL;
+	g_autofree char *directory = g_dir_make_tmp("watari-disk-XXXXXX", NULL);
+	g_autofree char *path = g_build_filename(directory, "x.qcow2", NULL);
+	struct image_plan plan = { .path = path,
+				   .format = "qcow2",
+				   .size = 1 << 20,
+				   .traits = { .cluster = 32768,
+					       .compat = "1.1",
+					       .compression = "zstd",
+					       .refcount_bits = 32,
+					       .lazy_refcounts = true,
+					       .extended_l2 = true },
+				   .uid = -1,
+				   .gid = -1 };
+	g_autofree char *identity = image_create(NULL, here, &plan, &error);
+	g_assert_no_error(error);
+	g_autoptr(GPtrArray) chain = image_read_chain(NULL, here, path, "qcow2", &error);
+	g_assert_no_error(error);
+	const struct image_traits *made = &((const struct image *) chain->pdata[0])->traits;
+	g_assert_cmpuint(made->cluster, ==, plan.traits.cluster);
+	g_assert_cmpuint(made->refcount_bits, ==, 32);
+	g_assert_cmpstr(made->compression, ==, "zstd");
+	g_assert_true(made->lazy_refcounts && made->extended_l2);
+	g_unlink(path);
+	g_rmdir(directory);
+}
+
+/* Room that the original has taken is taken for the copy as well. */
+static void test_allocate(void)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *directory = g_dir_make_tmp("watari-disk-XXXXXX", NULL);
+	g_autofree char *path = g_build_filename(directory, "x.raw", NULL);
+	struct image_plan plan = { .path = path,
+				   .format = "raw",
+				   .size = 1 << 20,
+				   .allocate = true,
+				   .uid = -1,
+				   .gid = -1 };
+	g_autofree char *identity = image_create(NULL, here, &plan, &error);
+	g_assert_no_error(error);
+	g_autoptr(GPtrArray) chain = image_read_chain(NULL, here, path, "raw", &error);
+	g_assert_no_error(error);
+	g_assert_cmpuint(((const struct image *) chain->pdata[0])->allocated, >=, plan.size);
+	g_unlink(path);
+	g_rmdir(directory);
 }
 
 /* A failed making leaves nothing. */
@@ -231,6 +289,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/disk/disks", test_disks);
 	g_test_add_func("/disk/adapt", test_adapt);
 	g_test_add_func("/disk/make", test_make);
+	g_test_add_func("/disk/traits", test_traits);
+	g_test_add_func("/disk/allocate", test_allocate);
 	g_test_add_func("/disk/make-badly", test_make_badly);
 	int status = g_test_run();
 	host_address_free(here);

@@ -8,8 +8,8 @@ static void free_disk(gpointer data)
 {
 	struct journey_disk *disk = data;
 	disk_free(disk->disk);
-	char *const texts[] = { disk->destination, disk->format,         disk->compat,
-				disk->backing,     disk->backing_format, disk->digest };
+	char *const texts[] = { disk->destination, disk->format, disk->backing,
+				disk->backing_format, disk->digest };
 	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_strfreev(disk->source_chain);

@@ -3,6 +3,7 @@
  * Belongs to the report, which outlives the journey. */
 #pragma once
 #include "host/disk.h"
+#include "host/image.h"
 
 #include <json-glib/json-glib.h>
 #include <stdint.h>
@@ -33,8 +34,8 @@ struct journey_disk {
 	bool given;                 /* which was there before, and is the user's own */
 	uint64_t slice;             /* it is larger, and the disk is its first so many bytes; 0 */
 	bool fresh;                 /* made by this move: reads as zeroes */
-	uint64_t cluster;           /* of a new qcow2; 0: as it comes */
-	char *compat;
+	bool allocate;              /* all its room is taken, as at the source */
+	struct image_traits traits; /* of a new qcow2 */
 	char *backing, *backing_format; /* the file there that it stands on; NULL: none */
 
 	/* from the movers */

@@ -51,8 +51,9 @@ static void take_chain(struct journey_disk *disk, GPtrArray *chain)
 	if (disk->disk->source == DISK_BLOCK || disk->allocated > disk->size)
 		disk->allocated = disk->size;
 	disk->format = g_strdup(top->format);
-	disk->cluster = top->cluster;
-	disk->compat = g_strdup(top->compat);
+	disk->traits = top->traits;
+	disk->allocate = disk->disk->source == DISK_FILE && g_str_equal(top->format, "raw") &&
+			 top->allocated >= top->size;
 }
 
 /* QEMU opens the image anew when the mirror ends, and ends itself if it may not. That a file changed
@@ -77,7 +78,8 @@ static bool check_owner(struct journey *journey, const struct journey_disk *disk
 			   error);
 }
 
-static bool read_image(struct journey *journey, struct journey_disk *disk, GError **error)
+static bool read_image(struct journey *journey, struct journey_disk *disk, GPtrArray *losses,
+		       GError **error)
 {
 	virDomainBlockInfo info;
 	if (virDomainGetBlockInfo(journey->domain, disk->disk->target, &info, 0) < 0)
@@ -96,6 +98,7 @@ static bool read_image(struct journey *journey, struct journey_disk *disk, GErro
 	if (!judge_image(disk, chain->pdata[0], error) || !check_owner(journey, disk, error))
 		return false;
 	take_chain(disk, chain);
+	check_image_losses(losses, disk->disk->target, chain->pdata[0]);
 	return true;
 }
 
@@ -132,7 +135,8 @@ static bool keep_backing(struct journey *journey, struct journey_disk *disk, GEr
 	return true;
 }
 
-bool disk_image_read(struct journey *journey, struct journey_disk *disk, GError **error)
+bool disk_image_read(struct journey *journey, struct journey_disk *disk, GPtrArray *losses,
+		     GError **error)
 {
-	return read_image(journey, disk, error) && keep_backing(journey, disk, error);
+	return read_image(journey, disk, losses, error) && keep_backing(journey, disk, error);
 }

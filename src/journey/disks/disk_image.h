@@ -4,6 +4,8 @@
 #include "journey/state.h"
 
 /* Fill in the copied DISK's size, what it takes on the disk, the format of its copy and, with
- * --keep-backing, the file at the destination that the copy will stand on. Refuses what would be lost.
+ * --keep-backing, the file at the destination that the copy will stand on. What a copy does not
+ * have is added to LOSSES (findings). Refuses what would be lost.
  * Blocks; in any thread. */
-bool disk_image_read(struct journey *journey, struct journey_disk *disk, GError **error);
+bool disk_image_read(struct journey *journey, struct journey_disk *disk, GPtrArray *losses,
+		     GError **error);

@@ -24,6 +24,7 @@ struct preparing {
 	guint index;
 	char *identity;
 	double write_rate;
+	GPtrArray *losses; /* findings about what the copies will not have */
 	GError *error;
 };
 
@@ -70,7 +71,7 @@ static void call_prepare(void *data)
 		struct journey_disk *disk = disk_at(journey, i);
 		if (!disk)
 			continue;
-		good = disk_image_read(journey, disk, &preparing->error) &&
+		good = disk_image_read(journey, disk, preparing->losses, &preparing->error) &&
 		       disk_place_find(journey, disk, &preparing->places[i], &preparing->pools[i],
 				       &preparing->error) &&
 		       check_room(preparing, i, &preparing->error);
@@ -130,8 +131,8 @@ static void call_make(void *data)
 		.path = disk->destination,
 		.format = disk->format,
 		.size = disk->size,
-		.cluster = disk->cluster,
-		.compat = disk->compat,
+		.allocate = disk->allocate,
+		.traits = disk->traits,
 		.backing = disk->backing,
 		.backing_format = disk->backing_format,
 		.uid = host->qemu_uid,
@@ -236,6 +237,13 @@ static bool check_movers(struct journey *journey, GError **error)
 			 _("the movers of this version cannot read disks back"));
 }
 
+static void tell_losses(struct preparing *preparing)
+{
+	struct journey *journey = preparing->journey;
+	while (preparing->losses->len > 0)
+		journey_add_finding(journey, g_ptr_array_steal_index(preparing->losses, 0));
+}
+
 static bool prepare(struct preparing *preparing, GError **error)
 {
 	struct journey *journey = preparing->journey;
@@ -246,6 +254,7 @@ static bool prepare(struct preparing *preparing, GError **error)
 		g_propagate_error(error, preparing->error);
 		return false;
 	}
+	tell_losses(preparing);
 	disk_rate_decide(journey, preparing->write_rate);
 	/* a rehearsal's copy ends all the same, and it is held: no write of the VM may wait for that */
 	journey->sync_writes &= journey->request->kind != JOURNEY_REHEARSAL;
@@ -265,7 +274,7 @@ static bool is_any_copied(struct journey *journey)
 static bool copy_disks(struct journey *journey, GError **error)
 {
 	guint count = journey->report->disks->len;
-	struct preparing preparing = { .journey = journey };
+	struct preparing preparing = { .journey = journey, .losses = check_new_findings() };
 	preparing.places = g_new0(struct image_place, count);
 	preparing.pools = g_new0(char *, count + 1);
 	bool good = prepare(&preparing, error) &&
@@ -274,6 +283,7 @@ static bool copy_disks(struct journey *journey, GError **error)
 	for (guint i = 0; i < count; i++)
 		g_free(preparing.pools[i]);
 	g_free(preparing.pools);
+	g_ptr_array_unref(preparing.losses);
 	g_free(preparing.places);
 	return good;
 }
