@@ -49,7 +49,8 @@ static const struct journey_phase phases[] = {
 	{ "share", N_("finding out which disks both hosts share"), phase_share, ALL | THROUGH },
 	{ "stay", N_("finding out which disks both hosts share"), phase_stay, THROUGH },
 	{ "disks", N_("making the disks at the destination"), phase_disks, ALL },
-	{ "snapshots", N_("reading the snapshots"), phase_snapshots, (ALL & ~PLAN) | THROUGH },
+	{ "belongings", N_("reading what belongs to the VM"), phase_belongings,
+	  (ALL & ~PLAN) | THROUGH },
 	{ "forecast", N_("predicting the move"), phase_forecast, ALL & ~OFFLINE },
 	{ "ask", N_("asking whether the VM may stand still"), phase_ask, QUICK | THROUGH },
 	{ "perform", N_("copying memory"), phase_perform, LIVE | QUICK | REHEARSAL },
@@ -307,7 +308,7 @@ void journey_clear(struct journey *journey)
 	}
 	g_clear_pointer(&journey->nics, g_ptr_array_unref);
 	g_clear_pointer(&journey->paths, g_ptr_array_unref);
-	g_clear_pointer(&journey->snapshots, json_array_unref);
+	g_clear_pointer(&journey->belongings, json_object_unref);
 	g_clear_pointer(&journey->images, json_array_unref);
 	offline_free(journey);
 	postcopy_free(journey);

@@ -106,6 +106,7 @@ struct journey_report {
 	int shared_disks;      /* files proven to be the same for both hosts */
 	GPtrArray *disks;      /* struct journey_disk, or NULL */
 	int snapshots;         /* carried */
+	JsonArray *carried;    /* names of what was carried beside the VM, or NULL */
 	JsonObject *world;     /* what a plan holds fast (journey/ahead/world.h), or NULL */
 	JsonObject *rehearsal; /* what was seen in it (journey/ahead/rehearsal.h), or NULL */
 	JsonObject *forecast;  /* what was measured and predicted before, or NULL */

@@ -60,6 +60,7 @@ void journey_report_clear(struct journey_report *report)
 		g_free(texts[i]);
 	g_free(report->lane_bytes);
 	g_clear_pointer(&report->limits, json_array_unref);
+	g_clear_pointer(&report->carried, json_array_unref);
 	g_clear_pointer(&report->page_requests, json_object_unref);
 	g_clear_pointer(&report->decisions, json_array_unref);
 	g_strfreev(report->memory_skipped);
@@ -260,6 +261,9 @@ char *journey_report_print(const struct journey_report *report, const GError *er
 		json_object_set_null_member(object, "state");
 	json_object_set_array_member(object, "disks", journey_disks_describe(report->disks));
 	set_number(object, "snapshots", report->snapshots);
+	json_object_set_array_member(object, "carried",
+				     report->carried ? json_array_ref(report->carried)
+						     : json_array_new());
 	json_object_set_array_member(object, "checks", check_describe(report->findings));
 	json_object_set_array_member(object, "accepted", list_accepted(report));
 	for (guint i = 0; report->notes && i < report->notes->len; i++)

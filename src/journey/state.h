@@ -100,7 +100,7 @@ struct journey {
 
 	/* the migration itself */
 	struct journal *journal;
-	JsonArray *snapshots;               /* see snapshots.h; NULL: not read */
+	JsonObject *belongings; /* what is carried beside the VM (belongings.h); NULL: not read */
 	unsigned long long old_downtime_ms; /* QEMU's limit before; 0: not read */
 	unsigned resume_flags;              /* of virDomainMigrate3, when resolve recovers; or 0 */
 	bool performing;                    /* virDomainMigrate3 is running */
@@ -175,7 +175,7 @@ bool phase_forecast(struct journey *journey, GError **error);
 bool phase_rehearsed(struct journey *journey, GError **error);
 bool phase_share(struct journey *journey, GError **error);
 bool phase_disks(struct journey *journey, GError **error);
-bool phase_snapshots(struct journey *journey, GError **error);
+bool phase_belongings(struct journey *journey, GError **error);
 bool phase_movers(struct journey *journey, GError **error);
 bool phase_directory(struct journey *journey, GError **error);
 bool phase_stay(struct journey *journey, GError **error);

@@ -327,6 +327,7 @@ class ThroughADirectory(Quick):
                              '#!/bin/sh\ncase "$*" in *--saved*check*) [ ! -e /tmp/hook ] || sh /tmp/hook ;; esac\n'
                              'exec ssh "$@"\n', 0o755)
         self.addCleanup(self.here.run, ['rm', '-f', '/tmp/hook', '/tmp/reached'])
+        self.here.virsh('autostart', self.vm)
 
     def through(self, *options):
         return self.quick('--yes', '--through', SHARED, '--rsh', 'hooked', *options)
@@ -337,6 +338,10 @@ class ThroughADirectory(Quick):
     def defined(self):
         return [node.name for node in lab.hosts
                 if self.vm in node.virsh('list', '--all', '--persistent', '--name').stdout.split()]
+
+    def starts_with(self):
+        return [node.name for node in lab.hosts
+                if self.vm in node.virsh('list', '--all', '--autostart', '--name').stdout.split()]
 
     def emulator(self):
         document = xml.etree.ElementTree.fromstring(self.here.virsh('dumpxml', self.vm).stdout)
@@ -360,6 +365,7 @@ class ThroughADirectory(Quick):
         self.assertIn(str(report['state']['size']), [size for _, _, size in seen])
         self.assertEqual(len(report['state']['sha256']), 64)
         self.assertEqual(self.defined(), [self.there.name])
+        self.assertEqual(self.starts_with(), [self.there.name])
         guest.check(lab, self.vm)
         self.here, self.there = self.there, self.here
         report = self.quick('--yes', '--through', SHARED)
@@ -453,6 +459,7 @@ class ThroughADirectory(Quick):
         self.resolve()
         self.assertEqual(guest.where(lab, self.vm), {self.there.name: 'running'})
         self.assertEqual(self.defined(), [self.there.name])
+        self.assertEqual(self.starts_with(), [self.there.name])
         guest.check(lab, self.vm)
         self.assert_goes_on()
         self.assert_clean()

@@ -2,6 +2,7 @@
 /* Picks a broken-off move up again. */
 #include "journey/ending/resolve.h"
 
+#include "journey/belongings.h"
 #include "journey/desk/conductor.h"
 #include "journey/disks/images.h"
 #include "journey/movers.h"
@@ -151,19 +152,6 @@ static void read_options(struct journey *journey, const struct journal_move *mov
 	through_read(journey, move->id);
 }
 
-/* Larger than a line of the control channel may be: our own file, so parsed without that cap. */
-static void read_snapshots(struct journey *journey, const struct journal_move *move)
-{
-	g_autofree char *text = journal_find_event(journey->journal, move->id, "snapshots");
-	g_autoptr(JsonParser) parser = json_parser_new();
-	if (!text || journal_has_event(journey->journal, move->id, "snapshots-restored") ||
-	    !json_parser_load_from_data(parser, text, -1, NULL))
-		return;
-	JsonNode *root = json_parser_get_root(parser);
-	if (root && JSON_NODE_HOLDS_ARRAY(root))
-		journey->snapshots = json_array_ref(json_node_get_array(root));
-}
-
 /* Only a person can know what neither host tells. */
 static bool take_word(struct journey *journey, const struct resolve_request *request,
 		      GError **error)
@@ -207,7 +195,7 @@ static bool prepare(struct journey *journey, const struct resolve_request *reque
 		return false;
 	if (*move) {
 		read_options(journey, *move);
-		read_snapshots(journey, *move);
+		belongings_recall(journey, (*move)->id);
 		/* after a good end they are the VM's */
 		if (g_strcmp0((*move)->outcome, journey_outcome_name(JOURNEY_MIGRATED)) != 0)
 			images_read(journey, (*move)->id);

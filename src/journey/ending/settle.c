@@ -3,6 +3,7 @@
 #include "journey/ending/settle.h"
 
 #include "journey/disks/disk_after.h"
+#include "journey/belongings.h"
 #include "journey/ending/announce.h"
 #include "journey/ending/carry_out.h"
 #include "journey/ending/ending.h"
@@ -11,7 +12,6 @@
 #include "journey/perform/before.h"
 #include "journey/perform/finish.h"
 #include "journey/perform/postcopy.h"
-#include "journey/snapshots.h"
 #include "journey/still/through.h"
 
 #include "base/clock.h"
@@ -78,16 +78,6 @@ static void call_restore_before(void *data)
 static enum journey_side side_of_vm(struct settling *settling)
 {
 	return settling->rule->outcome == JOURNEY_MIGRATED ? JOURNEY_DESTINATION : JOURNEY_SOURCE;
-}
-
-static void call_restore_snapshots(void *data)
-{
-	struct settling *settling = data;
-	virDomainPtr domain = find(settling, side_of_vm(settling));
-	settling->good =
-		domain && snapshots_restore(domain, settling->journey->snapshots, &settling->error);
-	if (domain)
-		virDomainFree(domain);
 }
 
 /* ---- looking until it is clear ---- */
@@ -184,37 +174,6 @@ static void look_until_clear(struct settling *settling)
 }
 
 /* ---- what follows ---- */
-
-/* What the journal and the user hear of it; ERROR NULL: they are defined again. */
-static void tell_snapshots(struct journey *journey, const GError *error)
-{
-	if (!error) {
-		journal_add_event(journey->journal, journey->report->id, "snapshots-restored", NULL,
-				  NULL);
-		return;
-	}
-	g_autofree char *what = error_what(error);
-	journey_note(journey, true,
-		     _("The VM's snapshots are not defined again (%s); “watari resolve %s” tries "
-		       "it once more."),
-		     what, journey->report->vm_name);
-}
-
-static void restore_snapshots(struct settling *settling)
-{
-	struct journey *journey = settling->journey;
-	if (!journey->snapshots || !json_array_get_length(journey->snapshots))
-		return;
-	settling->good = false;
-	journey_call(journey, call_restore_snapshots, settling);
-	if (settling->good)
-		journey->report->snapshots = (int) json_array_get_length(journey->snapshots);
-	else if (!settling->error)
-		error_set(&settling->error, WATARI_ERROR_INTERNAL, NULL, "%s",
-			  _("the VM is not found"));
-	tell_snapshots(journey, settling->good ? NULL : settling->error);
-	g_clear_error(&settling->error);
-}
 
 static void after_return(struct settling *settling)
 {
@@ -364,7 +323,7 @@ bool journey_settle(struct journey *journey, bool said_migrated, GError **error)
 	}
 	copy_states(&settling);
 	if (!settling.error && !journey->dry_run && settling.rule->outcome != JOURNEY_ATTENTION) {
-		restore_snapshots(&settling);
+		belongings_hand_over(journey, settling.ending.hosts, side_of_vm(&settling));
 		if (settling.rule->outcome == JOURNEY_MIGRATED)
 			disk_after_move(journey, settling.ending.hosts[JOURNEY_SOURCE]);
 		else
@@ -384,24 +343,8 @@ bool journey_settle(struct journey *journey, bool said_migrated, GError **error)
 	return good;
 }
 
-struct restoring {
-	struct journey *journey;
-	GError *error;
-};
-
-static void call_restore_source(void *data)
-{
-	struct restoring *restoring = data;
-	snapshots_restore(restoring->journey->domain, restoring->journey->snapshots,
-			  &restoring->error);
-}
-
 void journey_restore_source(struct journey *journey)
 {
-	struct restoring restoring = { .journey = journey };
-	if (!journey->snapshots || !json_array_get_length(journey->snapshots))
-		return;
-	journey_call(journey, call_restore_source, &restoring);
-	tell_snapshots(journey, restoring.error);
-	g_clear_error(&restoring.error);
+	if (journey->belongings)
+		belongings_hand_over(journey, journey->hosts, JOURNEY_SOURCE);
 }

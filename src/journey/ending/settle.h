@@ -7,5 +7,5 @@
 #include "journey/state.h"
 
 bool journey_settle(struct journey *journey, bool said_migrated, GError **error);
-/* The snapshots' metadata goes back to the source: for a journey that ends before the call. */
+/* What was taken off goes back to the source: for a journey that ends before the call. */
 void journey_restore_source(struct journey *journey);
