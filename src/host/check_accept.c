@@ -46,6 +46,7 @@ static const struct {
 	{ "agent", NULL },
 	{ "postcopy", N_("post-copy that fails half-way loses the VM") },
 	{ "tcg", NULL },
+	{ "autostart", NULL },
 	{ "snapshots", N_("snapshots would be lost") },
 	{ "persistence", N_("what was saved of the VM would be lost") },
 	{ "tpm", N_("the keys in it would be lost") },
