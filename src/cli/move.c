@@ -121,10 +121,12 @@ const struct option_row move_rows[] = {
 	  .help = N_("Copy only the top image of each disk, over the backing file that is already "
 		     "at the destination under the same path. "
 		     "The default copies the whole content into one image.") },
-	{ "seed", 0, OPTION_LIST, AT(request.seeds), N_("PATH"), .most = JOURNEY_LIST_MAX,
+	{ "seed", 0, OPTION_LIST, AT(request.seeds), N_("[FORMAT:]PATH"), .most = JOURNEY_LIST_MAX,
 	  .offer = OFFER_FILE,
 	  .help = N_("An image at the destination, such as a template, that holds much of what the "
 		     "disks and the memory hold. "
+		     "Without a format, as in qcow2:/srv/base.qcow2, the bytes of the file are "
+		     "used as they are. "
 		     "May be given several times.") },
 	{ "verify-disks", 0, OPTION_WORD, AT(request.verify_disks), N_("HOW"),
 	  .words = verify_disks_words,

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <libnbd.h>
 #include <pthread.h>
+#include <string.h>
 #include <unistd.h>
 
 #define STATUS_MAX (1ull << 30) /* bytes asked for at once */
@@ -34,6 +35,16 @@ static bool open_raw(struct disk_reader *reader, const char *path, GError **erro
 	off_t size = reader->fd >= 0 ? lseek(reader->fd, 0, SEEK_END) : -1;
 	reader->size = size < 0 ? 0 : (uint64_t) size;
 	return size >= 0 || fail(reader, error, g_strerror(errno));
+}
+
+bool disk_reader_is_format(const char *word)
+{
+	enum { FORMAT_MOST = 31 };
+	size_t length = word ? strlen(word) : 0;
+	for (size_t i = 0; i < length; i++)
+		if (!g_ascii_isalnum(word[i]) && word[i] != '-' && word[i] != '_')
+			return false;
+	return length > 0 && length <= FORMAT_MOST;
 }
 
 /* libnbd starts it, and ends it with the connection. It must not mind that the image is in use. */
@@ -67,6 +78,8 @@ static bool open_image(struct disk_reader *reader, const struct disk_reader_conf
 		       GError **error)
 {
 	bool raw = !config->socket && g_strcmp0(config->format, "raw") == 0;
+	if (!config->socket && !disk_reader_is_format(config->format))
+		return fail(reader, error, _("its format is not named"));
 	return raw ? open_raw(reader, config->path, error) : open_export(reader, config, error);
 }
 

@@ -14,8 +14,8 @@
 
 struct disk_reader_config {
 	const char *socket, *export; /* of a server that has it; NULL: PATH is opened */
-	const char *path, *format;
-	const char *disk; /* for messages: "vda" */
+	const char *path, *format;   /* never guessed: what FORMAT says is what is opened */
+	const char *disk;            /* for messages: "vda" */
 };
 
 struct disk_piece {
@@ -23,6 +23,9 @@ struct disk_piece {
 	uint32_t length;
 	uint8_t *data;
 };
+
+/* Is it the name of a format at all? It becomes a part of qemu-nbd's list of options. */
+bool disk_reader_is_format(const char *word);
 
 struct disk_reader;
 struct disk_reader *disk_reader_open(const struct disk_reader_config *config, GError **error);

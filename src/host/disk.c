@@ -13,6 +13,7 @@ void disk_free(struct disk *disk)
 	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_strfreev(disk->backing);
+	g_strfreev(disk->backing_formats);
 	g_free(disk);
 }
 
@@ -48,16 +49,22 @@ static void read_source(struct xml *xml, xmlNodePtr node, struct disk *disk)
 	}
 }
 
-static char **read_backing(struct xml *xml, xmlNodePtr node)
+static void read_backing(struct xml *xml, xmlNodePtr node, struct disk *disk)
 {
-	g_autoptr(GPtrArray) found =
-		xml_find(xml, node, ".//backingStore/source/@file | .//backingStore/source/@dev");
+	g_autoptr(GPtrArray) found = xml_find(xml, node, ".//backingStore[source]");
 	g_autoptr(GStrvBuilder) paths = g_strv_builder_new();
+	g_autoptr(GStrvBuilder) formats = g_strv_builder_new();
 	for (guint i = 0; i < found->len; i++) {
-		g_autofree char *path = xml_string(xml, found->pdata[i], ".");
+		g_autofree char *path =
+			xml_string(xml, found->pdata[i], "source/@file | source/@dev");
+		g_autofree char *format = xml_string(xml, found->pdata[i], "format/@type");
+		if (!path)
+			continue;
 		g_strv_builder_add(paths, path);
+		g_strv_builder_add(formats, format ? format : "");
 	}
-	return g_strv_builder_end(paths);
+	disk->backing = g_strv_builder_end(paths);
+	disk->backing_formats = g_strv_builder_end(formats);
 }
 
 static struct disk *read_disk(struct xml *xml, xmlNodePtr node)
@@ -72,7 +79,7 @@ static struct disk *read_disk(struct xml *xml, xmlNodePtr node)
 	disk->writable = !xml_has(xml, node, "readonly") && g_strcmp0(device, "cdrom") != 0;
 	disk->several = xml_has(xml, node, "shareable");
 	read_source(xml, node, disk);
-	disk->backing = read_backing(xml, node);
+	read_backing(xml, node, disk);
 	disk->format = disk->format ? disk->format : g_strdup("raw");
 	disk->cache = disk->cache ? disk->cache : g_strdup("default");
 	return disk;

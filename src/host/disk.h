@@ -26,8 +26,9 @@ struct disk {
 	char *format; /* "raw", "qcow2", ... */
 	char *cache;  /* as QEMU has it; "default" where nothing is said */
 	bool writable, removable;
-	bool several;   /* may be written by several VMs at a time */
-	char **backing; /* the files that it stands on, as far as libvirt says */
+	bool several; /* may be written by several VMs at a time */
+	/* the files that it stands on, and their formats (""), as far as libvirt says */
+	char **backing, **backing_formats;
 };
 
 void disk_free(struct disk *disk);

@@ -8,15 +8,16 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { READ_MS = 30000, MAKE_MS = 60000 };
+enum { READ_MS = 30000, MAKE_MS = 60000, CHAIN_MAX = 256 };
 
 /* ---- what an image is ---- */
 
-static void free_image(gpointer data)
+void image_free(gpointer data)
 {
 	struct image *image = data;
 	g_free(image->path);
 	g_free(image->format);
+	g_free(image->backing);
 	g_free(image->backing_format);
 	g_free(image->bitmaps);
 	g_free(image->data_file);
@@ -67,6 +68,9 @@ static struct image *describe(JsonObject *object)
 	image->size = (uint64_t) MAX(json_get_int(object, "virtual-size", 0), 0);
 	image->allocated = (uint64_t) MAX(json_get_int(object, "actual-size", 0), 0);
 	image->traits.cluster = (uint64_t) MAX(json_get_int(object, "cluster-size", 0), 0);
+	image->backing =
+		g_strdup(json_get_string(object, "full-backing-filename",
+					 json_get_string(object, "backing-filename", NULL)));
 	image->backing_format = g_strdup(json_get_string(object, "backing-filename-format", NULL));
 	image->encrypted = json_get_bool(object, "encrypted", false);
 	image->snapshots = has_elements(object, "snapshots");
@@ -75,48 +79,75 @@ static struct image *describe(JsonObject *object)
 	return image;
 }
 
-static bool add_images(JsonArray *array, GPtrArray *chain)
+struct image *image_parse(const char *json, GError **error)
 {
-	for (guint i = 0; i < json_array_get_length(array); i++) {
-		JsonNode *node = json_array_get_element(array, i);
-		if (!JSON_NODE_HOLDS_OBJECT(node))
-			return false;
-		struct image *image = describe(json_node_get_object(node));
-		g_ptr_array_add(chain, image);
-		if (!image->path || !image->format)
-			return false;
-	}
-	return chain->len > 0;
-}
-
-/* The array becomes a member, so that the caps of json_parse_object hold for it. */
-GPtrArray *image_parse_chain(const char *json, GError **error)
-{
-	g_autofree char *text = g_strdup_printf("{\"chain\": %s}", json);
-	g_autoptr(JsonObject) object = json_parse_object(text, strlen(text), error);
-	if (!object)
-		return NULL;
-	JsonArray *array = json_get_array(object, "chain");
-	GPtrArray *chain = g_ptr_array_new_with_free_func(free_image);
-	if (array && add_images(array, chain))
-		return chain;
-	g_ptr_array_unref(chain);
+	g_autoptr(JsonObject) object = json_parse_object(json, strlen(json), error);
+	struct image *image = object ? describe(object) : NULL;
+	if (!image || (image->path && image->format))
+		return image;
+	image_free(image);
 	error_set(error, WATARI_ERROR_INTERNAL, NULL, _("qemu-img does not say what it should"));
 	return NULL;
 }
 
-GPtrArray *image_read_chain(const struct remote_shell *shell, const struct host_address *host,
-			    const char *path, const char *format, GError **error)
+/* One file, and not what it stands on: that is opened by itself, in the format of its own. */
+static struct image *read_link(const struct remote_shell *shell, const struct host_address *host,
+			       const char *path, const char *format, GError **error)
 {
-	g_autofree char *word = format ? g_strconcat("--format=", format, NULL) : NULL;
-	const char *const argv[] = { "qemu-img",         "info",
-				     "--force-share",    "--output=json",
-				     "--backing-chain",  word ? word : path,
-				     word ? path : NULL, NULL };
+	g_autofree char *word = g_strconcat("--format=", format, NULL);
+	const char *const argv[] = {
+		"qemu-img", "info", "--force-share", "--output=json", word, "--", path, NULL
+	};
 	g_autofree char *output = NULL;
 	if (!remote_run(shell, host, argv, READ_MS, &output, NULL, error))
 		return NULL;
-	return image_parse_chain(output, error);
+	return image_parse(output, error);
+}
+
+static const char *find_told(const struct image_told *told, const char *path)
+{
+	for (size_t i = 0; told && told->paths[i]; i++)
+		if (g_str_equal(told->paths[i], path) && *told->formats[i])
+			return told->formats[i];
+	return NULL;
+}
+
+static bool names_no_format(const struct image *image, GError **error)
+{
+	g_autofree char *next = g_strdup_printf(
+		_("Write it down while the VM is off: qemu-img rebase -u -f %s -b %s -F FORMAT "
+		  "%s, with the format that the file below was made in (raw or qcow2)."),
+		image->format, image->backing, image->path);
+	return error_set(error, WATARI_ERROR_REFUSED, next,
+			 _("the image %s stands on %s and does not say in which format that is; "
+			   "what the file looks like is no answer, for a VM may have written it"),
+			 image->path, image->backing);
+}
+
+GPtrArray *image_read_chain(const struct remote_shell *shell, const struct host_address *host,
+			    const char *path, const char *format, const struct image_told *told,
+			    GError **error)
+{
+	g_autoptr(GPtrArray) chain = g_ptr_array_new_with_free_func(image_free);
+	while (path) {
+		struct image *image = read_link(shell, host, path, format, error);
+		if (!image)
+			return NULL;
+		g_ptr_array_add(chain, image);
+		path = image->backing;
+		format = image->backing_format;
+		if (path && !format)
+			format = find_told(told, path);
+		if (path && !format && !names_no_format(image, error))
+			return NULL;
+		if (path && chain->len >= CHAIN_MAX) {
+			error_set(error, WATARI_ERROR_REFUSED, NULL,
+				  _("the image %s stands on more than %d others"),
+				  ((struct image *) chain->pdata[0])->path, CHAIN_MAX);
+			return NULL;
+		}
+	}
+	return g_steal_pointer(&chain);
 }
 
 /* ---- what is at a path ---- */

@@ -23,18 +23,28 @@ struct image {
 	uint64_t size;      /* that the guest sees */
 	uint64_t allocated; /* on the disk; 0 for block devices */
 	struct image_traits traits;
-	char *backing_format;
+	char *backing, *backing_format; /* what it stands on, as its header says; NULL: none */
 	bool encrypted, corrupt;
 	bool snapshots;  /* inside the image */
 	char *bitmaps;   /* names of those inside it, for a person; NULL: none */
 	char *data_file; /* another file that holds the content; NULL: itself */
 };
 
-/* The images of a chain, the top one first; free with g_ptr_array_unref. */
-GPtrArray *image_parse_chain(const char *json, GError **error);
-/* FORMAT NULL: as qemu-img finds it, which a guest may have forged in an image of its own. */
+/* One image from what “qemu-img info --output=json” says of it; free with image_free. */
+struct image *image_parse(const char *json, GError **error);
+void image_free(gpointer image);
+
+/* What somebody who was told says of files: the format of paths[i] is formats[i]. */
+struct image_told {
+	char *const *paths, *const *formats; /* equally long, NULL-terminated */
+};
+/* The images of a chain, the top one first, each opened in the format that it has: of the top one
+ * FORMAT, of the others what the header above names, or else TOLD (NULL: nobody). Never what
+ * qemu-img makes of the content: whatever a guest wrote into a raw image would decide which file of
+ * the host is read next. Where none is named: WATARI_ERROR_REFUSED. Free with g_ptr_array_unref. */
 GPtrArray *image_read_chain(const struct remote_shell *shell, const struct host_address *host,
-			    const char *path, const char *format, GError **error);
+			    const char *path, const char *format, const struct image_told *told,
+			    GError **error);
 
 /* What is at PATH, and around it. */
 struct image_place {

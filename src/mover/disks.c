@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/i18n.h"
 #include "disk/nbd_wire.h"
+#include "disk/reader.h"
 
 #include <string.h>
 
@@ -18,10 +19,12 @@ static bool parse_disk(JsonObject *object, struct disk_setting *disk, GError **e
 	disk->target = g_strdup(json_get_string(object, "target", NULL));
 	disk->export = g_strdup(json_get_string(object, "export", NULL));
 	disk->path = g_strdup(json_get_string(object, "path", NULL));
-	disk->format = g_strdup(json_get_string(object, "format", "raw"));
+	disk->format = g_strdup(json_get_string(object, "format", NULL));
 	disk->fresh = json_get_bool(object, "fresh", false);
 	if (!disk->target || !*disk->target)
 		return bad(error, "target");
+	if (disk->path && !disk_reader_is_format(disk->format))
+		return bad(error, "format");
 	if (!disk->export || !*disk->export || strlen(disk->export) > NBD_NAME_MAX)
 		return bad(error, "export");
 	if (disk->path && *disk->path != '/')
@@ -72,9 +75,11 @@ bool disks_parse_seeds(struct disks *disks, JsonObject *message, GError **error)
 			JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
 		struct seed_setting *seed = &disks->seeds[i];
 		seed->path = image ? g_strdup(json_get_string(image, "path", NULL)) : NULL;
-		seed->format = image ? g_strdup(json_get_string(image, "format", "raw")) : NULL;
+		seed->format = image ? g_strdup(json_get_string(image, "format", NULL)) : NULL;
 		if (!seed->path || *seed->path != '/')
 			return bad(error, "path");
+		if (!disk_reader_is_format(seed->format))
+			return bad(error, "format");
 	}
 	return true;
 }

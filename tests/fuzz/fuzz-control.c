@@ -18,7 +18,8 @@ static void read_disks(JsonObject *message)
 		abort();
 	if (disks_parse_seeds(disks, message, NULL) &&
 	    (disks->seed_count > KNOWN_SEEDS_MAX ||
-	     (disks->seed_count && *disks->seeds[0].path != '/')))
+	     (disks->seed_count &&
+	      (*disks->seeds[0].path != '/' || strchr(disks->seeds[0].format, ',')))))
 		abort();
 	disks_free(disks);
 }

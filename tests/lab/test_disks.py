@@ -4,6 +4,7 @@
 
 The guest writes to all its disks and verifies them throughout. hosta's QEMU is root, hostb's is Debian's own user, so
 each way the new images must be given to somebody else."""
+import os
 import unittest
 
 from disklab import MIB, REFUSED, WRONG_WORDS, DiskLab, disks, guest, pool, small_place
@@ -129,6 +130,7 @@ class Mixed(DiskLab):
 
     vm = 'm1'
     BASE, TOP = '/lab/images/base.raw', '/lab/images/top.qcow2'
+    SECRET, FORGED = '/lab/images/secret.raw', '/lab/images/forged.qcow2'
     SHARED, FIXED, IMAGE = '/lab/shared/disks/m1.raw', '/lab/images/fixed.raw', '/lab/images/cd.iso'
 
     @classmethod
@@ -137,10 +139,21 @@ class Mixed(DiskLab):
         for node in cls.lab.hosts:  # templates, as each host has them
             for path in (cls.BASE, cls.FIXED, cls.IMAGE):
                 disks.make(node, path)
+            cls.forge(node)
         disks.make(here, cls.TOP, format='qcow2', backing=cls.BASE)
         disks.make(here, cls.SHARED)
         cls.start([guest.Disk(cls.TOP, 'qcow2'), guest.Disk(cls.SHARED), guest.Disk(cls.FIXED, readonly=True),
                    guest.Disk(cls.IMAGE, device='cdrom')])
+
+    @classmethod
+    def forge(cls, node):
+        """The template is raw, and a VM that had it once wrote something into it that looks like a qcow2 which stands on
+        another file of the host."""
+        disks.make(node, cls.SECRET, parts=[(0, b'secret')])
+        node.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', cls.SECRET, cls.FORGED])
+        with open(node.path(cls.FORGED), 'rb') as forged, open(node.path(cls.BASE), 'r+b') as base:
+            base.write(forged.read())
+        os.unlink(node.path(cls.FORGED))
 
     def kinds(self, report):
         return {target: disk['kind'] for target, disk in report['disks'].items()}
@@ -154,10 +167,13 @@ class Mixed(DiskLab):
         self.assertTrue(self.here.exists(self.SHARED))
 
     def test_1_backing_file_kept(self):
-        """The little that lies on top is all that is copied."""
+        """The little that lies on top is all that is copied. What the template below is says the image at the source, not
+        what a VM wrote into it."""
         self.addCleanup(self.forget, self.here, self.TOP)
         report = self.move('--keep-backing')
         self.assert_only_the_top_moved(report)
+        self.assertEqual(disks.info(self.there, self.TOP)['backing-filename-format'], 'raw')
+        self.assertNotIn(self.SECRET, self.there.virsh('dumpxml', self.vm).stdout)
         self.assertEqual(disks.info(self.there, self.TOP)['backing-filename'], self.BASE)
         self.assertLess(disks.allocated(self.there, self.TOP), 6 * MIB)
         self.assert_same(self.TOP, self.TOP)

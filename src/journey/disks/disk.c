@@ -13,6 +13,7 @@ static void free_disk(gpointer data)
 	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_strfreev(disk->source_chain);
+	g_strfreev(disk->source_formats);
 	g_free(disk);
 }
 

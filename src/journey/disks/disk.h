@@ -26,6 +26,7 @@ struct journey_disk {
 	uint64_t allocated;     /* of all its images at the source, at most `size` */
 	const char *place;      /* what --disk says; NULL: nothing */
 	char **source_chain;    /* a copied one's images at the source, the top one first */
+	char **source_formats;  /* in which they are read */
 	int64_t written_before; /* bytes, by the guest, when measuring began (disk_rate.h) */
 
 	/* a copied one */

@@ -40,14 +40,17 @@ static bool judge_image(const struct journey_disk *disk, const struct image *top
 static void take_chain(struct journey_disk *disk, GPtrArray *chain)
 {
 	const struct image *top = chain->pdata[0];
-	g_autoptr(GStrvBuilder) paths = g_strv_builder_new();
+	g_autoptr(GStrvBuilder) paths = g_strv_builder_new(), formats = g_strv_builder_new();
 	for (guint i = 0; i < chain->len; i++) {
 		const struct image *image = chain->pdata[i];
 		disk->allocated += image->allocated;
 		g_strv_builder_add(paths, image->path);
+		g_strv_builder_add(formats, image->format);
 	}
 	g_strfreev(disk->source_chain);
 	disk->source_chain = g_strv_builder_end(paths);
+	g_strfreev(disk->source_formats);
+	disk->source_formats = g_strv_builder_end(formats);
 	if (disk->disk->source == DISK_BLOCK || disk->allocated > disk->size)
 		disk->allocated = disk->size;
 	disk->format = g_strdup(top->format);
@@ -78,6 +81,48 @@ static bool check_owner(struct journey *journey, const struct journey_disk *disk
 			   error);
 }
 
+/* Each link must be there under its name; what is in it is compared by phase_disks. */
+static bool find_kept(struct journey *journey, const struct journey_disk *disk, GError **error)
+{
+	struct image_place place;
+	for (char **path = disk->source_chain + 1; *path; path++) {
+		if (!image_look(&journey->shell, journey->addresses[JOURNEY_DESTINATION], *path,
+				&place, error))
+			return false;
+		if (!place.exists)
+			return error_set(error, WATARI_ERROR_REFUSED,
+					 _("Copy it there, or leave --keep-backing out."),
+					 _("%s has no %s, which the disk %s stands on"),
+					 journey->hosts[JOURNEY_DESTINATION]->name, *path,
+					 disk->disk->target);
+	}
+	return true;
+}
+
+/* The format is the one in which QEMU reads it at the source, and each further one is named in a
+ * header that the destination's QEMU reads. */
+static bool keep_backing(struct journey *journey, struct journey_disk *disk,
+			 const struct image *backing, GError **error)
+{
+	if (!journey->request->keep_backing || !backing)
+		return true;
+	if (!find_kept(journey, disk, error))
+		return false;
+	g_autoptr(GPtrArray) there =
+		image_read_chain(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
+				 backing->path, backing->format, NULL, error);
+	if (!there)
+		return false;
+	if (((const struct image *) there->pdata[0])->size != backing->size)
+		return error_set(error, WATARI_ERROR_REFUSED,
+				 _("Copy the right one there, or leave --keep-backing out."),
+				 _("%s at %s is another one than at the source"), backing->path,
+				 journey->hosts[JOURNEY_DESTINATION]->name);
+	disk->backing = g_strdup(backing->path);
+	disk->backing_format = g_strdup(backing->format);
+	return true;
+}
+
 static bool read_image(struct journey *journey, struct journey_disk *disk, GPtrArray *losses,
 		       GError **error)
 {
@@ -85,9 +130,11 @@ static bool read_image(struct journey *journey, struct journey_disk *disk, GPtrA
 	if (virDomainGetBlockInfo(journey->domain, disk->disk->target, &info, 0) < 0)
 		return host_error(error, WATARI_ERROR_REFUSED, NULL, disk->disk->target);
 	disk->size = info.capacity;
-	g_autoptr(GPtrArray) chain =
-		image_read_chain(&journey->shell, journey->addresses[JOURNEY_SOURCE],
-				 disk->disk->path, disk->disk->format, error);
+	/* QEMU was told what libvirt says; of an image that no QEMU has open nobody was told */
+	struct image_told told = { disk->disk->backing, disk->disk->backing_formats };
+	g_autoptr(GPtrArray) chain = image_read_chain(
+		&journey->shell, journey->addresses[JOURNEY_SOURCE], disk->disk->path,
+		disk->disk->format, journey->offline ? NULL : &told, error);
 	if (!chain) {
 		error_prefix(error, _("the disk %s (%s)"), disk->disk->target, disk->disk->path);
 		error_classify(error, WATARI_ERROR_REFUSED,
@@ -99,44 +146,11 @@ static bool read_image(struct journey *journey, struct journey_disk *disk, GPtrA
 		return false;
 	take_chain(disk, chain);
 	check_image_losses(losses, disk->disk->target, chain->pdata[0]);
-	return true;
-}
-
-static bool keep_backing(struct journey *journey, struct journey_disk *disk, GError **error)
-{
-	struct image_place place;
-	if (!journey->request->keep_backing || !disk->source_chain[0] || !disk->source_chain[1])
-		return true;
-	g_autoptr(GPtrArray) chain =
-		image_read_chain(&journey->shell, journey->addresses[JOURNEY_SOURCE],
-				 disk->source_chain[1], NULL, error);
-	if (!chain || !image_look(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
-				  disk->source_chain[1], &place, error))
-		return false;
-	const struct image *backing = chain->pdata[0];
-	if (!place.exists)
-		return error_set(error, WATARI_ERROR_REFUSED,
-				 _("Copy it there, or leave --keep-backing out."),
-				 _("%s has no %s, which the disk %s stands on"),
-				 journey->hosts[JOURNEY_DESTINATION]->name, disk->source_chain[1],
-				 disk->disk->target);
-	g_autoptr(GPtrArray) there =
-		image_read_chain(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
-				 disk->source_chain[1], backing->format, error);
-	if (!there)
-		return false;
-	if (((const struct image *) there->pdata[0])->size != backing->size)
-		return error_set(error, WATARI_ERROR_REFUSED,
-				 _("Copy the right one there, or leave --keep-backing out."),
-				 _("%s at %s is another one than at the source"),
-				 disk->source_chain[1], journey->hosts[JOURNEY_DESTINATION]->name);
-	disk->backing = g_strdup(disk->source_chain[1]);
-	disk->backing_format = g_strdup(backing->format);
-	return true;
+	return keep_backing(journey, disk, chain->len > 1 ? chain->pdata[1] : NULL, error);
 }
 
 bool disk_image_read(struct journey *journey, struct journey_disk *disk, GPtrArray *losses,
 		     GError **error)
 {
-	return read_image(journey, disk, losses, error) && keep_backing(journey, disk, error);
+	return read_image(journey, disk, losses, error);
 }
