@@ -13,6 +13,9 @@ static const struct option_row rows[] = {
 	{ "sweep", 0, OPTION_FLAG, 0,
 	  .help = N_("Remove what killed movers left on this host, of all migrations or of the one "
 		     "whose id follows.") },
+	{ "kill", 0, OPTION_TEXT, 0, N_("ID"),
+	  .help = N_("The same for the one migration, whose mover on this host hangs: it is killed "
+		     "at once, unless it carries the pages of a post-copy.") },
 	{ "saved", 0, OPTION_TEXT, 0, N_("ACTION"),
 	  .help = N_(
 		  "With the path of a saved state and the UUID of its VM: write its digest beside "

@@ -279,6 +279,14 @@ void movers_end(struct journey *journey)
 		g_clear_pointer(&journey->movers[side], dialogue_free);
 }
 
+void movers_kill(struct journey *journey, enum journey_side side)
+{
+	const char *const words[] = { "mover", "--kill", journey->report->id, NULL };
+	g_auto(GStrv) command = movers_command(journey, side, words);
+	remote_run(&journey->shell, journey->addresses[side], (const char *const *) command,
+		   SWEEP_MS, NULL, NULL, NULL);
+}
+
 static void call_sweep(void *data)
 {
 	struct journey *journey = data;

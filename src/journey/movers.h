@@ -26,6 +26,8 @@ int64_t movers_stop_limit_ms(const struct journey_limits *limits);
 const GError *movers_failure(struct journey *journey);
 /* SIDE's mover still talks to us. */
 bool movers_alive(struct journey *journey, enum journey_side side);
+/* Kill SIDE's mover, which hangs, through the shell; blocks, for a thread of its own. */
+void movers_kill(struct journey *journey, enum journey_side side);
 /* The move is over: close the sockets that still hold QEMU, unless it was handed over. */
 void movers_let_go(struct journey *journey);
 /* The words that start watari at a host: an argument vector to be freed with g_strfreev. */

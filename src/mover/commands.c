@@ -55,6 +55,10 @@ static bool do_setup(struct mover *mover, JsonObject *message, GError **error)
 	mover->run = run_new(mover->settings, error);
 	if (!mover->run)
 		return false;
+	/* The ceiling is the source's to keep, and there is none of a post-copy. */
+	if (mover->settings->role != MOVER_SOURCE || mover->settings->recover)
+		g_clear_pointer(&mover->watchdog, watchdog_free);
+	mover->run->watchdog = mover->watchdog;
 	mover->run->on_event = mover_got_event;
 	mover->run->on_event_data = mover;
 	state_write(mover->settings, RUN_SETUP);
@@ -247,6 +251,7 @@ static bool do_stopped(struct mover *mover, JsonObject *message, GError **error)
 	struct run *run = mover->run;
 	if (!run || !mover->started)
 		return out_of_turn(error);
+	watchdog_note_stop(run->watchdog, clock_now_us()); /* before the lock, which may hang */
 	pthread_mutex_lock(&run->lock);
 	if (!run->stopped_us)
 		run->stopped_us = clock_now_us();
@@ -260,6 +265,8 @@ static bool do_start(struct mover *mover, JsonObject *message, GError **error)
 	if (!mover->linked || mover->started || (mover->probe && !errand_is_done(mover->probe)))
 		return out_of_turn(error);
 	mover->started = true;
+	watchdog_set_limit(mover->watchdog, mover->settings->stop_limit_ms);
+	watchdog_begin(mover->watchdog, mover->settings->link_timeout_ms);
 	return run_start(mover->run, error);
 }
 
@@ -288,8 +295,10 @@ static bool do_limits(struct mover *mover, JsonObject *message, GError **error)
 		link_set_bandwidth(run->link, (uint64_t) bandwidth);
 	if (dark > 0 && dark <= INT32_MAX)
 		link_set_timeout(run->link, (int) dark);
-	if (stop >= 0 && stop <= INT32_MAX)
+	if (stop >= 0 && stop <= INT32_MAX) {
 		g_atomic_int_set(&run->settings->stop_limit_ms, (int) stop);
+		watchdog_set_limit(mover->watchdog, (int) stop);
+	}
 	mover_watch_stop(mover);
 	return true;
 }

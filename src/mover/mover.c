@@ -50,6 +50,7 @@ static void send_hello(struct mover *mover)
 static gboolean tell_stats(void *data)
 {
 	struct mover *mover = data;
+	watchdog_beat(mover->watchdog);
 	if (mover->run && mover->started)
 		control_send_if_idle(mover->control, stats_describe(mover->run));
 	return G_SOURCE_CONTINUE;
@@ -177,15 +178,16 @@ static void mover_clear(struct mover *mover)
 	run_free(mover->run);
 	if (settings && !keep)
 		state_remove(settings);
+	watchdog_free(mover->watchdog);
 	hold_free(mover->hold);
 	mover_settings_free(settings);
 	control_free(mover->control);
 	g_main_loop_unref(mover->loop);
 }
 
-static int serve(void)
+static int serve(char *title)
 {
-	struct mover mover = { 0 };
+	struct mover mover = { .watchdog = watchdog_new(title) };
 	mover.loop = g_main_loop_new(NULL, FALSE);
 	mover.control =
 		control_new(STDIN_FILENO, STDOUT_FILENO, commands_got, conductor_lost, &mover);
@@ -205,15 +207,18 @@ int mover_main(int argc, char **argv)
 {
 	watari_error_quark(); /* before there are threads that would register it side by side */
 	if (argc == 1)
-		return serve();
+		return serve(argv[0]);
 	if (argc == 3 && g_str_equal(argv[1], "--attach"))
 		return attach_run(argv[2]);
 	if (argc <= 3 && g_str_equal(argv[1], "--sweep"))
-		return state_sweep(argc == 3 ? argv[2] : NULL);
+		return state_sweep(argc == 3 ? argv[2] : NULL, STATE_END);
+	if (argc == 3 && g_str_equal(argv[1], "--kill"))
+		return state_sweep(argv[2], STATE_KILL);
 	if (argc == 5 && g_str_equal(argv[1], "--saved"))
 		return saved_run(argv[2], argv[3], argv[4]);
 	fprintf(stderr, "%s\n",
-		_("usage: watari mover [--attach PATH | --sweep [ID] | --saved ACTION PATH UUID] "
+		_("usage: watari mover [--attach PATH | --sweep [ID] | --kill ID | --saved ACTION "
+		  "PATH UUID] "
 		  "(started by watari migrate)"));
 	return WATARI_EXIT_USAGE;
 }

@@ -4,6 +4,7 @@
  *   watari mover                 talks over stdin and stdout (docs/control.md)
  *   watari mover --attach PATH   one connection of the link through ssh
  *   watari mover --sweep [ID]    removes what killed movers left
+ *   watari mover --kill ID       the same, and ends those that live without asking them
  *   watari mover --saved …       the digest of a saved state (saved.h)
  *
  * Memory: base (about 12 MiB) + window in each direction that carries data (64 MiB at most by

@@ -12,6 +12,7 @@ bool run_in_postcopy(struct run *run)
 
 void run_expect_postcopy(struct run *run)
 {
+	watchdog_rest(run->watchdog); /* soon a dead mover would bring nobody back */
 	if (run->link)
 		link_set_timeout(run->link, POSTCOPY_DARK_MS);
 }

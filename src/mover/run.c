@@ -150,12 +150,14 @@ enum run_phase run_get_phase(struct run *run)
 static void stamp(struct run *run, enum run_phase phase)
 {
 	int64_t now = clock_now_us();
-	if (phase == RUN_STOPPED)
+	if (phase == RUN_STOPPED) {
 		run->stopped_us = run->stopped_us ? run->stopped_us : now;
-	else if (phase == RUN_LOADED)
+		watchdog_note_stop(run->watchdog, run->stopped_us);
+	} else if (phase == RUN_LOADED) {
 		run->loaded_us = now;
-	else if (phase == RUN_RELEASED)
+	} else if (phase == RUN_RELEASED) {
 		run->released_us = now;
+	}
 }
 
 bool run_advance(struct run *run, enum run_phase phase)
@@ -196,6 +198,7 @@ static void refuse(struct run *run, const char *code, char *reason)
 	if (run->link)
 		link_close(run->link, reason);
 	disk_source_break(run->disk_source);
+	watchdog_rest(run->watchdog); /* QEMU sees the end of all it had: the VM goes on */
 	JsonObject *extra = json_object_new();
 	json_object_set_string_member(extra, "reason", reason);
 	json_object_set_string_member(extra, "code", code);

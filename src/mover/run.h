@@ -17,6 +17,7 @@
 #include "content/sorter.h"
 #include "mover/disks.h"
 #include "mover/settings.h"
+#include "mover/watchdog.h"
 #include "stream/reader.h"
 
 #include <pthread.h>
@@ -49,8 +50,9 @@ struct run {
 	/* set once, before the threads start */
 	struct mover_settings *settings;
 	struct link *link;
-	int listener;      /* source: where libvirt will connect */
-	char *socket_path; /* source and destination */
+	struct watchdog *watchdog; /* the mover's; NULL: the ceiling is not this side's to keep */
+	int listener;              /* source: where libvirt will connect */
+	char *socket_path;         /* source and destination */
 	bool made_directory;
 	uint8_t page_key
 		[TAG_KEY_BYTES]; /* of the pages' tags: that of the kept indexes if there are

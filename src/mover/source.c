@@ -216,8 +216,11 @@ static bool pass_message(struct run *run, const struct return_message *message)
 		return false;
 	if (message->type == RETURN_REQUEST_PAGES || message->type == RETURN_REQUEST_PAGES_ID)
 		note_request(run, message);
-	if (fd_write_all(run->qemu, message->bytes, message->length))
+	if (fd_write_all(run->qemu, message->bytes, message->length)) {
+		if (message->type == RETURN_SHUT)
+			watchdog_rest(run->watchdog); /* QEMU has its answer */
 		return true;
+	}
 	run_refuse(run, "local", _("the source QEMU takes no return path: %s"), g_strerror(errno));
 	return false;
 }

@@ -27,6 +27,22 @@ static char *state_path(const struct mover_settings *settings)
 			       role_word(settings->role));
 }
 
+/* When a process began, in ticks since the host's start: with its number it names it for good. 0: it has
+ * ended. */
+static int64_t birth_of(int pid)
+{
+	enum { STATE = 1, BIRTH = 20 }; /* fields 3 and 22 of all, the second is the name */
+	g_autofree char *path = g_strdup_printf("/proc/%d/stat", pid);
+	g_autofree char *text = NULL;
+	if (pid <= 0 || !g_file_get_contents(path, &text, NULL, NULL))
+		return 0;
+	const char *end = strrchr(text, ')');
+	g_auto(GStrv) fields = g_strsplit(end ? end : "", " ", -1);
+	if (g_strv_length(fields) <= BIRTH || strchr("ZX", fields[STATE][0]))
+		return 0;
+	return (int64_t) g_ascii_strtoull(fields[BIRTH], NULL, 10);
+}
+
 void state_write(const struct mover_settings *settings, enum run_phase phase)
 {
 	g_autofree char *path = state_path(settings);
@@ -38,6 +54,7 @@ void state_write(const struct mover_settings *settings, enum run_phase phase)
 	json_object_set_string_member(state, "role", role_word(settings->role));
 	json_object_set_object_member(state, "vm", vm);
 	json_object_set_int_member(state, "pid", getpid());
+	json_object_set_int_member(state, "born", birth_of(getpid()));
 	json_object_set_string_member(state, "phase", run_phase_name(phase));
 	json_object_set_string_member(state, "socket_dir", settings->socket_dir);
 	g_autofree char *text = json_print_object(state);
@@ -55,18 +72,17 @@ void state_remove(const struct mover_settings *settings)
 	rmdir(state_dir()); /* the last one takes the directory with it */
 }
 
-/* The process of a state file is gone, or its number belongs to something else now. */
-static bool is_dead(int pid)
+/* Of a state file. */
+struct process {
+	int pid;
+	int64_t born;
+};
+
+/* It is gone, or its number belongs to something else now. */
+static bool is_dead(const struct process *process)
 {
-	g_autofree char *path = g_strdup_printf("/proc/%d/cmdline", pid);
-	g_autofree char *text = NULL;
-	size_t length = 0;
-	if (pid <= 0 || !g_file_get_contents(path, &text, &length, NULL))
-		return true;
-	for (size_t at = 0; at < length; at += strlen(text + at) + 1)
-		if (g_str_equal(text + at, "mover"))
-			return false;
-	return true;
+	int64_t born = birth_of(process->pid);
+	return born == 0 || born != process->born;
 }
 
 static void remove_socket_dir(const char *dir)
@@ -85,25 +101,25 @@ static void remove_socket_dir(const char *dir)
 	rmdir(dir);
 }
 
-static bool wait_dead(int pid)
+static bool wait_dead(const struct process *process)
 {
-	for (int waited_ms = 0; waited_ms < END_MS && !is_dead(pid); waited_ms += END_STEP_MS)
+	for (int waited_ms = 0; waited_ms < END_MS && !is_dead(process); waited_ms += END_STEP_MS)
 		g_usleep(END_STEP_MS * 1000);
-	return is_dead(pid);
+	return is_dead(process);
 }
 
-/* Of a mover that outlived its conductor and the end of its move. */
-static bool end_mover(int pid)
+/* Of a mover that outlived its conductor and the end of its move, or hangs. */
+static bool end_mover(const struct process *process, enum state_manner manner)
 {
 	static const int signals[] = { SIGTERM, SIGKILL };
-	for (size_t i = 0; i < G_N_ELEMENTS(signals) && !is_dead(pid); i++) {
-		kill(pid, signals[i]);
-		wait_dead(pid);
+	for (size_t i = manner == STATE_KILL; i < G_N_ELEMENTS(signals) && !is_dead(process); i++) {
+		kill(process->pid, signals[i]);
+		wait_dead(process);
 	}
-	return is_dead(pid);
+	return is_dead(process);
 }
 
-static void sweep_file(const char *path, bool end)
+static void sweep_file(const char *path, bool end, enum state_manner manner)
 {
 	g_autofree char *text = NULL;
 	size_t length = 0;
@@ -112,24 +128,25 @@ static void sweep_file(const char *path, bool end)
 	g_autoptr(JsonObject) state = json_parse_object(text, length, NULL);
 	if (!state)
 		return;
-	int pid = (int) json_get_int(state, "pid", 0);
+	struct process process = { (int) json_get_int(state, "pid", 0),
+				   json_get_int(state, "born", 0) };
 	/* One that still carries the pages of a post-copy is never ended. */
 	bool carries = g_str_equal(json_get_string(state, "phase", ""), "postcopy");
-	if (!(end && !carries ? end_mover(pid) : is_dead(pid)))
+	if (!(end && !carries ? end_mover(&process, manner) : is_dead(&process)))
 		return;
 	remove_socket_dir(json_get_string(state, "socket_dir", NULL));
 	unlink(path);
 	puts(text);
 }
 
-int state_sweep(const char *id)
+int state_sweep(const char *id, enum state_manner manner)
 {
 	GDir *entries = g_dir_open(state_dir(), 0, NULL);
 	const char *name;
 	while (entries && (name = g_dir_read_name(entries))) {
 		g_autofree char *path = g_build_filename(state_dir(), name, NULL);
 		if (g_str_has_suffix(name, ".json") && (!id || g_str_has_prefix(name, id)))
-			sweep_file(path, id != NULL);
+			sweep_file(path, id != NULL, manner);
 	}
 	if (entries)
 		g_dir_close(entries);

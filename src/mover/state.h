@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The small file that each mover leaves on its host while it works, for `watari resolve`:
- * /run/watari/<id>-<role>.json {id, role, vm {name, uuid}, pid, phase, socket_dir}. It is removed
+ * /run/watari/<id>-<role>.json {id, role, vm {name, uuid}, pid, born, phase, socket_dir}. It is removed
  * at an orderly end; what a killed mover left is removed by `watari mover --sweep ID`. */
 #pragma once
 #include "mover/run.h"
@@ -8,7 +8,13 @@
 /* Write (atomically: a reader never sees half a file). Failing is not fatal: it is a help only. */
 void state_write(const struct mover_settings *settings, enum run_phase phase);
 void state_remove(const struct mover_settings *settings);
+/* What becomes of a mover that lives on when its move is over. One that still carries the pages of a
+ * post-copy is left alone by both. */
+enum state_manner {
+	STATE_END,  /* it is asked to end (SIGTERM), and killed when it does not */
+	STATE_KILL, /* it is killed at once: it hangs, and its VM is stopped meanwhile */
+};
 /* ID NULL: remove the files of all movers that no longer live, with their socket directories. Else
- * those of ID, whose move is over: a mover that lives on is ended first. Prints one JSON line for
- * each to stdout. Returns an exit code. */
-int state_sweep(const char *id);
+ * those of ID: a mover that lives on is ended first. Prints one JSON line for each to stdout. Returns
+ * an exit code. */
+int state_sweep(const char *id, enum state_manner manner);

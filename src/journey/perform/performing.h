@@ -17,6 +17,7 @@ struct performing {
 	gint done; /* atomic */
 	/* this thread */
 	struct watch *watch;
+	struct ceiling *ceiling;
 	GThread *aborter;
 	gint aborter_done; /* atomic */
 	GThread *nudger;

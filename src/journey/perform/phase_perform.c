@@ -6,6 +6,7 @@
 #include "journey/disks/disk_watch.h"
 #include "journey/movers.h"
 #include "journey/perform/before.h"
+#include "journey/perform/ceiling.h"
 #include "journey/perform/finish.h"
 #include "journey/perform/performing.h"
 #include "journey/perform/postcopy.h"
@@ -22,6 +23,7 @@
 
 enum {
 	TICK_MS = 200,
+	STOP_LOOK_MS = 20, /* between looks for the stop, where the mover's clock waits for it */
 };
 
 /* libvirt: in MiB/s; this is the most it takes, and QEMU's own default would be 128 MiB/s. The cap
@@ -113,6 +115,7 @@ static gboolean tick(gpointer data)
 	perform_show(performing);
 	tell_changes(performing);
 	perform_nudge(performing);
+	ceiling_tick(performing->ceiling);
 	look_after_strategy(performing);
 	const char *reason = perform_reason(performing);
 	if (reason && !(journey->released && guard_finish_sent(journey->guard)))
@@ -152,7 +155,8 @@ static void run_migration(struct performing *performing)
 	if (journey->disks_socket)
 		journey_say(journey, _("copying disks"));
 	if ((journey->disks_socket || performing->quick) && !journey->paused_before)
-		standstill = standstill_new(journey->domain, on_still, journey);
+		standstill = standstill_new(journey->domain, STOP_LOOK_MS, on_still, journey);
+	performing->ceiling = ceiling_new(journey, standstill != NULL);
 	performing->disk_watch = disk_watch_new(journey);
 	performing->watch = watch_new(journey->domain, &rules);
 	GThread *thread = g_thread_new("migrate", migrate, performing);
@@ -164,6 +168,7 @@ static void run_migration(struct performing *performing)
 	}
 	g_source_remove(timer);
 	standstill_free(standstill);
+	ceiling_free(performing->ceiling);
 	disk_watch_free(performing->disk_watch);
 	g_thread_join(thread);
 	journey->report->migration_ms = clock_now_ms() - start_ms;

@@ -2,11 +2,12 @@
 /* Looks for the stop. See standstill.h. */
 #include "journey/perform/standstill.h"
 
-enum { LOOK_MS = 20 };
+#include <stdint.h>
 
 struct standstill {
 	/* set once */
 	virDomainPtr domain;
+	int look_ms;
 	void (*stopped)(void *data);
 	void *data;
 	GThread *thread;
@@ -46,7 +47,7 @@ static gpointer work(gpointer data)
 		if (paused && !standstill->stop)
 			standstill->source =
 				g_idle_add_full(G_PRIORITY_HIGH, tell, standstill, NULL);
-		gint64 until = g_get_monotonic_time() + LOOK_MS * 1000;
+		gint64 until = g_get_monotonic_time() + standstill->look_ms * INT64_C(1000);
 		while (!standstill->stop && !paused &&
 		       g_cond_wait_until(&standstill->wake, &standstill->lock, until))
 			;
@@ -55,11 +56,13 @@ static gpointer work(gpointer data)
 	return NULL;
 }
 
-struct standstill *standstill_new(virDomainPtr domain, void (*stopped)(void *data), void *data)
+struct standstill *standstill_new(virDomainPtr domain, int look_ms, void (*stopped)(void *data),
+				  void *data)
 {
 	struct standstill *standstill = g_new0(struct standstill, 1);
 	virDomainRef(domain);
 	standstill->domain = domain;
+	standstill->look_ms = look_ms;
 	standstill->stopped = stopped;
 	standstill->data = data;
 	g_mutex_init(&standstill->lock);

@@ -7,7 +7,8 @@
 #include <libvirt/libvirt.h>
 
 struct standstill;
-/* Keeps a reference to DOMAIN. STOPPED is called at most once, in the default main context. */
-struct standstill *standstill_new(virDomainPtr domain, void (*stopped)(void *data), void *data);
+/* Keeps a reference to DOMAIN and looks every LOOK_MS. STOPPED is called at most once, in the default main context. */
+struct standstill *standstill_new(virDomainPtr domain, int look_ms, void (*stopped)(void *data),
+				  void *data);
 /* Ends the thread; STOPPED is not called any more. */
 void standstill_free(struct standstill *standstill);

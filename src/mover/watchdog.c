@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The child that ends a mover which hangs. See watchdog.h. */
+#include "mover/watchdog.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+	GRACE_MS = 500, /* the mover itself is given so long beyond the limit */
+	LOOK_MS = 50,
+};
+
+/* Shared with the child: written by the mover, read by the child. */
+struct page {
+	_Atomic int64_t stopped_us, beat_us; /* 0: not */
+	_Atomic int limit_ms, silence_ms;    /* 0: none */
+	_Atomic bool rests;
+};
+
+struct watchdog {
+	pid_t child;
+	struct page *page;
+};
+
+/* ---- the child ---- */
+
+/* When the mover has to be killed; 0: nothing speaks for it. */
+static int64_t due_us(const struct page *page)
+{
+	int64_t stopped = atomic_load(&page->stopped_us), beat = atomic_load(&page->beat_us);
+	int limit = atomic_load(&page->limit_ms), silence = atomic_load(&page->silence_ms);
+	int64_t due = 0;
+	if (limit > 0 && silence > 0)
+		due = beat + silence * INT64_C(1000);
+	if (limit > 0 && stopped > 0) {
+		int64_t end = stopped + (limit + GRACE_MS) * INT64_C(1000);
+		due = due ? MIN(due, end) : end;
+	}
+	return due;
+}
+
+/* Until the mover ends or rests. */
+static void watch_mover(const struct page *page, int mover)
+{
+	struct pollfd ended = { .fd = mover, .events = POLLIN };
+	while (poll(&ended, 1, LOOK_MS) == 0 || errno == EINTR) {
+		int64_t due = due_us(page);
+		if (ended.revents || atomic_load(&page->rests))
+			return;
+		if (due && clock_now_us() >= due) {
+			syscall(SYS_pidfd_send_signal, mover, SIGKILL, NULL, 0);
+			return;
+		}
+	}
+}
+
+/* It keeps no descriptor of the mover's: whoever waits for their end must see it. */
+static void close_all_but(int kept)
+{
+	int null = open("/dev/null", O_RDWR);
+	for (int fd = 0; null >= 0 && fd < 3; fd++)
+		dup2(null, fd);
+	if (kept > 3)
+		syscall(SYS_close_range, 3U, (unsigned) kept - 1, 0);
+	syscall(SYS_close_range, (unsigned) kept + 1, ~0U, 0);
+}
+
+/* Its session is its own, so that what stops or ends a group of processes does not reach it; and its pages
+ * stay in memory, for a host without room is one of the reasons why a mover hangs. */
+static void run_child(const struct page *page, pid_t mover_pid, char *title)
+{
+	int mover = (int) syscall(SYS_pidfd_open, mover_pid, 0);
+	if (mover < 0 || getppid() != mover_pid)
+		_exit(1);
+	setsid();
+	memcpy(title, "guard", MIN(strlen(title), strlen("guard")));
+	prctl(PR_SET_NAME, "watari-watchdog");
+	mlockall(MCL_CURRENT | MCL_ONFAULT);
+	close_all_but(mover);
+	watch_mover(page, mover);
+	_exit(0);
+}
+
+/* ---- the mover ---- */
+
+struct watchdog *watchdog_new(char *title)
+{
+	struct page *page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return NULL;
+	pid_t mover = getpid(), child = fork();
+	if (child == 0)
+		run_child(page, mover, title);
+	if (child < 0) {
+		munmap(page, sizeof(*page));
+		return NULL;
+	}
+	struct watchdog *watchdog = g_new0(struct watchdog, 1);
+	*watchdog = (struct watchdog){ .child = child, .page = page };
+	return watchdog;
+}
+
+void watchdog_free(struct watchdog *watchdog)
+{
+	if (!watchdog)
+		return;
+	kill(watchdog->child, SIGKILL);
+	while (waitpid(watchdog->child, NULL, 0) < 0 && errno == EINTR)
+		;
+	munmap(watchdog->page, sizeof(*watchdog->page));
+	g_free(watchdog);
+}
+
+void watchdog_begin(struct watchdog *watchdog, int silence_ms)
+{
+	watchdog_beat(watchdog);
+	if (watchdog)
+		atomic_store(&watchdog->page->silence_ms, silence_ms);
+}
+
+void watchdog_beat(struct watchdog *watchdog)
+{
+	if (watchdog)
+		atomic_store(&watchdog->page->beat_us, clock_now_us());
+}
+
+void watchdog_set_limit(struct watchdog *watchdog, int limit_ms)
+{
+	if (watchdog)
+		atomic_store(&watchdog->page->limit_ms, limit_ms);
+}
+
+void watchdog_note_stop(struct watchdog *watchdog, int64_t at_us)
+{
+	int64_t not_yet = 0;
+	if (watchdog)
+		atomic_compare_exchange_strong(&watchdog->page->stopped_us, &not_yet, at_us);
+}
+
+void watchdog_rest(struct watchdog *watchdog)
+{
+	if (watchdog)
+		atomic_store(&watchdog->page->rests, true);
+}

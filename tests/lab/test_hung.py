@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process that hangs (SIGSTOP) where the VM stands still: a mover, or the conductor. The ceiling holds all the same, for
+the source's mover has a child that ends it, and the conductor looks too."""
+import os
+import signal
+import time
+import unittest
+
+from badluck import (DECIDED, EVENTS, FAILED, KILLED, MOVED, SWITCHOVER, BadLuck, Event, Premise, Row, Scene,
+                     Witness, add_tests, wait_until)
+
+TIME_LIMIT_S = 600
+
+BOTH = ('source', 'destination')
+CEILING_S = 2.0
+CEILING = ('--max-downtime', '2s')
+
+
+def stop_proven(pid):
+    os.kill(pid, signal.SIGSTOP)
+
+    def is_stopped():
+        with open(f'/proc/{pid}/stat', encoding='utf-8') as file:
+            return file.read().rsplit(')', 1)[1].split()[0] == 'T'
+
+    wait_until(is_stopped, 5, f'process {pid} does not stop')
+
+
+class HangMover(Event):
+    """It is never continued. BACK: the guest must compute again, at the source, within the ceiling and 2 s. WITHOUT_CHILD: the
+    child that watches over it hangs too."""
+
+    def __init__(self, side, without_child=False):
+        self.side, self.without_child = side, without_child
+
+    def act(self, scene):
+        source = scene.hosts['source']
+        children = [pid for pid, line in source.processes('watari guard')]
+        if len(children) != 1:
+            raise Premise(f'{len(children)} watchdogs at the source')
+        movers = scene.movers(self.side)
+        if len(movers) != 1:
+            raise Premise(f'{len(movers)} movers at the {self.side}')
+        if self.without_child:
+            stop_proven(children[0])
+        stop_proven(movers[0])
+        began, before = time.monotonic(), sum(Witness.vcpu_ns(source).values())
+        time.sleep(0.2)
+        if sum(Witness.vcpu_ns(source).values()) - before > Witness.BUSY_NS:
+            raise Premise('the guest was not stopped')
+        wait_until(lambda: sum(Witness.vcpu_ns(source).values()) - before > 20_000_000, 60, 'the guest does not come back')
+        back = time.monotonic() - began
+        scene.say(f'the guest is back {back:.2f} s after the {self.side}\'s mover was stopped')
+        assert back < CEILING_S + 2, f'the guest was away for {back:.2f} s'
+
+    def undo(self, scene):
+        """What still hangs can be ended by its conductor only."""
+
+
+class HangCli(Event):
+    """Stopped for some seconds, then it goes on as if nothing had been."""
+
+    after_s = 8.0
+
+    def act(self, scene):
+        self.pid = scene.cli.inner_pid()
+        if self.pid is None:
+            raise Premise('the CLI had ended')
+        stop_proven(self.pid)
+
+    def undo(self, scene):
+        os.kill(self.pid, signal.SIGCONT)
+        os.kill(scene.cli.pid, signal.SIGCONT)  # nsenter stops with its child
+
+
+class HangCliForGood(HangCli):
+    """Stopped until libvirt at both hosts has given it up; then it is killed."""
+
+    after_s = 40.0
+
+    def undo(self, scene):
+        os.kill(self.pid, signal.SIGKILL)
+        super().undo(scene)
+
+
+EVENTS.update({
+    'SIGSTOP of the source mover': HangMover('source'),
+    'SIGSTOP of the source mover and its child': HangMover('source', without_child=True),
+    'SIGSTOP of the destination mover': HangMover('destination'),
+    'SIGSTOP of the CLI for 8 s': HangCli(),
+    'SIGSTOP of the CLI for good': HangCliForGood(),
+})
+
+ROWS = [
+    Row('SIGSTOP of the source mover', SWITCHOVER, (FAILED,), options=CEILING),
+    Row('SIGSTOP of the source mover and its child', SWITCHOVER, (FAILED,), options=CEILING),
+    Row('SIGSTOP of the source mover', DECIDED, (FAILED,), options=CEILING),
+    Row('SIGSTOP of the destination mover', SWITCHOVER, (FAILED,), options=CEILING),
+    Row('SIGSTOP of the CLI for 8 s', SWITCHOVER, (MOVED, FAILED), BOTH),
+    Row('SIGSTOP of the CLI for 8 s', DECIDED, (MOVED,), ('destination',)),
+    Row('SIGSTOP of the CLI for good', SWITCHOVER, (KILLED,), BOTH),
+]
+
+
+class Hung(BadLuck):
+    lab_name = 'hung'
+    scene_class = Scene
+
+
+add_tests(Hung, ROWS)
+del BadLuck
+
+if __name__ == '__main__':
+    unittest.main()
