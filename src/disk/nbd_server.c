@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/i18n.h"
+#include "base/wait.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -324,7 +325,7 @@ bool nbd_serve(int fd, const struct nbd_server *server, GError **error)
 	struct session session = { .fd = fd, .server = server };
 	pthread_mutex_init(&session.lock, NULL);
 	pthread_mutex_init(&session.write_lock, NULL);
-	pthread_cond_init(&session.fewer, NULL);
+	wait_cond_init(&session.fewer);
 	if (shake_hands(&session, error) == STEP_TRANSMISSION) {
 		while (!session.left && next_request(&session, error))
 			continue;

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/i18n.h"
+#include "base/wait.h"
 #include "link/internal.h"
 
 #define WINDOW_MAX_DEFAULT (64ull * 1024 * 1024)
@@ -106,22 +107,13 @@ int64_t link_round_trip_us(const struct link *link)
 
 /* ---- making and unmaking ---- */
 
-static void init_cond(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 static bool init_lane(struct link *link, unsigned index)
 {
 	struct lane *lane = &link->lanes[index];
 	lane->link = link;
 	lane->index = index;
 	lane->fd = -1;
-	init_cond(&lane->given);
+	wait_cond_init(&lane->given);
 	lane->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return lane->wake_fd >= 0;
 }
@@ -148,7 +140,7 @@ struct link *link_new(const struct link_config *config, GError **error)
 	link->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : TIMEOUT_DEFAULT_MS;
 	socket_source_init(&link->source);
 	pthread_mutex_init(&link->lock, NULL);
-	init_cond(&link->changed);
+	wait_cond_init(&link->changed);
 	pool_init(&link->pool, MIN(link->config.window_max / 4, KEPT_MAX));
 	for (unsigned i = 0; i < LINK_STREAM_LAST; i++) {
 		uint64_t bytes_max = i == LINK_MEMORY ? link->config.window_max : WIRE_WINDOW_SMALL;
@@ -257,18 +249,17 @@ out:
 
 /* ---- waiting; with the lock held ---- */
 
-static struct timespec deadline_after(int timeout_ms)
+static int64_t deadline_after(int timeout_ms)
 {
-	int64_t at_us = clock_now_us() + timeout_ms * 1000ll;
-	return (struct timespec){ .tv_sec = at_us / 1000000, .tv_nsec = at_us % 1000000 * 1000 };
+	return clock_now_us() + timeout_ms * INT64_C(1000);
 }
 
-/* Returns false when the time is over; DEADLINE NULL: never. */
-static bool wait_for(struct link *link, pthread_cond_t *cond, const struct timespec *deadline)
+/* Returns false when the time is over; UNTIL_US negative: never. */
+static bool wait_for(struct link *link, pthread_cond_t *cond, int64_t until_us)
 {
-	if (!deadline)
+	if (until_us < 0)
 		return pthread_cond_wait(cond, &link->lock) == 0;
-	return pthread_cond_timedwait(cond, &link->lock, deadline) != ETIMEDOUT;
+	return wait_cond_until(cond, &link->lock, until_us);
 }
 
 static bool fail_as_ended(const struct link *link, GError **error)
@@ -287,14 +278,14 @@ static bool has_ended(const struct link *link)
 
 bool link_wait_up(struct link *link, int timeout_ms, GError **error)
 {
-	struct timespec deadline = deadline_after(MAX(timeout_ms, 0));
+	int64_t deadline_us = timeout_ms < 0 ? -1 : deadline_after(timeout_ms);
 	uint32_t all = (1u << link->config.connections) - 1;
 	bool good = true;
 	pthread_mutex_lock(&link->lock);
 	while (good && link->ever_up != all) {
 		if (link->phase != LINK_RUNNING)
 			good = fail_as_ended(link, error);
-		else if (!wait_for(link, &link->changed, timeout_ms < 0 ? NULL : &deadline))
+		else if (!wait_for(link, &link->changed, deadline_us))
 			good = error_set(
 				error, WATARI_ERROR_INTERNAL,
 				_("check the network and the firewalls between the two hosts"),
@@ -377,13 +368,13 @@ void link_finish(struct link *link, enum link_stream stream)
 bool link_drain(struct link *link, enum link_stream stream, int timeout_ms, GError **error)
 {
 	struct queue *queue = &link->queues[stream];
-	struct timespec deadline = deadline_after(MAX(timeout_ms, 0));
+	int64_t deadline_us = timeout_ms < 0 ? -1 : deadline_after(timeout_ms);
 	bool good = true;
 	pthread_mutex_lock(&link->lock);
 	while (good && !queue_is_drained(queue)) {
 		if (has_ended(link))
 			good = fail_as_ended(link, error);
-		else if (!wait_for(link, &link->changed, timeout_ms < 0 ? NULL : &deadline))
+		else if (!wait_for(link, &link->changed, deadline_us))
 			good = error_set(
 				error, WATARI_ERROR_INTERNAL, NULL,
 				_("the other mover has not taken all of stream “%s” within "
@@ -408,7 +399,7 @@ struct link_frame *link_receive(struct link *link, enum link_stream stream, int 
 				bool *finished, GError **error)
 {
 	struct reorder *reorder = &link->reorders[stream];
-	struct timespec deadline = deadline_after(MAX(timeout_ms, 0));
+	int64_t deadline_us = timeout_ms < 0 ? -1 : deadline_after(timeout_ms);
 	struct frame *frame = NULL;
 	bool over = false;
 	pthread_mutex_lock(&link->lock);
@@ -424,7 +415,7 @@ struct link_frame *link_receive(struct link *link, enum link_stream stream, int 
 		}
 		if (!waited || timeout_ms == 0)
 			break;
-		waited = wait_for(link, &reorder->arrival, timeout_ms < 0 ? NULL : &deadline);
+		waited = wait_for(link, &reorder->arrival, deadline_us);
 	}
 	pthread_mutex_unlock(&link->lock);
 	if (finished)

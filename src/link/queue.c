@@ -2,6 +2,8 @@
 /* The sending side of one stream; see queue.h. */
 #include "link/queue.h"
 
+#include "base/wait.h"
+
 #include <stdlib.h>
 
 /* So many frames may lie in the largest blocks whatever their length; more are moved into blocks of
@@ -20,11 +22,7 @@ void queue_init(struct queue *queue, enum link_stream stream, struct pool *pool,
 	bool fixed = stream != LINK_MEMORY;
 	window_init(&queue->window, fixed ? bytes_max : WINDOW_MIN, bytes_max);
 	queue->ring = g_new0(struct frame *, queue->frames_max);
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&queue->space, &attr);
-	pthread_condattr_destroy(&attr);
+	wait_cond_init(&queue->space);
 }
 
 static struct frame **slot(const struct queue *queue, uint64_t sequence)

@@ -2,6 +2,8 @@
 /* The receiving side of one stream; see reorder.h. */
 #include "link/reorder.h"
 
+#include "base/wait.h"
+
 static struct frame gone;
 #define REORDER_GONE (&gone)
 
@@ -15,11 +17,7 @@ void reorder_init(struct reorder *reorder, enum link_stream stream, struct pool 
 		.final = UINT64_MAX,
 	};
 	reorder->ring = g_new0(struct frame *, reorder->frames_max);
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&reorder->arrival, &attr);
-	pthread_condattr_destroy(&attr);
+	wait_cond_init(&reorder->arrival);
 }
 
 static struct frame **slot(const struct reorder *reorder, uint64_t sequence)

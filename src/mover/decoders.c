@@ -2,6 +2,7 @@
 #include "mover/decoders.h"
 
 #include "base/i18n.h"
+#include "base/wait.h"
 #include "content/body.h"
 #include "mover/disk_destination.h"
 #include "mover/encoders.h"
@@ -224,7 +225,7 @@ struct decoders *decoders_start(struct run *run, GError **error)
 	decoders->slots = g_new0(struct slot, decoders->count);
 	pthread_mutex_init(&decoders->receiving, NULL);
 	pthread_mutex_init(&decoders->lock, NULL);
-	pthread_cond_init(&decoders->changed, NULL);
+	wait_cond_init(&decoders->changed);
 	while (decoders->empty_count < decoders->count)
 		decoders->empty[decoders->empty_count++] = batch_new();
 	for (unsigned i = 0; i < FRAME_STREAMS; i++)

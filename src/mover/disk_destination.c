@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/i18n.h"
+#include "base/wait.h"
 #include "content/reading.h"
 #include "mover/disk_order.h"
 
@@ -363,12 +364,8 @@ static void tell_pace(struct disk_destination *destination, uint64_t *told)
 
 static void wait_ms(struct disk_destination *destination, int ms)
 {
-	struct timespec until;
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += (long) ms * 1000000;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	pthread_cond_timedwait(&destination->changed, &destination->lock, &until);
+	wait_cond_until(&destination->changed, &destination->lock,
+			clock_now_us() + ms * INT64_C(1000));
 }
 
 static void *keeper_thread(void *data)
@@ -400,7 +397,7 @@ struct disk_destination *disk_destination_start(struct run *run, GError **error)
 	destination->fetch = disk_fetch_new(run, run->resolver);
 	destination->fold = tag_context_new(run->settings->key, "digest");
 	pthread_mutex_init(&destination->lock, NULL);
-	pthread_cond_init(&destination->changed, NULL);
+	wait_cond_init(&destination->changed);
 	return run_spawn(run, keeper_thread, error) ? destination : NULL;
 }
 

@@ -3,6 +3,7 @@
 #include "mover/disk_source_internal.h"
 
 #include "base/clock.h"
+#include "base/wait.h"
 #include "mover/encoders.h"
 
 #include <errno.h>
@@ -142,12 +143,7 @@ static uint64_t piece_length(uint64_t offset, uint64_t left)
 
 void disk_source_wait(struct disk_source *source, int64_t due_us)
 {
-	struct timespec until;
-	clock_gettime(CLOCK_REALTIME, &until);
-	int64_t at_ns = until.tv_nsec + MAX(due_us - clock_now_us(), 0) * 1000;
-	until.tv_sec += at_ns / 1000000000;
-	until.tv_nsec = at_ns % 1000000000;
-	pthread_cond_timedwait(&source->changed, &source->lock, &until);
+	wait_cond_until(&source->changed, &source->lock, due_us);
 }
 
 /* Holds the request back while the rate does not allow LENGTH more bytes. */

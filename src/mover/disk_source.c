@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/wait.h"
 #include "mover/local.h"
 
 #include <string.h>
@@ -90,7 +91,7 @@ struct disk_source *disk_source_start(struct run *run, GError **error)
 	source->waiting = g_ptr_array_new();
 	source->rate = run->disks->rate;
 	pthread_mutex_init(&source->lock, NULL);
-	pthread_cond_init(&source->changed, NULL);
+	wait_cond_init(&source->changed);
 	return run_spawn(run, accept_thread, error) && run_spawn(run, disk_answers_thread, error)
 		       ? source
 		       : NULL;

@@ -2,6 +2,7 @@
 #include "mover/encoders.h"
 
 #include "base/clock.h"
+#include "base/wait.h"
 #include "content/body.h"
 #include "mover/fault.h"
 #include "mover/frame.h"
@@ -231,7 +232,7 @@ struct encoders *encoders_start(struct run *run, GError **error)
 	encoders->empty = g_new(struct batch *, encoders->count);
 	encoders->submitted = g_new(struct batch *, encoders->count);
 	pthread_mutex_init(&encoders->lock, NULL);
-	pthread_cond_init(&encoders->changed, NULL);
+	wait_cond_init(&encoders->changed);
 	while (encoders->empty_count < encoders->count)
 		encoders->empty[encoders->empty_count++] = batch_new();
 	for (unsigned i = 0; i < workers; i++)

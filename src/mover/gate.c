@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/i18n.h"
+#include "base/wait.h"
 #include "mover/disk_destination.h"
 #include "mover/fault.h"
 #include "mover/proof.h"
@@ -136,12 +137,10 @@ bool gate_pass(struct run *run)
 
 static void wait_emitted(struct run *run, uint64_t frames)
 {
-	struct timespec until;
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += EMITTED_MS / 1000;
+	int64_t until_us = clock_now_us() + EMITTED_MS * INT64_C(1000);
 	pthread_mutex_lock(&run->lock);
 	while (run->frames < frames && run->phase != RUN_REFUSED)
-		if (pthread_cond_timedwait(&run->changed, &run->lock, &until) != 0)
+		if (!wait_cond_until(&run->changed, &run->lock, until_us))
 			break;
 	pthread_mutex_unlock(&run->lock);
 }

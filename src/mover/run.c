@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/i18n.h"
+#include "base/wait.h"
 #include "mover/decoders.h"
 #include "mover/disk_destination.h"
 #include "mover/disk_source.h"
@@ -37,7 +38,7 @@ struct run *run_new(struct mover_settings *settings, GError **error)
 	run->listener = run->qemu = run->disk_listener = -1;
 	pthread_mutex_init(&run->sorting, NULL);
 	pthread_mutex_init(&run->lock, NULL);
-	pthread_cond_init(&run->changed, NULL);
+	wait_cond_init(&run->changed);
 	run->socket_path = mover_settings_socket(settings, error);
 	run->made_directory = run->socket_path && local_make_directory(settings, error);
 	if (!run->made_directory) {

@@ -217,7 +217,39 @@ def check_time_of_tests(_names):
     yield from (f'tests/durations names {name}, which is not there' for name in sorted(gone))
 
 
-CHECKS = [check_time_of_tests, check_setup_knows, check_manual_lists_checks, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
+# What waits, or measures, by the clock that whoever sets the host's time moves.
+WALL_CLOCK = re.compile(r'CLOCK_REALTIME|\bpthread_cond_(?:timedwait|init|clockwait)\b|\bPTHREAD_COND_INITIALIZER\b'
+                        r'|\bpthread_(?:mutex_timedlock|rwlock_timed\w+|timedjoin_np)\b|\b(?:sem|mq)_timed\w+|\bcnd_\w+|\bmtx_timedlock\b'
+                        r'|\bg_get_(?:real|current)_time\b|\bg_date_time_new_now\w*|\bgettimeofday\b|\btime\((?:NULL|&)|\bftime\b')
+# Files that may, and what for.
+CALENDAR = {
+    'src/base/wait.c': 'makes the condition variables that wait by the monotonic clock',
+    'src/cli/plan_file.c': 'when a plan was made',
+    'src/journey/ahead/ahead.c': 'how many days ago a move was',
+    'src/journey/ahead/phase_measure.c': 'by how much the clocks of the hosts differ',
+    'src/journey/report.c': 'when a move began',
+    'src/mover/commands.c': 'by how much the clocks of the hosts differ',
+    'src/record/journal.c': 'when an event was',
+}
+
+
+def check_no_wall_clock(names):
+    """nothing waits by the wall clock, or measures by it"""
+    used = set()
+    for name in names:
+        if not re.search(r'^src/.*\.[ch]$', name):
+            continue
+        for number, line in enumerate((text_of(name) or '').split('\n'), 1):
+            if not (found := WALL_CLOCK.search(line)):
+                continue
+            used.add(name)
+            if name not in CALENDAR:
+                yield f'{name}:{number}: {found[0]}: use base/wait.h or base/clock.h; a date may be noted in the files of CALENDAR'
+    for name in sorted(CALENDAR.keys() - used):
+        yield f'{name}: is in the list of those that may know the date, and does not use it'
+
+
+CHECKS = [check_no_wall_clock, check_time_of_tests, check_setup_knows, check_manual_lists_checks, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
           check_no_private_paths, check_no_mirror, check_readme_commands, check_both_readmes, *messages.CHECKS]
 
 
