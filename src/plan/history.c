@@ -44,6 +44,8 @@ static bool read_outcome(struct plan_past *past, JsonObject *report)
 		return false;
 	past->total_ms = json_get_double(times, "total_ms", -1);
 	past->stop_ms = json_get_double(times, "downtime_ms", -1);
+	if (past->stop_ms > past->total_ms)
+		past->stop_ms = -1; /* by clocks that were apart */
 	past->bytes = json_get_double(bytes, "wire_sent", -1);
 	return past->total_ms > past->elapsed_ms && past->bytes > 0;
 }

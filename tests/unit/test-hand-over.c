@@ -55,6 +55,12 @@ static void test_measured(void)
 	add(journal, 5, "", "b", "migrated", TIMES(null, 80));
 	add(journal, 6, "", "b", "migrated", "[]");
 	add(journal, 7, "", "b", "migrated", "no json");
+	/* by clocks that were apart */
+	add(journal, 8, "", "b", "migrated", TIMES(3600090, 90));
+	add(journal, 9, "", "b", "migrated", TIMES(10, 90));
+	add(journal, 31, "", "b", "migrated",
+	    "{\"times\":{\"libvirt_downtime_ms\":900,\"stop_to_release_ms\":80,\"migration_ms\":"
+	    "700}}");
 	g_assert_cmpint(hand_over_measured(journal, "", "b", measured), ==, 2);
 	g_assert_cmpint(measured[0], ==, 20);
 	g_assert_cmpint(measured[1], ==, 30);

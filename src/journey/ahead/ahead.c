@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 
+#include <math.h>
 #include <string.h>
 #include <time.h>
 
@@ -145,6 +146,16 @@ void ahead_take_clock(struct ahead *ahead, int side, JsonObject *message, int64_
 	double there_us = json_get_double(message, "us", 0);
 	ahead->facts.hosts[side].clock_ms =
 		(there_us - (double) asked_us - (double) wait_us / 2) / 1e3;
+	ahead->asked_ms[side] = fmax((double) wait_us / 1e3, 1);
+}
+
+bool ahead_clocks_apart_ms(const struct ahead *ahead, double *apart_ms, int64_t *round_trip_ms)
+{
+	if (!ahead || ahead->asked_ms[0] <= 0 || ahead->asked_ms[1] <= 0)
+		return false;
+	*apart_ms = ahead->facts.hosts[1].clock_ms - ahead->facts.hosts[0].clock_ms;
+	*round_trip_ms = (int64_t) ceil(ahead->asked_ms[0] + ahead->asked_ms[1]);
+	return true;
 }
 
 /* ---- the past ---- */

@@ -10,7 +10,8 @@ struct ahead {
 	struct plan_facts facts;
 	bool counting; /* QEMU counts the pages that are written (dirtied.h) */
 	double elapsed_ms;
-	struct plan_past *past; /* past_count of them */
+	double asked_ms[FACTS_HOSTS]; /* how long the question for the time took; 0: not asked */
+	struct plan_past *past;       /* past_count of them */
 	unsigned past_count;
 	struct plan_outlook outlooks[PLAN_STRATEGY_LAST];
 	enum plan_strategy chosen;
@@ -26,6 +27,9 @@ void ahead_take_measured(struct ahead *ahead, int side, JsonObject *message);
 void ahead_take_probed(struct ahead *ahead, JsonObject *message);
 void ahead_take_clock(struct ahead *ahead, int side, JsonObject *message, int64_t asked_us,
 		      int64_t wait_us);
+/* By how much the destination's clock is ahead of the source's; false: nobody has asked for this move. What
+ * it may be off by is half of *round_trip_ms. AHEAD may be NULL. */
+bool ahead_clocks_apart_ms(const struct ahead *ahead, double *apart_ms, int64_t *round_trip_ms);
 /* The way that is asked for. */
 enum plan_strategy ahead_choose(const struct journey_request *request);
 /* Read the past from the journal, and work the outlooks out. */

@@ -7,6 +7,8 @@ enum {
 	LOOKED_AT = 100,
 	DEFAULT_MS = 100,
 	LEAST_MS = 10,
+	MOST_MS = 10000, /* libvirt gives up on a host that is silent for as long */
+	LATE_MS = 20,    /* so much later libvirt may have seen the stop than the mover */
 	BUFFERED =
 		256 * 1024, /* bytes between QEMU and the mover: a unix socket's, and QEMU's own */
 };
@@ -27,7 +29,8 @@ int64_t hand_over_choose(const int64_t *measured_ms, int count, uint64_t bandwid
 	return MIN(MAX(wanted, hand_over_late_ms(bandwidth)), ceiling_ms * 3 / 4);
 }
 
-/* Of a closing report; -1: it does not say. */
+/* Of a closing report; -1: it does not say, or what it says cannot be: until the clocks of the hosts were
+ * minded, reports held their difference. */
 static int64_t read_one(const char *numbers)
 {
 	g_autoptr(JsonParser) parser = json_parser_new();
@@ -37,9 +40,15 @@ static int64_t read_one(const char *numbers)
 	JsonObject *times = root && JSON_NODE_HOLDS_OBJECT(root)
 				    ? json_get_object(json_node_get_object(root), "times")
 				    : NULL;
+	int64_t move = times ? json_get_int(times, "migration_ms", -1) : -1;
 	int64_t whole = times ? json_get_int(times, "libvirt_downtime_ms", -1) : -1;
 	int64_t ours = times ? json_get_int(times, "stop_to_release_ms", -1) : -1;
-	return whole >= 0 && ours >= 0 ? MAX(whole - ours, 0) : -1;
+	if (whole < 0 || ours < 0 || whole + LATE_MS < ours || whole - ours > MOST_MS)
+		return -1;
+	/* longer than the move was: by a clock that was wrong */
+	if (move >= 0 && whole > move)
+		return -1;
+	return MAX(whole - ours, 0);
 }
 
 static gboolean is_between(const struct journal_move *move, const char *source,

@@ -2,6 +2,7 @@
 /* libvirt's migration while it runs: what phase_perform.c and its helpers share. Only inside src/journey. */
 #pragma once
 #include "journey/disks/disk_trend.h"
+#include "journey/perform/downtime.h"
 #include "journey/state.h"
 #include "journey/perform/watch.h"
 
@@ -13,6 +14,7 @@ struct performing {
 	unsigned flags;
 	/* the call's thread, read after `done` */
 	virDomainPtr result;
+	struct downtime_sight downtime;
 	GError *error;
 	gint done; /* atomic */
 	/* this thread */

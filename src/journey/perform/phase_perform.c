@@ -12,6 +12,7 @@
 #include "journey/perform/postcopy.h"
 #include "journey/still/quick.h"
 #include "journey/perform/raises.h"
+#include "journey/ahead/ahead.h"
 #include "journey/ahead/rehearsal.h"
 #include "journey/perform/rungs.h"
 #include "journey/perform/standstill.h"
@@ -54,16 +55,24 @@ static bool fill_params(struct performing *performing, GError **error)
 			       &performing->param_count, &max, error);
 }
 
+static int64_t read_ms(virTypedParameterPtr params, int count, const char *name)
+{
+	unsigned long long ms = 0;
+	bool there = virTypedParamsGetULLong(params, count, name, &ms) > 0;
+	return there && ms <= INT32_MAX ? (int64_t) ms : -1;
+}
+
 static void read_downtime(struct performing *performing)
 {
+	struct downtime_sight *sight = &performing->downtime;
 	virTypedParameterPtr params = NULL;
 	int count = 0, type = 0;
-	unsigned long long downtime = 0;
+	sight->whole_ms = sight->net_ms = -1;
 	if (virDomainGetJobStats(performing->result, &type, &params, &count,
 				 VIR_DOMAIN_JOB_STATS_COMPLETED) < 0)
 		return;
-	if (virTypedParamsGetULLong(params, count, VIR_DOMAIN_JOB_DOWNTIME, &downtime) > 0)
-		performing->journey->report->libvirt_downtime_ms = (int64_t) downtime;
+	sight->whole_ms = read_ms(params, count, VIR_DOMAIN_JOB_DOWNTIME);
+	sight->net_ms = read_ms(params, count, VIR_DOMAIN_JOB_DOWNTIME_NET);
 	virTypedParamsFree(params, count);
 }
 
@@ -125,6 +134,24 @@ static gboolean tick(gpointer data)
 	return G_SOURCE_CONTINUE;
 }
 
+/* Into the report, what of libvirt's word can be true. */
+static void note_downtime(struct performing *performing)
+{
+	enum { LATE_MS = 1000 }; /* so late at the most is a stop heard of here */
+	struct journey *journey = performing->journey;
+	struct downtime_sight *sight = &performing->downtime;
+	int64_t heard_us = journey->still ? journey->still_us : journey->stopped_us;
+	if (!performing->result)
+		return;
+	sight->least_ms = journey->report->stop_to_release_ms;
+	sight->most_ms = journey->report->migration_ms;
+	if (heard_us)
+		sight->most_ms = MIN(sight->most_ms, (clock_now_us() - heard_us) / 1000 + LATE_MS);
+	sight->apart_known =
+		ahead_clocks_apart_ms(journey->ahead, &sight->apart_ms, &sight->round_trip_ms);
+	journey->report->libvirt_downtime_ms = downtime_choose(sight);
+}
+
 /* ---- the whole ---- */
 
 /* The source's mover starts its clock now: the disks' last writes are part of the standstill. */
@@ -172,6 +199,7 @@ static void run_migration(struct performing *performing)
 	disk_watch_free(performing->disk_watch);
 	g_thread_join(thread);
 	journey->report->migration_ms = clock_now_ms() - start_ms;
+	note_downtime(performing);
 	tell_changes(performing);
 	watch_free(performing->watch);
 	perform_join(performing);
