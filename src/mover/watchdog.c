@@ -81,6 +81,7 @@ static void close_all_but(int kept)
  * stay in memory, for a host without room is one of the reasons why a mover hangs. */
 static void run_child(const struct page *page, pid_t mover_pid, char *title)
 {
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* one that hangs itself does not outlive the mover */
 	int mover = (int) syscall(SYS_pidfd_open, mover_pid, 0);
 	if (mover < 0 || getppid() != mover_pid)
 		_exit(1);
