@@ -2,6 +2,7 @@
 #include "mover/state.h"
 
 #include "base/error.h"
+#include "base/process.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -27,22 +28,6 @@ static char *state_path(const struct mover_settings *settings)
 			       role_word(settings->role));
 }
 
-/* When a process began, in ticks since the host's start: with its number it names it for good. 0: it has
- * ended. */
-static int64_t birth_of(int pid)
-{
-	enum { STATE = 1, BIRTH = 20 }; /* fields 3 and 22 of all, the second is the name */
-	g_autofree char *path = g_strdup_printf("/proc/%d/stat", pid);
-	g_autofree char *text = NULL;
-	if (pid <= 0 || !g_file_get_contents(path, &text, NULL, NULL))
-		return 0;
-	const char *end = strrchr(text, ')');
-	g_auto(GStrv) fields = g_strsplit(end ? end : "", " ", -1);
-	if (g_strv_length(fields) <= BIRTH || strchr("ZX", fields[STATE][0]))
-		return 0;
-	return (int64_t) g_ascii_strtoull(fields[BIRTH], NULL, 10);
-}
-
 void state_write(const struct mover_settings *settings, enum run_phase phase)
 {
 	g_autofree char *path = state_path(settings);
@@ -54,7 +39,7 @@ void state_write(const struct mover_settings *settings, enum run_phase phase)
 	json_object_set_string_member(state, "role", role_word(settings->role));
 	json_object_set_object_member(state, "vm", vm);
 	json_object_set_int_member(state, "pid", getpid());
-	json_object_set_int_member(state, "born", birth_of(getpid()));
+	json_object_set_int_member(state, "born", process_start_ticks(getpid()));
 	json_object_set_string_member(state, "phase", run_phase_name(phase));
 	json_object_set_string_member(state, "socket_dir", settings->socket_dir);
 	g_autofree char *text = json_print_object(state);
@@ -81,8 +66,7 @@ struct process {
 /* It is gone, or its number belongs to something else now. */
 static bool is_dead(const struct process *process)
 {
-	int64_t born = birth_of(process->pid);
-	return born == 0 || born != process->born;
+	return process->born == 0 || !process_lives(process->pid, process->born);
 }
 
 static void remove_socket_dir(const char *dir)
