@@ -10,7 +10,13 @@
 
 #include <string.h>
 
-enum { LISTEN_MS = 10000, TCP_MS = 5000, SSH_MS = 30000 };
+enum {
+	LISTEN_MS = 10000,
+	TCP_MS = 5000, /* until they reach each other: a firewall lets nobody wait for long */
+	SSH_MS = 30000,
+	TRIAL_MS =
+		60000, /* and then until enough has passed, which on a slow path takes its time */
+};
 
 struct way {
 	enum journey_link_kind kind;
@@ -144,6 +150,7 @@ static bool start_ssh(struct journey *journey, GError **error)
 struct linking {
 	struct journey *journey;
 	bool linked[JOURNEY_SIDES];
+	bool reached; /* by either */
 };
 
 static bool is_over(void *data)
@@ -152,16 +159,24 @@ static bool is_over(void *data)
 	for (int side = 0; side < JOURNEY_SIDES; side++) {
 		g_autoptr(JsonObject) message =
 			dialogue_take(linking->journey->movers[side], "linked");
-		if (message)
-			linking->linked[side] = true;
+		g_autoptr(JsonObject) reached =
+			dialogue_take(linking->journey->movers[side], "reached");
+		linking->linked[side] |= message != NULL;
+		linking->reached |= reached != NULL;
 	}
 	return (linking->linked[0] && linking->linked[1]) || movers_failure(linking->journey);
 }
 
-static bool wait_linked(struct journey *journey, int timeout_ms, GError **error)
+static bool wait_linked(struct journey *journey, int timeout_ms, bool *reached, GError **error)
 {
 	struct linking linking = { .journey = journey };
-	if (!journey_wait(journey, is_over, &linking, timeout_ms, error))
+	bool over = journey_wait(journey, is_over, &linking, timeout_ms, error);
+	if (!over && linking.reached && !journey->cancelled) {
+		g_clear_error(error);
+		over = journey_wait(journey, is_over, &linking, TRIAL_MS, error);
+	}
+	*reached = linking.reached;
+	if (!over)
 		return false;
 	if (linking.linked[0] && linking.linked[1])
 		return true;
@@ -170,14 +185,16 @@ static bool wait_linked(struct journey *journey, int timeout_ms, GError **error)
 	return false;
 }
 
-static bool try_way(struct journey *journey, const struct way *way, GError **error)
+/* *reached: the movers were, by each other. */
+static bool try_way(struct journey *journey, const struct way *way, bool *reached, GError **error)
 {
+	*reached = false;
 	journey_say(journey, _(way->doing));
 	if (!movers_set_up(journey, error))
 		return false;
 	bool ssh = way->kind == JOURNEY_LINK_SSH;
 	bool started = ssh ? start_ssh(journey, error) : start_tcp(journey, way->listener, error);
-	if (!started || !wait_linked(journey, ssh ? SSH_MS : TCP_MS, error))
+	if (!started || !wait_linked(journey, ssh ? SSH_MS : TCP_MS, reached, error))
 		return false;
 	g_free(journey->report->link);
 	journey->report->link = g_strdup(ssh ? "ssh" : "tcp");
@@ -208,7 +225,8 @@ bool phase_link(struct journey *journey, GError **error)
 		g_clear_error(&last);
 		if (!journey->movers[JOURNEY_SOURCE] && !movers_start(journey, error))
 			return false;
-		if (try_way(journey, &ways[i], &last))
+		bool reached;
+		if (try_way(journey, &ways[i], &reached, &last))
 			return true;
 		clean_up(journey);
 		if (!may_go_on(last)) {
@@ -216,7 +234,8 @@ bool phase_link(struct journey *journey, GError **error)
 			return false;
 		}
 		g_autofree char *what = error_what(last);
-		journey_note(journey, false, "%s: %s", _(ways[i].doing), what);
+		/* no way in is ordinary, a way in that carries nothing is to be mended */
+		journey_note(journey, reached, "%s: %s", _(ways[i].doing), what);
 	}
 	error_classify(&last, WATARI_ERROR_REFUSED,
 		       _("Open a port between the hosts and name it with --ports, name an address "

@@ -106,8 +106,15 @@ struct link {
 	struct queue queues[LINK_STREAM_LAST];
 	struct reorder reorders[LINK_STREAM_LAST];
 	struct bucket bucket;
-	unsigned up;      /* lanes that are up */
-	uint32_t ever_up; /* bit a lane */
+	unsigned up;            /* lanes that are up */
+	uint32_t ever_up;       /* bit a lane */
+	bool reached;           /* somebody with our key was there */
+	unsigned trials_failed; /* of connections to him, over which only little came */
+	/* When something last arrived at the peer that had not before, or began to wait for that; and
+	 * whether a lane broke since. */
+	int64_t progress_us;
+	uint64_t progress_reconnects; /* those before */
+	bool broke_since;
 	unsigned last_woken;
 	int64_t dark_since_us, dark_base_us; /* 0: not dark; base: what the limit counts from */
 	int timeout_ms;
@@ -124,6 +131,10 @@ void link_fail_protocol(struct link *link, const char *problem);
 /* There is something to send: wake a lane that is idle. */
 void link_wake_lane(struct link *link);
 void link_note_problem(struct link *link, const char *what, const char *problem);
+/* Something new has arrived at the peer, or nothing is on its way to it. */
+void link_note_progress(struct link *link, int64_t now_us);
+/* Is something on its way that is not known to have arrived? */
+bool link_waits_for_arrival(const struct link *link);
 /* The round trip of the empty path, 0: unknown. */
 int64_t link_round_trip_us(const struct link *link);
 

@@ -19,7 +19,13 @@
 #include "link/internal.h"
 
 #define PENDING_MAX 32
-#define HANDSHAKE_US 5000000
+#define HANDSHAKE_US 5000000 /* without a byte that passes */
+#define SILENT_US 2000000    /* a packet that was lost has come by then */
+#define TRIAL_US 60000000    /* all in all */
+/* Several packets of any size that is in use, and full TLS records, over each connection; shared out, so that
+ * many connections over a slow path do not take for ever. */
+#define TRIAL_BYTES (256 * 1024)
+#define TRIAL_LEAST (48 * 1024)
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_LAST_MS 2000
 
@@ -32,12 +38,14 @@ struct pending {
 	enum stage stage;
 	struct channel *channel;
 	bool dialled;
-	int lane; /* -1: not known yet */
-	int64_t deadline_us;
+	int lane;                                /* -1: not known yet */
+	int64_t began_us, moved_us, deadline_us; /* moved: bytes did */
 	struct wire_decoder decoder;
 	struct wire_hello heard;
 	uint8_t out[WIRE_HEADER_BYTES + WIRE_HELLO_BYTES];
 	size_t out_length, out_done;
+	bool has_heard; /* the hello */
+	uint32_t trial_to_send, trial_to_come;
 };
 
 struct keeper {
@@ -61,6 +69,7 @@ static struct pending *pending_new(struct link *link, int fd, int lane, int64_t 
 	pending->dialled = lane >= 0;
 	pending->lane = lane;
 	pending->stage = pending->dialled ? STAGE_CONNECT : STAGE_HANDSHAKE;
+	pending->began_us = pending->moved_us = now_us;
 	pending->deadline_us = now_us + HANDSHAKE_US;
 	wire_decoder_init(&pending->decoder, !link->config.source);
 	return pending;
@@ -105,13 +114,30 @@ static enum step step_connect(struct keeper *keeper, struct pending *pending)
 	return STEP_DEAD;
 }
 
+static void note_reached(struct link *link)
+{
+	pthread_mutex_lock(&link->lock);
+	link->reached = true;
+	pthread_cond_broadcast(&link->changed);
+	pthread_mutex_unlock(&link->lock);
+}
+
+/* Who proved the key and lets bytes pass is given time: the path may be slow. */
+static void note_moved(struct pending *pending)
+{
+	pending->moved_us = clock_now_us();
+	pending->deadline_us = MIN(pending->moved_us + HANDSHAKE_US, pending->began_us + TRIAL_US);
+}
+
 static enum step step_handshake(struct keeper *keeper, struct pending *pending)
 {
 	int result = channel_handshake(pending->channel);
 	if (result == 0)
 		return STEP_WAIT;
-	if (result > 0 && channel_is_secret(pending->channel))
+	if (result > 0 && channel_is_secret(pending->channel)) {
+		note_reached(keeper->link);
 		return STEP_NEXT;
+	}
 	note_problem(keeper->link, pending,
 		     result < 0 ? channel_problem(pending->channel) : _("the key was not used"));
 	return STEP_DEAD;
@@ -126,10 +152,15 @@ static void prepare_hello(struct link *link, struct pending *pending)
 		.source = link->config.source,
 		.window = link->config.window_max,
 	};
+	unsigned count = link->config.connections;
 	pthread_mutex_lock(&link->lock);
 	for (unsigned i = 0; i < LINK_STREAM_LAST; i++)
 		hello.expected[i] = link->reorders[i].expected;
+	/* As long as either side has never had all of them. */
+	if (link->ever_up != (1u << count) - 1 || pending->heard.trial > 0)
+		hello.trial = MAX(TRIAL_BYTES / count, TRIAL_LEAST);
 	pthread_mutex_unlock(&link->lock);
+	pending->trial_to_send = hello.trial;
 	pending->out_length = wire_put_hello(pending->out, &hello);
 }
 
@@ -139,6 +170,8 @@ static enum step judge_write(struct keeper *keeper, struct pending *pending, int
 		note_problem(keeper->link, pending, channel_problem(pending->channel));
 	return result > 0 ? STEP_NEXT : result == 0 ? STEP_WAIT : STEP_DEAD;
 }
+
+static const uint8_t zeros[16 * 1024]; /* a full TLS record */
 
 static enum step step_say(struct keeper *keeper, struct pending *pending)
 {
@@ -150,6 +183,14 @@ static enum step step_say(struct keeper *keeper, struct pending *pending)
 		if (n <= 0)
 			return judge_write(keeper, pending, n);
 		pending->out_done += (size_t) n;
+	}
+	while (pending->trial_to_send > 0) {
+		int n = channel_write(pending->channel, zeros,
+				      MIN(pending->trial_to_send, sizeof(zeros)));
+		if (n <= 0)
+			return judge_write(keeper, pending, n);
+		pending->trial_to_send -= (uint32_t) n;
+		note_moved(pending);
 	}
 	return judge_write(keeper, pending, channel_flush(pending->channel));
 }
@@ -194,11 +235,21 @@ static enum step agree(struct keeper *keeper, struct pending *pending)
 	return pending->lane < 0 ? STEP_DEAD : STEP_NEXT;
 }
 
+/* Where the next bytes go: the hello, and then those of the trial nowhere. */
+static size_t next_space(struct pending *pending, uint8_t **at)
+{
+	static uint8_t nowhere[16 * 1024];
+	if (!pending->has_heard)
+		return wire_decoder_space(&pending->decoder, at);
+	*at = nowhere;
+	return MIN(pending->trial_to_come, sizeof(nowhere));
+}
+
 static enum step step_hear(struct keeper *keeper, struct pending *pending)
 {
-	for (;;) {
+	while (!pending->has_heard || pending->trial_to_come > 0) {
 		uint8_t *at;
-		size_t wanted = wire_decoder_space(&pending->decoder, &at);
+		size_t wanted = next_space(pending, &at);
 		int n = channel_read(pending->channel, at, wanted);
 		if (n == 0)
 			return STEP_WAIT;
@@ -206,18 +257,26 @@ static enum step step_hear(struct keeper *keeper, struct pending *pending)
 			note_problem(keeper->link, pending, channel_problem(pending->channel));
 			return STEP_DEAD;
 		}
+		note_moved(pending);
+		if (pending->has_heard) {
+			pending->trial_to_come -= (uint32_t) n;
+			continue;
+		}
 		enum wire_event event = wire_decoder_advance(&pending->decoder, (size_t) n);
 		if (event == WIRE_MORE)
 			continue;
 		const struct wire_message *message = &pending->decoder.message;
 		if (event == WIRE_MESSAGE && message->type == WIRE_HELLO) {
 			pending->heard = message->hello;
-			return agree(keeper, pending);
+			pending->has_heard = true;
+			pending->trial_to_come = message->hello.trial;
+			continue;
 		}
 		fail_protocol(keeper->link, event == WIRE_BAD ? _(pending->decoder.problem)
 							      : _("it did not say hello"));
 		return STEP_DEAD;
 	}
+	return agree(keeper, pending);
 }
 
 static enum step (*const steps[])(struct keeper *, struct pending *) = {
@@ -361,6 +420,31 @@ static int64_t dial_lanes(struct keeper *keeper, int64_t now_us)
 	return next_us;
 }
 
+/* The key was proved, so packets pass; and then nothing came, for longer than a packet may be lost. When that is
+ * so for as many connections as are wanted and none ever came up, it stays so. */
+static void note_failed_trial(struct link *link, const struct pending *pending, int64_t now_us)
+{
+	/* whoever of the two ends it first */
+	if (now_us - pending->moved_us < SILENT_US)
+		return;
+	pthread_mutex_lock(&link->lock);
+	link_note_problem(link, _("a connection came up"),
+			  _("small packets pass, large ones do not"));
+	if (++link->trials_failed >= link->config.connections && !link->ever_up &&
+	    link->phase == LINK_RUNNING) {
+		GError *failure = NULL;
+		error_set(
+			&failure, WATARI_ERROR_INTERNAL,
+			_("Look at the MTU of the network between the hosts: the one of their "
+			  "interfaces may be larger than what a switch or a tunnel between them "
+			  "takes."),
+			_("the hosts reach each other, but large packets do not pass: look at the "
+			  "MTU"));
+		link_end(link, LINK_FAILED, failure, NULL);
+	}
+	pthread_mutex_unlock(&link->lock);
+}
+
 static void step_pending(struct keeper *keeper, unsigned index, int64_t now_us)
 {
 	struct link *link = keeper->link;
@@ -375,32 +459,46 @@ static void step_pending(struct keeper *keeper, unsigned index, int64_t now_us)
 		return;
 	if (step == STEP_WAIT)
 		note_problem(link, pending, _("no answer in time"));
+	if (step != STEP_NEXT && pending->stage > STAGE_HANDSHAKE)
+		note_failed_trial(link, pending, now_us);
 	if (step == STEP_NEXT)
 		hand_over(link, pending);
 	drop(keeper, index, now_us);
 }
 
-/* How long the link may stay dark from now. 0: it just failed of it. */
-static int64_t check_dark(struct link *link, int64_t now_us)
+/* With the lock held. WHAT takes the seconds since SINCE_US, and the last problem. */
+static void fail_of_silence(struct link *link, int64_t now_us, int64_t since_us, const char *next,
+			    const char *what)
 {
-	int64_t left_us = INT64_MAX;
+	GError *failure = NULL;
+	g_autofree char *seconds = g_strdup_printf("%.1f", (double) (now_us - since_us) / 1e6);
+	error_set(&failure, WATARI_ERROR_INTERNAL, next, _("%s for %s s; the last problem was: %s"),
+		  what, seconds, link->last_problem[0] ? link->last_problem : _("none"));
+	link_end(link, LINK_FAILED, failure, NULL);
+}
+
+/* How long the link may stay as it is from now: dark, or with lanes that come up and break again while
+ * nothing arrives over them. 0: it just failed of it. */
+static int64_t check_silence(struct link *link, int64_t now_us)
+{
+	int64_t dark_us = INT64_MAX, still_us = INT64_MAX;
 	pthread_mutex_lock(&link->lock);
-	if (link->dark_base_us && link->phase == LINK_RUNNING) {
-		left_us = link->dark_base_us + link->timeout_ms * 1000ll - now_us;
-		if (left_us <= 0) {
-			GError *failure = NULL;
-			error_set(&failure, WATARI_ERROR_INTERNAL,
-				  _("check the network and the firewalls between the two hosts"),
-				  _("no connection to the other mover for %.1f s; the last "
-				    "problem was: %s"),
-				  (double) (now_us - link->dark_since_us) / 1e6,
-				  link->last_problem[0] ? link->last_problem : _("none"));
-			link_end(link, LINK_FAILED, failure, NULL);
-			left_us = 0;
-		}
-	}
+	if (link->phase == LINK_RUNNING && link->dark_base_us)
+		dark_us = link->dark_base_us + link->timeout_ms * 1000ll - now_us;
+	if (link->phase == LINK_RUNNING && link->broke_since && link_waits_for_arrival(link))
+		still_us = link->progress_us + link->timeout_ms * 1000ll - now_us;
+	bool came_up = link->reconnects > link->progress_reconnects;
+	if (dark_us <= 0 || (still_us <= 0 && !came_up))
+		fail_of_silence(link, now_us,
+				link->dark_since_us ? link->dark_since_us : link->progress_us,
+				_("check the network and the firewalls between the two hosts"),
+				_("no connection to the other mover"));
+	else if (still_us <= 0)
+		fail_of_silence(link, now_us, link->progress_us,
+				_("look at the MTU of the network between the two hosts"),
+				_("connections come up, but nothing arrives at the other mover"));
 	pthread_mutex_unlock(&link->lock);
-	return left_us;
+	return MAX(MIN(dark_us, still_us), 0);
 }
 
 static short pending_wants(const struct pending *pending)
@@ -449,7 +547,7 @@ void *keeper_main(void *argument)
 			step_pending(&keeper, i, now_us);
 		if (link->source.count)
 			until_us = dial_lanes(&keeper, now_us);
-		int64_t left_us = check_dark(link, now_us);
+		int64_t left_us = check_silence(link, now_us);
 		if (left_us == 0)
 			break;
 		if (left_us != INT64_MAX)

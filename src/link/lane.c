@@ -197,6 +197,7 @@ static void lane_down(struct lane *lane)
 	for (unsigned i = 0; i < LINK_STREAM_LAST; i++)
 		queue_lane_lost(&link->queues[i], (int) lane->index);
 	repeat_all(link);
+	link->broke_since = true;
 	if (--link->up == 0)
 		link->dark_since_us = link->dark_base_us = now_us;
 	if (!lane->next)

@@ -26,9 +26,12 @@ static void handle_ack(struct lane *lane, const struct wire_message *message)
 {
 	struct link *link = lane->link;
 	pthread_mutex_lock(&link->lock);
-	bool possible =
-		queue_acknowledge(&link->queues[message->stream], message->sequence,
-				  message->expected, clock_now_us(), link_round_trip_us(link));
+	struct queue *queue = &link->queues[message->stream];
+	int64_t now_us = clock_now_us();
+	if (message->expected > queue->expected)
+		link_note_progress(link, now_us);
+	bool possible = queue_acknowledge(queue, message->sequence, message->expected, now_us,
+					  link_round_trip_us(link));
 	pthread_cond_broadcast(&link->changed);
 	pthread_mutex_unlock(&link->lock);
 	if (!possible)

@@ -94,6 +94,21 @@ void link_note_problem(struct link *link, const char *what, const char *problem)
 	g_snprintf(link->last_problem, sizeof(link->last_problem), "%s: %s", what, problem);
 }
 
+void link_note_progress(struct link *link, int64_t now_us)
+{
+	link->progress_us = now_us;
+	link->progress_reconnects = link->reconnects;
+	link->broke_since = false;
+}
+
+bool link_waits_for_arrival(const struct link *link)
+{
+	for (unsigned i = 0; i < LINK_STREAM_LAST; i++)
+		if (!queue_has_arrived(&link->queues[i]))
+			return true;
+	return false;
+}
+
 int64_t link_round_trip_us(const struct link *link)
 {
 	int64_t smallest = 0;
@@ -276,6 +291,18 @@ static bool has_ended(const struct link *link)
 	return link->phase == LINK_CLOSED || link->phase == LINK_FAILED;
 }
 
+bool link_wait_reached(struct link *link, int timeout_ms)
+{
+	int64_t deadline_us = deadline_after(timeout_ms);
+	pthread_mutex_lock(&link->lock);
+	while (!link->reached && link->phase == LINK_RUNNING &&
+	       wait_for(link, &link->changed, deadline_us))
+		continue;
+	bool reached = link->reached;
+	pthread_mutex_unlock(&link->lock);
+	return reached;
+}
+
 bool link_wait_up(struct link *link, int timeout_ms, GError **error)
 {
 	int64_t deadline_us = timeout_ms < 0 ? -1 : deadline_after(timeout_ms);
@@ -338,7 +365,10 @@ void link_frame_commit(struct link *link, enum link_stream stream, struct link_f
 	pthread_mutex_lock(&link->lock);
 	g_assert(queue->begun > 0 && !queue->finished);
 	queue->begun--;
-	queue_commit(queue, frame, clock_now_us());
+	int64_t now_us = clock_now_us();
+	if (!link_waits_for_arrival(link))
+		link_note_progress(link, now_us);
+	queue_commit(queue, frame, now_us);
 	link_wake_lane(link);
 	pthread_mutex_unlock(&link->lock);
 }
@@ -454,6 +484,7 @@ void link_set_timeout(struct link *link, int timeout_ms)
 	link->timeout_ms = MAX(timeout_ms, 0);
 	if (link->dark_base_us)
 		link->dark_base_us = clock_now_us();
+	link->progress_us = clock_now_us();
 	pthread_mutex_unlock(&link->lock);
 	wake_fd_set(link->keeper_fd);
 }

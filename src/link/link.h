@@ -15,7 +15,8 @@
  * window_max].
  *  - A broken lane reconnects with back-off; its unacknowledged frames go out again on any lane;
  *    the receiver drops what it has already. While no lane is up the link is "dark": after
- *    timeout_ms of that it fails for good.
+ *    timeout_ms of that it fails for good. So it does when lanes come up and break again and for
+ *    timeout_ms nothing arrives over them.
  *
  * Memory of one link: the payload of the frames it holds is at most window_max for LINK_MEMORY and
  * 1 MiB for each other stream, per direction. They lie in blocks of powers of two (small frames that
@@ -81,9 +82,13 @@ bool link_listen_unix(struct link *link, const char *path, GError **error);
 bool link_connect_tcp(struct link *link, const char *const *addresses, uint16_t port,
 		      GError **error);
 
-/* Start the threads; link_wait_up() returns when all K lanes are up once. */
+/* Start the threads; link_wait_up() returns when all K lanes are up once, which takes more than a few
+ * packets each way over each of them (wire.h, "The trial"). */
 bool link_start(struct link *link, GError **error);
 bool link_wait_up(struct link *link, int timeout_ms, GError **error);
+/* Has somebody who knows the key been reached? Then the rest is only a matter of time, or fails with the
+ * reason. */
+bool link_wait_reached(struct link *link, int timeout_ms);
 
 /* Sending, from any number of threads: begin blocks while the window is full; NULL when the link
  * failed or was closed. commit hands the frame over and gives it its place in the stream: frames arrive

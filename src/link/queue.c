@@ -155,6 +155,11 @@ bool queue_acknowledge(struct queue *queue, uint64_t consumed, uint64_t expected
 	return true;
 }
 
+bool queue_has_arrived(const struct queue *queue)
+{
+	return queue->expected == queue->committed;
+}
+
 bool queue_is_drained(const struct queue *queue)
 {
 	return queue->consumed == queue->committed;

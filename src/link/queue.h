@@ -57,5 +57,7 @@ void queue_lane_lost(struct queue *queue, int lane);
 /* What the peer said. Returns false if that cannot be. */
 bool queue_acknowledge(struct queue *queue, uint64_t consumed, uint64_t expected, int64_t now_us,
 		       int64_t round_trip_us);
+/* All committed frames have arrived. */
+bool queue_has_arrived(const struct queue *queue);
 /* All committed frames are consumed. */
 bool queue_is_drained(const struct queue *queue);

@@ -92,6 +92,7 @@ size_t wire_put_hello(uint8_t *at, const struct wire_hello *hello)
 	body[14] = hello->source;
 	body[15] = LINK_STREAM_LAST;
 	be_put32(body + 16, hello->features);
+	be_put32(body + 20, hello->trial);
 	be_put64(body + 24, hello->window);
 	for (int i = 0; i < LINK_STREAM_LAST; i++)
 		be_put64(body + 32 + 8 * i, hello->expected[i]);
@@ -173,6 +174,7 @@ static enum wire_event read_hello(struct wire_decoder *decoder)
 	hello->lanes = be_get16(body + 12);
 	hello->source = body[14] == 1;
 	hello->features = be_get32(body + 16);
+	hello->trial = be_get32(body + 20);
 	hello->window = be_get64(body + 24);
 	for (int i = 0; i < LINK_STREAM_LAST; i++)
 		hello->expected[i] = be_get64(body + 32 + 8 * i);
@@ -181,7 +183,7 @@ static enum wire_event read_hello(struct wire_decoder *decoder)
 	if (body[14] > 1 || hello->source != decoder->peer_is_source)
 		return refuse(decoder, N_("hello with the wrong role"));
 	if (body[15] != LINK_STREAM_LAST || hello->window < WIRE_WINDOW_MIN || hello->lanes == 0 ||
-	    hello->lanes > LINK_CONNECTIONS_MAX ||
+	    hello->lanes > LINK_CONNECTIONS_MAX || hello->trial > WIRE_TRIAL_MAX ||
 	    (hello->lane != WIRE_LANE_ANY && hello->lane >= hello->lanes))
 		return refuse(decoder, N_("hello with impossible values"));
 	return complete(decoder);

@@ -21,6 +21,11 @@
  * connection only what is missing goes out again. ACK and FINISH hold for the link, not for the
  * connection: they are repeated when a connection is lost. Whatever arrives twice is dropped.
  *
+ * The trial: before the link is up for the first time, each side lets its HELLO be followed by bytes that mean
+ * nothing, and takes a connection for one only when those of the other side have come. Packets of a few
+ * hundred bytes pass where longer ones do not (an MTU that is not that of the path), and a link that was
+ * judged by them would come up and carry nothing.
+ *
  * Every message starts with the same header of WIRE_HEADER_BYTES, big-endian:
  *
  *    0  u32  length of the payload
@@ -42,7 +47,7 @@
  *   14  u8   1: the source speaks, 0: the destination
  *   15  u8   number of streams, LINK_STREAM_LAST
  *   16  u32  features: 0. A bit is a sentence both sides must say before either acts on it.
- *   20  u32  0
+ *   20  u32  trial: so many zero bytes follow the message, at most WIRE_TRIAL_MAX
  *   24  u64  window: unconsumed bytes of LINK_MEMORY that the speaker can hold
  *   32  u64 x LINK_STREAM_LAST  next expected sequence
  *
@@ -55,11 +60,12 @@
 #pragma once
 #include "link/link.h"
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 #define WIRE_HEADER_BYTES 40
 #define WIRE_HELLO_BYTES (32 + 8 * LINK_STREAM_LAST)
 #define WIRE_REASON_MAX 512
 #define WIRE_LANE_ANY 0xffff
+#define WIRE_TRIAL_MAX (1024 * 1024)
 #define WIRE_CONTROL_MAX WIRE_REASON_MAX /* longest payload that is not DATA */
 #define WIRE_WINDOW_MIN (1024 * 1024)    /* what every receiver can hold of LINK_MEMORY */
 #define WIRE_WINDOW_SMALL (1024 * 1024)  /* of the other streams */
@@ -86,7 +92,7 @@ extern const struct wire_stream wire_streams[LINK_STREAM_LAST];
 struct wire_hello {
 	uint16_t version, lane, lanes;
 	bool source;
-	uint32_t features;
+	uint32_t features, trial;
 	uint64_t window;
 	uint64_t expected[LINK_STREAM_LAST];
 };

@@ -19,6 +19,7 @@
 
 #define ADDRESSES_MAX 16
 #define LINK_WAIT_MS 10000
+#define TRIAL_WAIT_MS 60000 /* once the other one was reached: its bytes may come slowly */
 #define GUESTS_MAX 64
 
 static JsonObject *message_new(const char *type)
@@ -134,10 +135,22 @@ static gboolean attempt_ended(void *data)
 	return G_SOURCE_REMOVE;
 }
 
+/* The other mover is there; what is still missing is only a matter of time. */
+static gboolean attempt_reached(void *data)
+{
+	struct attempt *attempt = data;
+	if (attempt->number == attempt->mover->link_attempt)
+		control_send(attempt->mover->control, message_new("reached"));
+	return G_SOURCE_REMOVE;
+}
+
 static void *wait_for_lanes(void *data)
 {
 	struct attempt *attempt = data;
-	link_wait_up(attempt->link, LINK_WAIT_MS, &attempt->error);
+	bool reached = link_wait_reached(attempt->link, LINK_WAIT_MS);
+	if (reached)
+		g_idle_add(attempt_reached, attempt);
+	link_wait_up(attempt->link, reached ? TRIAL_WAIT_MS : 0, &attempt->error);
 	g_idle_add(attempt_ended, attempt);
 	return NULL;
 }

@@ -196,6 +196,7 @@ struct joint {
 	int fds[2];
 	uint8_t held[2][65536]; /* [i]: to be written to fds[i] */
 	size_t start[2], end[2];
+	int64_t passed[2];
 };
 
 struct relay {
@@ -208,6 +209,8 @@ struct relay {
 	_Atomic bool quit, cut, stopped;
 	_Atomic int64_t flip_after; /* < 0: never */
 	_Atomic unsigned flips;
+	_Atomic int64_t narrow[2]; /* bytes towards that side; < 0: any number */
+	_Atomic bool narrow_breaks;
 };
 
 static int connect_unix(const char *path)
@@ -267,6 +270,11 @@ static bool pull(struct relay *relay, struct joint *joint, int to)
 		return errno == EAGAIN;
 	joint->start[to] = 0;
 	joint->end[to] = (size_t) n;
+	joint->passed[to] += n;
+	if (relay->narrow[to] >= 0 && joint->passed[to] > relay->narrow[to]) {
+		joint->end[to] = 0;
+		return n > 0 && !relay->narrow_breaks;
+	}
 	if (to == 1 && relay->flip_after >= 0) {
 		if (relay->flip_after < n) {
 			joint->held[to][relay->flip_after] ^= 0x10;
@@ -360,7 +368,7 @@ struct relay *relay_new_tcp(uint16_t target_port)
 	struct relay *relay = g_new0(struct relay, 1);
 	struct sockaddr_in name = loopback(0);
 	socklen_t length = sizeof(name);
-	relay->flip_after = -1;
+	relay->flip_after = relay->narrow[0] = relay->narrow[1] = -1;
 	relay->target_port = target_port;
 	relay->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	g_assert_cmpint(bind(relay->listen_fd, (struct sockaddr *) &name, length), ==, 0);
@@ -374,7 +382,7 @@ struct relay *relay_new_tcp(uint16_t target_port)
 struct relay *relay_new_unix(const char *one, const char *other, unsigned count)
 {
 	struct relay *relay = g_new0(struct relay, 1);
-	relay->flip_after = -1;
+	relay->flip_after = relay->narrow[0] = relay->narrow[1] = -1;
 	relay->listen_fd = -1;
 	relay->paths[0] = g_strdup(one);
 	relay->paths[1] = g_strdup(other);
@@ -391,6 +399,12 @@ uint16_t relay_port(const struct relay *relay)
 void relay_flip_after(struct relay *relay, uint64_t bytes)
 {
 	relay->flip_after = (int64_t) bytes;
+}
+
+void relay_narrow(struct relay *relay, int to, int64_t bytes, bool breaks)
+{
+	relay->narrow_breaks = breaks;
+	relay->narrow[to] = bytes;
 }
 
 void relay_cut(struct relay *relay)

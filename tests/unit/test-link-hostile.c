@@ -280,6 +280,68 @@ static void expect_dark(struct link *link)
 }
 
 /* Silent from one moment on, no break to be seen: both ends find out, and end in time. */
+/* What a wrong MTU does: the handshake passes and nothing longer, in one direction. It is no link, and what is
+ * said names the reason. */
+static void test_narrow(gconstpointer data)
+{
+	int to = GPOINTER_TO_INT(data);
+	struct link_config source = pair_config(true, 2), destination = pair_config(false, 2);
+	const char *const addresses[] = { "127.0.0.1", NULL };
+	g_autoptr(GError) error = NULL;
+	struct pair pair;
+	pair_new(&pair, &source, &destination);
+	link_listen_tcp(pair.destination, "127.0.0.1", 0, 0, &pair.port, &error);
+	struct relay *relay = relay_new_tcp(pair.port);
+	relay_narrow(relay, to, 8192, false);
+	link_connect_tcp(pair.source, addresses, relay_port(relay), &error);
+	g_assert_true(link_start(pair.source, &error));
+	g_assert_true(link_start(pair.destination, &error));
+	g_assert_true(link_wait_reached(pair.source, 5000));
+	g_assert_true(link_wait_reached(pair.destination, 5000));
+	/* the one that waits for what does not come */
+	struct link *waits = to == 1 ? pair.destination : pair.source;
+	int64_t before_ms = clock_now_ms();
+	g_assert_false(link_wait_up(waits, 20000, &error));
+	g_assert_cmpint(clock_now_ms() - before_ms, <, 12000);
+	g_assert_nonnull(strstr(error->message, "large packets do not pass"));
+	g_assert_nonnull(strstr(error->message, "MTU"));
+	pair_free(&pair);
+	relay_free(relay);
+}
+
+/* One that becomes like that in the middle: connections come up again and again, and each of them is as empty
+ * as the last. The time runs from when something last arrived. */
+static void test_black_hole(void)
+{
+	struct pair pair;
+	struct relay *relay;
+	struct link_stats stats;
+	make_relayed(&pair, &relay, 2, 3000);
+	talk_once(&pair, "before");
+	relay_narrow(relay, 1, 8192, true);
+	relay_cut(relay);
+	g_autoptr(GError) error = NULL;
+	int64_t before_ms = clock_now_ms();
+	struct link_frame *frame = NULL;
+	while ((frame = link_frame_begin(pair.source, LINK_MEMORY, &error))) {
+		frame->length = LINK_PAYLOAD_MAX;
+		memset(frame->data, 1, frame->length);
+		link_frame_commit(pair.source, LINK_MEMORY, frame);
+		g_assert_cmpint(clock_now_ms() - before_ms, <, 15000);
+	}
+	int64_t took_ms = clock_now_ms() - before_ms;
+	link_get_stats(pair.source, &stats);
+	g_test_message("%s (after %d ms, %d reconnections)", error->message, (int) took_ms,
+		       (int) stats.reconnects);
+	g_assert_nonnull(strstr(error->message, "nothing arrives"));
+	g_assert_nonnull(strstr(error->message, "MTU"));
+	g_assert_cmpuint(stats.reconnects, >, 2);
+	g_assert_cmpint(took_ms, >=, 2900);
+	g_assert_cmpint(took_ms, <, 8000);
+	pair_free(&pair);
+	relay_free(relay);
+}
+
 static void test_dark(void)
 {
 	struct pair pair;
@@ -415,6 +477,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/link/strangers", test_strangers);
 	g_test_add_func("/link/flipped-bits", test_flipped_bits);
 	g_test_add_func("/link/pause", test_pause);
+	g_test_add_data_func("/link/narrow/there", GINT_TO_POINTER(1), test_narrow);
+	g_test_add_data_func("/link/narrow/back", GINT_TO_POINTER(0), test_narrow);
+	g_test_add_func("/link/black-hole", test_black_hole);
 	g_test_add_func("/link/dark", test_dark);
 	g_test_add_func("/link/silence", test_silence);
 	g_test_add_func("/link/unix", test_unix);
