@@ -47,16 +47,25 @@ void options_print_overview(FILE *out)
 	fprintf(out, "\n%s\n", _("“watari COMMAND --help” tells about a command."));
 }
 
-/* A word for roff: backslashes and dashes are escaped. */
+/* A word for roff: backslashes and dashes are escaped, quotes and dots are named, so that any roff in
+ * any locale reads them. */
 static void print_roff(FILE *out, const char *word)
 {
-	for (; *word; word++) {
-		if (*word == '\\')
-			fputs("\\e", out);
-		else if (*word == '-')
-			fputs("\\-", out);
-		else
-			fputc(*word, out);
+	static const struct {
+		const char *text, *roff;
+	} names[] = {
+		{ "\\", "\\e" }, { "-", "\\-" }, { "“", "\\(lq" }, { "”", "\\(rq" }, { "…", "..." }
+	};
+	while (*word) {
+		size_t i = 0;
+		while (i < G_N_ELEMENTS(names) && !g_str_has_prefix(word, names[i].text))
+			i++;
+		if (i < G_N_ELEMENTS(names)) {
+			fputs(names[i].roff, out);
+			word += strlen(names[i].text);
+		} else {
+			fputc(*word++, out);
+		}
 	}
 }
 
