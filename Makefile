@@ -7,11 +7,11 @@ PREFIX = /usr/local
 # For tests/run, as in: make check-lab ARGS="--only there_and_back"
 ARGS =
 
-build: setup $(BUILD)/build.ninja
+build: setup-build $(BUILD)/build.ninja
 	@ninja --quiet -C $(BUILD)
 
 # The main job: two hosts, a guest under load, moved there and back, seen from outside.
-demo: build
+demo: setup build
 	lab/demo
 
 # Everything but the long tests, and of slow tests a third; says at its start how long it will take.
@@ -29,11 +29,15 @@ check-lab: setup
 check-long: setup
 	tests/run --long $(ARGS)
 
-bench: build
+bench: setup build
 	bench/run $(ARGS)
 
 setup:
 	@tools/setup
+
+# What a host needs that only runs the program.
+setup-build:
+	@tools/setup --build
 
 $(BUILD)/build.ninja:
 	@echo "meson setup $(BUILD)"
@@ -55,4 +59,4 @@ clean:
 	rm -rf build build-asan build-tsan build-fuzz build-clang
 
 .DEFAULT_GOAL = build
-.PHONY: build demo check check-unit check-lab check-long bench setup messages format install clean
+.PHONY: build demo check check-unit check-lab check-long bench setup setup-build messages format install clean
