@@ -4,6 +4,7 @@
 
 #include "base/i18n.h"
 #include "base/json.h"
+#include "base/version.h"
 
 #include <string.h>
 
@@ -47,7 +48,7 @@ int command_complain_usage(const GError *error, bool json)
 		return command_complain(error);
 	JsonObject *document = json_object_new();
 	json_object_set_int_member(document, "format", 1);
-	json_set_text(document, "watari", WATARI_VERSION);
+	json_set_text(document, "watari", watari_version);
 	json_set_text(document, "outcome", "refused");
 	json_object_set_int_member(document, "exit_code", (gint64) error_exit_code(error));
 	json_object_set_object_member(document, "error", json_describe_error(error));

@@ -4,6 +4,7 @@
 
 #include "base/i18n.h"
 #include "base/json.h"
+#include "base/version.h"
 #include "host/doctor.h"
 
 struct values {
@@ -59,7 +60,7 @@ static void print_json(JsonArray *hosts, const GError *error)
 {
 	JsonObject *document = json_object_new();
 	json_object_set_int_member(document, "format", 1);
-	json_set_text(document, "watari", WATARI_VERSION);
+	json_set_text(document, "watari", watari_version);
 	json_object_set_array_member(document, "hosts", json_array_ref(hosts));
 	if (error)
 		json_object_set_object_member(document, "error", json_describe_error(error));

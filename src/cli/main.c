@@ -4,6 +4,7 @@
 #include "cli/nearest.h"
 
 #include "base/i18n.h"
+#include "base/version.h"
 #include "journey/desk/visit.h"
 
 #include <errno.h>
@@ -91,7 +92,7 @@ static int without_command(int argc, char **argv)
 	else if (g_str_equal(word, "help"))
 		return help_with(argc > 2 ? argv[2] : NULL);
 	else if (g_str_equal(word, "--version") || g_str_equal(word, "-V"))
-		printf("watari %s\n", WATARI_VERSION);
+		printf("watari %s\n", watari_version);
 	else if (g_str_equal(word, "--complete"))
 		return complete(argc > 2 ? argv[2] : NULL);
 	else

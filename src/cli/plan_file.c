@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/i18n.h"
 #include "base/json.h"
+#include "base/version.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,7 @@ static char *describe(const struct journey_request *request, char **words,
 	for (char **word = words; *word; word++)
 		json_array_add_string_element(list, *word);
 	json_object_set_int_member(plan, "format", FORMAT);
-	json_set_text(plan, "watari", WATARI_VERSION);
+	json_set_text(plan, "watari", watari_version);
 	json_object_set_int_member(plan, "created", time(NULL));
 	json_set_text(plan, "vm", request->vm);
 	json_set_text(plan, "destination", request->destination);

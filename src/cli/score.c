@@ -8,6 +8,7 @@
 #include "base/i18n.h"
 #include "base/json.h"
 #include "base/unit.h"
+#include "base/version.h"
 
 #include <math.h>
 
@@ -51,13 +52,17 @@ static bool is_meant(const struct journal_move *move, const char *vm)
 
 static bool collect(struct scored *scored, const char *vm, unsigned most, GError **error)
 {
-	struct journal *journal = journal_open(NULL, error);
-	if (!journal)
-		return false;
-	scored->events = journal_list_events(journal, "forecast", CASES_MAX, error);
+	g_autoptr(GError) failure = NULL;
+	struct journal *journal = journal_open_existing(NULL, &failure);
+	if (journal)
+		scored->events = journal_list_events(journal, "forecast", CASES_MAX, &failure);
 	journal_close(journal);
-	if (!scored->events)
+	if (failure) {
+		g_propagate_error(error, g_steal_pointer(&failure));
 		return false;
+	}
+	if (!scored->events)
+		return true; /* no move was ever made here */
 	scored->cases = g_new0(struct score_case, CASES_MAX);
 	scored->index = g_new0(unsigned, CASES_MAX);
 	for (guint i = 0; i < scored->events->len && scored->count < most; i++) {
@@ -159,7 +164,7 @@ static void print_json(const struct scored *scored, const GError *error)
 	JsonObject *document = json_object_new();
 	JsonArray *moves = json_array_new();
 	json_object_set_int_member(document, "format", 1);
-	json_set_text(document, "watari", WATARI_VERSION);
+	json_set_text(document, "watari", watari_version);
 	for (int q = 0; q < SCORE_LAST; q++) {
 		struct score score = score_all(scored->cases, scored->count, q);
 		JsonObject *numbers = json_object_new();

@@ -5,6 +5,7 @@
 
 #include "base/i18n.h"
 #include "base/unit.h"
+#include "base/version.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -160,10 +161,10 @@ static void ask_watari(struct visit *visit)
 		check_add(visit->findings, "watari", CHECK_REFUSE,
 			  _("Install watari there, or say where it is with --remote-watari."),
 			  _("there is no watari at %s"), visit->name);
-	else if (strcmp(last ? last + 1 : version, WATARI_VERSION) != 0)
+	else if (strcmp(last ? last + 1 : version, watari_version) != 0)
 		check_add(visit->findings, "watari", CHECK_REFUSE,
 			  _("Install the same version on all hosts."),
-			  _("%s has %s, here it is %s"), visit->name, version, WATARI_VERSION);
+			  _("%s has %s, here it is %s"), visit->name, version, watari_version);
 	else
 		check_add(visit->findings, "watari", CHECK_PASS, NULL, "%s", version);
 }

@@ -8,6 +8,7 @@
 
 #include "base/i18n.h"
 #include "base/json.h"
+#include "base/version.h"
 
 enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000, SWEEP_MS = 20000 };
 
@@ -75,7 +76,7 @@ static bool greet(struct journey *journey, enum journey_side side, GError **erro
 	const char *host = host_name(journey, side);
 	g_autofree char *next = g_strdup_printf(
 		_("Install watari %s at %s, or say where it is with --remote-watari."),
-		WATARI_VERSION, host);
+		watari_version, host);
 	JsonObject *hello = movers_wait(journey, side, "hello", HELLO_MS, error);
 	if (!hello) {
 		error_classify(error, WATARI_ERROR_REFUSED, next);
@@ -86,16 +87,16 @@ static bool greet(struct journey *journey, enum journey_side side, GError **erro
 	g_clear_pointer(&journey->hellos[side], json_object_unref);
 	journey->hellos[side] = hello;
 	int64_t proto = json_get_int(hello, "proto", 0);
-	if (proto == PROTOCOL && g_str_equal(version, WATARI_VERSION))
+	if (proto == PROTOCOL && g_str_equal(version, watari_version))
 		return true;
-	if (g_str_equal(version, WATARI_VERSION))
+	if (g_str_equal(version, watari_version))
 		return error_set(error, WATARI_ERROR_REFUSED, next,
 				 _("the watari at %s speaks version %d of the movers' protocol, "
 				   "this one %d"),
 				 host, (int) proto, PROTOCOL);
 	return error_set(error, WATARI_ERROR_REFUSED, next,
 			 _("the watari at %s is version %s, this one is %s"), host, version,
-			 WATARI_VERSION);
+			 watari_version);
 }
 
 JsonObject *movers_hello(struct journey *journey, enum journey_side side)

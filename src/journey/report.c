@@ -3,6 +3,7 @@
 #include "journey/journey.h"
 
 #include "base/json.h"
+#include "base/version.h"
 
 #include <time.h>
 
@@ -225,7 +226,7 @@ static void describe_head(JsonObject *object, const struct journey_report *repor
 {
 	JsonObject *vm = json_object_new();
 	json_object_set_int_member(object, "format", FORMAT);
-	json_set_text(object, "watari", WATARI_VERSION);
+	json_set_text(object, "watari", watari_version);
 	json_set_text(object, "id", report->id[0] ? report->id : NULL);
 	json_set_text(object, "outcome", journey_outcome_name(report->outcome));
 	set_number(object, "exit_code", error ? (int64_t) error_exit_code(error) : 0);

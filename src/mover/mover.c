@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/i18n.h"
+#include "base/version.h"
 #include "mover/attach.h"
 #include "mover/commands.h"
 #include "mover/hold.h"
@@ -37,7 +38,7 @@ static void send_hello(struct mover *mover)
 		json_array_add_string_element(words, features[i]);
 	json_object_set_string_member(hello, "t", "hello");
 	json_object_set_int_member(hello, "proto", MOVER_PROTOCOL);
-	json_object_set_string_member(hello, "version", WATARI_VERSION);
+	json_object_set_string_member(hello, "version", watari_version);
 	json_object_set_int_member(hello, "pid", getpid());
 	json_object_set_string_member(hello, "host", g_get_host_name());
 	/* sshd's words: where the conductor reached this host, and where it came from. */
