@@ -119,6 +119,15 @@ struct journal *journal_open(const char *directory, GError **error)
 	return NULL;
 }
 
+struct journal *journal_open_existing(const char *directory, GError **error)
+{
+	g_autofree char *folder = directory ? g_strdup(directory) : journal_directory();
+	g_autofree char *path = g_build_filename(folder, "journal.sqlite", NULL);
+	if (access(path, F_OK) != 0 && errno == ENOENT)
+		return NULL;
+	return journal_open(folder, error);
+}
+
 void journal_close(struct journal *journal)
 {
 	if (!journal)

@@ -32,6 +32,8 @@ struct journal_move {
 char *journal_directory(void);
 /* DIRECTORY NULL: the default one. Creates what is missing, 0700. */
 struct journal *journal_open(const char *directory, GError **error);
+/* For who only reads: NULL without *error where no journal is; none is made. */
+struct journal *journal_open_existing(const char *directory, GError **error);
 void journal_close(struct journal *journal);
 
 /* A new move; `id`, VM, hosts, options, phase, pid and started_s are taken from MOVE. */

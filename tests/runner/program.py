@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The built program as a user meets it: it speaks Japanese, and what the documents show exists."""
+import json
 import os
 import pathlib
 import re
@@ -77,8 +78,49 @@ def check_named_options(tree):
                 yield f'there is no command {match[1]}: {text}'
 
 
+def check_reading(tree):
+    """commands that only read create nothing, and an unreadable journal is refused alike by all"""
+    with tempfile.TemporaryDirectory() as folder:
+        none, broken = pathlib.Path(folder) / 'none', pathlib.Path(folder) / 'broken'
+        (broken / 'journal.sqlite').mkdir(parents=True)
+        for arguments, expected in ((['status'], 0), (['score'], 0), (['watch', 'vm'], 3), (['cancel', 'vm'], 3),
+                                    (['tune', '--no-postcopy', 'vm'], 3)):
+            status, text = run_watari(tree, arguments, {'WATARI_STATE_DIR': str(none)})
+            if status != expected or none.exists():
+                yield f'watari {arguments[0]} without a journal: {status}, {"made one" if none.exists() else text}'
+            status, text = run_watari(tree, arguments, {'WATARI_STATE_DIR': str(broken)})
+            if status != 3:
+                yield f'watari {arguments[0]} with a journal that cannot be read: {status}: {text}'
+        status, text = run_watari(tree, ['score', '--json'], {'WATARI_STATE_DIR': str(none)})
+        if json.loads(text)['total_ms'] != {'count': 0, 'median_error': None, 'within_p90': None, 'within_half': None}:
+            yield f'watari score --json of no moves: {text}'
+
+
+def check_usage_documents(tree):
+    """every command answers nonsense with the same short document under --json"""
+    _, overview = run_watari(tree, ['--help'])
+    for command in ['no-such-command', *re.findall(r'^  ([a-z]+) ', overview, re.M)]:
+        if command == 'mover':  # for programs only, it has no --json
+            continue
+        status, text = run_watari(tree, [command, '--json', '--no-such-option'])
+        document = json.loads(text[text.index('{'):text.rindex('}') + 1])
+        if status != 2 or set(document) != {'format', 'watari', 'outcome', 'exit_code', 'error'} or document['exit_code'] != 2:
+            yield f'watari {command}: {status}: {text}'
+
+
+def check_silent_doctor(tree):
+    """doctor says nothing of a libvirt that does not answer"""
+    if any(os.path.exists(f'/run/libvirt/{name}') for name in ('libvirt-sock', 'virtqemud-sock')):
+        return  # one runs here
+    _, text = run_watari(tree, ['doctor', '--json'])
+    said = {check['check'] for check in json.loads(text)['hosts'][0]['checks']}
+    if 'libvirt' not in said or said & {'keepalive', 'security', 'userfaultfd', 'qemu', 'memory'}:
+        yield f'without libvirt doctor speaks of {sorted(said)}'
+
+
 def run(tally, options, tree):
-    for check in (check_japanese, check_shown_commands, check_named_options):
+    for check in (check_japanese, check_shown_commands, check_named_options, check_reading, check_usage_documents,
+                  check_silent_doctor):
         what = check.__doc__
         if options.only and options.only not in what:
             continue

@@ -160,7 +160,7 @@ GPtrArray *visit_list(const char *directory, const char *vm, int most, GError **
 {
 	GPtrArray *found =
 		g_ptr_array_new_with_free_func((GDestroyNotify) (void (*)(void)) visit_move_free);
-	struct journal *journal = journal_open(directory, error);
+	struct journal *journal = journal_open_existing(directory, error);
 	if (!journal)
 		return found;
 	g_autoptr(GPtrArray) moves = journal_list(journal, vm, most, error);
