@@ -17,8 +17,9 @@ struct values {
 static const struct option_row rows[] = {
 	{ "rsh", 0, OPTION_TEXT, AT(rsh), N_("COMMAND"), .offer = OFFER_COMMAND,
 	  .help = N_("The remote shell to use instead of ssh.") },
-	{ "remote-watari", 0, OPTION_TEXT, AT(remote_watari), N_("PATH"), .offer = OFFER_FILE,
-	  .help = N_("Where watari is at the hosts. The default is found by their PATH.") },
+	{ "remote-watari", 0, OPTION_TEXT, AT(remote_watari), N_("COMMAND"), .offer = OFFER_COMMAND,
+	  .help = N_("What runs watari at the hosts, as in /opt/bin/watari or 'sudo -n watari'. "
+		     "The default is found by their PATH.") },
 	{ "json", 0, OPTION_FLAG, AT(json), .help = N_("Print one JSON document.") },
 	{ 0 },
 };

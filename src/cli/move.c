@@ -155,9 +155,10 @@ const struct option_row move_rows[] = {
 	{ "rsh", 0, OPTION_TEXT, AT(request.rsh), N_("COMMAND"), .offer = OFFER_COMMAND,
 	  .help = N_("The remote shell to use instead of ssh. "
 		     "It gets the host and a command line, as with rsync and git.") },
-	{ "remote-watari", 0, OPTION_TEXT, AT(request.remote_watari), N_("PATH"),
-	  .offer = OFFER_FILE,
-	  .help = N_("Where watari is at the hosts. The default is found by their PATH.") },
+	{ "remote-watari", 0, OPTION_TEXT, AT(request.remote_watari), N_("COMMAND"),
+	  .offer = OFFER_COMMAND,
+	  .help = N_("What runs watari at the hosts, as in /opt/bin/watari or 'sudo -n watari'. "
+		     "The default is found by their PATH.") },
 	{ "max-traffic", 0, OPTION_BYTES, AT(request.max_traffic), N_("SIZE"), .least = 1 << 20,
 	  .help = N_("Copy no more than about so much, as in 500M. "
 		     "Without it nearly all memory is copied once."),

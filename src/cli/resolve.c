@@ -27,9 +27,9 @@ static const struct option_row rows[] = {
 	{ "rsh", 0, OPTION_TEXT, AT(request.rsh), N_("COMMAND"), .offer = OFFER_COMMAND,
 	  .help = N_("The remote shell to use instead of ssh. "
 		     "The default is what the move was started with.") },
-	{ "remote-watari", 0, OPTION_TEXT, AT(request.remote_watari), N_("PATH"),
-	  .offer = OFFER_FILE,
-	  .help = N_("Where watari is at the hosts. "
+	{ "remote-watari", 0, OPTION_TEXT, AT(request.remote_watari), N_("COMMAND"),
+	  .offer = OFFER_COMMAND,
+	  .help = N_("What runs watari at the hosts, as in /opt/bin/watari or 'sudo -n watari'. "
 		     "The default is what the move was started with, or found by their PATH.") },
 	{ "json", 0, OPTION_FLAG, AT(json), .help = N_("Print one JSON document.") },
 	{ "verbose", 'v', OPTION_FLAG, AT(verbose),

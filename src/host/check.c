@@ -163,8 +163,8 @@ static void look_at_destination(struct check_context *context, struct room *room
 		return;
 	if (room_ask(context->options->shell, context->destination->address, room))
 		context->room = room;
-	context->cpu_count =
-		MAX(virNodeGetCPUMap(context->destination->connection, &map, NULL, 0), 0);
+	int count = virNodeGetCPUMap(context->destination->connection, &map, NULL, 0);
+	context->cpu_count = MAX(count, 0);
 	context->cpu_map = map;
 }
 

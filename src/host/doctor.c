@@ -11,12 +11,14 @@
 #include <string.h>
 
 /* Everything that is asked over the shell, in one go: "key value" lines, no line for what is not
- * there. It changes nothing. $1: the watari to ask. */
+ * there. It changes nothing. $@: the watari to ask. */
 static const char look_script[] =
 	"PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin\n"
 	"say() { [ -n \"$2\" ] && printf '%s %s\\n' \"$1\" \"$2\"; }\n"
 	"say uid \"$(id -u)\"\n"
-	"say watari \"$(\"$1\" --version 2>/dev/null | head -n 1)\"\n"
+	"say user \"$(id -un)\"\n"
+	"say by \"$SUDO_USER\"\n"
+	"say watari \"$(\"$@\" --version 2>/dev/null | head -n 1)\"\n"
 	"for t in virt-ssh-helper nc socat; do command -v $t >/dev/null 2>&1 && say tool $t; done\n"
 	"for s in virtqemud libvirt; do [ -S /run/libvirt/$s-sock ] && say socket $s; done\n"
 	/* the modular daemon's settings count where it runs, the monolithic one's elsewhere */
@@ -76,14 +78,45 @@ static void note_facts(struct visit *visit, char *output)
 	}
 }
 
+/* Watari passes over it, others do not. */
+static void judge_noise(struct visit *visit, const char *noise)
+{
+	if (noise)
+		check_add(
+			visit->findings, "shell", CHECK_WARN,
+			_("Let it print only where somebody sits (in ~/.bashrc: case $- in *i*) …; "
+			  "esac); watari passes over it, but scp, rsync and virsh stumble."),
+			_("the login shell of %s prints text when a command is run: “%s”"),
+			visit->name, noise);
+}
+
+static void judge_shell(struct visit *visit)
+{
+	const char *by = fact(visit, "by");
+	if (!visit->address->shell)
+		return;
+	if (by)
+		check_add(visit->findings, "ssh", CHECK_PASS, NULL,
+			  _("%s can be reached as %s, and %s is root there by sudo"), visit->name,
+			  visit->address->shell, by);
+	else
+		check_add(visit->findings, "ssh", CHECK_PASS, NULL, _("%s can be reached as %s"),
+			  visit->name, visit->address->shell);
+}
+
 static bool look_over_shell(struct visit *visit)
 {
-	const char *watari = visit->shell && visit->shell->watari ? visit->shell->watari : "watari";
-	const char *const argv[] = { "sh", "-c", look_script, "sh", watari, NULL };
-	g_autofree char *output = NULL;
+	static const char *const head[] = { "sh", "-c", look_script, "sh" };
+	g_auto(GStrv) watari = remote_watari(visit->shell);
+	g_autoptr(GStrvBuilder) words = g_strv_builder_new();
+	for (size_t i = 0; i < G_N_ELEMENTS(head); i++)
+		g_strv_builder_add(words, head[i]);
+	g_strv_builder_addv(words, (const char **) (uintptr_t) watari);
+	g_auto(GStrv) argv = g_strv_builder_end(words);
+	g_autofree char *output = NULL, *noise = NULL;
 	g_autoptr(GError) error = NULL;
-	if (!remote_run(visit->shell, visit->address, argv, SHELL_TIMEOUT_MS, &output, NULL,
-			&error)) {
+	if (!remote_run_aloud(visit->shell, visit->address, (const char *const *) argv,
+			      SHELL_TIMEOUT_MS, &output, &noise, NULL, &error)) {
 		g_autofree char *what = error_what(error);
 		check_add(visit->findings, "ssh", CHECK_REFUSE,
 			  _("Set up a key so that “ssh -o BatchMode=yes HOST true” works, or name "
@@ -92,9 +125,8 @@ static bool look_over_shell(struct visit *visit)
 		return false;
 	}
 	note_facts(visit, output);
-	if (visit->address->shell)
-		check_add(visit->findings, "ssh", CHECK_PASS, NULL, _("%s can be reached as %s"),
-			  visit->name, visit->address->shell);
+	judge_shell(visit);
+	judge_noise(visit, noise);
 	return true;
 }
 
@@ -180,6 +212,18 @@ static bool may(const char *text, int uid, int gid, unsigned bit)
 	return mode >> (uid == owner ? 6 : gid == group ? 3 : 0) & bit;
 }
 
+/* Disks are read and made there as well, so that no part of the commands would do. */
+static void refuse_rights(struct visit *visit)
+{
+	g_autofree char *next = g_strdup_printf(
+		_("Connect as root (root@HOST), or let sudo ask no password: a line “%s ALL=(root) "
+		  "NOPASSWD: ALL” in /etc/sudoers.d/watari (visudo -f) there."),
+		fact(visit, "user") ? fact(visit, "user") : "USER");
+	check_add(visit->findings, "sockets", CHECK_REFUSE, next,
+		  _("watari would run there as an ordinary user and could not make sockets for "
+		    "QEMU"));
+}
+
 static void ask_sockets(struct visit *visit)
 {
 	const char *directory = fact(visit, "run-libvirt");
@@ -188,10 +232,7 @@ static void ask_sockets(struct visit *visit)
 			  _("%s has no directory /run/libvirt, where the sockets are made"),
 			  visit->name);
 	else if (number_fact(visit, "uid", 0) != 0)
-		check_add(visit->findings, "sockets", CHECK_REFUSE,
-			  _("Connect as root (root@HOST, or User root in ~/.ssh/config)."),
-			  _("watari would run there as an ordinary user and could not make sockets "
-			    "for QEMU"));
+		refuse_rights(visit);
 	else if (visit->host && visit->host->qemu_uid > 0 &&
 		 !may(directory, visit->host->qemu_uid, visit->host->qemu_gid, 1))
 		check_add(visit->findings, "sockets", CHECK_REFUSE,

@@ -150,7 +150,9 @@ bool relay_open(struct relay *relay, const struct remote_shell *shell,
 		const struct host_address *host, GError **error)
 {
 	relay->listener = relay->client = relay->to = relay->from = -1;
-	relay->child = (struct remote_child){ .pid = -1, .to = -1, .from = -1, .errors = -1 };
+	relay->child = (struct remote_child){
+		.pid = -1, .to = -1, .from = -1, .errors = -1, .begin.done = true
+	};
 	if (host->shell ? !open_remote(relay, shell, host, error)
 			: !open_local(relay, host->socket, error))
 		return false;
@@ -197,7 +199,9 @@ void relay_read(struct relay *relay)
 {
 	if (relay->child.errors >= 0)
 		remote_collect(&relay->child);
-	if (relay->from >= 0 && !relay->host_gone)
+	if (relay->from >= 0 && !relay->child.begin.done)
+		relay->host_gone = begin_read(&relay->child.begin, relay->from) == BEGIN_BROKEN;
+	if (relay->from >= 0 && !relay->host_gone && relay->child.begin.done)
 		relay->host_gone = take_in(&relay->answers, relay->from);
 	if (relay->client >= 0 && !relay->client_gone)
 		relay->client_gone = take_in(&relay->calls, relay->client);
@@ -209,7 +213,8 @@ void relay_write(struct relay *relay)
 		relay->client_gone = true;
 	if (relay->to >= 0 && !relay->host_gone && !flow_write(&relay->calls, relay->to)) {
 		/* the host's end is broken, but what it said before that still counts */
-		take_in(&relay->answers, relay->from);
+		if (relay->child.begin.done)
+			take_in(&relay->answers, relay->from);
 		relay->host_gone = true;
 	}
 }

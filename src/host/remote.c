@@ -48,6 +48,18 @@ char *remote_quote(const char *const *argv)
 	return g_string_free(line, FALSE);
 }
 
+char **remote_watari(const struct remote_shell *shell)
+{
+	const char *const usual[] = { "watari", NULL };
+	char **words = NULL;
+	if (!shell || !shell->watari)
+		return g_strdupv((char **) (uintptr_t) usual);
+	if (g_shell_parse_argv(shell->watari, NULL, &words, NULL))
+		return words;
+	const char *const whole[] = { shell->watari, NULL };
+	return g_strdupv((char **) (uintptr_t) whole);
+}
+
 char *remote_share_path(void)
 {
 	const char *base = g_get_user_runtime_dir();
@@ -94,8 +106,13 @@ static void add_ssh(GPtrArray *words, const struct host_address *host, enum remo
 char **remote_command(const struct remote_shell *shell, const struct host_address *host,
 		      enum remote_share share, const char *const *argv)
 {
-	if (!host->shell)
+	/* here, as root, nothing stands before it */
+	if (!host->shell && geteuid() == 0)
 		return g_strdupv((char **) (uintptr_t) argv);
+	/* the first is the relay's: it leads to libvirt, and takes no more than that */
+	g_auto(GStrv) whole = begin_wrap(argv, share == REMOTE_FIRST ? BEGIN_LIBVIRT : BEGIN_ROOT);
+	if (!host->shell)
+		return g_steal_pointer(&whole);
 	GPtrArray *words = g_ptr_array_new();
 	if (shell && shell->rsh)
 		for (unsigned i = 0; shell->rsh[i]; i++)
@@ -104,7 +121,7 @@ char **remote_command(const struct remote_shell *shell, const struct host_addres
 		add_ssh(words, host, share);
 	/* host_address_parse lets no name through that begins with '-' */
 	g_ptr_array_add(words, g_strdup(host->shell));
-	g_ptr_array_add(words, remote_quote(argv));
+	g_ptr_array_add(words, remote_quote((const char *const *) whole));
 	g_ptr_array_add(words, NULL);
 	return (char **) g_ptr_array_free(words, FALSE);
 }
@@ -142,6 +159,8 @@ bool remote_spawn(const struct remote_shell *shell, const struct host_address *h
 				 _("cannot run %s: %s"), words[0], reason->message);
 	}
 	fd_set_nonblocking(child->errors, true);
+	fd_set_nonblocking(child->from, true);
+	child->begin.done = !host->shell && geteuid() == 0;
 	return true;
 }
 
@@ -195,7 +214,12 @@ static char *make_printable(const char *data, size_t length)
 char *remote_complaint(struct remote_child *child)
 {
 	remote_collect(child);
-	return make_printable(child->complaint, child->complaint_length);
+	char *complaint = make_printable(child->complaint, child->complaint_length);
+	g_autofree char *noise = child->begin.done ? NULL : begin_noise(&child->begin);
+	if (!noise || *complaint)
+		return complaint;
+	g_free(complaint);
+	return g_strdup_printf(_("the login shell printed “%s” and ran nothing"), noise);
 }
 
 static int wait_child(pid_t pid, int timeout_ms, int *status)
@@ -254,8 +278,13 @@ static bool read_output(struct remote_child *child, GString *output, int timeout
 			remote_collect(child);
 		if (!ready[0].revents)
 			continue;
+		enum begin_state state = begin_read(&child->begin, child->from);
+		if (state == BEGIN_BROKEN)
+			return true;
+		if (state == BEGIN_WAITS)
+			continue;
 		ssize_t got = read(child->from, data, sizeof(data));
-		if (got == 0 || (got < 0 && errno != EINTR))
+		if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN))
 			return true;
 		if (got > 0 && output->len + (size_t) got <= RUN_OUTPUT_MAX)
 			g_string_append_len(output, data, got);
@@ -270,6 +299,13 @@ static int exit_status(int status)
 bool remote_run(const struct remote_shell *shell, const struct host_address *host,
 		const char *const *argv, int timeout_ms, char **output, int *status, GError **error)
 {
+	return remote_run_aloud(shell, host, argv, timeout_ms, output, NULL, status, error);
+}
+
+bool remote_run_aloud(const struct remote_shell *shell, const struct host_address *host,
+		      const char *const *argv, int timeout_ms, char **output, char **noise,
+		      int *status, GError **error)
+{
 	struct remote_child child;
 	if (!remote_spawn(shell, host, REMOTE_JOINS, argv, &child, error))
 		return false;
@@ -278,13 +314,15 @@ bool remote_run(const struct remote_shell *shell, const struct host_address *hos
 	bool in_time = read_output(&child, text, timeout_ms);
 	int code = exit_status(remote_end(&child, in_time ? 2000 : 0));
 	g_autofree char *complaint = remote_complaint(&child);
+	if (noise)
+		*noise = begin_noise(&child.begin);
 	if (output)
 		*output = g_string_free(text, FALSE);
 	else
 		g_string_free(text, TRUE);
 	if (status)
 		*status = code;
-	if (in_time && (status || code == 0))
+	if (in_time && child.begin.done && (status || code == 0))
 		return true;
 	if (output)
 		g_clear_pointer(output, g_free);

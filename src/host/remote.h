@@ -6,12 +6,14 @@
  */
 #pragma once
 #include "host/address.h"
+#include "host/begin.h"
 
 #include <sys/types.h>
 
 struct remote_shell {
-	char **rsh;         /* NULL: ssh with our options (BatchMode, keepalive 5 s x 3, no tty) */
-	const char *watari; /* where watari is at hosts; NULL: "watari" by their PATH */
+	char **rsh; /* NULL: ssh with our options (BatchMode, keepalive 5 s x 3, no tty) */
+	/* what runs watari at the hosts, words as for a shell; NULL: "watari" by their PATH */
+	const char *watari;
 };
 
 #define REMOTE_COMPLAINT_MAX 4096
@@ -30,20 +32,22 @@ char *remote_share_path(void);
 
 struct remote_child {
 	pid_t pid;
-	int to;                               /* its stdin */
-	int from;                             /* its stdout */
-	int errors;                           /* its stderr, non-blocking */
+	int to;             /* its stdin */
+	int from;           /* its stdout, non-blocking */
+	struct begin begin; /* begin_read() comes before what it says itself (begin.h) */
+	int errors;         /* its stderr, non-blocking */
 	char complaint[REMOTE_COMPLAINT_MAX]; /* the last of its stderr so far */
 	size_t complaint_length;
 };
 
-/* ARGV is run without a shell locally and quoted for the remote shell otherwise. */
+/* ARGV is quoted for the remote shell, or run without one as root here. Before its first byte is read,
+ * begin_read(&child->begin, child->from) must have said BEGIN_DONE. */
 bool remote_spawn(const struct remote_shell *shell, const struct host_address *host,
 		  enum remote_share share, const char *const *argv, struct remote_child *child,
 		  GError **error);
 /* Take in what it said on stderr, so that it never waits for us. Never blocks. */
 void remote_collect(struct remote_child *child);
-/* What it said on stderr so far (last 4 KiB, made printable). Never blocks. Caller frees. */
+/* What it said on stderr, or before it began, so far (last 4 KiB, made printable). Never blocks. Caller frees. */
 char *remote_complaint(struct remote_child *child);
 /* Close, wait up to GRACE_MS, then kill. Returns the wait status or -1. */
 int remote_end(struct remote_child *child, int grace_ms);
@@ -53,7 +57,13 @@ int remote_end(struct remote_child *child, int grace_ms);
 bool remote_run(const struct remote_shell *shell, const struct host_address *host,
 		const char *const *argv, int timeout_ms, char **output, int *status,
 		GError **error);
+/* The same, and *noise gets the first words that the login shell printed before; NULL: none. */
+bool remote_run_aloud(const struct remote_shell *shell, const struct host_address *host,
+		      const char *const *argv, int timeout_ms, char **output, char **noise,
+		      int *status, GError **error);
 
+/* SHELL's watari as words, of which there is one at least; SHELL may be NULL. Free with g_strfreev. */
+char **remote_watari(const struct remote_shell *shell);
 /* One string for a POSIX shell: each word quoted. Caller frees. */
 char *remote_quote(const char *const *argv);
 /* The argument vector that remote_spawn runs (for tests and messages). Free with g_strfreev. */

@@ -129,8 +129,13 @@ static bool wait_ready(struct remote_child *child)
 			return false;
 		if (poll(&ready, 1, (int) left) <= 0)
 			continue;
+		enum begin_state state = begin_read(&child->begin, child->from);
+		if (state == BEGIN_BROKEN)
+			return false;
+		if (state == BEGIN_WAITS)
+			continue;
 		ssize_t got = read(child->from, &byte, 1);
-		if (got == 0 || (got < 0 && errno != EINTR))
+		if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN))
 			return false;
 		if (got == 1 && byte == '\n')
 			return true;
@@ -247,7 +252,9 @@ bool storage_copy_look(struct storage_copy *copy, double *part)
 {
 	char data[1024];
 	remote_collect(&copy->child);
-	while (!copy->ended) {
+	enum begin_state state = begin_read(&copy->child.begin, copy->child.from);
+	copy->ended = copy->ended || state == BEGIN_BROKEN;
+	while (!copy->ended && state == BEGIN_DONE) {
 		ssize_t got = read(copy->child.from, data, sizeof data);
 		if (got < 0 && errno == EINTR)
 			continue;

@@ -89,7 +89,10 @@ static gboolean on_readable(gint fd, GIOCondition condition, gpointer data)
 {
 	struct dialogue *dialogue = data;
 	guint8 buffer[16384];
-	ssize_t got = read(fd, buffer, sizeof buffer);
+	enum begin_state state = begin_read(&dialogue->child.begin, fd);
+	if (state == BEGIN_WAITS)
+		return G_SOURCE_CONTINUE;
+	ssize_t got = state == BEGIN_DONE ? read(fd, buffer, sizeof buffer) : 0;
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return G_SOURCE_CONTINUE;
 	if (got <= 0) {

@@ -17,12 +17,15 @@ enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000, SWEEP_MS = 20000 };
 char **movers_command(struct journey *journey, enum journey_side side, const char *const *words)
 {
 	g_autoptr(GStrvBuilder) command = g_strv_builder_new();
-	g_autofree char *self = NULL;
-	const char *program = journey->shell.watari;
+	g_auto(GStrv) program = remote_watari(&journey->shell);
 	/* Here it is this very program, installed or not. */
-	if (!program && !journey->addresses[side]->shell)
-		program = self = g_file_read_link("/proc/self/exe", NULL);
-	g_strv_builder_add(command, program ? program : "watari");
+	g_autofree char *self = journey->shell.watari || journey->addresses[side]->shell
+					? NULL
+					: g_file_read_link("/proc/self/exe", NULL);
+	if (self)
+		g_strv_builder_add(command, self);
+	else
+		g_strv_builder_addv(command, (const char **) (uintptr_t) program);
 	for (; *words; words++)
 		g_strv_builder_add(command, *words);
 	return g_strv_builder_end(command);
@@ -223,7 +226,8 @@ bool movers_set_up(struct journey *journey, GError **error)
 		if (!ready) {
 			error_classify(error, WATARI_ERROR_REFUSED,
 				       _("The movers need root's rights: name the host as "
-					 "root@HOST. “watari doctor HOST” says more."));
+					 "root@HOST, or let sudo ask no password there. “watari "
+					 "doctor HOST” says more."));
 			return false;
 		}
 		const char *socket = json_get_string(ready, "socket", "");

@@ -55,7 +55,6 @@ static void bring_up(struct splice *splice, struct pair *pair)
 			pair->next_try_ms = clock_now_ms() + BACK_OFF_MAX_MS;
 			return;
 		}
-		fd_set_nonblocking(pair->children[i].from, true);
 		fd_set_nonblocking(pair->children[i].to, true);
 		pair->flows[i].start = pair->flows[i].end = 0;
 	}
@@ -68,9 +67,12 @@ static bool transient(ssize_t count)
 }
 
 /* True while the flow may go on. */
-static bool fill(struct flow *flow, int fd)
+static bool fill(struct flow *flow, struct remote_child *child)
 {
-	ssize_t got = read(fd, flow->data, BUFFER_BYTES);
+	enum begin_state state = begin_read(&child->begin, child->from);
+	if (state != BEGIN_DONE)
+		return state == BEGIN_WAITS;
+	ssize_t got = read(child->from, flow->data, BUFFER_BYTES);
 	if (transient(got))
 		return true;
 	if (got <= 0)
@@ -94,7 +96,7 @@ static bool drain(struct flow *flow, int fd)
 static bool carry(struct pair *pair, int from)
 {
 	struct flow *flow = &pair->flows[from];
-	if (flow->start == flow->end && !fill(flow, pair->children[from].from))
+	if (flow->start == flow->end && !fill(flow, &pair->children[from]))
 		return false;
 	return flow->start == flow->end || drain(flow, pair->children[1 - from].to);
 }

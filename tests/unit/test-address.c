@@ -207,7 +207,8 @@ static void test_command(void)
 	g_auto(GStrv) words = remote_command(NULL, address, REMOTE_ALONE, argv);
 	g_autofree char *line = g_strjoinv(" ", words);
 	g_assert_true(g_str_has_prefix(line, "ssh -T "));
-	g_assert_true(g_str_has_suffix(line, " -p 2222 -i /k -- root@::1 'echo' 'a b'"));
+	g_assert_nonnull(strstr(line, " -p 2222 -i /k -- root@::1 'sh' '-c' '"));
+	g_assert_true(g_str_has_suffix(line, " 'root' 'echo' 'a b'"));
 	g_assert_nonnull(strstr(line, " -oControlMaster=no -oControlPath=none "));
 	/* Without a socket nothing is shared; with one, movers still have a connection of their own. */
 	g_auto(GStrv) bare = remote_command(NULL, address, REMOTE_JOINS, argv);
@@ -229,7 +230,9 @@ static void test_command(void)
 	struct remote_shell shell = { .rsh = rsh };
 	g_auto(GStrv) other = remote_command(&shell, address, REMOTE_FIRST, argv);
 	g_autofree char *other_line = g_strjoinv("|", other);
-	g_assert_cmpstr(other_line, ==, "ip-run|--fast|root@::1|'echo' 'a b'");
+	g_assert_true(g_str_has_prefix(other_line, "ip-run|--fast|root@::1|'sh' '-c' '"));
+	g_assert_true(g_str_has_suffix(other_line, " 'libvirt' 'echo' 'a b'"));
+	g_assert_null(strchr(other_line, '\n'));
 	g_free(rsh[0]);
 	g_free(rsh[1]);
 	host_address_free(address);
@@ -260,6 +263,85 @@ static void test_run(void)
 	host_address_free(here);
 }
 
+/* A remote shell as ssh's: the last words of its arguments are run by a login shell, which PRINTS. */
+static struct remote_shell new_shell(const char *prints)
+{
+	char **rsh = g_new0(char *, 5);
+	rsh[0] = g_strdup("sh");
+	rsh[1] = g_strdup("-c");
+	rsh[2] = g_strdup_printf("%s; sh -c \"$2\"", prints);
+	rsh[3] = g_strdup("rsh");
+	return (struct remote_shell){ .rsh = rsh };
+}
+
+/* What the login shell prints is not the command's, whatever it looks like. */
+static void test_noise(void)
+{
+	static const struct {
+		const char *prints, *noise;
+	} prints[] = {
+		{ "true", NULL },
+		{ "echo welcome", "welcome" },
+		{ "printf 'two\\nlines'", "two lines" },
+		{ "printf '\\n\\nwatari-begin\\n\\033[1m'", "watari-begin" },
+		{ "head -c 60000 /dev/zero | tr '\\0' x", "xxxx" },
+	};
+	struct host_address *address = host_address_parse("nowhere", NULL);
+	const char *const argv[] = { "printf", "%s|", "a b", "it's", "", "\nx", NULL };
+	for (size_t i = 0; i < G_N_ELEMENTS(prints); i++) {
+		g_autofree char *output = NULL, *noise = NULL;
+		g_autoptr(GError) error = NULL;
+		struct remote_shell shell = new_shell(prints[i].prints);
+		remote_run_aloud(&shell, address, argv, 10000, &output, &noise, NULL, &error);
+		g_assert_no_error(error);
+		g_assert_cmpstr(output, ==, "a b|it's||\nx|");
+		g_assert_true(prints[i].noise ? noise && g_str_has_prefix(noise, prints[i].noise)
+					      : !noise);
+		g_strfreev(shell.rsh);
+	}
+	host_address_free(address);
+}
+
+/* A login shell that runs nothing is named by what it says instead. */
+static void test_no_command(void)
+{
+	static const char *const prints[] = { "echo no account here; exit 1",
+					      "yes closed; exit 1" };
+	static const char *const words[] = { "“no account here” and ran nothing",
+					     "“closed closed" };
+	struct host_address *address = host_address_parse("nowhere", NULL);
+	const char *const argv[] = { "true", NULL };
+	for (size_t i = 0; i < G_N_ELEMENTS(prints); i++) {
+		g_autoptr(GError) error = NULL;
+		struct remote_shell shell = new_shell(prints[i]);
+		int status = 0;
+		g_assert_false(remote_run(&shell, address, argv, 10000, NULL, &status, &error));
+		if (!strstr(error->message, words[i]))
+			g_error("%s", error->message);
+		g_strfreev(shell.rsh);
+	}
+	host_address_free(address);
+}
+
+static void test_watari(void)
+{
+	static const struct {
+		const char *text, *words;
+	} given[] = {
+		{ NULL, "watari" },
+		{ "/opt/watari", "/opt/watari" },
+		{ "sudo -n watari", "sudo|-n|watari" },
+		{ "'/opt/my watari'", "/opt/my watari" },
+		{ "it's", "it's" },
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(given); i++) {
+		struct remote_shell shell = { .watari = given[i].text };
+		g_auto(GStrv) words = remote_watari(&shell);
+		g_autofree char *joined = g_strjoinv("|", words);
+		g_assert_cmpstr(joined, ==, given[i].words);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_autofree char *folder = g_dir_make_tmp("watari-test-XXXXXX", NULL);
@@ -278,6 +360,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/remote/quote", test_quote);
 	g_test_add_func("/remote/command", test_command);
 	g_test_add_func("/remote/run", test_run);
+	g_test_add_func("/remote/noise", test_noise);
+	g_test_add_func("/remote/no-command", test_no_command);
+	g_test_add_func("/remote/watari", test_watari);
 	int result = g_test_run();
 	g_remove(file);
 	g_rmdir(inner);
