@@ -39,6 +39,7 @@ static const struct {
 	{ "filesystem", NULL },
 	{ "device", NULL },
 	{ "graphics", NULL },
+	{ "socket", NULL },
 	{ "offer", NULL },
 	{ "network", NULL },
 	{ "filter", NULL },

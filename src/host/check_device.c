@@ -95,30 +95,9 @@ void check_filesystems(struct check_context *context)
 	check_bound(context, "filesystem");
 }
 
-/* A display that listens on an address of the source host cannot listen there at the destination.
- */
-static void check_graphics(struct check_context *context)
-{
-	g_autoptr(GPtrArray) listeners =
-		xml_find(context->vm, NULL, "devices/graphics/listen[@type='address']/@address");
-	for (unsigned i = 0; i < listeners->len; i++) {
-		xmlChar *raw = xmlNodeGetContent(listeners->pdata[i]);
-		const char *address = (const char *) raw;
-		if (*address && !g_str_has_prefix(address, "127.") && strcmp(address, "0.0.0.0") &&
-		    strcmp(address, "::") && strcmp(address, "::1"))
-			check_add(context->findings, "graphics", CHECK_WARN,
-				  _("Let it listen on 0.0.0.0 or 127.0.0.1 if the migration is "
-				    "refused for that."),
-				  _("the display of “%s” listens on %s, which %s may not have"),
-				  context->name, address, context->destination->name);
-		xmlFree(raw);
-	}
-}
-
 void check_other_devices(struct check_context *context)
 {
 	check_bound(context, "device");
-	check_graphics(context);
 	if (xml_has(context->vm, NULL, "devices/interface[@type='vhostuser']"))
 		check_add(
 			context->findings, "device", CHECK_WARN,

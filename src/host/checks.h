@@ -2,6 +2,7 @@
 /* Inside the checks: what each of them gets. Not for other rooms (they use check.h). */
 #pragma once
 #include "host/check.h"
+#include "host/listener.h"
 #include "host/room.h"
 #include "host/xml.h"
 
@@ -50,6 +51,7 @@ void check_agent(struct check_context *context);
 void check_host_devices(struct check_context *context);
 void check_filesystems(struct check_context *context);
 void check_other_devices(struct check_context *context);
+void check_sockets(struct check_context *context);
 void check_offered(struct check_context *context);
 void check_networks(struct check_context *context);
 void check_labels(struct check_context *context);
@@ -67,6 +69,8 @@ void check_judge_memory(struct check_context *context, const struct room *room,
 			const struct check_need *need);
 /* Huge pages; ALL_BYTES: the guest's memory. */
 void check_judge_pages(struct check_context *context, const struct room *room, uint64_t all_bytes);
+/* THERE: what the destination listens on; NULL: not known. */
+void check_judge_sockets(struct check_context *context, const struct listeners *there);
 /* Is NUMBER in a list like "0-3,^2,8"? */
 bool check_is_in_set(const char *set, int64_t number);
 /* NETWORK: the description of the network NAME at the destination. */

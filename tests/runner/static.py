@@ -192,6 +192,7 @@ def check_manual_lists_checks(names):
         if re.search(r'^src/host/(check[a-z_]*|belongings/[a-z_]+)\.c$', name):
             text = text_of(name) or ''
             made |= set(re.findall(r'check_add(?:_virt)?\(\s*context(?:->findings)?,\s*"([a-z-]+)', text))
+            made |= set(re.findall(r'want_socket\(\w+, "([a-z-]+)"', text))
             made |= set(re.findall(r'check = g_strdup_printf\("([a-z-]+):', text))
             made |= set(re.findall(r'\{ "([a-z]+)", "(?:devices/|launchSecurity)', text))
     table = (text_of('src/host/check_accept.c') or '').split('of a plan or rehearsal')[0]
