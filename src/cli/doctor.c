@@ -85,12 +85,12 @@ static bool has_refusal(const GPtrArray *findings)
 
 /* NAME NULL: this machine. */
 static bool look_at(const char *name, const struct remote_shell *shell, const struct values *values,
-		    JsonArray *hosts, bool *good, GError **error)
+		    GPtrArray *others, JsonArray *hosts, bool *good, GError **error)
 {
 	struct host_address *address = host_address_parse(name, error);
 	if (!address)
 		return false;
-	g_autoptr(GPtrArray) findings = doctor_run(shell, address, error);
+	g_autoptr(GPtrArray) findings = doctor_run(shell, address, others, error);
 	if (findings && values->json)
 		json_array_add_object_element(hosts, describe_host(address->text, findings));
 	else if (findings)
@@ -108,15 +108,16 @@ static int run(const struct command *command, void *data, char **arguments)
 	static char *here[] = { NULL };
 	g_autoptr(GError) error = NULL;
 	g_autoptr(JsonArray) hosts = json_array_new();
+	g_autoptr(GPtrArray) others = doctor_new_others();
 	bool known = true, good = true;
 	if (values->rsh && !g_shell_parse_argv(values->rsh, NULL, &shell.rsh, &error)) {
 		error_classify(&error, WATARI_ERROR_USAGE, NULL);
 		return command_complain_usage(error, values->json);
 	}
 	if (!*arguments)
-		known = look_at(NULL, &shell, values, hosts, &good, &error);
+		known = look_at(NULL, &shell, values, others, hosts, &good, &error);
 	for (char **name = *arguments ? arguments : here; known && *name; name++)
-		known = look_at(*name, &shell, values, hosts, &good, &error);
+		known = look_at(*name, &shell, values, others, hosts, &good, &error);
 	if (values->json)
 		print_json(hosts, error);
 	g_strfreev(shell.rsh);

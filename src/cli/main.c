@@ -133,6 +133,7 @@ int main(int argc, char **argv)
 {
 	set_up_locale();
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, not the end of a move */
 	const struct command *command = argc > 1 ? command_find(argv[1]) : NULL;
 	if (!command)
 		return finish_output(without_command(argc, argv));

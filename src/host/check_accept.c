@@ -19,6 +19,7 @@ static const struct {
 	{ "same-host", N_("a move has two ends, which libvirt must be able to tell apart") },
 	{ "name", N_("one host cannot have two VMs of one name") },
 	{ "uuid", N_("two copies of one VM must not exist") },
+	{ "earlier-move", NULL },
 	{ "job", N_("two operations on one VM would break each other") },
 	{ "block-job", N_("two operations on one disk would break each other") },
 	{ "libvirt-version", NULL },

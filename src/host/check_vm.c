@@ -3,6 +3,7 @@
 #include "host/checks.h"
 
 #include "base/i18n.h"
+#include "host/machine.h"
 
 #include <libvirt/virterror.h>
 #include <string.h>
@@ -76,7 +77,12 @@ void check_vm_off(struct check_context *context)
 /* libvirt refuses both: by UUID, and by name, since it takes equal names for equal hosts. */
 void check_same_host(struct check_context *context)
 {
-	if (g_strcmp0(context->source->uuid, context->destination->uuid) == 0)
+	enum machine_relation relation = machine_compare(context->source, context->destination);
+	if (relation == MACHINE_TWINS)
+		check_add(context->findings, "same-host", CHECK_REFUSE, _(MACHINE_TWINS_CURE),
+			  _(MACHINE_TWINS_WORDS), context->source->name, context->destination->name,
+			  context->source->uuid);
+	else if (relation == MACHINE_SAME)
 		check_add(context->findings, "same-host", CHECK_REFUSE, _("Name another host."),
 			  _("“%s” already runs at %s: source and destination are the same host"),
 			  context->name, context->destination->name);
@@ -142,7 +148,7 @@ void check_name_taken(struct check_context *context)
 	name = name ? name : context->name;
 	virDomainGetUUIDString(context->domain, uuid);
 	/* at the very same host it is the VM itself: said already */
-	if (g_strcmp0(context->source->uuid, context->destination->uuid) == 0)
+	if (machine_compare(context->source, context->destination) == MACHINE_SAME)
 		return;
 	find_by_name(context, name, uuid);
 	find_by_uuid(context, name, uuid);
@@ -281,6 +287,24 @@ static bool is_about_snapshots(struct check_context *context)
 	return virDomainSnapshotNum(context->domain, 0) > 0;
 }
 
+/* Somebody began with the VM since it was asked for its jobs: another move, a save, a backup. */
+static bool is_about_other_job(virErrorPtr last)
+{
+	return last && (last->code == VIR_ERR_OPERATION_TIMEOUT ||
+			(last->message && (strstr(last->message, "migration job") ||
+					   strstr(last->message, "active block job"))));
+}
+
+static void add_other_job(struct check_context *context, virErrorPtr last)
+{
+	g_autofree char *next = g_strdup_printf(
+		_("Wait for its end (watari watch %s, virsh domjobinfo %s), then try again."),
+		context->name, context->name);
+	check_add(context->findings, "job", CHECK_REFUSE, next,
+		  _("“%s” is being moved, saved or backed up already: %s"), context->name,
+		  last->message ? last->message : _("libvirt gave no reason"));
+}
+
 /* libvirt's Begin step asks QEMU for its blockers ("blocked-reasons") and runs its own checks, and
  * has no call of its own. The monitor command that would ask QEMU marks the VM as tainted. So the
  * migration call itself is made, with a URI that the destination refuses in its very first lines,
@@ -310,6 +334,8 @@ void check_dry_run(struct check_context *context)
 	virErrorPtr last = virGetLastError();
 	if (moved)
 		virDomainFree(moved);
+	else if (is_about_other_job(last))
+		add_other_job(context, last);
 	else if (!is_our_stumble(last))
 		check_add(context->findings, "blockers", CHECK_REFUSE,
 			  _("Remove what is named, or move the VM while it is off (--offline)."),

@@ -4,6 +4,7 @@
 #include "host/doctor.h"
 
 #include "base/i18n.h"
+#include "host/machine.h"
 #include "base/unit.h"
 #include "base/version.h"
 
@@ -352,8 +353,34 @@ static void open_libvirt(struct visit *visit, struct guard *guard)
 	check_add(visit->findings, "libvirt", CHECK_REFUSE, next, "%s", what);
 }
 
+/* What libvirt cannot tell apart it does not migrate between. What is known of VISIT's host stays in OTHERS. */
+static void compare_machines(struct visit *visit, GPtrArray *others)
+{
+	if (!visit->host)
+		return;
+	machine_read(visit->shell, visit->host);
+	for (guint i = 0; i < others->len; i++) {
+		const struct host *other = others->pdata[i];
+		if (machine_compare(visit->host, other) == MACHINE_TWINS)
+			check_add(visit->findings, "same-host", CHECK_REFUSE, _(MACHINE_TWINS_CURE),
+				  _(MACHINE_TWINS_WORDS), other->name, visit->host->name,
+				  other->uuid);
+	}
+	struct host *known = g_new0(struct host, 1);
+	known->name = g_strdup(visit->host->name);
+	known->uuid = g_strdup(visit->host->uuid);
+	known->machine = g_strdup(visit->host->machine);
+	known->instance = g_strdup(visit->host->instance);
+	g_ptr_array_add(others, known);
+}
+
+GPtrArray *doctor_new_others(void)
+{
+	return g_ptr_array_new_with_free_func((GDestroyNotify) (void (*)(void)) host_free);
+}
+
 GPtrArray *doctor_run(const struct remote_shell *shell, const struct host_address *address,
-		      GError **error)
+		      GPtrArray *others, GError **error)
 {
 	struct guard *guard = guard_new(error);
 	if (!guard)
@@ -370,6 +397,7 @@ GPtrArray *doctor_run(const struct remote_shell *shell, const struct host_addres
 		open_libvirt(&visit, guard);
 		for (unsigned i = 0; i < G_N_ELEMENTS(questions); i++)
 			questions[i](&visit);
+		compare_machines(&visit, others);
 	}
 	host_free(visit.host);
 	guard_free(guard);

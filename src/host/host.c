@@ -153,6 +153,8 @@ void host_free(struct host *host)
 		virConnectClose(host->connection);
 	g_free(host->name);
 	g_free(host->uuid);
+	g_free(host->machine);
+	g_free(host->instance);
 	g_free(host->security_model);
 	g_free(host->capabilities);
 	g_free(host);

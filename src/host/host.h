@@ -12,8 +12,10 @@
 struct host {
 	const struct host_address *address; /* not owned; outlives the host */
 	virConnectPtr connection;
-	char *name;                                  /* its own host name */
-	char *uuid;                                  /* its host UUID, from the capabilities */
+	char *name;    /* its own host name */
+	char *uuid;    /* its host UUID, from the capabilities */
+	char *machine; /* its /etc/machine-id (machine.h); NULL: not known */
+	char *instance; /* what only this machine, as it runs now, can say of itself; NULL: not known */
 	unsigned long libvirt_version, qemu_version; /* 1000000 * major + 1000 * minor + release */
 	int qemu_uid, qemu_gid; /* who QEMU runs as (dac base label); -1: unknown */
 	char *security_model;   /* "apparmor", "selinux" or NULL */

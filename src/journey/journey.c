@@ -3,13 +3,16 @@
 #include "journey/journey.h"
 
 #include "journey/ahead/ahead.h"
+#include "journey/desk/conductor.h"
 #include "journey/desk/counter.h"
+#include "journey/earlier.h"
 #include "journey/perform/hand_over.h"
 #include "journey/perform/limit.h"
 #include "journey/disks/images.h"
 #include "journey/movers.h"
 #include "journey/still/offline.h"
 #include "journey/perform/postcopy.h"
+#include "journey/ending/move_hosts.h"
 #include "journey/ending/settle.h"
 #include "journey/splice.h"
 #include "journey/state.h"
@@ -83,6 +86,8 @@ static char *describe_options(struct journey *journey)
 		(request->undefine_source || (!request->persistent && journey->persistent));
 	json_object_set_boolean_member(options, "undefine_source", journey->undefine_source);
 	json_object_set_string_member(options, "kind", journey_kind_name(request->kind));
+	move_hosts_describe(journey, options);
+	conductor_describe(options);
 	if (journey->through)
 		describe_through(journey, options);
 	if (request->rsh)
@@ -121,7 +126,8 @@ static bool phase_record(struct journey *journey, GError **error)
 	g_autoptr(GError) failure = NULL;
 	g_autofree char *options = describe_options(journey);
 	struct journey_report *report = journey->report;
-	journey->journal = journal_open(NULL, &failure);
+	if (!journey->journal)
+		journey->journal = journal_open(NULL, &failure);
 	struct journal_move move = {
 		.id = report->id,
 		.vm_name = report->vm_name,
@@ -138,6 +144,9 @@ static bool phase_record(struct journey *journey, GError **error)
 	if (!journey->journal || (moves && !journal_begin(journey->journal, &move, &failure)))
 		note_journal(journey, failure);
 	g_free(move.phase);
+	/* Two may have begun at once: the one that was written down first goes on. */
+	if (!earlier_refuse_driven(journey, error))
+		return false;
 	learn_hand_over(journey);
 	counter_open(journey);
 	return true;
@@ -302,6 +311,7 @@ void journey_clear(struct journey *journey)
 	journey_call(journey, close_hosts, journey);
 	journey_release_signals(journey);
 	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		g_clear_pointer(&journey->host_uuids[side], g_free);
 		g_clear_pointer(&journey->hellos[side], json_object_unref);
 		if (journey->addresses[side])
 			host_address_free(journey->addresses[side]);

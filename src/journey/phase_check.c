@@ -3,6 +3,7 @@
 #include "journey/disks/disk_params.h"
 #include "journey/disks/disk_place.h"
 #include "journey/disks/seeds.h"
+#include "journey/earlier.h"
 #include "journey/state.h"
 #include "journey/ahead/world.h"
 
@@ -152,7 +153,8 @@ static void ask(void *data)
 {
 	struct asking *asking = data;
 	struct journey *journey = asking->journey;
-	if (!find_domain(journey, &asking->error))
+	if (!find_domain(journey, &asking->error) ||
+	    !earlier_refuse_driven(journey, &asking->error))
 		return;
 	if (!read_domain(journey, &asking->error))
 		return;
@@ -185,6 +187,7 @@ bool phase_check(struct journey *journey, GError **error)
 		g_propagate_error(error, asking.error);
 		return false;
 	}
+	earlier_check(journey);
 	journey->report->world = world_describe(journey);
 	return is_as_planned(journey, error) && judge(journey, error) &&
 	       journey_check_cancel(journey, error);

@@ -3,6 +3,7 @@
 #include "journey/state.h"
 
 #include "base/i18n.h"
+#include "host/machine.h"
 
 #include <string.h>
 
@@ -67,6 +68,8 @@ static void open_host(void *data)
 	struct host_address *address = journey->addresses[opening->side];
 	journey->hosts[opening->side] = host_open_guarded(
 		journey->guard, sides[opening->side], &journey->shell, address, &opening->error);
+	if (journey->hosts[opening->side])
+		machine_read(&journey->shell, journey->hosts[opening->side]);
 }
 
 static bool connect_host(struct journey *journey, enum journey_side side, GError **error)
@@ -84,6 +87,8 @@ static bool connect_host(struct journey *journey, enum journey_side side, GError
 		return false;
 	}
 	journey->report->sides[side].host = g_strdup(journey->hosts[side]->name);
+	if (!journey->host_uuids[side])
+		journey->host_uuids[side] = g_strdup(journey->hosts[side]->uuid);
 	return true;
 }
 

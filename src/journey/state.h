@@ -50,7 +50,9 @@ struct journey {
 	const char *vm; /* name, UUID or id, without the host */
 	struct guard *guard;
 	struct host *hosts[JOURNEY_SIDES];
-	virDomainPtr domain; /* at the source */
+	char *host_uuids
+		[JOURNEY_SIDES]; /* libvirt's, by which they are known again; NULL: not known */
+	virDomainPtr domain;     /* at the source */
 	char *live_xml;
 	GPtrArray *nics;  /* struct domain_nic */
 	GPtrArray *paths; /* struct check_shared_path */
@@ -60,6 +62,7 @@ struct journey {
 	bool undefine_source; /* once the VM runs at the destination */
 
 	/* the end (settle.c) */
+	bool outdated;              /* the VM has been moved again since (which_move.h) */
 	bool dry_run;               /* look and say, change nothing */
 	enum ending_ran ran;        /* what a person says of it; MAYBE: nothing */
 	const char *situation;      /* stable word */

@@ -30,6 +30,8 @@ static const char schema[] =
 	" time INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT);"
 	"CREATE INDEX events_move ON events(move);"
 	"PRAGMA user_version = 1;";
+/* "attention" is the outcome of a move whose end is not clear. */
+#define UNFINISHED "(outcome IS NULL OR outcome = 'attention')"
 _Static_assert(SCHEMA_VERSION == 1, "the last line of the schema says the same");
 
 static bool fail(struct journal *journal, GError **error)
@@ -164,10 +166,10 @@ static bool run(struct journal *journal, GError **error, const char *sql, const 
 
 bool journal_begin(struct journal *journal, const struct journal_move *move, GError **error)
 {
-	/* It is kept small: the oldest moves go, with their events. */
+	/* It is kept small: the oldest moves go, with their events, once they have an end. */
 	run(journal, NULL,
-	    "DELETE FROM moves WHERE id NOT IN (SELECT id FROM moves ORDER BY started DESC LIMIT "
-	    "?)",
+	    "DELETE FROM moves WHERE NOT " UNFINISHED
+	    " AND rowid NOT IN (SELECT rowid FROM moves ORDER BY rowid DESC LIMIT ?)",
 	    "i", (int64_t) KEPT_MOVES);
 	return run(journal, error,
 		   "INSERT INTO moves(id, vm_name, vm_uuid, source, destination, options, phase,"
@@ -213,18 +215,17 @@ static struct journal_move *read_move(sqlite3_stmt *statement)
 	move->pid = sqlite3_column_int64(statement, column++);
 	move->started_s = sqlite3_column_int64(statement, column++);
 	move->ended_s = sqlite3_column_int64(statement, column++);
+	move->number = sqlite3_column_int64(statement, column++);
 	return move;
 }
 
 #define MOVE_COLUMNS                                                                          \
 	"SELECT id, vm_name, vm_uuid, source, destination, options, phase, outcome, numbers," \
-	" pid, started, ended FROM moves"
+	" pid, started, ended, rowid FROM moves"
 
-GPtrArray *journal_list(struct journal *journal, const char *vm, int most, GError **error)
+static GPtrArray *list_moves(struct journal *journal, const char *sql, const char *vm, int most,
+			     GError **error)
 {
-	static const char sql[] =
-		MOVE_COLUMNS " WHERE ?1 IS NULL OR vm_name = ?1 OR vm_uuid = ?1 OR id = ?1"
-			     " ORDER BY started DESC, rowid DESC LIMIT ?2";
 	GPtrArray *moves =
 		g_ptr_array_new_with_free_func((GDestroyNotify) (void (*)(void)) journal_move_free);
 	sqlite3_stmt *statement = NULL;
@@ -241,6 +242,21 @@ GPtrArray *journal_list(struct journal *journal, const char *vm, int most, GErro
 		fail(journal, error);
 	sqlite3_finalize(statement);
 	return moves;
+}
+
+#define OF_VM " WHERE (?1 IS NULL OR vm_name = ?1 OR vm_uuid = ?1 OR id = ?1)"
+/* the clock may have been set back in between */
+#define NEWEST_FIRST " ORDER BY rowid DESC LIMIT ?2"
+
+GPtrArray *journal_list(struct journal *journal, const char *vm, int most, GError **error)
+{
+	return list_moves(journal, MOVE_COLUMNS OF_VM NEWEST_FIRST, vm, most, error);
+}
+
+GPtrArray *journal_list_unfinished(struct journal *journal, const char *vm, GError **error)
+{
+	return list_moves(journal, MOVE_COLUMNS OF_VM " AND " UNFINISHED NEWEST_FIRST, vm, -1,
+			  error);
 }
 
 struct journal_move *journal_find(struct journal *journal, const char *vm, GError **error)
@@ -307,9 +323,9 @@ GPtrArray *journal_list_events(struct journal *journal, const char *kind, int li
 {
 	static const char sql[] =
 		"SELECT moves.id, vm_name, vm_uuid, source, destination, options, phase, outcome,"
-		" numbers, pid, started, ended, events.text FROM events JOIN moves"
+		" numbers, pid, started, ended, moves.rowid, events.text FROM events JOIN moves"
 		" ON moves.id = events.move WHERE kind = ? ORDER BY events.id DESC LIMIT ?";
-	enum { TEXT = 12 };
+	enum { TEXT = 13 };
 	GPtrArray *events = g_ptr_array_new_with_free_func(event_free);
 	sqlite3_stmt *statement = NULL;
 	if (!journal)

@@ -26,6 +26,7 @@ struct journal_move {
 	char *numbers;              /* JSON of the closing report */
 	int64_t pid;                /* of the conductor */
 	int64_t started_s, ended_s; /* since the epoch; 0: not ended */
+	int64_t number;             /* in the order in which moves were begun */
 };
 
 /* The default directory. Caller frees. */
@@ -48,6 +49,9 @@ bool journal_end(struct journal *journal, const char *id, const char *outcome, c
 /* The newest MOST moves of VM (name, UUID, or a move's id; NULL: of all), newest first: struct
  * journal_move. Never NULL; what could be read comes with *error too. */
 GPtrArray *journal_list(struct journal *journal, const char *vm, int most, GError **error);
+/* All of VM without a clear end: killed, still being driven, or with the outcome "attention". They are
+ * never dropped. As journal_list(). */
+GPtrArray *journal_list_unfinished(struct journal *journal, const char *vm, GError **error);
 /* The newest move of VM (name or UUID), or NULL: none (no error) or failed. */
 struct journal_move *journal_find(struct journal *journal, const char *vm, GError **error);
 /* The newest text under KIND of move ID, or NULL. Caller frees. */

@@ -40,7 +40,8 @@ static void doctor(char **argv)
 {
 	GError *error = NULL;
 	struct host_address *address = parse(argv[2]);
-	GPtrArray *findings = doctor_run(NULL, address, &error);
+	g_autoptr(GPtrArray) others = doctor_new_others();
+	GPtrArray *findings = doctor_run(NULL, address, others, &error);
 	if (!findings)
 		fail(error);
 	print_findings(findings);

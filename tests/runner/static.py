@@ -189,9 +189,9 @@ def check_manual_lists_checks(names):
     told = set(re.findall(r'Cm ([a-z-]+)', manual))
     made = set()
     for name in names:
-        if re.search(r'^src/host/(check[a-z_]*|belongings/[a-z_]+)\.c$', name):
+        if re.search(r'^src/(host/(check[a-z_]*|belongings/[a-z_]+)|journey/earlier)\.c$', name):
             text = text_of(name) or ''
-            made |= set(re.findall(r'check_add(?:_virt)?\(\s*context(?:->findings)?,\s*"([a-z-]+)', text))
+            made |= set(re.findall(r'check_add(?:_virt)?\(\s*(?:context(?:->findings)?|journey->report->findings),\s*"([a-z-]+)', text))
             made |= set(re.findall(r'want_socket\(\w+, "([a-z-]+)"', text))
             made |= set(re.findall(r'check = g_strdup_printf\("([a-z-]+):', text))
             made |= set(re.findall(r'\{ "([a-z]+)", "(?:devices/|launchSecurity)', text))

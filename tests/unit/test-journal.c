@@ -104,9 +104,16 @@ static void test_newest(void)
 	begin(journal, "web", 100);
 	begin(journal, "web", 300);
 	begin(journal, "web", 200);
+	/* the last that was begun, whatever the clock said */
 	struct journal_move *move = journal_find(journal, "web", NULL);
-	g_assert_cmpint(move->started_s, ==, 300);
+	g_assert_cmpint(move->started_s, ==, 200);
 	journal_move_free(move);
+	g_autoptr(GPtrArray) moves = journal_list(journal, "web", 10, NULL);
+	g_assert_cmpuint(moves->len, ==, 3);
+	for (guint i = 0; i + 1 < moves->len; i++) {
+		const struct journal_move *newer = moves->pdata[i], *older = moves->pdata[i + 1];
+		g_assert_cmpint(newer->number, >, older->number);
+	}
 	GError *error = NULL;
 	g_assert_null(journal_find(journal, "other", &error));
 	g_assert_no_error(error);
@@ -125,8 +132,10 @@ static void fill(void)
 			database,
 			"WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n"
 			" WHERE i < 1500) INSERT INTO moves(id, vm_name, vm_uuid, source,"
-			" destination, phase, pid, started) SELECT 'm' || i, 'vm' || i, 'u', '',"
-			" 'd', 'check', 1, i FROM n;"
+			" destination, phase, pid, started, outcome) SELECT 'm' || i, 'vm' || i,"
+			" 'u', '', 'd', 'check', 1, i, 'migrated' FROM n;"
+			"UPDATE moves SET outcome = NULL WHERE id = 'm7';"
+			"UPDATE moves SET outcome = 'attention' WHERE id = 'm8';"
 			"INSERT INTO events(move, time, kind) VALUES('m1', 1, 'old'),"
 			" ('m1500', 1, 'new')",
 			NULL, NULL, NULL),
@@ -148,6 +157,12 @@ static void test_small(void)
 	struct journal_move *move = journal_find(journal, "vm501", NULL);
 	g_assert_nonnull(move);
 	journal_move_free(move);
+	/* what has no clear end stays, however old it is */
+	g_autoptr(GPtrArray) open = journal_list_unfinished(journal, NULL, &error);
+	g_assert_no_error(error);
+	g_assert_cmpuint(open->len, ==, 3);
+	g_assert_cmpstr(((struct journal_move *) open->pdata[1])->id, ==, "m8");
+	g_assert_cmpstr(((struct journal_move *) open->pdata[2])->id, ==, "m7");
 	g_assert_false(journal_has_event(journal, "m1", "old"));
 	g_assert_true(journal_has_event(journal, "m1500", "new"));
 	journal_close(journal);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether the process that drives a move of the journal is still there. */
+/* The process that drives a move: how the journal names it, and whether it is still there. */
 #pragma once
+#include "base/json.h"
 #include "record/journal.h"
 
-/* False once the move has an end. The pid of a dead conductor may belong to something else now. */
+/* This very process, into the OPTIONS of a row: the start beside the number, and the boot. */
+void conductor_describe(JsonObject *options);
+/* False once the move has an end, and when its process has. */
 bool conductor_lives(const struct journal_move *move);

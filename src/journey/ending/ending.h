@@ -88,8 +88,9 @@ struct ending {
 	const struct remote_shell *shell;
 	const struct host_address *addresses[JOURNEY_SIDES];
 	const char *uuid, *name;
-	bool undefine_source; /* once the VM runs at the destination */
-	const char *state;    /* path of the saved state; NULL: none */
+	const char *host_uuids[JOURNEY_SIDES]; /* which machines they are; NULL: not known */
+	bool undefine_source;                  /* once the VM runs at the destination */
+	const char *state;                     /* path of the saved state; NULL: none */
 	bool paused_before;
 	/* Connections of the caller's that still work, or NULL: used until one of them fails. They
 	 * must not be guarded any more. */

@@ -23,6 +23,17 @@ void ending_close(struct ending *ending)
 		close_side(ending, side);
 }
 
+/* An address may mean another machine than it did when the move began. */
+static bool is_the_machine(const struct ending *ending, enum journey_side side, GError **error)
+{
+	const char *expected = ending->host_uuids[side], *found = ending->hosts[side]->uuid;
+	return !expected || !found || g_str_equal(expected, found) ||
+	       error_set(error, WATARI_ERROR_INTERNAL, NULL,
+			 _("%s is another machine than the one the VM was moved at: libvirt there "
+			   "says the host UUID %s, and not %s"),
+			 ending->addresses[side]->text, found, expected);
+}
+
 static bool open_side(struct ending *ending, enum journey_side side, GError **error)
 {
 	if (!ending->hosts[side])
@@ -36,7 +47,7 @@ static bool open_side(struct ending *ending, enum journey_side side, GError **er
 		return false;
 	ending->hosts[side] = host_open_guarded(ending->guards[side], GUARD_SOURCE, ending->shell,
 						ending->addresses[side], error);
-	if (!ending->hosts[side])
+	if (!ending->hosts[side] || !is_the_machine(ending, side, error))
 		close_side(ending, side);
 	return ending->hosts[side] != NULL;
 }

@@ -3,7 +3,6 @@
 #include "journey/ending/resolve.h"
 
 #include "journey/belongings.h"
-#include "journey/desk/conductor.h"
 #include "journey/disks/images.h"
 #include "journey/movers.h"
 #include "journey/still/offline.h"
@@ -11,6 +10,7 @@
 #include "journey/perform/finish.h"
 #include "journey/perform/postcopy.h"
 #include "journey/ending/settle.h"
+#include "journey/ending/which_move.h"
 #include "journey/still/through.h"
 
 #include "base/clock.h"
@@ -21,104 +21,20 @@
 #include <string.h>
 #include <time.h>
 
-static bool read_journal(struct journey *journey, struct journal_move **move, GError **error)
-{
-	g_autoptr(GError) failure = NULL;
-	journey->journal = journal_open(NULL, &failure);
-	*move = journal_find(journey->journal, journey->vm, &failure);
-	if (failure) {
-		g_autofree char *what = error_what(failure);
-		journey_note(journey, true, "%s", what);
-	}
-	if (!*move || !conductor_lives(*move))
-		return true;
-	return error_set(error, WATARI_ERROR_REFUSED,
-			 _("Wait for its end, or cancel it with “watari cancel” first."),
-			 _("the move of %s is still being driven, by process %d"), journey->vm,
-			 (int) (*move)->pid);
-}
-
-/* The hosts named by the user come first; with fewer than two the journal knows. */
-static bool choose_hosts(struct journey *journey, char **hosts, const struct journal_move *move,
-			 GError **error)
-{
-	const char *texts[JOURNEY_SIDES] = { move ? move->source : NULL,
-					     move ? move->destination : NULL };
-	guint count = hosts ? g_strv_length(hosts) : 0;
-	if (count == 1)
-		return error_set(error, WATARI_ERROR_USAGE,
-				 _("Name both, the one it came from first."),
-				 _("one host is not enough"));
-	if (count == 2) {
-		texts[JOURNEY_SOURCE] = hosts[0];
-		texts[JOURNEY_DESTINATION] = hosts[1];
-	} else if (!move) {
-		return error_set(error, WATARI_ERROR_REFUSED,
-				 _("Name both hosts, the one it came from first: watari resolve "
-				   "VM SOURCE DESTINATION."),
-				 _("the journal on this machine knows no move of “%s”"),
-				 journey->vm);
-	}
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
-		/* The journal writes the local host as it was given: as nothing. */
-		const char *text = texts[side] && *texts[side] ? texts[side] : NULL;
-		journey->addresses[side] = host_address_parse(text, error);
-		if (!journey->addresses[side])
-			return false;
-		journey->report->sides[side].address = g_strdup(journey->addresses[side]->text);
-	}
-	return true;
-}
-
-/* ---- without a journal: which VM is it? ---- */
-
-struct identifying {
-	struct journey *journey;
-	bool found;
-};
-
-static bool identify_at(struct journey *journey, enum journey_side side)
-{
-	struct guard *guard = guard_new(NULL);
-	struct host *host = guard ? host_open_guarded(guard, GUARD_SOURCE, &journey->shell,
-						      journey->addresses[side], NULL)
-				  : NULL;
-	virDomainPtr domain = NULL;
-	char uuid[VIR_UUID_STRING_BUFLEN];
-	if (host && g_uuid_string_is_valid(journey->vm))
-		domain = virDomainLookupByUUIDString(host->connection, journey->vm);
-	if (host && !domain)
-		domain = virDomainLookupByName(host->connection, journey->vm);
-	bool found = domain && virDomainGetUUIDString(domain, uuid) == 0;
-	if (found) {
-		journey->report->vm_name = g_strdup(virDomainGetName(domain));
-		journey->report->vm_uuid = g_strdup(uuid);
-	}
-	if (domain)
-		virDomainFree(domain);
-	host_free(host);
-	guard_free(guard);
-	return found;
-}
-
-static void call_identify(void *data)
-{
-	struct identifying *identifying = data;
-	for (int side = 0; side < JOURNEY_SIDES && !identifying->found; side++)
-		identifying->found = identify_at(identifying->journey, side);
-}
+/* ---- which VM is it? ---- */
 
 static bool identify(struct journey *journey, const struct journal_move *move, GError **error)
 {
-	struct identifying identifying = { journey, false };
 	if (move) {
 		g_strlcpy(journey->report->id, move->id, sizeof journey->report->id);
+		g_free(journey->report->vm_name);
+		g_free(journey->report->vm_uuid);
 		journey->report->vm_name = g_strdup(move->vm_name);
 		journey->report->vm_uuid = g_strdup(move->vm_uuid);
 		return true;
 	}
-	journey_call(journey, call_identify, &identifying);
-	if (identifying.found)
+	/* the hosts were asked for it already */
+	if (journey->report->vm_uuid)
 		return true;
 	return error_set(error, WATARI_ERROR_REFUSED, _("Give its name or UUID as virsh shows it."),
 			 _("neither host knows a VM “%s”, or neither can be reached"), journey->vm);
@@ -126,11 +42,19 @@ static bool identify(struct journey *journey, const struct journal_move *move, G
 
 /* ---- what the move left written ---- */
 
+static bool is_unfinished(const struct journal_move *move)
+{
+	return !move->outcome ||
+	       g_str_equal(move->outcome, journey_outcome_name(JOURNEY_ATTENTION));
+}
+
 static void read_options(struct journey *journey, const struct journal_move *move)
 {
 	g_autoptr(JsonObject) options =
 		move->options ? json_parse_object(move->options, strlen(move->options), NULL)
 			      : NULL;
+	if (journey->outdated)
+		return;
 	journey->undefine_source = options && json_get_bool(options, "undefine_source", false);
 	if (options && g_str_equal(json_get_string(options, "kind", ""), "offline"))
 		journey->offline = g_new0(struct offline, 1);
@@ -139,9 +63,7 @@ static void read_options(struct journey *journey, const struct journal_move *mov
 	journey->defining = journal_has_event(journey->journal, move->id, "defining");
 	const char *state = options ? json_get_string(options, "state", NULL) : NULL;
 	/* After an end that was clear, whatever stands still is somebody else's doing. */
-	bool unclear = !move->outcome ||
-		       g_str_equal(move->outcome, journey_outcome_name(JOURNEY_ATTENTION));
-	if (!unclear)
+	if (!is_unfinished(move))
 		return;
 	before_recall(journey, move->id);
 	if (!state)
@@ -164,37 +86,16 @@ static bool take_word(struct journey *journey, const struct resolve_request *req
 			 _("--ran and --never-ran contradict each other"));
 }
 
-/* The way to the hosts and to watari there: as the user says now, else as the move had it. */
-static bool choose_shell(struct journey *journey, const struct resolve_request *request,
-			 const struct journal_move *move, GError **error)
-{
-	g_autoptr(JsonObject) options =
-		move && move->options
-			? json_parse_object(move->options, strlen(move->options), NULL)
-			: NULL;
-	const char *rsh = options ? json_get_string(options, "rsh", NULL) : NULL;
-	const char *watari = options ? json_get_string(options, "remote_watari", NULL) : NULL;
-	rsh = request->rsh ? request->rsh : rsh;
-	journey->shell.watari =
-		request->remote_watari ? request->remote_watari : g_intern_string(watari);
-	if (!rsh || g_shell_parse_argv(rsh, NULL, &journey->shell.rsh, error))
-		return true;
-	error_classify(error, WATARI_ERROR_USAGE, NULL);
-	error_prefix(error, "--rsh");
-	return false;
-}
-
 static bool prepare(struct journey *journey, const struct resolve_request *request,
 		    struct journal_move **move, GError **error)
 {
 	if (!take_word(journey, request, error))
 		return false;
-	if (!read_journal(journey, move, error) || !choose_shell(journey, request, *move, error) ||
-	    !choose_hosts(journey, request->hosts, *move, error) ||
-	    !identify(journey, *move, error))
+	if (!which_move_choose(journey, request, move, error) || !identify(journey, *move, error))
 		return false;
-	if (*move) {
+	if (*move)
 		read_options(journey, *move);
+	if (*move && !journey->outdated) {
 		belongings_recall(journey, (*move)->id);
 		/* after a good end they are the VM's */
 		if (g_strcmp0((*move)->outcome, journey_outcome_name(JOURNEY_MIGRATED)) != 0)
@@ -237,7 +138,7 @@ static bool resolve(struct journey *journey, const struct journal_move *move,
 		g_clear_error(error);
 		good = true;
 	}
-	if (good && move && !journey->dry_run && !move->outcome)
+	if (good && move && !journey->dry_run && is_unfinished(move))
 		journal_end(journey->journal, move->id,
 			    journey_outcome_name(journey->report->outcome), NULL, NULL);
 	return good;

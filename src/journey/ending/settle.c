@@ -302,8 +302,10 @@ static void fill_ending(struct settling *settling)
 	settling->ending.undefine_source = journey->undefine_source;
 	settling->ending.state = journey->through ? journey->through->path : NULL;
 	settling->ending.paused_before = journey->paused_before;
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
 		settling->ending.addresses[side] = journey->addresses[side];
+		settling->ending.host_uuids[side] = journey->host_uuids[side];
+	}
 }
 
 bool journey_settle(struct journey *journey, bool said_migrated, GError **error)

@@ -27,7 +27,7 @@ void finish_arm(struct journey *journey)
 
 enum ending_ran finish_find_out(struct journey *journey)
 {
-	if (journey->ran != ENDING_RAN_MAYBE)
+	if (journey->ran != ENDING_RAN_MAYBE || journey->outdated)
 		return journey->ran;
 	/* (A journey that picks up another one's migration did not see what that one said.) */
 	bool own = journey->guard && journey->performed && !journey->resume_flags;
