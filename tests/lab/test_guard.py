@@ -19,7 +19,8 @@ import unittest
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / 'lab'))
 
-from watari_lab import HostSpec, Lab, guest_image  # noqa: E402
+from watari_lab import HostSpec, Lab  # noqa: E402
+import ticker  # noqa: E402
 
 TIME_LIMIT_S = 600
 TRIES = int(os.environ.get('GUARD_TRIES', '3'))
@@ -27,18 +28,7 @@ PROGRAM = pathlib.Path(os.environ.get('WATARI_BUILD', TOP / 'build')) / 'tests' 
 SANITIZERS = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS') if name in os.environ}
 VM = 'window'
 FINISH3 = (217, 306)  # procedures of libvirt's RPC
-
-DOMAIN = f"""<domain type='qemu'>
-  <name>{VM}</name><memory unit='MiB'>96</memory><vcpu>1</vcpu>
-  <os><type arch='x86_64' machine='q35'>hvm</type>
-    <kernel>/boot/window-kernel</kernel><initrd>/boot/window-initrd</initrd>
-    <cmdline>console=ttyS0 quiet watari.memory=1</cmdline></os>
-  <features><acpi/></features>
-  <cpu mode='custom' match='exact'><model>qemu64</model></cpu>
-  <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
-    <serial type='file'><source path='/tmp/{VM}.log'/></serial>
-    <memballoon model='none'/></devices>
-</domain>"""
+WRITES, AREA_MIB = 112, 8
 
 
 class HoldingRelay(threading.Thread):
@@ -99,11 +89,10 @@ class Window(unittest.TestCase):
         cls.lab.up()
         cls.addClassCleanup(cls.lab.down)
         cls.source, cls.destination = cls.lab.host('hosta'), cls.lab.host('hostb')
-        kernel, initrd = guest_image.build_small()
-        for host in (cls.source, cls.destination):
-            host.write_bytes('/boot/window-kernel', pathlib.Path(kernel).read_bytes())
-            host.write_bytes('/boot/window-initrd', pathlib.Path(initrd).read_bytes())
-        cls.source.write_text('/root/window.xml', DOMAIN)
+        ticker.install(cls.lab, WRITES, AREA_MIB)
+        kind = 'kvm' if ticker.runs_on_kvm() else 'qemu'
+        print(f'# the VM is of type {kind}')
+        cls.source.write_text('/root/window.xml', ticker.domain(VM, kind=kind, cpu='' if kind == 'kvm' else ticker.CPU))
 
     def setUp(self):
         self.start_vm()
@@ -118,10 +107,7 @@ class Window(unittest.TestCase):
 
     def start_vm(self):
         self.source.virsh('create', '/root/window.xml')
-        deadline = time.monotonic() + 60
-        while 'serves' not in self.source.read_text(f'/tmp/{VM}.log'):
-            self.assertLess(time.monotonic(), deadline, 'the guest does not start')
-            time.sleep(0.1)
+        ticker.wait_passes(self.source, VM, more=1)
 
     def state(self, host):
         """'running (migrated)', or 'absent'."""
@@ -138,6 +124,12 @@ class Window(unittest.TestCase):
         if self.state(self.source).startswith('paused'):
             self.source.virsh('resume', VM)
         self.assertTrue(self.state(self.source).startswith('running'), self.states())
+        self.assert_right(self.source)
+
+    def assert_right(self, host):
+        """The guest has the memory that it had, and goes on."""
+        found = ticker.wait_passes(host, VM)
+        self.assertEqual(found.wrong, 0, f'page {found.address:#x} is wrong')
 
     # ---- what is done to the destination in the window ----
 
@@ -198,6 +190,7 @@ class Window(unittest.TestCase):
         end = self.migrate()
         self.assertEqual((end['migrated'], end['answer']), ('1', 'runs'))
         self.assertEqual(self.states(), ('absent', 'running (migrated)'))
+        self.assert_right(self.destination)
 
     def test_3b_seen_on_the_way(self):
         """While the memory goes over, the hosts say so: busy at the source, incoming at the destination."""

@@ -24,18 +24,20 @@ DOMAIN = """<domain type='{kind}'{namespace}>
 CPU = "<cpu mode='custom' match='exact'><model>qemu64</model></cpu>"
 
 
-def assemble(work, writes=0):
-    """The ROM as a file in the directory `work`; with `writes` it writes to so many pages at every tick."""
+def assemble(work, writes=0, checks_mib=0):
+    """The ROM as a file in the directory `work`; with `writes` it writes to so many pages at every tick, with
+    `checks_mib` these are of an area of that size and it checks what is in them, and in another one of that size."""
     words = ['--defsym', f'WRITES={writes}'] if writes else []
+    words += ['--defsym', 'CHECKS=1', '--defsym', f'SPAN={checks_mib << 20}'] if checks_mib else []
     subprocess.run(['as', '--32', *words, '-o', f'{work}/o', HERE / 'ticker.S'], check=True)
     subprocess.run(['ld', '-m', 'elf_i386', '-Ttext=0', '--oformat=binary', '-o', f'{work}/rom', f'{work}/o'], check=True)
     return pathlib.Path(f'{work}/rom')
 
 
-def install(lab, writes=0):
+def install(lab, writes=0, checks_mib=0):
     """Assembles the ROM into the directory that all hosts share."""
     with tempfile.TemporaryDirectory() as work:
-        lab.hosts[0].write_bytes(ROM, assemble(work, writes).read_bytes())
+        lab.hosts[0].write_bytes(ROM, assemble(work, writes, checks_mib).read_bytes())
 
 
 def runs_on_kvm(seconds=3.0):
@@ -79,3 +81,58 @@ def goes_on(lab, log='/lab/shared/ticks', seconds=20.0):
             return False
         time.sleep(0.02)
     return True
+
+
+# ---- what it found in its memory (a ROM with checks) ----
+
+STATUS = 0x600
+FIRST = 0x1000000  # its area begins there
+MARK = 0x54415257
+
+
+class Status:
+    """What it says of itself: `passes` over its area, `wrong` pages and the address of the last one, `ticks`."""
+
+    def __init__(self, words):
+        self.mark, self.passes, self.wrong, self.address, self.ticks = words
+
+
+def status(node, name):
+    """Read out of the VM's memory, whether it runs or not; waits a moment for a VM that begins."""
+    for _ in range(50):
+        found = read_status(node, name)
+        if found.mark == MARK:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f'{name} is no VM of a ROM that checks: {vars(found)}')
+
+
+def read_status(node, name):
+    told = node.virsh('qemu-monitor-command', name, '--hmp', f'xp /5wx {STATUS:#x}').stdout
+    words = [int(word, 16) for line in told.splitlines() for word in line.partition(':')[2].split()]
+    return Status(words)
+
+
+def wait_passes(node, name, more=2, seconds=60.0):
+    """Waits until all its pages were looked at again, which takes a pass and a half; its status then."""
+    begin, limit = status(node, name), time.monotonic() + seconds
+    while True:
+        now = status(node, name)
+        if now.passes >= begin.passes + more:
+            return now
+        assert time.monotonic() < limit, f'{name} made {now.passes - begin.passes} passes in {seconds} s'
+        time.sleep(0.1)
+
+
+def spoil(node, name, address, memory=128):
+    """Writes into the memory of a VM behind its back, as a move that lost a page would."""
+    (pid, _), *_ = node.processes(f'guest={name},')
+    with open(f'/proc/{pid}/maps', encoding='ascii') as maps:
+        for line in maps:
+            begin, end = (int(word, 16) for word in line.split()[0].split('-'))
+            if end - begin == memory << 20:
+                with open(f'/proc/{pid}/mem', 'r+b', buffering=0) as file:
+                    file.seek(begin + address)
+                    file.write(b'gone')
+                return
+    raise AssertionError(f'{name} has no memory of {memory} MiB')
