@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checks of machine type, emulator, CPU and time stamp counter. */
+/* Checks of CPU and time stamp counter. */
 #include "host/checks.h"
 
 #include "base/i18n.h"
@@ -7,51 +7,6 @@
 #include <inttypes.h>
 #include <libvirt/virterror.h>
 #include <string.h>
-
-static void refuse_machine(struct check_context *context)
-{
-	const char *there = context->destination->name;
-	struct xml *any = check_ask_domain(context->destination, context, NULL, NULL);
-	g_autofree char *version = host_format_version(context->destination->qemu_version);
-	if (any && g_strcmp0(context->virt_type, "kvm") == 0)
-		check_add(context->findings, "machine", CHECK_REFUSE,
-			  _("See whether /dev/kvm exists there and virtualization is on in its "
-			    "firmware."),
-			  _("“%s” runs with KVM and %s has none"), context->name, there);
-	else
-		check_add(context->findings, "machine", CHECK_REFUSE,
-			  _("Update QEMU there, or give the VM an older machine type (takes effect "
-			    "when it is started again)."),
-			  _("%s (QEMU %s) cannot run the machine type %s (%s) of “%s”"), there,
-			  version, context->machine, context->arch, context->name);
-	xml_free(any);
-}
-
-void check_machine(struct check_context *context)
-{
-	context->destination_domain =
-		check_ask_domain(context->destination, context, NULL, context->virt_type);
-	if (!context->destination_domain) {
-		refuse_machine(context);
-		return;
-	}
-	struct xml *same = context->emulator
-				   ? check_ask_domain(context->destination, context,
-						      context->emulator, context->virt_type)
-				   : NULL;
-	if (context->emulator && !same)
-		check_add(context->findings, "machine", CHECK_REFUSE,
-			  _("Install that emulator there, or link it to the one that is there."),
-			  _("“%s” runs with the emulator %s, which %s does not have"),
-			  context->name, context->emulator, context->destination->name);
-	else
-		check_add(context->findings, "machine", CHECK_PASS, NULL, NULL);
-	/* what the VM's own emulator can do there is what counts further on */
-	if (same) {
-		xml_free(context->destination_domain);
-		context->destination_domain = same;
-	}
-}
 
 /* What libvirt says is missing, from "...does not provide required features: a, b". */
 static const char *find_features(virErrorPtr last)

@@ -6,6 +6,7 @@
 #include "base/unit.h"
 
 #include <libvirt/virterror.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What a QEMU takes beside the guest's memory: roughly, and rather too much than too little. */
@@ -204,6 +205,40 @@ void check_judge_pages(struct check_context *context, const struct room *room, u
 
 /* ---- the check ---- */
 
+/* What QEMU really holds; 0: libvirt does not say. */
+static uint64_t ask_resident(virDomainPtr domain)
+{
+	virDomainMemoryStatStruct stats[VIR_DOMAIN_MEMORY_STAT_NR];
+	int count = virDomainMemoryStats(domain, stats, G_N_ELEMENTS(stats), 0);
+	for (int i = 0; i < count; i++)
+		if (stats[i].tag == VIR_DOMAIN_MEMORY_STAT_RSS)
+			return (uint64_t) stats[i].val * 1024;
+	return 0;
+}
+
+/* What the VM's definition leaves it at its start; 0: it is not said. */
+static uint64_t ask_wished(struct check_context *context)
+{
+	char *text = virDomainGetXMLDesc(context->domain, VIR_DOMAIN_XML_INACTIVE);
+	struct xml *xml = text ? xml_read(text, NULL) : NULL;
+	uint64_t wished = xml ? xml_number(xml, NULL, "currentMemory", 0) * 1024 : 0;
+	xml_free(xml);
+	free(text);
+	return wished;
+}
+
+/* A balloon that the guest has not blown up yet leaves it all, by its own word; then what QEMU holds
+ * is nearer to the truth. */
+static uint64_t ask_ballooned(struct check_context *context, const virDomainInfo *info)
+{
+	uint64_t most = (uint64_t) info->maxMem * 1024, now = (uint64_t) info->memory * 1024;
+	uint64_t wished = now >= most ? ask_wished(context) : 0;
+	uint64_t resident = wished > 0 && wished < most ? ask_resident(context->domain) : 0;
+	if (resident > 0)
+		now = MAX(wished, resident);
+	return now > 0 ? MIN(now, most) : most;
+}
+
 /* A VM has what its balloon leaves it, unless all of its memory is taken from the start. */
 bool check_read_need(struct check_context *context, struct check_need *need)
 {
@@ -215,9 +250,7 @@ bool check_read_need(struct check_context *context, struct check_need *need)
 			     "memoryBacking/hugepages | devices/hostdev[@type='pci'] | "
 			     "devices/memballoon[@model='none']");
 	need->most_bytes = (uint64_t) info.maxMem * 1024;
-	need->now_bytes = whole || info.memory == 0
-				  ? need->most_bytes
-				  : MIN((uint64_t) info.memory * 1024, need->most_bytes);
+	need->now_bytes = whole ? need->most_bytes : ask_ballooned(context, &info);
 	return true;
 }
 

@@ -113,7 +113,50 @@ static void check_links(struct check_context *context, const GPtrArray *links)
 		judge_link(context, links->pdata[i], said[i]);
 }
 
+/* ---- networks inside a process ----
+ * What slirp and passt translate is known to a process of the source only. */
+
+static void check_user_network(struct check_context *context)
+{
+	if (xml_has(context->vm, NULL, "devices/interface[@type='user']"))
+		check_add(context->findings, "network:user", CHECK_WARN,
+			  _("If connections are to last, use a bridge that leads outside."),
+			  _("“%s” has a user-mode network (%s): its other end is a process at %s, "
+			    "and what is open through it breaks"),
+			  context->name,
+			  xml_has(context->vm, NULL,
+				  "devices/interface[@type='user']/backend[@type='passt']")
+				  ? "passt"
+				  : "slirp",
+			  context->source->name);
+}
+
 /* ---- libvirt's networks ---- */
+
+/* A group that is not there is passed over by libvirt, and so are its VLAN and its limits. */
+static void check_port_groups(struct check_context *context, const char *name, struct xml *network)
+{
+	g_autoptr(GPtrArray) cards =
+		xml_find(context->vm, NULL, "devices/interface/source[@portgroup]");
+	for (unsigned i = 0; i < cards->len; i++) {
+		g_autofree char *of = xml_string(context->vm, cards->pdata[i], "@network");
+		g_autofree char *group = xml_string(context->vm, cards->pdata[i], "@portgroup");
+		g_autoptr(GPtrArray) groups = xml_find(network, NULL, "portgroup/@name");
+		bool found = g_strcmp0(of, name) != 0;
+		for (unsigned j = 0; j < groups->len && !found; j++) {
+			g_autofree char *there = xml_string(network, groups->pdata[j], ".");
+			found = g_strcmp0(there, group) == 0;
+		}
+		g_autofree char *check = g_strdup_printf("network:%s", name);
+		if (!found)
+			check_add(context->findings, check, CHECK_REFUSE,
+				  _("Give the network there a port group of that name: virsh "
+				    "net-edit."),
+				  _("the network “%s” of %s has no port group “%s”, which “%s” "
+				    "uses"),
+				  name, context->destination->name, group, context->name);
+	}
+}
 
 /* A network that libvirt makes itself ends at its host: the one of the same name at the other host
  * is another one. */
@@ -144,6 +187,7 @@ static void read_network(struct check_context *context, virNetworkPtr network, c
 	if (!xml)
 		return;
 	check_judge_network(context, name, xml);
+	check_port_groups(context, name, xml);
 	if (xml_has(xml, NULL, "forward[@mode='bridge']")) {
 		bool ovs = xml_has(xml, NULL, "virtualport[@type='openvswitch']");
 		add_links(xml, "bridge/@name", !ovs, links);
@@ -226,6 +270,7 @@ void check_networks(struct check_context *context)
 		  false, links);
 	check_links(context, links);
 	for_each(context, "devices/interface/filterref/@filter", links, check_one_filter);
+	check_user_network(context);
 	if (context->findings->len == before)
 		check_add(context->findings, "network", CHECK_PASS, NULL, NULL);
 }

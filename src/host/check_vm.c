@@ -156,6 +156,34 @@ void check_name_taken(struct check_context *context)
 		check_add(context->findings, "name", CHECK_PASS, NULL, NULL);
 }
 
+/* Is what is at work a migration? */
+static bool is_migrating(virDomainPtr domain)
+{
+	virTypedParameterPtr stats = NULL;
+	int type = 0, count = 0, operation = 0;
+	if (virDomainGetJobStats(domain, &type, &stats, &count, 0) < 0)
+		return false;
+	virTypedParamsGetInt(stats, count, VIR_DOMAIN_JOB_OPERATION, &operation);
+	virTypedParamsFree(stats, count);
+	return operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT ||
+	       operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN;
+}
+
+static void refuse_job(struct check_context *context, bool migration)
+{
+	g_autofree char *next = g_strdup_printf(
+		_("Wait for its end (watari watch %s), or cancel it (watari cancel %s)."),
+		context->name, context->name);
+	if (migration)
+		check_add(context->findings, "job", CHECK_REFUSE, next,
+			  _("another migration of “%s” is under way"), context->name);
+	else
+		check_add(context->findings, "job", CHECK_REFUSE,
+			  _("Wait for it, or end it: virsh domjobinfo, virsh domjobabort."),
+			  _("libvirt is at work on “%s” already (save, dump or backup)"),
+			  context->name);
+}
+
 static void check_block_jobs(struct check_context *context)
 {
 	g_autoptr(GPtrArray) targets = xml_find(context->vm, NULL, "devices/disk/target/@dev");
@@ -189,10 +217,7 @@ void check_jobs(struct check_context *context)
 			  _("QEMU's monitor of “%s” does not answer libvirt"), context->name);
 	else if (virDomainGetJobInfo(context->domain, &job) == 0 &&
 		 job.type != VIR_DOMAIN_JOB_NONE && job.type != VIR_DOMAIN_JOB_COMPLETED)
-		check_add(context->findings, "job", CHECK_REFUSE,
-			  _("Wait for it, or end it: virsh domjobinfo, virsh domjobabort."),
-			  _("libvirt is at work on “%s” already (migration, save, dump or backup)"),
-			  context->name);
+		refuse_job(context, is_migrating(context->domain));
 	check_block_jobs(context);
 	if (context->findings->len == before)
 		check_add(context->findings, "job", CHECK_PASS, NULL, NULL);

@@ -51,6 +51,8 @@ void check_agent(struct check_context *context);
 void check_host_devices(struct check_context *context);
 void check_filesystems(struct check_context *context);
 void check_other_devices(struct check_context *context);
+void check_things(struct check_context *context);
+void check_vsock(struct check_context *context);
 void check_sockets(struct check_context *context);
 void check_offered(struct check_context *context);
 void check_networks(struct check_context *context);
@@ -69,6 +71,10 @@ void check_judge_memory(struct check_context *context, const struct room *room,
 			const struct check_need *need);
 /* Huge pages; ALL_BYTES: the guest's memory. */
 void check_judge_pages(struct check_context *context, const struct room *room, uint64_t all_bytes);
+/* The destination does not know the VM's machine type: says why, and the cure. */
+void check_refuse_machine(struct check_context *context);
+/* The VM OTHER at the destination has the vsock number CID. */
+void check_judge_cid(struct check_context *context, uint64_t cid, const char *other);
 /* THERE: what the destination listens on; NULL: not known. */
 void check_judge_sockets(struct check_context *context, const struct listeners *there);
 /* Is NUMBER in a list like "0-3,^2,8"? */

@@ -7,12 +7,12 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from refusals import SANITIZERS, TOP, UUID, WATARI, ticker  # noqa: E402,F401
+from refusals import SANITIZERS, UUID, WATARI, ticker  # noqa: E402
 from watari_lab import HostSpec, Lab, disks  # noqa: E402
 
 TIME_LIMIT_S = 300
 NOISE = "echo 'Welcome to the machine'; printf 'no newline'"
-DISK = ("<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/lab/images/v.qcow2'/>"
+DISK = ("<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/lab/images/v.raw'/>"
         "<target dev='vda' bus='virtio'/></disk>")
 SUDOERS = '/etc/sudoers.d/ops'
 
@@ -28,7 +28,7 @@ class Logins(unittest.TestCase):
         ticker.install(cls.lab)
         for host in cls.lab.hosts:
             host.run(['sh', '-c', 'cat >~ops/.bashrc'], input=NOISE + '\n')
-        disks.make(cls.here, '/lab/images/v.qcow2', 16, parts=disks.noise('v', 2))
+        disks.make(cls.here, '/lab/images/v.raw', 16, parts=disks.noise('v', 2))
         cls.there.run(['mkdir', '-p', '/lab/images'])
         cls.here.write_text('/root/vm.xml', ticker.domain('v', uuid=UUID, devices=DISK))
         cls.here.virsh('create', '/root/vm.xml')
@@ -49,7 +49,7 @@ class Logins(unittest.TestCase):
         self.assertIn('Permission denied', self.lab.admin.run(['ssh', 'root@hostb', 'true'], check=False).stderr)
         self.assertIn('Welcome', self.lab.admin.run(['ssh', 'ops@hostb', 'true']).stdout)
         self.assertEqual(self.move('ops@hosta:v', 'ops@hostb')['link']['kind'], 'tcp')
-        self.assertFalse(self.here.exists('/lab/images/v.qcow2'))
+        self.assertFalse(self.here.exists('/lab/images/v.raw'))
         self.assertEqual(self.move('ops@hostb:v', 'ops@hosta', '--link', 'ssh')['link']['kind'], 'ssh')
 
     def test_2_doctor(self):
