@@ -60,15 +60,31 @@ static int start_server(struct nbd_handle *nbd, const struct disk_reader_config 
 	return nbd_connect_systemd_socket_activation(nbd, words);
 }
 
+static int connect_server(struct nbd_handle *nbd, const struct disk_reader_config *config,
+			  GError **error)
+{
+	if (!config->socket)
+		return start_server(nbd, config);
+	if (!config->dial)
+		return nbd_connect_unix(nbd, config->socket);
+	int fd = config->dial(config->socket, config->dial_data, error);
+	return fd < 0 ? -1 : nbd_connect_socket(nbd, fd);
+}
+
 static bool open_export(struct disk_reader *reader, const struct disk_reader_config *config,
 			GError **error)
 {
 	struct nbd_handle *nbd = reader->nbd = nbd_create();
 	if (!nbd || nbd_add_meta_context(nbd, LIBNBD_CONTEXT_BASE_ALLOCATION) < 0 ||
-	    nbd_set_export_name(nbd, config->socket ? config->export : "") < 0 ||
-	    (config->socket ? nbd_connect_unix(nbd, config->socket) : start_server(nbd, config)) <
-		    0)
+	    nbd_set_export_name(nbd, config->socket ? config->export : "") < 0)
 		return fail(reader, error, nbd_get_error());
+	GError *refused = NULL;
+	if (connect_server(nbd, config, &refused) < 0) {
+		if (!refused)
+			return fail(reader, error, nbd_get_error());
+		g_propagate_error(error, refused);
+		return false;
+	}
 	int64_t size = nbd_get_size(nbd);
 	reader->size = size < 0 ? 0 : (uint64_t) size;
 	return size >= 0 || fail(reader, error, nbd_get_error());

@@ -8,14 +8,18 @@
  * Thread rules: any thread. Errors: WATARI_ERROR_INTERNAL; they name the disk.
  */
 #pragma once
+#include "disk/dial.h"
+
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 struct disk_reader_config {
 	const char *socket, *export; /* of a server that has it; NULL: PATH is opened */
-	const char *path, *format;   /* never guessed: what FORMAT says is what is opened */
-	const char *disk;            /* for messages: "vda" */
+	disk_dial dial;              /* connects to the socket; NULL: the library does */
+	void *dial_data;
+	const char *path, *format; /* never guessed: what FORMAT says is what is opened */
+	const char *disk;          /* for messages: "vda" */
 };
 
 struct disk_piece {

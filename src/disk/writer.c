@@ -272,8 +272,12 @@ static bool connect_export(struct disk_writer *writer, const struct disk_writer_
 			   GError **error)
 {
 	struct nbd_handle *nbd = writer->nbd;
+	int fd = config->dial ? config->dial(config->socket, config->dial_data, error) : -1;
+	if (config->dial && fd < 0)
+		return false;
 	if (nbd_set_export_name(nbd, config->export) < 0 ||
-	    nbd_connect_unix(nbd, config->socket) < 0)
+	    (config->dial ? nbd_connect_socket(nbd, fd) : nbd_connect_unix(nbd, config->socket)) <
+		    0)
 		return fail_library(writer, error);
 	int64_t size = nbd_get_size(nbd);
 	int read_only = nbd_is_read_only(nbd), flush = nbd_can_flush(nbd);

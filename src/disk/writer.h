@@ -16,6 +16,8 @@
  * Errors: WATARI_ERROR_INTERNAL; they name the disk.
  */
 #pragma once
+#include "disk/dial.h"
+
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,6 +27,8 @@
 
 struct disk_writer_config {
 	const char *socket; /* path of the server's unix socket */
+	disk_dial dial;     /* connects to it; NULL: the library does */
+	void *dial_data;
 	const char *export; /* name there */
 	const char *disk;   /* for messages: "vda" */
 	unsigned ops_max;   /* at least 1 */

@@ -185,9 +185,8 @@ static JsonObject *describe_setup(struct journey *journey, enum journey_side sid
 	json_object_set_int_member(setup, "connections", request->connections);
 	json_object_set_object_member(setup, "vm", describe_vm(journey));
 	json_object_set_string_member(setup, "socket_dir", directory);
-	if (journey->hosts[side]->qemu_gid >= 0)
-		json_object_set_int_member(setup, "socket_group", journey->hosts[side]->qemu_gid);
-	if (journey->hosts[side]->qemu_uid >= 0)
+	/* of a VM that is off only root's tools have to do with the sockets */
+	if (journey->hosts[side]->qemu_uid >= 0 && !journey->offline)
 		json_object_set_int_member(setup, "socket_user", journey->hosts[side]->qemu_uid);
 	json_object_set_int_member(setup, "bandwidth", (gint64) journey->limits.bandwidth);
 	json_object_set_int_member(setup, "link_timeout_ms", journey->limits.link_timeout_ms);

@@ -11,6 +11,7 @@
 #include "mover/gate.h"
 #include "mover/local.h"
 #include "mover/observe.h"
+#include "mover/peer.h"
 #include "mover/run.h"
 #include "mover/seeds.h"
 #include "stream/return_path.h"
@@ -18,6 +19,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define CONNECT_WAIT_MS \
 	10000 /* the first bytes come after libvirt has prepared the incoming QEMU */
@@ -37,8 +39,10 @@ static bool connect_qemu(struct run *run)
 {
 	g_autoptr(GError) error = NULL;
 	int fd = local_connect(run->socket_path, CONNECT_WAIT_MS, &error);
-	if (fd < 0) {
+	if (fd < 0 || !peer_is_qemu(fd, run->settings, &error)) {
 		run_refuse_error(run, "local", error);
+		if (fd >= 0)
+			close(fd);
 		return false;
 	}
 	pthread_mutex_lock(&run->lock);

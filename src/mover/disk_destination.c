@@ -7,6 +7,7 @@
 #include "base/wait.h"
 #include "content/reading.h"
 #include "mover/disk_order.h"
+#include "mover/peer.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -59,6 +60,8 @@ static bool open_disk(struct disk_destination *destination, unsigned i, struct k
 {
 	const struct disk_setting *setting = &destination->run->disks->disks[i];
 	const struct disk_writer_config config = { .socket = destination->run->disk_socket,
+						   .dial = peer_dial_qemu,
+						   .dial_data = destination->run->settings,
 						   .export = setting->export,
 						   .disk = setting->target,
 						   .ops_max = OPS_MAX,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mover/disk_fetch.h"
 
+#include "mover/peer.h"
+
 #include "base/clock.h"
 #include "disk/reader.h"
 #include "mover/seeds.h"
@@ -23,6 +25,8 @@ static struct disk_reader *open_reader(struct run *run, const struct disk_settin
 	const struct disk_reader_config config = { .path = setting->path,
 						   .format = "raw",
 						   .socket = raw ? NULL : run->disk_socket,
+						   .dial = peer_dial_qemu,
+						   .dial_data = run->settings,
 						   .export = setting->export,
 						   .disk = setting->target };
 	return disk_reader_open(&config, error);

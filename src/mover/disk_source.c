@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/wait.h"
 #include "mover/local.h"
+#include "mover/peer.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -68,7 +69,7 @@ static void *accept_thread(void *data)
 	struct run *run = data;
 	struct disk_source *source = run->disk_source;
 	int fd;
-	while ((fd = local_accept(run->disk_listener, NULL)) >= 0)
+	while ((fd = local_accept(run->disk_listener, peer_is_qemu, run->settings, NULL)) >= 0)
 		if (!begin_session(source, fd))
 			close(fd);
 	disk_source_break(source);

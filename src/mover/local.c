@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/i18n.h"
+#include "mover/peer.h"
 
 #include <errno.h>
 #include <string.h>
@@ -25,14 +26,11 @@ static bool failed(GError **error, const char *what, const char *path)
 
 bool local_admit_qemu(const struct mover_settings *settings, const char *path, GError **error)
 {
-	const char *dir = settings->socket_dir;
-	uid_t user = settings->socket_user >= 0 ? (uid_t) settings->socket_user : geteuid();
-	gid_t group = (gid_t) settings->socket_group;
-	if (settings->socket_group < 0)
+	if (settings->socket_user <= 0)
 		return true;
-	if (chown(dir, user, group) != 0 || chmod(dir, 0770) != 0)
-		return failed(error, _("cannot hand over the directory"), dir);
-	if (path && (chown(path, user, group) != 0 || chmod(path, 0660) != 0))
+	if (chmod(settings->socket_dir, 0711) != 0)
+		return failed(error, _("cannot open the directory"), settings->socket_dir);
+	if (lchown(path, (uid_t) settings->socket_user, 0) != 0)
 		return failed(error, _("cannot hand over the socket"), path);
 	return true;
 }
@@ -41,7 +39,7 @@ bool local_make_directory(const struct mover_settings *settings, GError **error)
 {
 	const char *dir = settings->socket_dir;
 	g_autofree char *parent = g_path_get_dirname(dir);
-	bool shared = settings->role == MOVER_DESTINATION && settings->socket_group >= 0;
+	bool given = settings->role == MOVER_DESTINATION && settings->socket_user > 0;
 	int made = -1;
 	/* Another mover that ends may take the parent away in between. */
 	for (int i = 0; made != 0 && i < 10; i++) {
@@ -51,7 +49,9 @@ bool local_make_directory(const struct mover_settings *settings, GError **error)
 	}
 	if (made != 0)
 		return failed(error, _("cannot make the directory"), dir);
-	return !shared || local_admit_qemu(settings, NULL, error);
+	if (given && lchown(dir, (uid_t) settings->socket_user, 0) != 0)
+		return failed(error, _("cannot hand over the directory"), dir);
+	return true;
 }
 
 static bool fill_address(struct sockaddr_un *address, const char *path)
@@ -68,22 +68,33 @@ int local_listen(const char *path, GError **error)
 	FD_AUTO int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	errno = ENAMETOOLONG;
 	if (fd < 0 || !fill_address(&address, path) ||
-	    bind(fd, (struct sockaddr *) &address, sizeof(address)) != 0 || listen(fd, 16) != 0) {
+	    bind(fd, (struct sockaddr *) &address, sizeof(address)) != 0 ||
+	    chmod(path, 0600) != 0 || listen(fd, 16) != 0) {
 		failed(error, _("cannot listen on"), path);
 		return -1;
 	}
 	return fd_steal(&fd);
 }
 
-int local_accept(int listener, GError **error)
+bool local_may_libvirt(int fd, const struct mover_settings *settings, GError **error)
 {
-	int fd;
-	do
-		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	while (fd < 0 && errno == EINTR);
-	if (fd < 0 && errno != EINVAL) /* EINVAL: shut on purpose */
-		failed(error, _("cannot accept on"), _("the local socket"));
-	return fd;
+	return peer_is_root(fd, error);
+}
+
+int local_accept(int listener, local_may may, const struct mover_settings *settings, GError **error)
+{
+	for (;;) {
+		g_autoptr(GError) reason = NULL;
+		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		if (fd < 0 && errno == EINTR)
+			continue;
+		if (fd < 0 && errno != EINVAL) /* EINVAL: shut on purpose */
+			failed(error, _("cannot accept on"), _("the local socket"));
+		if (fd < 0 || may(fd, settings, &reason))
+			return fd;
+		g_debug("%s", reason->message);
+		close(fd);
+	}
 }
 
 int local_connect(const char *path, int wait_ms, GError **error)

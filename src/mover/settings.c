@@ -95,10 +95,9 @@ static bool parse_number(JsonObject *setup, const char *name, int64_t fallback, 
 
 static bool parse_numbers(struct mover_settings *s, JsonObject *setup, GError **error)
 {
-	int64_t connections, user, group, bandwidth, window, dark, stop;
+	int64_t connections, user, bandwidth, window, dark, stop;
 	if (!parse_number(setup, "connections", 2, 1, LINK_CONNECTIONS_MAX, &connections, error) ||
 	    !parse_number(setup, "socket_user", -1, -1, INT32_MAX, &user, error) ||
-	    !parse_number(setup, "socket_group", -1, -1, INT32_MAX, &group, error) ||
 	    !parse_number(setup, "bandwidth", 0, 0, INT64_MAX, &bandwidth, error) ||
 	    !parse_number(setup, "window_max", 0, 0, 1 << 30, &window, error) ||
 	    !parse_number(setup, "link_timeout_ms", 60000, 1, INT32_MAX, &dark, error) ||
@@ -106,7 +105,6 @@ static bool parse_numbers(struct mover_settings *s, JsonObject *setup, GError **
 		return false;
 	s->connections = (unsigned) connections;
 	s->socket_user = (int) user;
-	s->socket_group = (int) group;
 	s->bandwidth = (uint64_t) bandwidth;
 	s->window_max = (uint64_t) window;
 	s->link_timeout_ms = (int) dark;

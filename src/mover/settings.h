@@ -37,15 +37,15 @@ struct mover_settings {
 	uint8_t key[LINK_KEY_BYTES];
 	unsigned connections;
 	char *vm_name, *vm_uuid;
-	char *socket_dir;              /* absolute; made and removed by the mover */
-	int socket_user, socket_group; /* who may enter it; -1: root only */
-	uint64_t bandwidth;            /* bytes a second, 0: no cap */
-	uint64_t window_max;           /* bytes, 0: the link's default */
-	uint64_t memory_limit;         /* bytes this mover may take */
-	unsigned cores;                /* threads that encode or decode, 0: the mover's default */
-	bool recover;                  /* of a post-copy that broke: the stream goes on in it */
-	bool encode;                   /* false: every byte goes as it is */
-	int effort_max;                /* 1..9, 0: as measured */
+	char *socket_dir;      /* absolute; made and removed by the mover */
+	int socket_user;       /* that of QEMU; -1: only root has to do with it */
+	uint64_t bandwidth;    /* bytes a second, 0: no cap */
+	uint64_t window_max;   /* bytes, 0: the link's default */
+	uint64_t memory_limit; /* bytes this mover may take */
+	unsigned cores;        /* threads that encode or decode, 0: the mover's default */
+	bool recover;          /* of a post-copy that broke: the stream goes on in it */
+	bool encode;           /* false: every byte goes as it is */
+	int effort_max;        /* 1..9, 0: as measured */
 	int link_timeout_ms, stop_limit_ms;
 	enum mover_verify verify;
 	bool rehearse;           /* source: the copy is held before its end (mover/dwell.h) */

@@ -175,7 +175,9 @@ static void *reader_thread(void *data)
 {
 	struct run *run = data;
 	g_autoptr(GError) error = NULL;
-	struct reader reader = { .run = run, .qemu = local_accept(run->listener, &error) };
+	struct reader reader = { .run = run,
+				 .qemu = local_accept(run->listener, local_may_libvirt,
+						      run->settings, &error) };
 	if (reader.qemu < 0 && g_atomic_int_get(&run->no_memory)) {
 		end_without_memory(run);
 		goto out;
