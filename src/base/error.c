@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
 
+#include "base/plain.h"
+
 #include <string.h>
 
 G_DEFINE_QUARK(watari - error, watari_error)
@@ -19,29 +21,13 @@ static const struct {
 };
 _Static_assert(G_N_ELEMENTS(classes) == WATARI_ERROR_LAST, "every class has a name");
 
-/* A message may carry anybody's words (a VM's name, a remote program's complaint) and goes to a
- * terminal: one line of valid UTF-8 without control characters, C1 ones (0xc2 0x80...) included.
- * The first newline of a GError's message parts it from the next step. */
-static char *make_plain(char *raw)
-{
-	char *text = g_utf8_make_valid(raw, -1);
-	g_free(raw);
-	for (unsigned char *at = (unsigned char *) text; *at; at++) {
-		if (*at == '\n' || *at == '\t')
-			*at = ' ';
-		else if (*at < 0x20 || *at == 0x7f)
-			*at = '?';
-		else if (*at == 0xc2 && at[1] < 0xa0)
-			at[0] = at[1] = '?';
-	}
-	return text;
-}
-
+/* A message may carry anybody's words (a VM's name, a remote program's complaint), and the first newline of a
+ * GError's message parts it from the next step. */
 bool error_set(GError **error, enum watari_error code, const char *next, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
-	g_autofree char *what = make_plain(g_strdup_vprintf(format, args));
+	g_autofree char *what = plain_line(g_strdup_vprintf(format, args));
 	va_end(args);
 	if (next)
 		g_set_error(error, WATARI_ERROR, code, "%s\n%s", what, next);

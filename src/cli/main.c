@@ -4,6 +4,7 @@
 #include "cli/nearest.h"
 
 #include "base/i18n.h"
+#include "base/plain.h"
 #include "base/version.h"
 #include "journey/desk/visit.h"
 
@@ -12,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { OPEN_MOVES_MOST = 100 };
 
@@ -35,6 +37,15 @@ static int print_open_moves(void)
 			puts(move->move->vm_name);
 	}
 	return WATARI_EXIT_OK;
+}
+
+/* Before anything is said: whose words it may be is not known at each place that prints. */
+static void set_up_output(void)
+{
+	FILE *out = plain_stream(STDOUT_FILENO, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF);
+	FILE *errors = plain_stream(STDERR_FILENO, _IONBF);
+	stdout = out ? out : stdout;
+	stderr = errors ? errors : stderr;
 }
 
 static int complete(const char *shell)
@@ -132,6 +143,7 @@ static int finish_output(int code)
 int main(int argc, char **argv)
 {
 	set_up_locale();
+	set_up_output();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, not the end of a move */
 	const struct command *command = argc > 1 ? command_find(argv[1]) : NULL;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/i18n.h"
 #include "base/unit.h"
+#include "base/plain.h"
 
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -93,8 +94,9 @@ static void draw(struct progress *progress, const struct journey_progress *now)
 {
 	g_autofree char *line = progress_format(now);
 	cut_to_width(line, terminal_width() - 1);
-	fprintf(stderr, "\r%s\033[K", line);
-	fflush(stderr);
+	plain_command("\r");
+	fputs(line, stderr);
+	plain_command("\033[K");
 	progress->drawn = true;
 }
 
@@ -123,7 +125,7 @@ void progress_show(const struct journey_progress *now, void *data)
 void progress_clear(struct progress *progress)
 {
 	if (progress->drawn)
-		fputs("\r\033[K", stderr);
+		plain_command("\r\033[K");
 	progress->drawn = false;
 }
 

@@ -3,6 +3,7 @@
 #include "host/check.h"
 
 #include "base/i18n.h"
+#include "base/plain.h"
 #include "host/belongings/belongings.h"
 #include "host/checks.h"
 
@@ -58,7 +59,7 @@ void check_add(GPtrArray *findings, const char *check, enum check_result result,
 	if (format) {
 		va_list arguments;
 		va_start(arguments, format);
-		finding->what = g_strdup_vprintf(format, arguments);
+		finding->what = plain_line(g_strdup_vprintf(format, arguments));
 		va_end(arguments);
 	}
 	g_ptr_array_add(findings, finding);

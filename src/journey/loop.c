@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/i18n.h"
+#include "base/plain.h"
 
 #include <glib-unix.h>
 #include <signal.h>
@@ -118,7 +119,7 @@ void journey_note(struct journey *journey, bool important, const char *format, .
 {
 	va_list args;
 	va_start(args, format);
-	char *text = g_strdup_vprintf(format, args);
+	char *text = plain_line(g_strdup_vprintf(format, args));
 	va_end(args);
 	if (journey->observer->note)
 		journey->observer->note(text, important, journey->observer->data);
