@@ -236,12 +236,18 @@ bool image_try_open(const struct remote_shell *shell, const struct host_address 
 
 /* Noclobber makes the file with O_EXCL, so that nobody's image is ever overwritten; qemu-img then
  * writes into that one. The mode is for QEMU's user alone: an image holds whatever its guest does. */
+/* The file is made once, and from then on meant by descriptor 9: somebody who may write to the directory could
+ * put a link in its place, and root would write to, or give away, what that leads to. */
+#define CREATED "/proc/self/fd/9"
 static const char create_script[] =
-	"p=$1 o=$2 a=$3; shift 3; umask 077; set -C\n"
-	": >\"$p\" || exit 3\n"
-	"\"$@\" && { test -z \"$a\" || fallocate -l \"$a\" -- \"$p\" 2>/dev/null || :; } &&\n"
-	"{ test -z \"$o\" || chown \"$o\" \"$p\"; } && stat -c %d:%i -- \"$p\" && exit 0\n"
-	"rm -f -- \"$p\"; exit 1\n";
+	"p=$1 o=$2 a=$3 f=" CREATED "; shift 3; umask 077; set -C\n"
+	"command exec 9>\"$p\" || exit 3\n"
+	"i=$(stat -L -c %d:%i $f)\n"
+	"\"$@\" && { test -z \"$a\" || fallocate -l \"$a\" $f 2>/dev/null || :; } &&\n"
+	"{ test -z \"$o\" || chown \"$o\" $f; } && test \"$(stat -c %d:%i -- \"$p\")\" = \"$i\" "
+	"&&\n"
+	"echo \"$i\" && exit 0\n"
+	"test \"$(stat -c %d:%i -- \"$p\" 2>/dev/null)\" = \"$i\" && rm -f -- \"$p\"; exit 1\n";
 
 static void add_words(GPtrArray *words, const char *first, ...)
 {
@@ -289,7 +295,7 @@ static GPtrArray *creation_words(const struct image_plan *plan)
 		add_words(words, "-o", options, NULL);
 	if (plan->backing)
 		add_words(words, "-b", plan->backing, "-F", plan->backing_format, NULL);
-	add_words(words, "--", plan->path, size, NULL);
+	add_words(words, "--", CREATED, size, NULL);
 	g_ptr_array_add(words, NULL);
 	return words;
 }
