@@ -96,8 +96,11 @@ static bool resolve_same(struct resolver *resolver, struct item *item)
 /* The content of the page that ITEM means, NULL if there is none. */
 static const uint8_t *content_of(struct resolver *resolver, struct item *item, uint32_t page_bytes)
 {
-	if (item->kind == ITEM_LITERAL || item->kind == ITEM_DISK)
+	if (item->kind == ITEM_LITERAL)
 		return item->data;
+	/* a block of a disk is no page of another size: behind it lies what the batch held before */
+	if (item->kind == ITEM_DISK)
+		return page_bytes == BATCH_DISK_BLOCK ? item->data : NULL;
 	const uint8_t *kept = page_cache_get(resolver->known.cache, item->place, page_bytes);
 	if (!kept || item->kind == ITEM_REFERENCE)
 		return kept;
