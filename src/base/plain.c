@@ -84,7 +84,9 @@ char *plain_line(char *raw)
 
 /* ---- streams ---- */
 
+/* One of the few streams of the program, for as long as it runs. */
 struct sink {
+	struct sink *next;
 	int fd;
 	struct plain plain;
 };
@@ -98,23 +100,16 @@ static ssize_t write_plain(void *cookie, const char *bytes, size_t length)
 	return out->len == 0 || fd_write_all(sink->fd, out->str, out->len) ? (ssize_t) length : 0;
 }
 
-static int close_plain(void *cookie)
-{
-	g_free(cookie);
-	return 0;
-}
-
 FILE *plain_stream(int fd, int buffering)
 {
-	static const cookie_io_functions_t functions = { .write = write_plain,
-							 .close = close_plain };
+	static const cookie_io_functions_t functions = { .write = write_plain };
+	static struct sink *all;
 	struct sink *sink = g_new0(struct sink, 1);
-	sink->fd = fd;
+	*sink = (struct sink){ .next = all, .fd = fd };
+	all = sink;
 	FILE *stream = fopencookie(sink, "w", functions);
 	if (stream)
 		setvbuf(stream, NULL, buffering, BUFSIZ);
-	else
-		g_free(sink);
 	return stream;
 }
 

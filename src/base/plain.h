@@ -20,7 +20,8 @@ struct plain {
  * that is no UTF-8. */
 void plain_feed(struct plain *plain, const char *at, size_t length, GString *out);
 
-/* A stream that writes so to FD, which stays open. BUFFERING as in setvbuf. NULL: no memory. */
+/* A stream that writes so to FD, which stays open. BUFFERING as in setvbuf. NULL: no memory. For the
+ * main thread. */
 FILE *plain_stream(int fd, int buffering);
 /* Our own commands to the terminal at stderr. */
 void plain_command(const char *sequence);
