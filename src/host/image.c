@@ -316,6 +316,7 @@ char *image_create(const struct remote_shell *shell, const struct host_address *
 static const char remove_script[] =
 	"test -e \"$1\" || exit 0\n"
 	"test -z \"$2\" -o \"$(stat -c %d:%i -- \"$1\")\" = \"$2\" || exit 0\n"
+	"test -d \"$1\" -a ! -L \"$1\" -a -n \"$2\" && exec rm -rf -- \"$1\"\n"
 	"rm -f -- \"$1\"\n";
 
 bool image_remove(const struct remote_shell *shell, const struct host_address *host,

@@ -75,6 +75,7 @@ struct image_plan {
  * Caller frees. */
 char *image_create(const struct remote_shell *shell, const struct host_address *host,
 		   const struct image_plan *plan, GError **error);
-/* Remove the file if it is (IDENTITY NULL: whatever is) what image_create made. Gone is good. */
+/* Remove the file if it is (IDENTITY NULL: whatever is) what image_create made; a directory only by its
+ * IDENTITY. Gone is good. */
 bool image_remove(const struct remote_shell *shell, const struct host_address *host,
 		  const char *path, const char *identity, GError **error);

@@ -2,10 +2,12 @@
 /* Disks in libvirt's descriptions, images as qemu-img describes them, and images made for real. */
 #include "host/disk.h"
 #include "host/image.h"
+#include "host/transfer.h"
 
 #include <glib/gstdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- qemu-img's words (7.2) ---- */
 
@@ -350,6 +352,112 @@ static void test_make_badly(void)
 	g_rmdir(directory);
 }
 
+/* ---- from host to host, both this machine ---- */
+
+static bool transfer(struct transfer *transfer, GError **error)
+{
+	return transfer_begin(transfer, error) && transfer_finish(transfer, error);
+}
+
+static void test_transfer(void)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *directory = g_dir_make_tmp("watari-disk-XXXXXX", NULL);
+	g_autofree char *from = g_build_filename(directory, " it's\n a \"seed\" ", NULL);
+	g_autofree char *to = g_build_filename(directory, "-copy ", NULL);
+	g_autofree char *content = g_malloc0(700000);
+	g_autofree char *copy = NULL;
+	gsize length = 0;
+	memset(content + 300000, 'x', 1000);
+	g_assert_true(g_file_set_contents(from, content, 700000, &error));
+	struct transfer one = { .source = here,
+				.destination = here,
+				.path = from,
+				.path_there = to,
+				.uid = -1,
+				.gid = -1 };
+	g_assert_true(transfer(&one, &error));
+	g_assert_no_error(error);
+	g_assert_cmpuint(one.bytes, ==, 700000);
+	g_assert_true(g_file_get_contents(to, &copy, &length, &error));
+	g_assert_cmpmem(copy, length, content, 700000);
+	/* what exists is not overwritten, and is still there after that */
+	struct transfer two = one;
+	two.identity = NULL;
+	g_assert_false(transfer_begin(&two, &error));
+	g_assert_nonnull(error);
+	g_clear_error(&error);
+	g_assert_null(two.identity);
+	g_assert_true(g_file_test(to, G_FILE_TEST_EXISTS));
+	g_assert_true(image_remove(NULL, here, to, one.identity, NULL));
+	g_assert_false(g_file_test(to, G_FILE_TEST_EXISTS));
+	g_free(one.identity);
+	g_unlink(from);
+	g_rmdir(directory);
+}
+
+/* What was given up, or cannot be read, leaves nothing. */
+static void test_transfer_badly(void)
+{
+	g_autofree char *directory = g_dir_make_tmp("watari-disk-XXXXXX", NULL);
+	g_autofree char *from = g_build_filename(directory, "a", NULL);
+	g_autofree char *to = g_build_filename(directory, "b", NULL);
+	for (int stop = 0; stop < 2; stop++) {
+		g_autoptr(GError) error = NULL;
+		struct transfer one = { .source = here,
+					.destination = here,
+					.path = from,
+					.path_there = to,
+					.uid = -1,
+					.gid = -1,
+					.stop = stop };
+		if (stop)
+			g_assert_true(g_file_set_contents(from, "x", 1, NULL));
+		g_assert_false(transfer(&one, &error));
+		g_assert_nonnull(error);
+		g_assert_false(g_file_test(to, G_FILE_TEST_EXISTS));
+		g_free(one.identity);
+	}
+	g_unlink(from);
+	g_rmdir(directory);
+}
+
+static void test_transfer_directory(void)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *directory = g_dir_make_tmp("watari-disk-XXXXXX", NULL);
+	g_autofree char *from = g_build_filename(directory, "a b", NULL);
+	g_autofree char *inner = g_build_filename(from, "tpm2", NULL);
+	g_autofree char *file = g_build_filename(inner, "state", NULL);
+	g_autofree char *to = g_build_filename(directory, "c d", NULL);
+	g_autofree char *made = g_build_filename(to, "tpm2", "state", NULL);
+	struct stat old, new;
+	g_assert_cmpint(g_mkdir_with_parents(inner, 0700), ==, 0);
+	g_assert_true(g_file_set_contents(file, "keys", 4, &error));
+	g_assert_cmpint(chmod(file, 0640), ==, 0);
+	struct transfer one = { .source = here,
+				.destination = here,
+				.path = from,
+				.path_there = to,
+				.directory = true,
+				.uid = -1,
+				.gid = -1 };
+	g_assert_true(transfer(&one, &error));
+	g_assert_no_error(error);
+	g_assert_true(stat(file, &old) == 0 && stat(made, &new) == 0);
+	g_assert_true(old.st_mode == new.st_mode &&old.st_uid == new.st_uid);
+	g_assert_true(image_remove(NULL, here, to, "1:1", NULL));
+	g_assert_true(g_file_test(made, G_FILE_TEST_EXISTS));
+	g_assert_true(image_remove(NULL, here, to, one.identity, NULL));
+	g_assert_false(g_file_test(to, G_FILE_TEST_EXISTS));
+	g_assert_true(image_remove(NULL, here, from, NULL, NULL) == false);
+	g_free(one.identity);
+	g_unlink(file);
+	g_rmdir(inner);
+	g_rmdir(from);
+	g_rmdir(directory);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -364,6 +472,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/disk/traits", test_traits);
 	g_test_add_func("/disk/allocate", test_allocate);
 	g_test_add_func("/disk/make-badly", test_make_badly);
+	g_test_add_func("/disk/transfer", test_transfer);
+	g_test_add_func("/disk/transfer-badly", test_transfer_badly);
+	g_test_add_func("/disk/transfer-directory", test_transfer_directory);
 	int status = g_test_run();
 	host_address_free(here);
 	return status;
