@@ -23,7 +23,8 @@ struct check_options {
 	const struct remote_shell *shell; /* how to look at files and interfaces there; NULL: ssh */
 	unsigned long flags; /* the flags of the migration to come, for the dry run; 0: live */
 	bool offline;        /* the VM is off, and only its disks and definition move */
-	bool disks_stay;     /* nothing may be copied: every disk must be seen there */
+	const char *const *disk_places; /* --disk: "vda=PATH", NULL-terminated; NULL: none */
+	bool disks_stay;                /* nothing may be copied: every disk must be seen there */
 };
 
 /* Run all checks. Returns a GPtrArray of struct check_finding (it frees them). Does not stop at the

@@ -31,6 +31,7 @@ static const struct {
 	{ "huge-pages", NULL },
 	{ "placement", NULL },
 	{ "disk", N_("the VM would lose its disk, or go on with another one") },
+	{ "access", NULL },
 	{ "file", N_("the VM would lose what it reads, or go on with something else") },
 	{ "bitmaps", NULL },
 	{ "image", NULL },
@@ -51,7 +52,6 @@ static const struct {
 	{ "autostart", NULL },
 	{ "snapshots", N_("snapshots would be lost") },
 	{ "persistence", N_("what was saved of the VM would be lost") },
-	{ "tpm", N_("the keys in it would be lost") },
 	{ "blockers", N_("libvirt and QEMU themselves refuse it") },
 	/* of a plan or rehearsal, which only warn */
 	{ "speed", NULL },

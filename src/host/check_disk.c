@@ -147,7 +147,10 @@ static void check_local_disk(struct check_context *context, xmlNodePtr node,
 	g_autofree char *path =
 		xml_string(context->vm, node, "source/@file | source/@dev | source/@dir");
 	bool block = strcmp(disk->type, "block") == 0;
-	bool copied = disk->moves && strcmp(disk->type, "dir") != 0;
+	bool file = strcmp(disk->type, "file") == 0;
+	/* what is only read is copied, too, if it is not there */
+	bool copied = (disk->moves && strcmp(disk->type, "dir") != 0) ||
+		      (file && !context->options->disks_stay);
 	/* an empty drive; or what is there, and whether it is the same, is found out later */
 	if (!path || copied) {
 		check_add(context->findings, disk->check, CHECK_PASS, NULL, NULL);
@@ -233,11 +236,15 @@ static void check_files(struct check_context *context)
 		g_autoptr(GPtrArray) words = g_ptr_array_new();
 		g_ptr_array_add(words, path);
 		g_auto(GStrv) missing = check_missing_there(context, "-e", "", words);
-		if (missing && missing[0] && *missing[0])
-			check_add(context->findings, check, CHECK_REFUSE,
-				  _("Copy it there under the same path."),
-				  _("%s has no %s, which “%s” starts with"),
-				  context->destination->name, path, context->name);
+		/* what is no package's is copied */
+		bool stays = context->options->disks_stay || g_str_has_prefix(path, "/usr/");
+		if (stays && missing && missing[0] && *missing[0])
+			check_add(
+				context->findings, check, CHECK_REFUSE,
+				_("Install the package that it belongs to there, or copy it there "
+				  "under the same path."),
+				_("%s has no %s, which “%s” starts with"),
+				context->destination->name, path, context->name);
 		else
 			check_add(context->findings, check, CHECK_PASS, NULL, NULL);
 	}

@@ -275,26 +275,6 @@ void check_persistence(struct check_context *context)
 		check_add(context->findings, "persistence", CHECK_PASS, NULL, NULL);
 }
 
-/* A running VM's memory carries it along. */
-void check_firmware(struct check_context *context)
-{
-	g_autofree char *nvram = xml_path(context->vm, NULL, "os/nvram");
-	g_autoptr(GPtrArray) words = g_ptr_array_new();
-	if (nvram && *nvram)
-		g_ptr_array_add(words, nvram);
-	g_auto(GStrv) missing =
-		words->len > 0 ? check_missing_there(context, "-e", "", words) : NULL;
-	if (xml_has(context->vm, NULL, "devices/tpm/backend[@type='emulator']"))
-		check_add(context->findings, "tpm", CHECK_REFUSE,
-			  _("Start it and move it while it runs."),
-			  _("“%s” has a TPM, whose state would stay at the source"), context->name);
-	if (words->len > 0 && (!missing || (missing[0] && *missing[0])))
-		check_add(context->findings, "file:nvram", CHECK_REFUSE,
-			  _("Copy it there under the same path, or move the VM while it runs."),
-			  _("%s has no %s, where the firmware of “%s” keeps its settings"),
-			  context->destination->name, nvram, context->name);
-}
-
 /* ---- the dry run ---- */
 
 #define DRY_SCHEME "watari-dry-run"

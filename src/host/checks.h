@@ -23,7 +23,6 @@ struct check_context {
 
 void check_vm_state(struct check_context *context);
 void check_vm_off(struct check_context *context);
-void check_firmware(struct check_context *context);
 void check_same_host(struct check_context *context);
 void check_name_taken(struct check_context *context);
 void check_jobs(struct check_context *context);
@@ -42,6 +41,7 @@ void check_placement(struct check_context *context);
 void check_postcopy(struct check_context *context);
 
 void check_disks(struct check_context *context);
+void check_access(struct check_context *context);
 
 void check_versions(struct check_context *context);
 void check_locks(struct check_context *context);
@@ -81,6 +81,10 @@ void check_judge_sockets(struct check_context *context, const struct listeners *
 bool check_is_in_set(const char *set, int64_t number);
 /* NETWORK: the description of the network NAME at the destination. */
 void check_judge_network(struct check_context *context, const char *name, struct xml *network);
+
+/* Which of WORDS ("d/path", see check_access.c) a user cannot come to: "N K" a line. NULL: not asked. Caller frees. */
+char *check_ask_access(const struct remote_shell *shell, const struct host_address *host, int uid,
+		       int gid, const GPtrArray *words, GError **error);
 
 /* The next step that names a CPU model. BASELINE: a CPU that both hosts have, as libvirt finds it;
  * HERE, THERE: domain capabilities; each may be NULL. Caller frees. */

@@ -2,6 +2,7 @@
 #include "host/disk_use.h"
 
 #include "host/disk.h"
+#include "host/xml.h"
 
 #include <stdlib.h>
 
@@ -11,12 +12,22 @@ static bool has_path(const struct disk *disk, const char *path)
 	       g_strv_contains((const char *const *) disk->backing, path);
 }
 
+/* Its firmware's variables. */
+static bool has_nvram(const char *text, const char *path)
+{
+	struct xml *xml = xml_read(text, NULL);
+	g_autofree char *plain = xml ? xml_path(xml, NULL, "os/nvram") : NULL;
+	g_autofree char *source = xml ? xml_path(xml, NULL, "os/nvram/source/@file") : NULL;
+	xml_free(xml);
+	return g_strcmp0(plain, path) == 0 || g_strcmp0(source, path) == 0;
+}
+
 /* A running VM's disks may differ from those it is defined with. */
 static bool uses(virDomainPtr domain, unsigned flags, const char *path)
 {
 	char *text = virDomainGetXMLDesc(domain, flags);
 	g_autoptr(GPtrArray) disks = text ? disk_read_all(text, NULL) : NULL;
-	bool found = false;
+	bool found = text && has_nvram(text, path);
 	for (guint i = 0; disks && i < disks->len && !found; i++)
 		found = has_path(disks->pdata[i], path);
 	free(text);

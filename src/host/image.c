@@ -327,3 +327,31 @@ bool image_remove(const struct remote_shell *shell, const struct host_address *h
 				     NULL };
 	return remote_run(shell, host, argv, READ_MS, NULL, NULL, error);
 }
+
+/* ---- what lies in the way ---- */
+
+static const char aside_script[] =
+	"mv -nT -- \"$1\" \"$2\" && test ! -e \"$1\" && test -e \"$2\"\n";
+
+bool image_set_aside(const struct remote_shell *shell, const struct host_address *host,
+		     const char *path, const char *kept, GError **error)
+{
+	const char *const argv[] = { "sh", "-c", aside_script, "sh", path, kept, NULL };
+	return remote_run(shell, host, argv, READ_MS, NULL, NULL, error);
+}
+
+static const char back_script[] =
+	"test -e \"$3\" || exit 0\n"
+	"if test -e \"$1\"; then\n"
+	"  test -z \"$2\" -o \"$(stat -c %d:%i -- \"$1\")\" = \"$2\" || exit 1\n"
+	"  rm -rf -- \"$1\"\n"
+	"fi\n"
+	"mv -nT -- \"$3\" \"$1\" && test ! -e \"$3\"\n";
+
+bool image_put_back(const struct remote_shell *shell, const struct host_address *host,
+		    const char *path, const char *identity, const char *kept, GError **error)
+{
+	const char *const argv[] = { "sh", "-c", back_script, "sh", path, identity ? identity : "",
+				     kept, NULL };
+	return remote_run(shell, host, argv, READ_MS, NULL, NULL, error);
+}

@@ -63,6 +63,13 @@ bool image_look(const struct remote_shell *shell, const struct host_address *hos
 bool image_try_open(const struct remote_shell *shell, const struct host_address *host,
 		    const char *path, int uid, int gid, bool *usable, GError **error);
 
+/* Give the file another name, where nothing is. */
+bool image_set_aside(const struct remote_shell *shell, const struct host_address *host,
+		     const char *path, const char *kept, GError **error);
+/* Undo that, and the file IDENTITY (NULL: whatever is there) that took its place. Nothing, where nothing was set aside. */
+bool image_put_back(const struct remote_shell *shell, const struct host_address *host,
+		    const char *path, const char *identity, const char *kept, GError **error);
+
 struct image_plan {
 	const char *path, *format; /* "raw" or "qcow2" */
 	uint64_t size;

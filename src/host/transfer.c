@@ -167,16 +167,17 @@ static bool relay_content(struct transfer *transfer, GError **error)
 
 static bool compare_digests(const struct transfer *transfer, GError **error)
 {
-	g_autofree char *here =
-		transfer_digest(transfer->shell, transfer->source, transfer->path, error);
-	g_autofree char *there = here ? transfer_digest(transfer->shell, transfer->destination,
-							transfer->path_there, error)
-				      : NULL;
-	return here && there &&
-	       ((*here && g_str_equal(here, there)) ||
-		error_set(error, WATARI_ERROR_INTERNAL, _("Try again."),
-			  _("%s has changed while it was copied, or its copy differs"),
-			  transfer->path));
+	const struct remote_shell *shell = transfer->shell;
+	g_autofree char *here = transfer_digest(shell, transfer->source, transfer->path, error);
+	g_autofree char *there =
+		here ? transfer_digest(shell, transfer->destination, transfer->path_there, error)
+		     : NULL;
+	if (!here || !there)
+		return false;
+	return transfer->changes || (*here && g_str_equal(here, there)) ||
+	       error_set(error, WATARI_ERROR_INTERNAL, _("Try again."),
+			 _("%s has changed while it was copied, or its copy differs"),
+			 transfer->path);
 }
 
 bool transfer_finish(struct transfer *transfer, GError **error)

@@ -14,6 +14,7 @@ struct transfer {
 	const struct host_address *source, *destination;
 	const char *path, *path_there;
 	bool directory;
+	bool changes;  /* meanwhile: what is there afterwards need not be what was here */
 	int uid, gid;  /* whose it is there; negative: root's, or of a directory as here by name */
 	uint64_t rate; /* bytes a second; 0: no cap */
 	int stop;      /* atomic: give it up */

@@ -8,6 +8,7 @@
 #include "journey/earlier.h"
 #include "journey/perform/hand_over.h"
 #include "journey/perform/limit.h"
+#include "journey/disks/files.h"
 #include "journey/disks/images.h"
 #include "journey/movers.h"
 #include "journey/still/offline.h"
@@ -319,6 +320,7 @@ void journey_clear(struct journey *journey)
 	g_clear_pointer(&journey->nics, g_ptr_array_unref);
 	g_clear_pointer(&journey->paths, g_ptr_array_unref);
 	g_clear_pointer(&journey->belongings, json_object_unref);
+	files_free(journey);
 	g_clear_pointer(&journey->images, json_array_unref);
 	offline_free(journey);
 	postcopy_free(journey);

@@ -163,6 +163,7 @@ static void ask(void *data)
 		.shell = &journey->shell,
 		.flags = journey_migrate_flags(journey) | VIR_MIGRATE_UNSAFE,
 		.offline = journey->request->kind == JOURNEY_OFFLINE,
+		.disk_places = journey->request->disk_places,
 		.disks_stay = journey->request->disks == JOURNEY_DISKS_SHARED,
 	};
 	journey->report->findings =

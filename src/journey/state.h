@@ -89,12 +89,14 @@ struct journey {
 	struct splice *splice;
 
 	/* disks */
-	char *disks_socket;   /* the same path at both hosts; NULL: nothing is copied */
-	bool sync_writes;     /* the guest waits for each write at the destination */
-	int64_t disk_rate_us; /* of the first look at the guest's writes; 0: there was none */
-	JsonArray *images;    /* those made at the destination (images.h); NULL: none */
-	bool still;           /* the VM stands still, as libvirt says */
-	int64_t still_us;     /* since when */
+	char *disks_socket;       /* the same path at both hosts; NULL: nothing is copied */
+	bool sync_writes;         /* the guest waits for each write at the destination */
+	int64_t disk_rate_us;     /* of the first look at the guest's writes; 0: there was none */
+	GPtrArray *files;         /* struct journey_file (files.h); NULL: none */
+	JsonArray *private_files; /* at the source, that go after a good end; NULL: none */
+	JsonArray *images;        /* those made at the destination (images.h); NULL: none */
+	bool still;               /* the VM stands still, as libvirt says */
+	int64_t still_us;         /* since when */
 	struct disk_yield_look disks_before; /* of the guest's own requests */
 
 	/* a VM that is off (offline.h); NULL: it runs */

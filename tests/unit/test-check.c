@@ -6,6 +6,8 @@
 #include <glib/gstdio.h>
 #include <libvirt/virterror.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static struct host here = { .name = (char *) (uintptr_t) "here", .qemu_version = 7002000 };
 static struct host there = { .name = (char *) (uintptr_t) "there", .qemu_version = 7002000 };
@@ -544,6 +546,43 @@ static void test_missing(void)
 	host_address_free(local);
 }
 
+/* Asked for real, on this machine, as a user that owns nothing. */
+static void test_access(void)
+{
+	enum { NOBODY = 65534 };
+	g_autofree char *setpriv = g_find_program_in_path("setpriv");
+	if (getuid() != 0 || !setpriv) {
+		g_test_skip("only root can be somebody else");
+		return;
+	}
+	g_autofree char *top = g_dir_make_tmp("watari-check-XXXXXX", NULL);
+	g_autofree char *closed = g_build_filename(top, "a \"b\n", NULL);
+	g_autofree char *file = g_build_filename(closed, "d.qcow2", NULL);
+	g_autofree char *gone = g_build_filename(top, "none", "d.qcow2", NULL);
+	struct host_address *local = host_address_parse(NULL, NULL);
+	g_assert_cmpint(chmod(top, 0755), ==, 0);
+	g_assert_cmpint(g_mkdir(closed, 0700), ==, 0);
+	g_assert_true(g_file_set_contents(file, "x", 1, NULL));
+	g_assert_cmpint(chmod(file, 0600), ==, 0);
+	static const char modes[] = "drR";
+	for (const char *mode = modes; *mode; mode++) {
+		g_autoptr(GPtrArray) words = g_ptr_array_new_with_free_func(g_free);
+		g_ptr_array_add(words, g_strdup_printf("%c%s", *mode, gone));
+		g_ptr_array_add(words, g_strdup_printf("%c%s", *mode, file));
+		g_assert_cmpint(chmod(closed, 0700), ==, 0);
+		g_autofree char *answer =
+			check_ask_access(NULL, local, NOBODY, NOBODY, words, NULL);
+		g_assert_cmpstr(answer, ==, "2 3\n");
+		g_assert_cmpint(chmod(closed, 0711), ==, 0);
+		g_autofree char *open = check_ask_access(NULL, local, NOBODY, NOBODY, words, NULL);
+		g_assert_cmpstr(open, ==, *mode == 'R' ? "2 0\n" : "");
+	}
+	g_unlink(file);
+	g_rmdir(closed);
+	g_rmdir(top);
+	host_address_free(local);
+}
+
 static void ignore_error(void *data, virErrorPtr error)
 {
 }
@@ -568,5 +607,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/check/xml", test_xml);
 	g_test_add_func("/check/xml-path", test_xml_path);
 	g_test_add_func("/check/missing", test_missing);
+	g_test_add_func("/check/access", test_access);
 	return g_test_run();
 }

@@ -57,6 +57,7 @@ static const char *const kind_names[] = {
 	[JOURNEY_DISK_UNKNOWN] = "unknown",     [JOURNEY_DISK_EMPTY] = "empty",
 	[JOURNEY_DISK_READ_ONLY] = "read-only", [JOURNEY_DISK_NETWORK] = "network",
 	[JOURNEY_DISK_SHARED] = "shared",       [JOURNEY_DISK_COPIED] = "copied",
+	[JOURNEY_DISK_CARRIED] = "carried",
 };
 _Static_assert(G_N_ELEMENTS(kind_names) == JOURNEY_DISK_KIND_LAST, "every kind has a name");
 
@@ -77,13 +78,14 @@ static void set_number(JsonObject *object, const char *name, uint64_t number)
 
 static JsonObject *describe(const struct journey_disk *disk)
 {
-	bool copied = disk->kind == JOURNEY_DISK_COPIED;
+	bool carried = disk->kind == JOURNEY_DISK_CARRIED;
+	bool copied = disk->kind == JOURNEY_DISK_COPIED || carried;
 	JsonObject *object = json_object_new();
 	json_set_text(object, "target", disk->disk->target);
 	json_set_text(object, "kind", kind_names[disk->kind]);
 	json_set_text(object, "source", disk->disk->path);
 	json_set_text(object, "destination", copied ? disk->destination : disk->disk->path);
-	json_set_text(object, "format", copied ? disk->format : disk->disk->format);
+	json_set_text(object, "format", copied && !carried ? disk->format : disk->disk->format);
 	set_number(object, "size", disk->size);
 	json_set_text(object, "backing", disk->backing);
 	if (copied)

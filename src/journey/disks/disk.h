@@ -15,6 +15,7 @@ enum journey_disk_kind {
 	JOURNEY_DISK_NETWORK, /* both hosts reach it under one name */
 	JOURNEY_DISK_SHARED,
 	JOURNEY_DISK_COPIED,
+	JOURNEY_DISK_CARRIED, /* only read, and copied before the move (files.h) */
 	JOURNEY_DISK_KIND_LAST
 };
 

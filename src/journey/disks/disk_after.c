@@ -2,6 +2,8 @@
 /* What becomes of the old images. See disk_after.h. */
 #include "journey/disks/disk_after.h"
 
+#include "journey/disks/files.h"
+
 #include "base/i18n.h"
 #include "host/disk_use.h"
 #include "host/image.h"
@@ -67,9 +69,13 @@ static void clear_one(struct journey *journey, struct host *source, const struct
 
 void disk_after_move(struct journey *journey, struct host *source)
 {
+	files_after_move(journey);
 	GPtrArray *disks = journey->report->disks;
 	for (guint i = 0; disks && i < disks->len; i++) {
 		const struct journey_disk *disk = disks->pdata[i];
+		if (disk->kind == JOURNEY_DISK_CARRIED)
+			journey_note(journey, true, _("The file of %s stays at the source: %s"),
+				     disk->disk->target, disk->disk->path);
 		if (disk->kind != JOURNEY_DISK_COPIED)
 			continue;
 		if (journey->request->remove_source_disks)

@@ -33,6 +33,11 @@ static struct disk_move *list_moves(struct journey *journey, guint *count)
 	*count = 0;
 	for (guint i = 0; i < disks->len; i++) {
 		const struct journey_disk *disk = disks->pdata[i];
+		if (disk->kind == JOURNEY_DISK_CARRIED)
+			moves[(*count)++] = (struct disk_move){ .target = disk->disk->target,
+								.source = disk->disk->path,
+								.destination = disk->destination,
+								.format = disk->disk->format };
 		if (disk->kind == JOURNEY_DISK_COPIED)
 			moves[(*count)++] = (struct disk_move){
 				.target = disk->disk->target,
@@ -98,7 +103,8 @@ bool disk_params_add(struct journey *journey, unsigned flags, virTypedParameterP
 		     int *count, int *max, GError **error)
 {
 	GPtrArray *disks = journey->report->disks;
-	if (!journey_disks_count(disks, JOURNEY_DISK_COPIED))
+	if (!journey_disks_count(disks, JOURNEY_DISK_COPIED) &&
+	    !journey_disks_count(disks, JOURNEY_DISK_CARRIED))
 		return true;
 	struct adding adding = { params, count, max, true };
 	const unsigned live = VIR_DOMAIN_XML_MIGRATABLE | VIR_DOMAIN_XML_SECURE;

@@ -33,10 +33,11 @@ static bool take_place(struct journey *journey, const char *text, GError **error
 		return error_set(error, WATARI_ERROR_USAGE,
 				 _("See “virsh domblklist VM” for the names of its disks."),
 				 _("the VM has no disk “%s”"), target);
-	if (!disk->disk->path || !disk->disk->writable)
+	bool file = disk->disk->source == DISK_FILE && equals[1] == '/';
+	if (!disk->disk->path || (!disk->disk->writable && !file))
 		return error_set(error, WATARI_ERROR_USAGE,
-				 _("Only files and block devices that the VM writes to are "
-				   "copied."),
+				 _("Files and block devices that the VM writes to are copied, and "
+				   "files that it reads to a path."),
 				 _("the disk %s cannot be copied"), target);
 	disk->place = equals + 1;
 	return true;

@@ -16,14 +16,15 @@ static void write_down(struct journey *journey)
 	journal_add_event(journey->journal, journey->report->id, "images", text, NULL);
 }
 
-unsigned images_note_intent(struct journey *journey, const struct journey_disk *disk,
-			    const char *pool)
+unsigned images_note_intent(struct journey *journey, const char *path, const char *pool,
+			    const char *kept)
 {
 	JsonObject *image = json_object_new();
 	if (!journey->images)
 		journey->images = json_array_new();
-	json_object_set_string_member(image, "path", disk->destination);
+	json_object_set_string_member(image, "path", path);
 	json_set_text(image, "pool", pool);
+	json_set_text(image, "kept", kept);
 	json_set_text(image, "identity", NULL);
 	json_array_add_object_element(journey->images, image);
 	write_down(journey);
@@ -85,7 +86,11 @@ static void call_remove(void *data)
 	const char *path = json_get_string(removing->image, "path", NULL);
 	const char *pool = json_get_string(removing->image, "pool", NULL);
 	const char *identity = json_get_string(removing->image, "identity", NULL);
-	if (pool && path && identity)
+	const char *kept = json_get_string(removing->image, "kept", NULL);
+	if (kept && path)
+		image_put_back(&journey->shell, journey->addresses[JOURNEY_DESTINATION], path,
+			       identity, kept, &removing->error);
+	else if (pool && path && identity)
 		remove_volume(removing->host, pool, path, &removing->error);
 	else if (!pool && path)
 		image_remove(&journey->shell, journey->addresses[JOURNEY_DESTINATION], path,

@@ -5,10 +5,11 @@
 #pragma once
 #include "journey/state.h"
 
-/* The image of DISK is about to be made at its destination, in the storage pool POOL or (NULL) as a
- * file; the return value is for images_note_made(). Main thread. */
-unsigned images_note_intent(struct journey *journey, const struct journey_disk *disk,
-			    const char *pool);
+/* An image is about to be made at PATH of the destination, in the storage pool POOL or (NULL) as a
+ * file; what lies there is kept as KEPT before (NULL: nothing does). The return value is for
+ * images_note_made(). Main thread. */
+unsigned images_note_intent(struct journey *journey, const char *path, const char *pool,
+			    const char *kept);
 /* What was made; PATH NULL: nothing. */
 void images_note_made(struct journey *journey, unsigned index, const char *path,
 		      const char *identity);

@@ -5,6 +5,7 @@
 #include "journey/disks/disk_place.h"
 #include "journey/disks/disk_rate.h"
 #include "journey/disks/disk_watch.h"
+#include "journey/disks/files.h"
 #include "journey/disks/images.h"
 #include "journey/movers.h"
 #include "journey/disks/seeds.h"
@@ -151,7 +152,7 @@ static bool make_disk(struct preparing *preparing, GError **error)
 	disk->given = disk->block && !pool;
 	if (disk->given)
 		return true;
-	unsigned noted = images_note_intent(journey, disk, pool);
+	unsigned noted = images_note_intent(journey, disk->destination, pool, NULL);
 	journey_call(journey, call_make, preparing);
 	bool good = preparing->identity != NULL;
 	images_note_made(journey, noted, good ? disk->destination : NULL, preparing->identity);
@@ -292,7 +293,8 @@ bool phase_disks(struct journey *journey, GError **error)
 {
 	bool copies = journey_disks_count(journey->report->disks, JOURNEY_DISK_COPIED) > 0;
 	bool plan = journey->request->kind == JOURNEY_PLAN;
-	bool good = (!copies || copy_disks(journey, error)) && (plan || seeds_tell(journey, error));
+	bool good = files_prepare(journey, error) && (!copies || copy_disks(journey, error)) &&
+		    (plan || (files_copy(journey, error) && seeds_tell(journey, error)));
 	if (!good)
 		error_classify(error, WATARI_ERROR_REFUSED, NULL);
 	return good;

@@ -3,6 +3,7 @@
  * is proven: the source's mover writes a token beside each image, the destination's mover must find
  * it there. A disk that is shared stays where it is, one that is not is copied. */
 #include "journey/movers.h"
+#include "journey/disks/files.h"
 #include "journey/disks/share.h"
 
 #include "base/i18n.h"
@@ -254,8 +255,8 @@ static bool is_another(struct journey *journey, const char *path, GError **error
 }
 
 /* It may be a copy. */
-static bool find_readable(struct journey *journey, const char *path, const char *token,
-			  GError **error)
+static bool find_readable(struct journey *journey, const char *target, const char *path,
+			  const char *token, bool *missing, GError **error)
 {
 	int64_t sizes[JOURNEY_SIDES];
 	for (int side = 0; side < JOURNEY_SIDES; side++) {
@@ -264,21 +265,37 @@ static bool find_readable(struct journey *journey, const char *path, const char 
 			return false;
 		sizes[side] = json_get_int(seen, "size", -1);
 	}
-	if (sizes[JOURNEY_DESTINATION] < 0)
-		return error_set(error, WATARI_ERROR_REFUSED,
-				 _("Nobody writes to it: copy it there under the same path."),
-				 _("%s has no %s, which the VM reads"),
-				 journey->hosts[JOURNEY_DESTINATION]->name, path);
+	*missing = sizes[JOURNEY_DESTINATION] < 0;
+	if (*missing)
+		return files_add(journey, target, path, path, error);
 	return sizes[0] == sizes[1] || is_another(journey, path, error);
 }
 
 static bool find_backing(struct journey *journey, const struct disk *disk, const char *token,
 			 GError **error)
 {
-	bool good = true;
+	bool good = true, missing;
 	for (char **path = disk->backing; good && *path; path++)
-		good = find_readable(journey, *path, token, error);
+		good = find_readable(journey, disk->target, *path, token, &missing, error);
 	return good;
+}
+
+/* A CD, a seed of cloud-init, a template: what is not there is copied before the move. */
+static bool look_at_readable(struct journey *journey, struct journey_disk *disk, const char *token,
+			     GError **error)
+{
+	const struct disk *facts = disk->disk;
+	bool missing = disk->place != NULL;
+	disk->kind = JOURNEY_DISK_READ_ONLY;
+	if (disk->place
+		    ? !files_add(journey, facts->target, facts->path, disk->place, error)
+		    : !find_readable(journey, facts->target, facts->path, token, &missing, error))
+		return false;
+	if (missing) {
+		disk->kind = JOURNEY_DISK_CARRIED;
+		disk->destination = g_strdup(disk->place ? disk->place : facts->path);
+	}
+	return find_backing(journey, facts, token, error);
 }
 
 /* ---- the whole ---- */
@@ -295,11 +312,8 @@ static bool look_at_disk(struct journey *journey, struct journey_disk *disk, con
 		disk->kind = facts->writable ? JOURNEY_DISK_NETWORK : JOURNEY_DISK_READ_ONLY;
 		return true;
 	}
-	if (!facts->writable) {
-		disk->kind = JOURNEY_DISK_READ_ONLY;
-		return find_readable(journey, facts->path, token, error) &&
-		       find_backing(journey, facts, token, error);
-	}
+	if (!facts->writable)
+		return look_at_readable(journey, disk, token, error);
 	if (!look_at_writable(journey, disk, token, error))
 		return false;
 	return disk->kind != JOURNEY_DISK_SHARED || find_backing(journey, facts, token, error);
@@ -308,11 +322,12 @@ static bool look_at_disk(struct journey *journey, struct journey_disk *disk, con
 /* Kernels and the like: what is no disk's. */
 static bool look_at_files(struct journey *journey, const char *token, GError **error)
 {
-	bool good = true;
+	bool good = true, missing;
 	for (guint i = 0; good && i < journey->paths->len; i++) {
 		const struct check_shared_path *path = journey->paths->pdata[i];
 		if (!journey_disk_find(journey->report->disks, path->target))
-			good = find_readable(journey, path->path, token, error);
+			good = find_readable(journey, path->target, path->path, token, &missing,
+					     error);
 	}
 	return good;
 }
@@ -324,6 +339,7 @@ bool phase_share(struct journey *journey, GError **error)
 	bool good = make_token(token, error) && look_at_files(journey, token, error);
 	for (guint i = 0; good && i < disks->len; i++)
 		good = look_at_disk(journey, disks->pdata[i], token, error);
+	good = good && files_find_private(journey, error);
 	if (!good)
 		error_classify(error, WATARI_ERROR_REFUSED, NULL);
 	return good;

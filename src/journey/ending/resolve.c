@@ -3,6 +3,7 @@
 #include "journey/ending/resolve.h"
 
 #include "journey/belongings.h"
+#include "journey/disks/files.h"
 #include "journey/disks/images.h"
 #include "journey/movers.h"
 #include "journey/still/offline.h"
@@ -97,6 +98,7 @@ static bool prepare(struct journey *journey, const struct resolve_request *reque
 		read_options(journey, *move);
 	if (*move && !journey->outdated) {
 		belongings_recall(journey, (*move)->id);
+		files_read(journey, (*move)->id);
 		/* after a good end they are the VM's */
 		if (g_strcmp0((*move)->outcome, journey_outcome_name(JOURNEY_MIGRATED)) != 0)
 			images_read(journey, (*move)->id);

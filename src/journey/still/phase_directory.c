@@ -85,7 +85,7 @@ bool phase_stay(struct journey *journey, GError **error)
 	movers_end(journey);
 	for (guint i = 0; i < disks->len; i++) {
 		const struct journey_disk *disk = disks->pdata[i];
-		if (disk->kind == JOURNEY_DISK_COPIED)
+		if (disk->kind == JOURNEY_DISK_COPIED || disk->kind == JOURNEY_DISK_CARRIED)
 			return error_set(
 				error, WATARI_ERROR_REFUSED,
 				_("Put it on storage that both hosts share, or move the VM "

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files of the VM that are no disks of the link: what it only reads and the destination has not (a CD, a seed of
+ * cloud-init, a kernel), and what firmware and TPM keep. They are copied before anything moves, are in the journal, and
+ * removed after a failure; what only this VM may have leaves the source after a good end. Only inside src/journey. */
+#pragma once
+#include "journey/state.h"
+
+/* PATH, which the VM only reads as TARGET ("sda", "kernel"), must be copied to DESTINATION. Refuses what is not ours to
+ * copy. Main thread. */
+bool files_add(struct journey *journey, const char *target, const char *path,
+	       const char *destination, GError **error);
+/* The variables of the firmware and the state of a TPM, as far as they must be carried. The movers are linked. */
+bool files_find_private(struct journey *journey, GError **error);
+/* Look at their places at the destination; nothing is made. */
+bool files_prepare(struct journey *journey, GError **error);
+/* Copy them. */
+bool files_copy(struct journey *journey, GError **error);
+
+/* What an earlier move had noted of private files at its source. */
+void files_read(struct journey *journey, const char *id);
+/* After a good end: what was private to the VM is removed from the source, if its definition is gone from there. */
+void files_after_move(struct journey *journey);
+void files_free(struct journey *journey);

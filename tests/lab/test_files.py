@@ -1,0 +1,273 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Everything of a VM that is a file of its host: disks of all kinds, images that are only read, the variables of the
+firmware, the keys of a TPM. Each is at the destination afterwards, with the same content, where the definition there says;
+after a failure or a rehearsal nothing of it is; and what was private to the VM leaves the source.
+
+The VM is the ticking ROM, in flash, so that it has variables; hosta's QEMU is root, hostb's is Debian's own user."""
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import xml.etree.ElementTree
+import xml.sax.saxutils
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(TOP / 'lab'), str(TOP / 'tests' / 'lab')]
+
+import ticker  # noqa: E402
+from watari_lab import HostSpec, Lab, disks  # noqa: E402
+
+TIME_LIMIT_S = 400
+
+WATARI = os.environ.get('WATARI_TEST_BINARY', str(TOP / 'build-asan' / 'src' / 'cli' / 'watari'))
+SANITIZERS = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS') if name in os.environ}
+MIGRATED, REFUSED, FAILED = 0, 3, 4
+UUID = '5761746a-7269-4c61-8262-0000000f11e5'
+ODD = '/lab/images/Windows 10, v1:2 é%20&\'x"'
+ISO, SUBCLUSTERS, FLOPPY, FIXED = f'{ODD}.iso', f'{ODD}.qcow2', '/lab/images/boot.img', '/lab/images/fixed.qcow2'
+FIXED_BASE, KERNEL = '/lab/images/fixed-base.raw', '/lab/images/vmlinuz '
+FLASH, TEMPLATE, NVRAM = '/lab/shared/t.fd', '/lab/shared/v.fd', '/lab/images/f_VARS.fd'
+TPM = f'/var/lib/libvirt/swtpm/{UUID}'
+FLASH_BYTES = 256 * 1024
+
+
+def disk(path, target, bus, kind='raw', device='disk', readonly=False, inner=''):
+    name = xml.sax.saxutils.quoteattr(path)
+    return (f"<disk type='file' device='{device}'><driver name='qemu' type='{kind}'/><source file={name}>{inner}</source>"
+            f"<target dev='{target}' bus='{bus}'/>{'<readonly/>' if readonly else ''}</disk>")
+
+
+class FileLab(unittest.TestCase):
+    """A lab with the VM "f", and what is looked at."""
+    maxDiff = None
+    name = 'f'
+    log = '/lab/shared/ticks'
+    lab_name = 'files'
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab(f'{cls.lab_name}{os.getpid() % 10000}', [HostSpec('hosta'), HostSpec('hostb', unprivileged=True)],
+                      watari=WATARI, watari_env=SANITIZERS)
+        cls.addClassCleanup(cls.lab.down)
+        cls.lab.up()
+        cls.prepare(cls.lab.host('hosta'))
+
+    @classmethod
+    def install_flash(cls, node):
+        with tempfile.TemporaryDirectory() as work:
+            rom = ticker.assemble(work).read_bytes()
+        node.write_bytes(FLASH, bytes(FLASH_BYTES - len(rom)) + rom)
+        node.write_bytes(TEMPLATE, b'template'.ljust(FLASH_BYTES, b'\0'))
+
+    @classmethod
+    def define(cls, node, devices, memory=64):
+        text = ticker.domain(cls.name, uuid=UUID, memory=memory, devices=devices, log=cls.log)
+        text = text.replace(f"<loader readonly='yes' type='rom'>{ticker.ROM}</loader>",
+                            f"<loader readonly='yes' type='pflash'>{FLASH}</loader><nvram template='{TEMPLATE}'>{NVRAM}</nvram>")
+        node.write_text('/root/f.xml', text)
+        node.virsh('define', '/root/f.xml')
+
+    def setUp(self):
+        self.here, = (node for node in self.lab.hosts if self.state(node))
+        self.there, = (node for node in self.lab.hosts if node is not self.here)
+        self.before_there = disks.listing(self.there, '/lab/images', '/var/lib/libvirt/swtpm')
+
+    def state(self, node):
+        return node.virsh('domstate', self.name, check=False).stdout.strip()
+
+    def run_watari(self, command, *options):
+        done = self.here.run(['watari', command, self.name, self.there.name, '--json', *options], check=False, timeout=150)
+        self.assertTrue(done.stdout, done.stderr)
+        report = json.loads(done.stdout)
+        report['said'] = done.stderr
+        report['by_target'] = {disk['target']: disk for disk in report['disks'] or ()}
+        return report
+
+    def move(self, *options):
+        report = self.run_watari('migrate', *options)
+        self.assertEqual(report['exit_code'], MIGRATED, report['said'])
+        self.assertEqual(self.state(self.here), '')
+        return report
+
+    def refused(self, *options, what=()):
+        """Nothing has happened."""
+        before = self.state(self.here)
+        report = self.run_watari('migrate', *options)
+        self.assertEqual((report['exit_code'], report['failed_phase'] in ('check', 'share', 'disks')), (REFUSED, True),
+                         report['said'])
+        for word in what:
+            self.assertIn(word, report['error']['what'])
+        self.assertEqual(self.state(self.here), before)
+        self.assertEqual(disks.listing(self.there, '/lab/images', '/var/lib/libvirt/swtpm'), self.before_there)
+        return report
+
+    def digest(self, node, path):
+        with open(node.path(path), 'rb') as file:
+            return hashlib.file_digest(file, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') else \
+                hashlib.sha256(file.read()).hexdigest()
+
+    def sources(self, node, inactive=False):
+        text = node.virsh('dumpxml', self.name, *(['--inactive'] if inactive else [])).stdout
+        found = {}
+        for each in xml.etree.ElementTree.fromstring(text).findall('devices/disk'):
+            source = each.find('source')
+            found[each.find('target').get('dev')] = source.get('file') if source is not None else None
+        return found
+
+    def goes_on(self):
+        self.assertTrue(ticker.goes_on(self.lab, self.log))
+
+    def forget(self, node, *paths):
+        node.run(['rm', '-rf', '--', *paths])
+
+
+class Files(FileLab):
+    """Running: live, rehearsed, quick; then off."""
+
+    READ = (ISO, FLOPPY, FIXED, FIXED_BASE)
+
+    @classmethod
+    def prepare(cls, node):
+        cls.install_flash(node)
+        node.run(['mkdir', '-p', '/lab/images'])
+        for number, path in enumerate((ISO, FLOPPY)):
+            node.write_bytes(path, hashlib.sha512(path.encode()).digest() * (3000 + number * 15040 if number == 0 else 23040))
+        os.truncate(node.path(FLOPPY), 1440 * 1024)
+        disks.make(node, FIXED_BASE, 8, parts=[(0, b'base' * 1000)])
+        node.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', FIXED_BASE, FIXED])
+        node.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'extended_l2=on,cluster_size=128k,lazy_refcounts=on',
+                  SUBCLUSTERS, '16M'])
+        node.run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 0x5a 1M 300k', SUBCLUSTERS])
+        cls.define(node, disk(SUBCLUSTERS, 'vda', 'virtio', 'qcow2') + disk(ISO, 'sda', 'sata', device='cdrom', readonly=True) +
+                   disk(FLOPPY, 'fda', 'fdc', device='floppy', readonly=True) + disk(FIXED, 'vdb', 'virtio', 'qcow2', readonly=True) +
+                   "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>")
+        node.virsh('start', cls.name)
+        cls.contents = {path: pathlib.Path(node.path(path)).read_bytes() for path in cls.READ}
+
+    def assert_read_files(self, node, moved=()):
+        for path in self.READ:
+            with open(node.path(dict(moved).get(path, path)), 'rb') as file:
+                self.assertEqual(file.read() == self.contents[path], True, path)
+
+    def assert_all_there(self, report, moved=()):
+        self.assert_read_files(self.there, moved)
+        for target in ('sda', 'fda', 'vdb'):
+            self.assertEqual((report['by_target'][target]['kind'], report['by_target'][target]['proven']), ('carried', True))
+            self.assertGreater(report['by_target'][target]['bytes'], 0)
+        self.assertEqual(report['by_target']['vda']['kind'], 'copied')
+        self.assertEqual(disks.differing(self.here, SUBCLUSTERS, self.there, SUBCLUSTERS), [])
+        data = disks.info(self.there, SUBCLUSTERS)
+        traits = data['format-specific']['data']
+        self.assertEqual((traits['extended-l2'], traits['lazy-refcounts'], data['cluster-size']), (True, True, 128 * 1024))
+        # nothing of the VM's own is left: old variables, and keys
+        self.assertTrue(self.there.exists(NVRAM))
+        self.assertFalse(self.here.exists(NVRAM))
+        self.assertTrue(self.there.exists(TPM))
+        self.assertFalse(self.here.exists(TPM))
+
+    def test_1_planned_and_rehearsed(self):
+        """What would be carried is said; a rehearsal carries it, and leaves nothing."""
+        for command in (['plan'], ['rehearse', '--bandwidth', '2M']):
+            report = self.run_watari(*command)
+            self.assertEqual(report['exit_code'], 0, report['said'])
+            self.assertEqual({target: row['kind'] for target, row in report['by_target'].items()},
+                             {'vda': 'copied', 'sda': 'carried', 'fda': 'carried', 'vdb': 'carried'})
+            self.assertEqual(report['by_target']['sda']['size'], len(self.contents[ISO]))
+            self.assertEqual(disks.listing(self.there, '/lab/images', '/var/lib/libvirt/swtpm'), self.before_there)
+        self.goes_on()
+
+    def test_2_live(self):
+        was = self.sources(self.here)
+        report = self.move()
+        self.assert_all_there(report)
+        self.assertEqual(self.sources(self.there), was)
+        self.goes_on()
+        # it can be started again there, with all that its definition names
+        self.there.virsh('destroy', self.name)
+        self.there.virsh('start', self.name)
+        self.goes_on()
+
+    def test_3_what_is_there_already(self):
+        """The same is used, another one is refused, and another place may be named."""
+        self.forget(self.there, FLOPPY, FIXED, FIXED_BASE, SUBCLUSTERS)
+        with open(self.there.path(ISO), 'ab') as file:
+            file.write(b'another')
+        self.before_there = disks.listing(self.there, '/lab/images', '/var/lib/libvirt/swtpm')
+        self.refused(what=(ISO, self.there.name))
+        other = '/lab/images/other place.iso'
+        self.there.run(['chmod', '644', ISO])
+        report = self.move('--disk', f'sda={other}')
+        self.assert_all_there(report, [(ISO, other)])
+        self.assertEqual(self.sources(self.there)['sda'], other)
+        self.assertEqual(self.sources(self.there, inactive=True)['sda'], other)
+        self.goes_on()
+        self.there.virsh('change-media', self.name, 'sda', '--eject', '--live', '--config')
+        self.forget(self.there, other, ISO)
+        self.there.write_bytes(ISO, self.contents[ISO])
+        self.there.virsh('change-media', self.name, 'sda', ISO, '--insert', '--live', '--config')
+
+    def test_4_quick(self):
+        self.forget(self.there, *self.READ, SUBCLUSTERS)
+        self.assert_all_there(self.move('--strategy', 'quick', '--yes'))
+        self.goes_on()
+
+    def test_5_off(self):
+        """Variables and keys go along as they are; older ones that lie there are never taken."""
+        self.here.virsh('destroy', self.name)
+        self.forget(self.there, *self.READ, SUBCLUSTERS)
+        with open(self.here.path(NVRAM), 'r+b') as file:
+            file.write(b'what the guest has set')
+        self.there.write_bytes(NVRAM, b'old'.ljust(FLASH_BYTES, b'\0'))
+        self.there.run(['mkdir', '-p', f'{TPM}/tpm2'])
+        self.there.write_text(f'{TPM}/tpm2/tpm2-00.permall', 'old keys')
+        variables = self.digest(self.here, NVRAM)
+        keys = self.digest(self.here, f'{TPM}/tpm2/tpm2-00.permall')
+        owner = self.here.run(['stat', '-c', '%U %a', f'{TPM}/tpm2/tpm2-00.permall']).stdout
+        report = self.move('--offline')
+        self.assertEqual(self.digest(self.there, NVRAM), variables)
+        self.assertEqual(self.digest(self.there, f'{TPM}/tpm2/tpm2-00.permall'), keys)
+        self.assertEqual(self.there.run(['stat', '-c', '%U %a', f'{TPM}/tpm2/tpm2-00.permall']).stdout, owner)
+        self.assert_all_there(report)
+        kept = [note for note in report['notes'] if 'kept as' in note]
+        self.assertEqual(len(kept), 2, report['notes'])
+        self.there.virsh('start', self.name)
+        self.goes_on()
+
+    def test_6_broken_off(self):
+        """What was carried is removed, and what was set aside comes back."""
+        self.forget(self.there, *self.READ, SUBCLUSTERS)
+        old = b'older'.ljust(FLASH_BYTES, b'\0')
+        self.there.write_bytes(NVRAM, old)
+        before = disks.listing(self.there, '/lab/images')
+        report = self.cancelled()
+        self.assertNotEqual(report['exit_code'], 0)
+        self.assertEqual(disks.listing(self.there, '/lab/images'), before)
+        with open(self.there.path(NVRAM), 'rb') as file:
+            self.assertEqual(file.read() == old, True)
+        self.goes_on()
+
+    def cancelled(self):
+        """A move that is ended once the files are there."""
+        argv = ['watari', 'migrate', self.name, self.there.name, '--json', '--bandwidth', '100k']
+        moving = self.here.popen(argv, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        end = time.monotonic() + 60
+        while not self.there.exists(FLOPPY) and moving.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        moving.send_signal(signal.SIGINT)
+        out, said = moving.communicate(timeout=60)
+        report = json.loads(out)
+        report['said'] = said
+        return report
+
+
+del FileLab  # or its (empty) self would be run too
+
+if __name__ == '__main__':
+    unittest.main()
