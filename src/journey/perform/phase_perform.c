@@ -16,6 +16,7 @@
 #include "journey/ahead/rehearsal.h"
 #include "journey/perform/rungs.h"
 #include "journey/perform/standstill.h"
+#include "journey/perform/late.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -221,13 +222,13 @@ static void explain(struct performing *performing, GError **error)
 	else if (journey->mover_reason)
 		error_set(error, WATARI_ERROR_FAILED, NULL, "%s (%s)", journey->mover_reason,
 			  libvirt_says);
-	else
-		error_set(error, WATARI_ERROR_FAILED,
-			  journey->disks_socket ? _("If it is about a disk, see whether its image "
-						    "can be read at the source, and the logs in "
-						    "/var/log/libvirt/qemu at both hosts.")
-						: NULL,
-			  "%s", libvirt_says);
+	else {
+		g_autofree char *next = late_advise(libvirt_says, journey->report->vm_name,
+						    journey->hosts[JOURNEY_SOURCE]->name,
+						    journey->hosts[JOURNEY_DESTINATION]->name,
+						    journey->disks_socket != NULL);
+		error_set(error, WATARI_ERROR_FAILED, next, "%s", libvirt_says);
+	}
 }
 
 /* Without a hold on it QEMU would throttle the VM further than the user permits. */

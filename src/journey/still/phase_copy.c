@@ -183,8 +183,13 @@ static void explain(struct copying *copying, GError **error)
 	g_autofree char *tool = copying->error ? error_what(copying->error) : NULL;
 	g_autofree char *mover = movers_failure(journey) ? error_what(movers_failure(journey))
 							 : g_strdup(journey->mover_reason);
-	error_set(error, WATARI_ERROR_FAILED,
-		  mover ? NULL : _("See whether the image can be read at the source."),
+	/* qemu-img reads here and writes to a socket, behind which is the other host */
+	bool writing = tool && (strstr(tool, "nbd") || strstr(tool, "NBD"));
+	g_autofree char *next = g_strdup_printf(
+		writing ? _("See whether the disks of %s have room and can be written to.")
+			: _("See whether the image can be read at %s."),
+		journey->hosts[writing ? JOURNEY_DESTINATION : JOURNEY_SOURCE]->name);
+	error_set(error, WATARI_ERROR_FAILED, mover ? NULL : next,
 		  _("the disk %s (%s) could not be copied: %s"), copying->disk->disk->target,
 		  copying->disk->disk->path, mover ? mover : tool);
 }
