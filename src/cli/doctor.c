@@ -52,7 +52,7 @@ static JsonObject *describe_host(const char *name, const GPtrArray *findings)
 {
 	JsonObject *host = json_object_new();
 	json_set_text(host, "host", name);
-	json_object_set_array_member(host, "checks", check_describe(findings));
+	json_object_set_array_member(host, "checks", check_describe(findings, false));
 	return host;
 }
 

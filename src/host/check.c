@@ -26,7 +26,7 @@ GPtrArray *check_new_findings(void)
 static const char *const result_names[] = { "pass", "warn", "refuse" };
 _Static_assert(G_N_ELEMENTS(result_names) == CHECK_REFUSE + 1, "one name for each result");
 
-JsonArray *check_describe(const GPtrArray *findings)
+JsonArray *check_describe(const GPtrArray *findings, bool move)
 {
 	JsonArray *array = json_array_new();
 	for (guint i = 0; findings && i < findings->len; i++) {
@@ -36,9 +36,11 @@ JsonArray *check_describe(const GPtrArray *findings)
 		json_set_text(object, "result", check_result_name(finding->result));
 		json_set_text(object, "what", finding->what);
 		json_set_text(object, "next", finding->next);
-		json_object_set_boolean_member(object, "can_accept",
-					       check_can_accept(finding->check));
-		json_object_set_boolean_member(object, "accepted", finding->accepted);
+		if (move) {
+			json_object_set_boolean_member(object, "can_accept",
+						       check_can_accept(finding->check));
+			json_object_set_boolean_member(object, "accepted", finding->accepted);
+		}
 		json_array_add_object_element(array, object);
 	}
 	return array;

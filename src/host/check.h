@@ -72,6 +72,7 @@ void check_add(GPtrArray *findings, const char *check, enum check_result result,
 	       const char *format, ...) G_GNUC_PRINTF(5, 6);
 /* What a copy of IMAGE, the disk TARGET's, will not have. */
 void check_image_losses(GPtrArray *findings, const char *target, const struct image *image);
-/* [{"check", "result", "what", "next", "can_accept", "accepted"}]; FINDINGS may be NULL. */
-JsonArray *check_describe(const GPtrArray *findings);
+/* [{"check", "result", "what", "next"}], of a MOVE's with "can_accept" and "accepted"; FINDINGS may be
+ * NULL. */
+JsonArray *check_describe(const GPtrArray *findings, bool move);
 const char *check_result_name(enum check_result result); /* "pass", "warn", "refuse" */

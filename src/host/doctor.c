@@ -217,8 +217,12 @@ static bool may(const char *text, int uid, int gid, unsigned bit)
 static void refuse_rights(struct visit *visit)
 {
 	g_autofree char *next = g_strdup_printf(
-		_("Connect as root (root@HOST), or let sudo ask no password: a line “%s ALL=(root) "
-		  "NOPASSWD: ALL” in /etc/sudoers.d/watari (visudo -f) there."),
+		!visit->address->shell
+			? _("Run it as root, or let sudo ask no password: a line “%s ALL=(root) "
+			    "NOPASSWD: ALL” in /etc/sudoers.d/watari (visudo -f).")
+			: _("Connect as root (root@HOST), or let sudo ask no password: a line “%s "
+			    "ALL=(root) "
+			    "NOPASSWD: ALL” in /etc/sudoers.d/watari (visudo -f) there."),
 		fact(visit, "user") ? fact(visit, "user") : "USER");
 	check_add(visit->findings, "sockets", CHECK_REFUSE, next,
 		  _("watari would run there as an ordinary user and could not make sockets for "

@@ -65,29 +65,39 @@ static bool read_facts(struct host *host, GError **error)
 }
 
 /* What a failed connection calls for, by what libvirt says. */
-static const char *next_step(void)
+static char *advise_connection(const struct host_address *address)
 {
 	virErrorPtr last = virGetLastError();
 	switch (last ? last->code : 0) {
 	case VIR_ERR_AUTH_UNAVAILABLE:
 	case VIR_ERR_AUTH_FAILED:
 	case VIR_ERR_AUTH_CANCELLED:
-		return _("Connect as root or as a member of the group libvirt there.");
+		return g_strdup(_("Connect as root or as a member of the group libvirt there."));
 	default:
-		return _("See whether “virsh -c qemu+ssh://HOST/system list” works, and run "
-			 "“watari doctor HOST”.");
+		if (!address->shell)
+			return g_strdup(_("See whether “virsh -c qemu:///system list” works, and "
+					  "run “watari doctor”."));
+		return g_strdup_printf(_("See whether “virsh -c qemu+ssh://%s/system list” works, "
+					 "and run “watari doctor %s”."),
+				       address->shell, address->shell);
 	}
 }
 
 /* The same when ssh, or what it started there, complained. */
-static const char *next_step_behind_ssh(const char *reason)
+static char *advise_behind_ssh(const struct remote_shell *shell, const struct host_address *address,
+			       const char *reason)
 {
-	if (strstr(reason, "libvirt-sock") || strstr(reason, "virt-ssh-helper"))
-		return _("See whether libvirtd runs there (systemctl status libvirtd) and whether "
-			 "you "
-			 "may use it (root, group libvirt), and run “watari doctor HOST”.");
-	return _("See whether “ssh -o BatchMode=yes HOST true” works, and run “watari doctor "
-		 "HOST”.");
+	const char *host = address->shell;
+	g_autofree char *rsh = shell && shell->rsh ? g_strjoinv(" ", shell->rsh)
+						   : g_strdup("ssh -o BatchMode=yes");
+	if (strstr(reason, "-sock") || strstr(reason, "virt-ssh-helper"))
+		return g_strdup_printf(
+			_("See whether libvirtd runs there (systemctl status libvirtd, or "
+			  "virtqemud) and whether you may use it (root, group libvirt), and run "
+			  "“watari doctor %s”."),
+			host);
+	return g_strdup_printf(_("See whether “%s %s true” works, and run “watari doctor %s”."),
+			       rsh, host, host);
 }
 
 /* The library's own log would write warnings between the lines of our progress; LIBVIRT_DEBUG, if
@@ -112,7 +122,8 @@ struct host *host_open(const struct host_address *address, const char *uri, GErr
 	if (!host->connection) {
 		g_autofree char *prefix =
 			g_strdup_printf(_("cannot connect to libvirt at %s"), address->text);
-		host_error(error, WATARI_ERROR_REFUSED, next_step(), prefix);
+		g_autofree char *next = advise_connection(address);
+		host_error(error, WATARI_ERROR_REFUSED, next, prefix);
 		host_free(host);
 		return NULL;
 	}
@@ -140,8 +151,9 @@ struct host *host_open_guarded(struct guard *guard, enum guard_side side,
 		g_propagate_error(error, g_steal_pointer(&failure));
 		return NULL;
 	}
-	error_set(error, WATARI_ERROR_REFUSED, next_step_behind_ssh(reason),
-		  _("cannot reach libvirt at %s: %s"), address->text, reason);
+	g_autofree char *next = address->shell ? advise_behind_ssh(shell, address, reason) : NULL;
+	error_set(error, WATARI_ERROR_REFUSED, next, _("cannot reach libvirt at %s: %s"),
+		  address->text, reason);
 	return NULL;
 }
 

@@ -8,6 +8,9 @@
 
 #include "base/i18n.h"
 #include "base/json.h"
+
+#include <errno.h>
+#include <string.h>
 #include "base/version.h"
 
 enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000, SWEEP_MS = 20000 };
@@ -217,16 +220,34 @@ JsonObject *movers_ask(struct journey *journey, enum journey_side side, JsonObje
 	return movers_wait(journey, side, type, timeout_ms, error);
 }
 
+/* A mover that may not make its sockets is told from one that cannot for other reasons. */
+static void advise_rights(struct journey *journey, enum journey_side side, GError **error)
+{
+	const struct host_address *address = journey->addresses[side];
+	const char *at = address->shell ? strrchr(address->shell, '@') : NULL;
+	const char *host = at ? at + 1 : address->shell;
+	g_autofree char *what = *error ? error_what(*error) : NULL;
+	bool rights = what && (strstr(what, g_strerror(EACCES)) || strstr(what, g_strerror(EPERM)));
+	g_autofree char *there =
+		host ? g_strdup_printf(_("The movers need root's rights: name the host as root@%s, "
+					 "or let sudo ask no password there. “watari doctor %s” "
+					 "says more."),
+				       host, address->shell)
+		     : g_strdup(_("The movers need root's rights: run watari as root, or let sudo "
+				  "ask no password."));
+	g_autofree char *other =
+		address->shell ? g_strdup_printf(_("“watari doctor %s” says more."), address->shell)
+			       : g_strdup(_("“watari doctor” says more."));
+	error_classify(error, WATARI_ERROR_REFUSED, rights ? there : other);
+}
+
 bool movers_set_up(struct journey *journey, GError **error)
 {
 	for (int side = 0; side < JOURNEY_SIDES; side++) {
 		g_autoptr(JsonObject) ready = movers_ask(
 			journey, side, describe_setup(journey, side), "ready", SETUP_MS, error);
 		if (!ready) {
-			error_classify(error, WATARI_ERROR_REFUSED,
-				       _("The movers need root's rights: name the host as "
-					 "root@HOST, or let sudo ask no password there. “watari "
-					 "doctor HOST” says more."));
+			advise_rights(journey, side, error);
 			return false;
 		}
 		const char *socket = json_get_string(ready, "socket", "");

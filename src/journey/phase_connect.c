@@ -81,8 +81,11 @@ static bool connect_host(struct journey *journey, enum journey_side side, GError
 		return false;
 	}
 	if (opening.error) {
-		error_classify(&opening.error, WATARI_ERROR_REFUSED,
-			       _("“watari doctor HOST” says what is missing."));
+		const char *host = journey->addresses[side]->shell;
+		g_autofree char *next =
+			g_strdup_printf(_("“watari doctor%s%s” says what is missing."),
+					host ? " " : "", host ? host : "");
+		error_classify(&opening.error, WATARI_ERROR_REFUSED, next);
 		g_propagate_error(error, opening.error);
 		return false;
 	}

@@ -265,7 +265,7 @@ char *journey_report_print(const struct journey_report *report, const GError *er
 	json_object_set_array_member(object, "carried",
 				     report->carried ? json_array_ref(report->carried)
 						     : json_array_new());
-	json_object_set_array_member(object, "checks", check_describe(report->findings));
+	json_object_set_array_member(object, "checks", check_describe(report->findings, true));
 	json_object_set_array_member(object, "accepted", list_accepted(report));
 	for (guint i = 0; report->notes && i < report->notes->len; i++)
 		json_array_add_string_element(notes, report->notes->pdata[i]);

@@ -173,7 +173,7 @@ HOSTS = [
          phase='connect', prepare=no_sshd),
     Case('libvirtd down', what=('cannot', 'libvirt at hostb'), next=('systemctl status libvirtd', 'watari doctor'), phase='connect',
          prepare=no_libvirtd),
-    Case('no rights', ('v', 'guest@hostb'), ('the mover at hostb', 'Permission denied'), ('root@HOST', 'watari doctor'), 'link',
+    Case('no rights', ('v', 'guest@hostb'), ('the mover at hostb', 'Permission denied'), ('root@hostb', 'watari doctor guest@hostb'), 'link',
          prepare=no_rights),
     Case('no watari', what=('the mover at hostb', 'not found'), next=('Install watari', 'at hostb', '--remote-watari'),
          phase='link', prepare=no_watari),
