@@ -20,12 +20,13 @@ enum { TICK_MS = 200, END_MS = 60000, DIGEST_MS = 3600 * 1000, CHUNK = 256 * 102
 static const char send_script[] =
 	"if test -d \"$1\"; then exec tar -C \"$1\" -cf - .; else exec cat -- \"$1\"; fi\n";
 
-/* Noclobber and mkdir make it only where nothing is; its mode is for its owner alone. The first line is said before any
- * byte is taken, the second when all is written. */
+/* Noclobber and mkdir make it only where nothing is; a file is meant by descriptor 9 from then on, so that no link that
+ * takes its place is followed. Its mode is for its owner alone. The first line is said before any byte is taken, the
+ * second when all is written. */
 static const char receive_file_script[] =
-	"p=$1 o=$2; umask 077; set -C; : >\"$p\" || exit 3; set +C\n"
-	"stat -c %d:%i -- \"$p\" && cat >\"$p\" && { test -z \"$o\" || chown \"$o\" \"$p\"; } &&\n"
-	"sync -- \"$p\" && echo whole\n";
+	"p=$1 o=$2 f=/proc/self/fd/9; umask 077; set -C; command exec 9>\"$p\" || exit 3\n"
+	"stat -L -c %d:%i $f && cat >&9 && { test -z \"$o\" || chown \"$o\" $f; } &&\n"
+	"sync -- $f && echo whole\n";
 static const char receive_directory_script[] =
 	"p=$1; umask 077; mkdir -- \"$p\" || exit 3\n"
 	"stat -c %d:%i -- \"$p\" && tar -C \"$p\" -xpf - && sync -f -- \"$p\" && echo whole\n";
@@ -69,8 +70,11 @@ static bool relay_piece(struct transfer *transfer, uint8_t *chunk, bool *ended)
 	remote_collect(&transfer->to);
 	if (poll(&ready, 1, TICK_MS) <= 0)
 		return true;
+	enum begin_state state = begin_read(&transfer->from.begin, transfer->from.from);
+	if (state != BEGIN_DONE)
+		return state == BEGIN_WAITS;
 	ssize_t got = read(transfer->from.from, chunk, CHUNK);
-	if (got < 0 && errno == EINTR)
+	if (got < 0 && (errno == EINTR || errno == EAGAIN))
 		return true;
 	*ended = got == 0;
 	if (got <= 0)
@@ -108,10 +112,15 @@ static char *read_line(struct remote_child *child)
 		remote_collect(child);
 		if (poll(&ready, 1, TICK_MS) <= 0)
 			continue;
+		enum begin_state state = begin_read(&child->begin, child->from);
+		if (state == BEGIN_BROKEN)
+			break;
+		if (state == BEGIN_WAITS)
+			continue;
 		ssize_t got = read(child->from, &byte, 1);
 		if (got == 1 && byte == '\n')
 			return g_strdup(line->str);
-		if (got == 0 || (got < 0 && errno != EINTR))
+		if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN))
 			break;
 		if (got == 1)
 			g_string_append_c(line, byte);
