@@ -12,6 +12,7 @@ from badluck import (ATTENTION, CANCELLED, DECIDED, EARLY, FAILED, KILLED, MID, 
                      add_tests, guest, wait_until)
 
 TIME_LIMIT_S = 900
+DRAWN_BY_ROW = ('Chosen',)
 
 BOTH = ('source', 'destination')
 

@@ -10,6 +10,7 @@ from disklab import FAILED as EXIT_FAILED
 from disklab import MIB, DiskLab, disks, guest
 
 TIME_LIMIT_S = 500
+DRAWN_BY_ROW = ('Chosen',)
 
 ROWS = [
     Row('kill -9 of the source mover', COPYING, (FAILED,)),

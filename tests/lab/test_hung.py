@@ -10,6 +10,7 @@ from badluck import (DECIDED, EVENTS, FAILED, KILLED, MOVED, SWITCHOVER, BadLuck
                      Witness, add_tests, wait_until)
 
 TIME_LIMIT_S = 600
+DRAWN_BY_ROW = ('Hung',)
 
 BOTH = ('source', 'destination')
 CEILING_S = 2.0

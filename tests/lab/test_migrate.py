@@ -23,6 +23,7 @@ sys.dont_write_bytecode = True
 from watari_lab import HostSpec, Lab, client, guest  # noqa: E402
 
 TIME_LIMIT_S = 600
+EVERY_RUN = ('ThereAndBack.test_compressible', 'Others', 'Gate')
 WATARI = os.environ.get("WATARI", str(TOP / "build-asan/src/cli/watari"))
 ASAN = {name: os.environ[name] for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS") if name in os.environ}
 MIGRATED, FAILED = 0, 4

@@ -19,6 +19,8 @@ sys.dont_write_bytecode = True
 from watari_lab import HostSpec, Lab, disks, guest  # noqa: E402
 
 TIME_LIMIT_S = 1200
+DRAWN_BY_ROW = ('ThroughADirectory',)
+EVERY_RUN = ('OverTheLink.test_a_busy_guest', 'ThroughADirectory.test_1_there_and_back')
 WATARI = os.environ.get('WATARI_TEST_BINARY', str(TOP / 'build-asan/src/cli/watari'))
 SANITIZERS = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS') if name in os.environ}
 MIGRATED, WRONG_WORDS, REFUSED, FAILED, ATTENTION, CANCELLED = 0, 2, 3, 4, 5, 6

@@ -3,7 +3,8 @@
 
 Slow tests of the lab are drawn: a run has one in three of them, which ones follows from the commit, so that over
 commits all of them run. `--long` has all. Tests of a class whose names begin with a number follow on each other and
-are drawn together. A file may keep some from being drawn: EVERY_RUN = ("Class", "Class.test").
+are drawn together, unless the file says that they do not, DRAWN_BY_ROW = ("Class",). A file may keep some from being drawn:
+EVERY_RUN = ("Class", "Class.test").
 """
 import ast
 import hashlib
@@ -22,11 +23,11 @@ HEAD = """\
 """
 PARTS = ('static', 'compilers', 'unit', 'tsan', 'fuzz', 'lab')
 LIMIT_S = 45 * 60  # for a whole run without --long
-SLOW_S = 20
+SLOW_S = 12
 ONE_IN = 3
-UNKNOWN_S = 15  # of a test that is not in the table
+UNKNOWN_S = 8  # of a test that is not in the table
 NUMBERED = re.compile(r'test_\d')
-EVERY_RUN = re.compile(r'^EVERY_RUN\s*=\s*(.+)', re.M)
+MARK = r'^{}\s*=\s*(.+)'
 TEST = re.compile(r'^    def (test\w*)\(self', re.M)
 TOOK = re.compile(r'^# took ([\w.]+) ([\d.]+) s$', re.M)
 
@@ -68,13 +69,19 @@ def commit():
 # ---- which slow tests ----
 
 
+def mark_of(path, name):
+    """What a test file says in a line of its own, NAME = (...)."""
+    found = re.search(MARK.format(name), path.read_text(), re.M)
+    return ast.literal_eval(found[1]) if found else ()
+
+
 def units_of(path, table):
     """What is drawn as one of a file: {name: [tests]}, each name a test or a class of numbered tests."""
-    units = {}
+    units, rows = {}, mark_of(path, 'DRAWN_BY_ROW')
     for part, file, test in table:
         if part == 'lab' and file == path.name and test != '-':
             owner = test.split('.')[0]
-            units.setdefault(owner if NUMBERED.search(test) else test, []).append(test)
+            units.setdefault(owner if NUMBERED.search(test) and owner not in rows else test, []).append(test)
     return units
 
 
@@ -82,8 +89,7 @@ def slow_units(paths, table):
     """[(seconds, file, unit, tests)] of what takes long and may be left out, longest first."""
     found = []
     for path in paths:
-        mark = EVERY_RUN.search(path.read_text())
-        kept = ast.literal_eval(mark[1]) if mark else ()
+        kept = mark_of(path, 'EVERY_RUN')
         for unit, tests in units_of(path, table).items():
             seconds = sum(table['lab', path.name, test] for test in tests)
             if seconds >= SLOW_S and unit not in kept and unit.split('.')[0] not in kept:

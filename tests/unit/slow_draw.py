@@ -15,7 +15,9 @@ TABLE = {
     ('lab', 'test_a.py', 'Alone.test_quick'): durations.SLOW_S - 1.0,
     ('lab', 'test_a.py', 'Alone.test_kept'): 50.0,
     ('lab', 'test_a.py', 'Kept.test_1'): 50.0,
-    **{('lab', 'test_a.py', f'Alone.test_slow{number:02}'): 30.0 + number for number in range(11)},
+    ('lab', 'test_a.py', 'Table.test_1_cut'): 29.0,
+    ('lab', 'test_a.py', 'Table.test_2_kill'): 1.0,
+    **{('lab', 'test_a.py', f'Alone.test_slow{number:02}'): 30.0 + number for number in range(10)},
 }
 
 
@@ -23,18 +25,19 @@ class SlowDraw(unittest.TestCase):
     def setUp(self):
         with tempfile.TemporaryDirectory() as folder:
             self.path = pathlib.Path(folder) / 'test_a.py'
-            self.path.write_text('EVERY_RUN = ("Kept", "Alone.test_kept")\n    def test_new(self):\n')
+            self.path.write_text('EVERY_RUN = ("Kept", "Alone.test_kept")\nDRAWN_BY_ROW = ("Table",)\n    def test_new(self):\n')
             self.slow = durations.slow_units([self.path], TABLE)
             self.known = durations.seconds_of_file(self.path, TABLE, [], 0)
             self.guessed = durations.seconds_of_file(self.path, TABLE, ['Alone.test_kept'], 7)
 
     def test_what_is_slow(self):
         names = [unit for _, _, unit, _ in self.slow]
-        self.assertEqual(names[-1], 'Steps')  # together as long as a slow one, and in one draw
+        self.assertEqual(names[-2:], ['Table.test_1_cut', 'Steps'])  # a row alone; steps together
         self.assertEqual(len(names), 12)
         self.assertNotIn('Alone.test_quick', names)
         self.assertNotIn('Alone.test_kept', names)
         self.assertNotIn('Kept', names)
+        self.assertNotIn('Table.test_2_kill', names)
 
     def test_a_third_by_the_seed(self):
         for seed in ('one', 'two'):
