@@ -265,7 +265,7 @@ void check_persistence(struct check_context *context)
 	else if (saved)
 		check_add(context->findings, "persistence", CHECK_WARN,
 			  _("Remove it if it is old: virsh managedsave-remove."),
-			  _("“%s” has a managed save image, which stays at the source"),
+			  _("“%s” has a managed save image, which does not go along"),
 			  context->name);
 	else if (virDomainIsPersistent(context->domain) == 0)
 		check_add(context->findings, "persistence", CHECK_PASS, NULL,

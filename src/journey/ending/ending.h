@@ -92,6 +92,7 @@ struct ending {
 	bool undefine_source;                  /* once the VM runs at the destination */
 	const char *state;                     /* path of the saved state; NULL: none */
 	bool paused_before;
+	bool was_off; /* and is moved like that */
 	/* Connections of the caller's that still work, or NULL: used until one of them fails. They
 	 * must not be guarded any more. */
 	struct host *borrowed[JOURNEY_SIDES];

@@ -107,10 +107,28 @@ static bool has_changed(struct ending *ending, enum journey_side side, GError **
 			 ending->name, ending->addresses[side]->text);
 }
 
-static bool undefine(virDomainPtr domain)
+/* What lies beside a definition goes with it where it is a description, or older than the VM; what the VM
+ * itself needs stays. A saved memory is older only where the VM has run since. */
+static bool undefine(struct ending *ending, virDomainPtr domain)
 {
-	return virDomainUndefineFlags(domain, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
-						      VIR_DOMAIN_UNDEFINE_KEEP_TPM) == 0;
+	unsigned flags = VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
+			 VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
+			 VIR_DOMAIN_UNDEFINE_KEEP_TPM;
+	/* an older libvirt refuses flags that it does not know, and then has nothing that they keep */
+	static const unsigned younger[] = { VIR_DOMAIN_UNDEFINE_KEEP_TPM,
+					    VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA,
+					    VIR_DOMAIN_UNDEFINE_KEEP_NVRAM, 0 };
+	if (!ending->was_off)
+		flags |= VIR_DOMAIN_UNDEFINE_MANAGED_SAVE;
+	for (size_t i = 0; i < G_N_ELEMENTS(younger); i++) {
+		if (virDomainUndefineFlags(domain, flags) == 0)
+			return true;
+		virErrorPtr last = virGetLastError();
+		if (!last || last->code != VIR_ERR_INVALID_ARG)
+			return false;
+		flags &= ~younger[i];
+	}
+	return false;
 }
 
 static virDomainPtr find(struct ending *ending, enum journey_side side, GError **error)
@@ -132,7 +150,7 @@ static bool destroy(struct ending *ending, enum journey_side side, bool forget, 
 	bool good = virDomainDestroy(domain) == 0;
 	/* A transient copy is gone now. */
 	if (good && forget && virDomainIsPersistent(domain) == 1)
-		good = undefine(domain);
+		good = undefine(ending, domain);
 	if (!good)
 		complain(ending, side, error);
 	virDomainFree(domain);
@@ -153,7 +171,7 @@ static bool undefine_source(struct ending *ending, GError **error)
 	virDomainPtr domain = find(ending, JOURNEY_SOURCE, error);
 	if (!domain)
 		return false;
-	bool good = undefine(domain);
+	bool good = undefine(ending, domain);
 	if (!good)
 		complain(ending, JOURNEY_SOURCE, error);
 	virDomainFree(domain);

@@ -302,6 +302,7 @@ static void fill_ending(struct settling *settling)
 	settling->ending.undefine_source = journey->undefine_source;
 	settling->ending.state = journey->through ? journey->through->path : NULL;
 	settling->ending.paused_before = journey->paused_before;
+	settling->ending.was_off = journey->offline != NULL;
 	for (int side = 0; side < JOURNEY_SIDES; side++) {
 		settling->ending.addresses[side] = journey->addresses[side];
 		settling->ending.host_uuids[side] = journey->host_uuids[side];
