@@ -74,7 +74,6 @@ static void describe_through(struct journey *journey, JsonObject *options)
 	journey->through->persist = flags & VIR_MIGRATE_PERSIST_DEST;
 	json_object_set_string_member(options, "state", journey->through->path);
 	json_object_set_boolean_member(options, "persist_destination", journey->through->persist);
-	json_object_set_boolean_member(options, "paused_before", journey->paused_before);
 }
 
 static char *describe_options(struct journey *journey)
@@ -89,6 +88,7 @@ static char *describe_options(struct journey *journey)
 	json_object_set_string_member(options, "kind", journey_kind_name(request->kind));
 	move_hosts_describe(journey, options);
 	conductor_describe(options);
+	json_object_set_boolean_member(options, "paused_before", journey->paused_before);
 	if (journey->through)
 		describe_through(journey, options);
 	if (request->rsh)

@@ -416,9 +416,10 @@ class ThroughADirectory(Quick):
         os.kill(self.moving.inner_pid(), signal.SIGKILL)
         self.moving.communicate()
 
-    def resolve(self):
+    def resolve(self, code=MIGRATED):
         done = self.here.run(['watari', 'resolve', self.vm], check=False, timeout=150)
-        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stderr
 
     def lose_destination(self):
         """Its sshd and all sessions; until the end of the test."""
@@ -442,15 +443,14 @@ class ThroughADirectory(Quick):
         self.resolve()
         self.assertLess(time.monotonic() - began, 40, 'it waited for a host that it does not need')
         self.assert_at_source()
-        self.assertEqual(self.here.run(['ls', SHARED]).stdout.count('.state'), 0)
+        self.assertEqual(self.states(), 0)
 
     def test_a_destination_lost_while_the_source_has_the_vm(self):
         self.begin_until_read(3)
         self.lose_destination()
         self.assert_stayed(self.ending(), FAILED)
 
-    def test_7_conductor_killed_while_only_the_file_has_it(self):
-        """What was restored has not run, and goes on there."""
+    def kill_while_only_the_file_has_it(self):
         path = self.replace_emulator('#!/bin/sh\ncase "$*" in *-incoming*) touch /tmp/starts; sleep 5 ;; esac\n'
                                      'exec /tmp/real-qemu "$@"\n')
         self.addCleanup(self.there.run, ['rm', '-f', '/tmp/starts'])
@@ -458,6 +458,10 @@ class ThroughADirectory(Quick):
         self.wait(lambda: self.there.exists('/tmp/starts') or self.moving.poll() is not None, f'{path} is not started')
         self.assertEqual(self.state(self.here), 'shut off (destroyed)', 'the moment is over')
         self.kill_conductor()
+
+    def test_7_conductor_killed_while_only_the_file_has_it(self):
+        """What was restored has not run, and goes on there."""
+        self.kill_while_only_the_file_has_it()
         self.resolve()
         self.assertEqual(guest.where(lab, self.vm), {self.there.name: 'running'})
         self.assertEqual(self.defined(), [self.there.name])
@@ -465,6 +469,30 @@ class ThroughADirectory(Quick):
         guest.check(lab, self.vm)
         self.assert_goes_on()
         self.assert_clean()
+
+    def states(self):
+        return self.here.run(['ls', SHARED]).stdout.count('.state')
+
+    def test_z_what_ran_is_never_restored(self):
+        """resolve lets the VM go on at the destination and then cannot finish. The VM runs, ends, and the state that it
+        left lies there still: nobody goes on from that."""
+        self.kill_while_only_the_file_has_it()
+        definition = f'/etc/libvirt/qemu/{self.vm}.xml'
+        self.here.run(['mount', '--bind', definition, definition])  # so libvirt cannot remove it
+        self.addCleanup(self.here.run, ['umount', definition], check=False)
+        self.resolve(ATTENTION)
+        self.assertEqual(guest.where(lab, self.vm), {self.there.name: 'running'})
+        self.assertEqual(self.states(), 1, 'the premise: the state is still there')
+        self.there.virsh('destroy', self.vm)
+        said = self.resolve(ATTENTION)
+        self.assertIn('newer than the saved state', said)
+        self.assertEqual(guest.where(lab, self.vm), {})
+        self.here.run(['umount', definition])
+        self.there.virsh('start', self.vm)
+        self.resolve()
+        self.assertEqual(self.defined(), [self.there.name])
+        self.assertEqual(self.states(), 0)
+        self.assertIn('migrated', self.here.run(['watari', 'status', self.vm]).stdout, 'the move is not over')
 
     def test_9_max_stop_missed(self):
         """While the stopped copy is there, giving up costs nothing."""

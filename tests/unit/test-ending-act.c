@@ -237,6 +237,57 @@ static void test_changed(void)
 	}
 }
 
+/* ---- through a directory: written down first ---- */
+
+static bool has_entered(struct scene *scene, const char *event)
+{
+	return journal_has_event(scene->journey.journal, scene->report.id, event);
+}
+
+/* Restored, and paused: it goes on there only once it is written down that it may run. */
+static void check_resumed(bool journal)
+{
+	struct scene *scene = scene_new();
+	g_autoptr(GError) error = NULL;
+	begin_through(scene, THROUGH_LEFT);
+	struct journal_move move = { .id = scene->report.id,
+				     .vm_name = scene->report.vm_name,
+				     .vm_uuid = scene->report.vm_uuid,
+				     .source = (char[]){ "" },
+				     .destination = (char[]){ "" },
+				     .phase = (char[]){ "restore" } };
+	g_strlcpy(scene->report.id, "0123456789abcdef0123456789abcdef", sizeof scene->report.id);
+	g_assert_true(journal_begin(scene->journey.journal, &move, NULL));
+	struct journal *kept = scene->journey.journal;
+	if (!journal)
+		scene->journey.journal = NULL;
+	set_state(scene, JOURNEY_SOURCE, HOST_VM_OFF);
+	set_state(scene, JOURNEY_DESTINATION, HOST_VM_PAUSED);
+	struct ending_sight seen = look(scene);
+	seen.through = THROUGH_LEFT;
+	const struct ending_rule *rule = ending_judge(&seen);
+	g_assert_cmpint(rule->action, ==, ENDING_RESUME_DESTINATION);
+	bool good = carry_out_ending(&scene->journey, &scene->ending, &seen, rule, &error);
+	scene->journey.journal = kept;
+	if (error)
+		g_test_message("%s", error->message);
+	g_assert_true(good == journal);
+	g_assert_true(has_entered(scene, "through-resumed") == journal);
+	g_assert_cmpint(state_of(scene, JOURNEY_DESTINATION), ==,
+			journal ? HOST_VM_RUNNING : HOST_VM_PAUSED);
+	g_assert_cmpint(state_of(scene, JOURNEY_SOURCE), ==,
+			journal ? HOST_VM_ABSENT : HOST_VM_OFF);
+	if (!journal)
+		g_assert_cmpint(error->code, ==, WATARI_ERROR_ATTENTION);
+	scene_free(scene);
+}
+
+static void test_resumed(void)
+{
+	check_resumed(true);
+	check_resumed(false);
+}
+
 static void silence(void *data, virErrorPtr error)
 {
 }
@@ -248,5 +299,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/ending-act/gone", test_gone);
 	g_test_add_func("/ending-act/alone", test_alone);
 	g_test_add_func("/ending-act/changed", test_changed);
+	g_test_add_func("/ending-act/resumed", test_resumed);
 	return g_test_run();
 }

@@ -94,9 +94,33 @@ static bool restore_at_source(struct carrying *carrying)
 	return false;
 }
 
+static void explain_waiting(struct carrying *carrying)
+{
+	const struct journey *journey = carrying->journey;
+	g_autofree char *what = error_what(carrying->error);
+	g_clear_error(&carrying->error);
+	error_set(&carrying->error, WATARI_ERROR_ATTENTION,
+		  _("Make the journal's directory writable, then run “watari resolve”. Until then "
+		    "nothing runs, and nothing is lost."),
+		  _("the VM waits at %s, restored and paused: that it goes on there could not be "
+		    "written down (%s)"),
+		  journey->addresses[JOURNEY_DESTINATION]->text, what);
+}
+
+/* Its disks will be newer than the saved state from then on, and whoever reads the journal must know. */
+static bool enter_resumed(struct carrying *carrying)
+{
+	if (through_enter(carrying->journey, THROUGH_RESUMED, &carrying->error))
+		return true;
+	explain_waiting(carrying);
+	return false;
+}
+
+/* First it goes on: a definition that fails must not keep it standing still. */
 static bool resume_at_destination(struct carrying *carrying)
 {
-	return define_there(carrying) && do_action(carrying, carrying->rule->action) &&
+	return enter_resumed(carrying) && do_action(carrying, carrying->rule->action) &&
+	       define_there(carrying) &&
 	       (carrying->seen.vms[JOURNEY_SOURCE].state != HOST_VM_OFF ||
 		do_action(carrying, ENDING_UNDEFINE_SOURCE));
 }

@@ -43,6 +43,7 @@ static bool identify(struct journey *journey, const struct journal_move *move, G
 
 /* ---- what the move left written ---- */
 
+/* It was killed, or it ended without knowing where the VM is. */
 static bool is_unfinished(const struct journal_move *move)
 {
 	return !move->outcome ||
@@ -66,12 +67,13 @@ static void read_options(struct journey *journey, const struct journal_move *mov
 	/* After an end that was clear, whatever stands still is somebody else's doing. */
 	if (!is_unfinished(move))
 		return;
+	journey->paused_before = options && json_get_bool(options, "paused_before", false);
+	journey->suspending = journal_has_event(journey->journal, move->id, "suspending");
 	before_recall(journey, move->id);
 	if (!state)
 		return;
 	journey->through = through_new(state);
 	journey->through->persist = json_get_bool(options, "persist_destination", false);
-	journey->paused_before = json_get_bool(options, "paused_before", false);
 	through_read(journey, move->id);
 }
 
@@ -142,7 +144,7 @@ static bool resolve(struct journey *journey, const struct journal_move *move,
 	}
 	if (good && move && !journey->dry_run && is_unfinished(move))
 		journal_end(journey->journal, move->id,
-			    journey_outcome_name(journey->report->outcome), NULL, NULL);
+			    journey_outcome_name(journey->report->outcome), move->numbers, NULL);
 	return good;
 }
 

@@ -51,17 +51,25 @@ static void call_define(void *data)
 	virDomainFree(domain);
 }
 
+/* Whoever picks this move up must know that its images may be those of a definition now. Without any journal
+ * nobody picks it up. */
+static bool enter_defining(struct journey *journey, GError **error)
+{
+	journey->defining =
+		journal_add_event(journey->journal, journey->report->id, "defining", NULL, error);
+	if (!journey->defining)
+		error_prefix(error, _("it cannot be written down that the VM is defined there"));
+	return journey->defining;
+}
+
 bool phase_define(struct journey *journey, GError **error)
 {
 	struct defining defining = { .journey = journey };
 	if (!offline_check_off(journey, error) || !journey_check_cancel(journey, error))
 		return false;
 	journey_call(journey, call_check, &defining);
-	if (!defining.error) {
-		journey->defining = true;
-		journal_add_event(journey->journal, journey->report->id, "defining", NULL, NULL);
+	if (!defining.error && enter_defining(journey, &defining.error))
 		journey_call(journey, call_define, &defining);
-	}
 	if (defining.error) {
 		error_classify(&defining.error, WATARI_ERROR_FAILED, NULL);
 		g_propagate_error(error, defining.error);
