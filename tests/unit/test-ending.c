@@ -42,7 +42,6 @@ static void test_known(void)
 	assert_situation(sight(HOST_VM_RUNNING, 0, HOST_VM_INCOMING, MIGRATION), "destination-left",
 			 ENDING_END_DESTINATION);
 	assert_situation(sight(HOST_VM_RUNNING, 0, HOST_VM_RUNNING, 0), "both-run", ENDING_NOTHING);
-	assert_situation(sight(HOST_VM_ABSENT, 0, HOST_VM_ABSENT, 0), "nowhere", ENDING_NOTHING);
 	/* a person's pause is not ours to end */
 	assert_situation(sight(HOST_VM_PAUSED, USER, HOST_VM_RUNNING, 0), "source-held",
 			 ENDING_NOTHING);
@@ -100,6 +99,27 @@ static void test_busy(void)
 	g_assert_true(ending_judge(&seen)->unstable);
 }
 
+static bool runs(const struct ending_sight *seen, enum journey_side side)
+{
+	return seen->known[side] && seen->vms[side].state == HOST_VM_RUNNING;
+}
+
+/* Where it is said that nothing runs, nothing does; what runs at one host is never called lost. */
+static void check_true(const struct ending_sight *seen)
+{
+	const struct ending_rule *rule = ending_judge(seen);
+	bool one = runs(seen, JOURNEY_SOURCE) || runs(seen, JOURNEY_DESTINATION);
+	bool both = runs(seen, JOURNEY_SOURCE) && runs(seen, JOURNEY_DESTINATION);
+	if (g_str_equal(rule->name, "nowhere") || g_str_equal(rule->name, ENDING_ENDED_AT_SOURCE))
+		g_assert_false(one);
+	if (g_str_equal(rule->name, "both-run"))
+		g_assert_true(both);
+	if (g_str_equal(rule->name, "at-source"))
+		g_assert_false(runs(seen, JOURNEY_DESTINATION));
+	if (g_str_equal(rule->name, "migrated"))
+		g_assert_false(runs(seen, JOURNEY_SOURCE));
+}
+
 static void check_safe(const struct ending_sight *seen)
 {
 	const struct host_vm *source = &seen->vms[JOURNEY_SOURCE];
@@ -109,6 +129,7 @@ static void check_safe(const struct ending_sight *seen)
 	bool ends_destination =
 		action == ENDING_END_DESTINATION || action == ENDING_END_DESTINATION_RESUME;
 	bool resumes = ending_resumes_source(action);
+	check_true(seen);
 	if (!seen->known[0] || !seen->known[1])
 		g_assert_cmpint(action, ==, ENDING_NOTHING);
 	/* stale memory never goes on, and only a person's word ends it */
@@ -124,12 +145,18 @@ static void check_safe(const struct ending_sight *seen)
 		g_assert_cmpint(source->reason, ==, MIGRATION);
 	}
 	if (ends_source) {
-		g_assert_cmpint(destination->state, ==, HOST_VM_RUNNING);
+		/* or it is there as it was before, paused by a person */
+		g_assert_true(destination->state == HOST_VM_RUNNING ||
+			      (seen->paused_before && destination->state == HOST_VM_PAUSED &&
+			       destination->reason != MIGRATION));
 		g_assert_cmpint(source->state, !=, HOST_VM_RUNNING);
 	}
 	if (ends_destination) {
 		g_assert_cmpint(destination->state, !=, HOST_VM_RUNNING);
-		g_assert_true(source->state == HOST_VM_RUNNING || source->state == HOST_VM_PAUSED);
+		/* without a source it is what never ran, and never will */
+		g_assert_true(
+			source->state == HOST_VM_RUNNING || source->state == HOST_VM_PAUSED ||
+			(seen->ran == ENDING_RAN_NEVER && destination->state == HOST_VM_INCOMING));
 	}
 	if (resumes) {
 		g_assert_cmpint(destination->state, !=, HOST_VM_RUNNING);
@@ -153,9 +180,8 @@ static void test_paused_before(void)
 		{ HOST_VM_PAUSED, HOST_VM_ABSENT, 0, "at-source", ENDING_NOTHING, JOURNEY_FAILED },
 		{ HOST_VM_PAUSED, HOST_VM_INCOMING, MIGRATION, "destination-left",
 		  ENDING_END_DESTINATION, JOURNEY_FAILED },
-		{ HOST_VM_PAUSED, HOST_VM_PAUSED, USER, "source-held", ENDING_NOTHING,
+		{ HOST_VM_PAUSED, HOST_VM_PAUSED, USER, "both-paused", ENDING_NOTHING,
 		  JOURNEY_ATTENTION },
-		{ HOST_VM_ABSENT, HOST_VM_ABSENT, 0, "nowhere", ENDING_NOTHING, JOURNEY_ATTENTION },
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
 		struct ending_sight seen = sight(rows[i].source, USER, rows[i].destination,
@@ -164,6 +190,58 @@ static void test_paused_before(void)
 		assert_situation(seen, rows[i].name, rows[i].action);
 		g_assert_cmpint(ending_judge(&seen)->outcome, ==, rows[i].outcome);
 	}
+	/* the answer to Finish was lost, and the source's copy shows that the migration stopped it */
+	struct ending_sight seen = sight(HOST_VM_PAUSED, MIGRATION, HOST_VM_PAUSED, USER);
+	seen.ran = ENDING_RAN_MAYBE;
+	seen.paused_before = true;
+	assert_situation(seen, "handed-over", ENDING_END_SOURCE);
+	/* without the journal nobody knows that it was paused before */
+	seen = sight(HOST_VM_PAUSED, USER, HOST_VM_PAUSED, USER);
+	assert_situation(seen, "both-held", ENDING_NOTHING);
+}
+
+/* The VM ended where it was: its own end, and nothing is to be continued. What has been handed over is newer. */
+static void test_ended(void)
+{
+	static const struct {
+		enum ending_ran ran;
+		enum host_vm_state source;
+		int reason;
+		enum host_vm_state destination;
+		const char *name, *word;
+		enum ending_action action;
+		enum journey_outcome outcome;
+	} rows[] = {
+		{ ENDING_RAN_NEVER, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_SHUTDOWN, HOST_VM_ABSENT,
+		  "ended-at-source", "shut itself down", ENDING_NOTHING, JOURNEY_FAILED },
+		{ ENDING_RAN_NEVER, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_CRASHED, HOST_VM_ABSENT,
+		  "ended-at-source", "crashed", ENDING_NOTHING, JOURNEY_FAILED },
+		{ ENDING_RAN_NEVER, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_DESTROYED, HOST_VM_OFF,
+		  "ended-at-source", "somebody", ENDING_NOTHING, JOURNEY_FAILED },
+		{ ENDING_RAN_NEVER, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_DAEMON, HOST_VM_ABSENT,
+		  "ended-at-source", "ended at the source", ENDING_NOTHING, JOURNEY_FAILED },
+		{ ENDING_RAN_NEVER, HOST_VM_ABSENT, 0, HOST_VM_ABSENT, "ended-at-source",
+		  "ended at the source", ENDING_NOTHING, JOURNEY_FAILED },
+		{ ENDING_RAN_NEVER, HOST_VM_ABSENT, 0, HOST_VM_INCOMING, "ended-at-source",
+		  "ended at the source", ENDING_END_DESTINATION, JOURNEY_FAILED },
+		{ ENDING_RAN_MAYBE, HOST_VM_ABSENT, 0, HOST_VM_INCOMING, "destination-stopped",
+		  "gone", ENDING_NOTHING, JOURNEY_ATTENTION },
+		{ ENDING_RAN_MAYBE, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_SHUTDOWN, HOST_VM_ABSENT,
+		  "nowhere", "neither", ENDING_NOTHING, JOURNEY_ATTENTION },
+		{ ENDING_RAN_ONCE, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_MIGRATED, HOST_VM_ABSENT,
+		  "ended-there", "since", ENDING_NOTHING, JOURNEY_MIGRATED },
+		{ ENDING_RAN_ONCE, HOST_VM_ABSENT, 0, HOST_VM_OFF, "ended-there", "since",
+		  ENDING_NOTHING, JOURNEY_MIGRATED },
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		struct ending_sight seen =
+			sight(rows[i].source, rows[i].reason, rows[i].destination, MIGRATION);
+		seen.ran = rows[i].ran;
+		assert_situation(seen, rows[i].name, rows[i].action);
+		const struct ending_rule *rule = ending_judge(&seen);
+		g_assert_cmpint(rule->outcome, ==, rows[i].outcome);
+		g_assert_nonnull(strstr(ending_what(rule, &seen), rows[i].word));
+	}
 }
 
 /* Every pair of states and reasons, known or not: no rule ends a copy without another one that runs
@@ -171,7 +249,7 @@ static void test_paused_before(void)
 static void test_safe(void)
 {
 	static const int reasons[] = { 0, MIGRATION, USER, VIR_DOMAIN_PAUSED_IOERROR };
-	for (unsigned i = 0; i < 5 * 5 * 4 * 4 * 4 * 2 * 3; i++) {
+	for (unsigned i = 0; i < 5 * 5 * 4 * 4 * 4 * 2 * 3 * 2; i++) {
 		unsigned n = i;
 		struct ending_sight seen = { 0 };
 		for (int side = 0; side < JOURNEY_SIDES; side++) {
@@ -182,7 +260,8 @@ static void test_safe(void)
 		seen.known[0] = !(n & 1);
 		seen.known[1] = !(n & 2);
 		seen.vms[JOURNEY_SOURCE].busy = n & 4;
-		seen.ran = (enum ending_ran)(n / 8);
+		seen.ran = (enum ending_ran)(n / 8 % 3);
+		seen.paused_before = n / 24;
 		check_safe(&seen);
 	}
 }
@@ -347,8 +426,20 @@ static void test_through_known(void)
 		/* it may have run and ended: its disks may be newer than the state */
 		{ THROUGH_RESUMED, HOST_VM_OFF, HOST_VM_ABSENT, "destination-ended", ENDING_NOTHING,
 		  JOURNEY_ATTENTION },
-		{ THROUGH_RESTORED, HOST_VM_OFF, HOST_VM_ABSENT, "nowhere", ENDING_NOTHING,
+		{ THROUGH_RESTORED, HOST_VM_OFF, HOST_VM_ABSENT, "source-ended", ENDING_NOTHING,
 		  JOURNEY_ATTENTION },
+		{ THROUGH_STOPPED, HOST_VM_OFF, HOST_VM_ABSENT, "ended-at-source", ENDING_NOTHING,
+		  JOURNEY_FAILED },
+		/* by hand, or moved back */
+		{ THROUGH_RESUMED, HOST_VM_RUNNING, HOST_VM_ABSENT, "back-at-source",
+		  ENDING_NOTHING, JOURNEY_FAILED },
+		{ THROUGH_RESUMED, HOST_VM_PAUSED, HOST_VM_ABSENT, "source-stale", ENDING_NOTHING,
+		  JOURNEY_ATTENTION },
+		/* the source's is whole, and what runs there is none of ours */
+		{ THROUGH_STOPPED, HOST_VM_PAUSED, HOST_VM_RUNNING, "started-elsewhere",
+		  ENDING_NOTHING, JOURNEY_ATTENTION },
+		{ THROUGH_LEFT, HOST_VM_PAUSED, HOST_VM_RUNNING, "handed-over", ENDING_END_SOURCE,
+		  JOURNEY_MIGRATED },
 		{ THROUGH_RESTORED, HOST_VM_PAUSED, HOST_VM_ABSENT, "source-stopped",
 		  ENDING_RESUME_SOURCE, JOURNEY_FAILED },
 	};
@@ -382,6 +473,10 @@ static void test_through_paused_before(void)
 	seen = through(THROUGH_RESUMED, HOST_VM_ABSENT, HOST_VM_PAUSED);
 	seen.paused_before = true;
 	assert_situation(seen, "migrated", ENDING_NOTHING);
+	/* two that stand still are not two that run */
+	seen = through(THROUGH_LEFT, HOST_VM_PAUSED, HOST_VM_PAUSED);
+	seen.paused_before = true;
+	assert_situation(seen, "destination-left", ENDING_END_DESTINATION);
 }
 
 static void check_through_safe(const struct ending_sight *seen)
@@ -412,7 +507,7 @@ static void check_through_safe(const struct ending_sight *seen)
 		g_assert_cmpint(destination->state, !=, HOST_VM_RUNNING);
 		g_assert_cmpint(seen->through, !=, THROUGH_RESUMED);
 	}
-	/* (ending_act() asks once more, and only for a copy that runs) */
+	check_true(seen);
 	if (action == ENDING_END_SOURCE)
 		g_assert_true(destination->state == HOST_VM_RUNNING ||
 			      (seen->paused_before && seen->through == THROUGH_RESUMED));
@@ -453,6 +548,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/ending/postcopy", test_postcopy);
 	g_test_add_func("/ending/paused-before", test_paused_before);
 	g_test_add_func("/ending/ran", test_ran);
+	g_test_add_func("/ending/ended", test_ended);
 	g_test_add_func("/ending/safe", test_safe);
 	g_test_add_func("/ending/words", test_words);
 	g_test_add_func("/ending/offline", test_offline);

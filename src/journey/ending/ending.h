@@ -37,6 +37,7 @@ struct ending_sight {
 	enum ending_ran ran;
 	enum ending_through through;
 	bool suspended;     /* this very journey asked for the stop */
+	bool foreign_job;   /* the source's job is somebody else's, and not proven to be dead */
 	bool paused_before; /* somebody had paused it: then paused is what it should be again */
 };
 
@@ -67,6 +68,10 @@ struct ending_rule {
 
 /* The rule for SIGHT. Never NULL. */
 const struct ending_rule *ending_judge(const struct ending_sight *sight);
+/* The name of those for a VM that ended where it was. */
+#define ENDING_ENDED_AT_SOURCE "ended-at-source"
+/* For a person, translated: what RULE says, and of a VM that ended by what. NULL: nothing. */
+const char *ending_what(const struct ending_rule *rule, const struct ending_sight *sight);
 /* Each rule that there is, in any order, for whoever checks them all; NULL: INDEX is behind the last. */
 const struct ending_rule *ending_rule_at(size_t index);
 const struct ending_rule *ending_rule_at_offline(size_t index);

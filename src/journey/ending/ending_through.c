@@ -32,12 +32,27 @@ static const struct {
 	    N_("the VM runs at BOTH hosts: its disks are in danger"),
 	    N_("Find out which copy the users reach, and end the other one at once (virsh "
 	       "destroy). Nothing was done.") } },
-	{ ALL,
+	{ LEFT | RESUMED | BACK,
 	  STOPPED,
 	  RUNS,
 	  { "handed-over", ENDING_END_SOURCE, JOURNEY_MIGRATED, true,
 	    N_("the VM runs at the destination; the stopped copy at the source is ended"), NULL } },
+	/* Whoever started it there: going on beside it would be a second copy. */
+	{ ALL,
+	  STOPPED,
+	  RUNS,
+	  { "started-elsewhere", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM runs at the destination, where this move did not start it, and is stopped "
+	       "at the source"),
+	    N_("Find out who started it there. Keep one of the two, and end the other one (virsh "
+	       "destroy).") } },
 	/* The destination has not been asked for anything yet. */
+	{ AT_SOURCE,
+	  GONE,
+	  GONE,
+	  { ENDING_ENDED_AT_SOURCE, ENDING_NOTHING, JOURNEY_FAILED, false,
+	    N_("the VM ended at the source during the move"),
+	    N_("Start it where it was, or move it while it is off (--offline).") } },
 	{ AT_SOURCE,
 	  RUNS,
 	  ANY,
@@ -96,11 +111,11 @@ static const struct {
 	  STOPPED,
 	  { "destination-restored", ENDING_RESUME_DESTINATION, JOURNEY_MIGRATED, true,
 	    N_("the VM is restored at the destination, and goes on there"), NULL } },
-	{ LEFT | RESUMED,
+	{ LEFT | RESUMED | BACK,
 	  OFF,
 	  RUNS,
 	  { "migrated", ENDING_UNDEFINE_SOURCE, JOURNEY_MIGRATED, false, NULL, NULL } },
-	{ LEFT | RESUMED,
+	{ LEFT | RESUMED | BACK,
 	  GONE,
 	  RUNS,
 	  { "migrated", ENDING_NOTHING, JOURNEY_MIGRATED, false, NULL, NULL } },
@@ -117,6 +132,56 @@ static const struct {
 	    N_("the VM went on at the destination, and is not there any more"),
 	    N_("Its disks are newer than the saved state: do not restore from that. See "
 	       "/var/log/libvirt/qemu at the destination, then start the VM there.") } },
+	{ RESUMED,
+	  RUNS,
+	  GONE,
+	  { "back-at-source", ENDING_NOTHING, JOURNEY_FAILED, false,
+	    N_("the VM had gone on at the destination, and was brought back: it runs at the "
+	       "source"),
+	    NULL } },
+	{ RESUMED,
+	  STOPPED,
+	  GONE,
+	  { "source-stale", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM had gone on at the destination and is not there any more; what stands still "
+	       "at the source may be older than the disks"),
+	    N_("Continue it only if you know that it was moved back. If it was restored from the "
+	       "saved state, end it (virsh destroy) and start the VM anew.") } },
+	{ RESTORED,
+	  GONE,
+	  GONE,
+	  { "source-ended", ENDING_NOTHING, JOURNEY_ATTENTION, false,
+	    N_("the VM was restored at the source, and is not there any more"),
+	    N_("It may have gone on and ended, and then its disks are newer than the saved state: "
+	       "do not restore from that. See /var/log/libvirt/qemu at the source, then start the "
+	       "VM there.") } },
+	{ ALL,
+	  ANY,
+	  RUNS,
+	  { "started-elsewhere", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM runs at the destination, where this move did not start it"),
+	    N_("Find out who started it there. The saved state may be older than its disks.") } },
+	{ ALL,
+	  RUNS,
+	  ANY,
+	  { "destination-held", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("the VM runs at the source, and a copy at the destination is paused"),
+	    N_("Find out what that copy is. Never continue it while the other one runs.") } },
+	{ ALL,
+	  STOPPED,
+	  STOPPED,
+	  { "both-held", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("a copy of the VM stands still at each host, and that at the destination may have "
+	       "run"),
+	    N_("Find out which of them ran last, and end the other one (virsh destroy). Never "
+	       "continue both.") } },
+	{ ALL,
+	  GONE,
+	  STOPPED,
+	  { "destination-held", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	    N_("a copy of the VM stands still at the destination, where this move did not restore "
+	       "it"),
+	    N_("Find out what it is, and who restored it.") } },
 	{ ALL,
 	  ANY,
 	  ANY,
@@ -125,12 +190,16 @@ static const struct {
 	       "/var/log/libvirt/qemu at both hosts.") } },
 };
 
-/* One that was paused before is whole where it is paused again: at the source, and at the destination
- * once that was written down. */
+/* One that was paused before is whole where it is paused again: at the destination once that was written
+ * down, and else at the source. A copy that stands still is never said to run beside another one. */
 static enum seen see(const struct ending_sight *sight, enum journey_side side)
 {
 	enum host_vm_state state = sight->vms[side].state;
-	bool as_before = side == JOURNEY_SOURCE || sight->through == THROUGH_RESUMED;
+	enum host_vm_state other = sight->known[!side] ? sight->vms[!side].state : HOST_VM_ABSENT;
+	bool as_before = side == JOURNEY_DESTINATION
+				 ? sight->through == THROUGH_RESUMED && other != HOST_VM_RUNNING
+				 : other != HOST_VM_RUNNING && (sight->through != THROUGH_RESUMED ||
+								other != HOST_VM_PAUSED);
 	if (!sight->known[side])
 		return UNKNOWN;
 	if (state == HOST_VM_PAUSED && sight->paused_before && as_before)

@@ -80,6 +80,11 @@ static enum journey_side side_of_vm(struct settling *settling)
 	return settling->rule->outcome == JOURNEY_MIGRATED ? JOURNEY_DESTINATION : JOURNEY_SOURCE;
 }
 
+static bool is_ended(const struct settling *settling)
+{
+	return g_str_equal(settling->rule->name, ENDING_ENDED_AT_SOURCE);
+}
+
 /* ---- looking until it is clear ---- */
 
 /* A second SIGINT cannot hurry this, but a first one may end the waiting for a host. */
@@ -181,9 +186,9 @@ static void after_return(struct settling *settling)
 		journey_call(settling->journey, call_restore_before, settling);
 		before_note_restored(settling->journey);
 	}
-	if (settling->journey->stopped ||
-	    (settling->journey->loaded && !settling->journey->offline) ||
-	    ending_resumes_source(settling->rule->action))
+	bool moved_about = settling->journey->stopped || settling->journey->loaded ||
+			   ending_resumes_source(settling->rule->action);
+	if (moved_about && !settling->journey->offline && !is_ended(settling))
 		announce_at_source(settling->journey, settling->ending.hosts[JOURNEY_SOURCE]);
 	images_remove(settling->journey, settling->ending.hosts[JOURNEY_DESTINATION]);
 }
@@ -193,14 +198,14 @@ static void act(struct settling *settling)
 	struct journey *journey = settling->journey;
 	journey->postcopy_failed = ending_postcopy_failed(&settling->sight);
 	journey->situation = settling->rule->name;
-	journey->situation_what = settling->rule->what ? _(settling->rule->what) : NULL;
+	journey->situation_what = ending_what(settling->rule, &settling->sight);
 	/* That of a VM that is off ends like that always. A saved VM whose copy was not ended goes on. */
 	bool saved = journey->through && ending_resumes_source(settling->rule->action);
 	bool usual = (journey->offline || saved) && journey->performed;
-	/* What needs attention is the error that the program ends with. */
-	if (settling->rule->what && !journey->dry_run && !usual &&
+	/* What needs attention, or was the end of the VM, is the error that the program ends with. */
+	if (journey->situation_what && !journey->dry_run && !usual && !is_ended(settling) &&
 	    settling->rule->outcome != JOURNEY_ATTENTION)
-		journey_note(journey, true, "%s", _(settling->rule->what));
+		journey_note(journey, true, "%s", journey->situation_what);
 	bool through = journey->through && settling->rule->outcome == JOURNEY_MIGRATED;
 	if ((settling->rule->action == ENDING_NOTHING && !through) || journey->dry_run) {
 		settling->good = true;
@@ -228,16 +233,26 @@ static void copy_states(struct settling *settling)
 static void set_attention(struct settling *settling, GError **error)
 {
 	g_autofree char *before = *error ? error_what(*error) : NULL;
-	const char *what = settling->rule->what ? _(settling->rule->what) : "";
+	const char *what = ending_what(settling->rule, &settling->sight);
 	g_autofree char *why = NULL;
 	for (int side = 0; side < JOURNEY_SIDES && !why; side++)
 		if (settling->sight.errors[side])
 			why = error_what(settling->sight.errors[side]);
 	g_clear_error(error);
 	error_set(error, WATARI_ERROR_ATTENTION,
-		  settling->rule->next ? _(settling->rule->next) : NULL, "%s%s%s%s%s%s", what,
-		  why ? " (" : "", why ? why : "", why ? ")" : "", before ? "; " : "",
-		  before ? before : "");
+		  settling->rule->next ? _(settling->rule->next) : NULL, "%s%s%s%s%s%s",
+		  what ? what : "", why ? " (" : "", why ? why : "", why ? ")" : "",
+		  before ? "; " : "", before ? before : "");
+}
+
+/* Nothing failed: there was nothing left to move. */
+static void set_ended(struct settling *settling, GError **error)
+{
+	g_autofree char *before = *error ? error_what(*error) : NULL;
+	const char *what = ending_what(settling->rule, &settling->sight);
+	g_clear_error(error);
+	error_set(error, WATARI_ERROR_FAILED, _(settling->rule->next), "%s%s%s%s", what,
+		  before ? " (" : "", before ? before : "", before ? ")" : "");
 }
 
 static bool conclude(struct settling *settling, bool said_migrated, GError **error)
@@ -264,6 +279,10 @@ static bool conclude(struct settling *settling, bool said_migrated, GError **err
 	}
 	if (report->outcome == JOURNEY_ATTENTION) {
 		set_attention(settling, error);
+		return false;
+	}
+	if (is_ended(settling)) {
+		set_ended(settling, error);
 		return false;
 	}
 	if (settling->journey->paused_before && settling->journey->performed)

@@ -31,6 +31,9 @@ enum ending_ran finish_find_out(struct journey *journey)
 		return journey->ran;
 	/* (A journey that picks up another one's migration did not see what that one said.) */
 	bool own = journey->guard && journey->performed && !journey->resume_flags;
+	/* It took over, whatever became of it since. */
+	if (own && guard_answer(journey->guard) == GUARD_RUNS)
+		return ENDING_RAN_ONCE;
 	bool never = own ? g_atomic_int_get(&journey->finish_said) != FINISH_SAID
 			 : finish_mark_proves_never(journey->report->id);
 	return never ? ENDING_RAN_NEVER : ENDING_RAN_MAYBE;
