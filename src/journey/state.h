@@ -65,6 +65,7 @@ struct journey {
 	bool outdated;              /* the VM has been moved again since (which_move.h) */
 	bool dry_run;               /* look and say, change nothing */
 	enum ending_ran ran;        /* what a person says of it; MAYBE: nothing */
+	enum ending_closed closed;  /* of a move that is picked up: how the journal says it ended */
 	const char *situation;      /* stable word */
 	bool postcopy_failed;       /* both hosts say that the VM's post-copy broke */
 	const char *situation_what; /* translated, or NULL */

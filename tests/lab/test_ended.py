@@ -78,7 +78,7 @@ class Ended(DiskLab):
         self.assertEqual(self.state(self.there), 'absent')
         self.assertEqual(disks.listing(self.there), self.before_there, 'images at the destination')
         self.assert_clean()
-        self.assertIn('failed', self.here.run(['watari', 'status', self.vm]).stdout)
+        self.assertIn('"failed"', self.here.run(['watari', 'status', self.vm, '--json']).stdout)
 
     def kill_conductor(self):
         os.kill(self.moving.inner_pid(), signal.SIGKILL)
@@ -113,12 +113,15 @@ class Ended(DiskLab):
         self.begin('--bandwidth', '4M')
         self.kill_conductor()
         self.power('off')
+        end = time.monotonic() + 30
+        while self.state(self.here) != 'shut off (shutdown)' and time.monotonic() < end:
+            time.sleep(0.1)
         code, document = self.resolve()
         self.assertEqual((code, document['situation']), (0, 'ended-at-source'), document)
         self.assertEqual(self.state(self.here), 'shut off (shutdown)')
         self.assertEqual(disks.listing(self.there), self.before_there, 'images at the destination')
         self.assert_clean()
-        self.assertIn('failed', self.here.run(['watari', 'status', self.vm]).stdout)
+        self.assertIn('"failed"', self.here.run(['watari', 'status', self.vm, '--json']).stdout)
 
     def test_4_ended_by_a_person_during_the_stop(self):
         self.begin('--yes', '--bandwidth', '3M', kind='quick')

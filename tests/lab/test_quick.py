@@ -492,7 +492,7 @@ class ThroughADirectory(Quick):
         self.resolve()
         self.assertEqual(self.defined(), [self.there.name])
         self.assertEqual(self.states(), 0)
-        self.assertIn('migrated', self.here.run(['watari', 'status', self.vm]).stdout, 'the move is not over')
+        self.assertIn('"migrated"', self.here.run(['watari', 'status', self.vm, '--json']).stdout, 'the move is not over')
 
     def test_9_max_stop_missed(self):
         """While the stopped copy is there, giving up costs nothing."""

@@ -31,7 +31,7 @@ static void fill(struct scene *scene)
 	g_autofree char *program = g_build_filename(scene->directory, "watari", NULL);
 	g_assert_true(g_file_set_contents(program, "#!/bin/sh\necho {}\n", -1, NULL));
 	g_chmod(program, 0755);
-	scene->request.remote_watari = g_steal_pointer(&program);
+	journey->shell.watari = g_intern_string(program);
 	journey->request = &scene->request;
 	journey->observer = &scene->observer;
 	journey->report = &scene->report;
@@ -73,7 +73,6 @@ static void scene_free(struct scene *scene)
 	through_free(scene->journey.through);
 	journal_close(scene->journey.journal);
 	journey_report_clear(&scene->report);
-	g_free((char *) (uintptr_t) scene->request.remote_watari);
 	g_autofree char *command = g_strdup_printf("rm -rf %s", scene->directory);
 	g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
 	g_free(scene->directory);
@@ -294,6 +293,9 @@ static void silence(void *data, virErrorPtr error)
 
 int main(int argc, char **argv)
 {
+	/* a mover that is started is not this very program */
+	if (argc > 1 && g_str_equal(argv[1], "mover"))
+		return 1;
 	g_test_init(&argc, &argv, NULL);
 	virSetErrorFunc(NULL, silence);
 	g_test_add_func("/ending-act/gone", test_gone);

@@ -99,6 +99,21 @@ static void test_busy(void)
 	g_assert_true(ending_judge(&seen)->unstable);
 }
 
+/* One that is off long after its move is no matter of the move's. */
+static void test_over(void)
+{
+	struct ending_sight seen = sight(HOST_VM_OFF, 0, HOST_VM_ABSENT, 0);
+	seen.ran = ENDING_RAN_MAYBE;
+	assert_situation(seen, "nowhere", ENDING_NOTHING);
+	seen.closed = ENDING_CLOSED_AT_SOURCE;
+	assert_situation(seen, "over", ENDING_NOTHING);
+	/* what stands still is another's doing */
+	seen = sight(HOST_VM_PAUSED, MIGRATION, HOST_VM_ABSENT, 0);
+	seen.ran = ENDING_RAN_MAYBE;
+	seen.closed = ENDING_CLOSED_AT_SOURCE;
+	assert_situation(seen, "may-have-run", ENDING_NOTHING);
+}
+
 static bool runs(const struct ending_sight *seen, enum journey_side side)
 {
 	return seen->known[side] && seen->vms[side].state == HOST_VM_RUNNING;
@@ -549,6 +564,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/ending/paused-before", test_paused_before);
 	g_test_add_func("/ending/ran", test_ran);
 	g_test_add_func("/ending/ended", test_ended);
+	g_test_add_func("/ending/over", test_over);
 	g_test_add_func("/ending/safe", test_safe);
 	g_test_add_func("/ending/words", test_words);
 	g_test_add_func("/ending/offline", test_offline);

@@ -207,6 +207,16 @@ static const struct ending_rule ended_there = {
 	NULL
 };
 
+/* Off long after its move: that is no business of the move's. */
+static const struct ending_rule over_at_source = {
+	"over", ENDING_NOTHING, JOURNEY_FAILED, false, N_("the move is over, and the VM is off"),
+	NULL
+};
+static const struct ending_rule over_at_destination = {
+	"over", ENDING_NOTHING, JOURNEY_MIGRATED, false, N_("the move is over, and the VM is off"),
+	NULL
+};
+
 /* Both were paused by a person, one of them before the move. */
 static const struct ending_rule paused_twice = {
 	"both-paused",
@@ -379,6 +389,9 @@ static const struct ending_rule *judge_ended(const struct ending_sight *sight, e
 {
 	if (!matches(GONE, source))
 		return NULL;
+	if (sight->closed != ENDING_OPEN && matches(GONE, destination))
+		return sight->closed == ENDING_CLOSED_AT_SOURCE ? &over_at_source
+								: &over_at_destination;
 	if (sight->ran == ENDING_RAN_ONCE)
 		return matches(GONE, destination) ? &ended_there : NULL;
 	if (sight->ran == ENDING_RAN_MAYBE)
@@ -468,8 +481,9 @@ const char *ending_what(const struct ending_rule *rule, const struct ending_sigh
 const struct ending_rule *ending_rule_at(size_t index)
 {
 	static const struct ending_rule *const others[] = {
-		&may_have_run,    &may_have_stopped, &started_there, &ran_there,
-		&ended_at_source, &ended_and_left,   &ended_there,   &paused_twice,
+		&may_have_run,    &may_have_stopped,    &started_there, &ran_there,
+		&ended_at_source, &ended_and_left,      &ended_there,   &paused_twice,
+		&over_at_source,  &over_at_destination,
 	};
 	if (index < G_N_ELEMENTS(rules))
 		return &rules[index].rule;

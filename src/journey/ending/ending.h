@@ -26,6 +26,9 @@ enum ending_ran {
 	ENDING_RAN_ONCE,  /* a person says so */
 };
 
+/* What the journal says of a move that is picked up: how it ended. */
+enum ending_closed { ENDING_OPEN, ENDING_CLOSED_AT_SOURCE, ENDING_CLOSED_AT_DESTINATION };
+
 /* One look at both hosts. */
 struct ending_sight {
 	bool known[JOURNEY_SIDES];
@@ -35,6 +38,7 @@ struct ending_sight {
 	bool defined;
 	bool postcopy; /* the switch to post-copy was seen */
 	enum ending_ran ran;
+	enum ending_closed closed;
 	enum ending_through through;
 	bool suspended;     /* this very journey asked for the stop */
 	bool foreign_job;   /* the source's job is somebody else's, and not proven to be dead */

@@ -65,8 +65,11 @@ static void read_options(struct journey *journey, const struct journal_move *mov
 	journey->defining = journal_has_event(journey->journal, move->id, "defining");
 	const char *state = options ? json_get_string(options, "state", NULL) : NULL;
 	/* After an end that was clear, whatever stands still is somebody else's doing. */
-	if (!is_unfinished(move))
+	if (!is_unfinished(move)) {
+		bool moved = g_str_equal(move->outcome, journey_outcome_name(JOURNEY_MIGRATED));
+		journey->closed = moved ? ENDING_CLOSED_AT_DESTINATION : ENDING_CLOSED_AT_SOURCE;
 		return;
+	}
 	journey->paused_before = options && json_get_bool(options, "paused_before", false);
 	journey->suspending = journal_has_event(journey->journal, move->id, "suspending");
 	before_recall(journey, move->id);

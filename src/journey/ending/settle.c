@@ -49,6 +49,7 @@ static void call_look(void *data)
 	settling->sight.defined = settling->journey->defining;
 	settling->sight.suspended = settling->journey->suspending;
 	settling->sight.ran = finish_find_out(settling->journey);
+	settling->sight.closed = settling->journey->closed;
 	if (settling->journey->through)
 		settling->sight.through = settling->journey->through->stage;
 	settling->rule = ending_judge(&settling->sight);
