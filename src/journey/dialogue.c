@@ -141,16 +141,18 @@ bool dialogue_send(struct dialogue *dialogue, JsonObject *message, GError **erro
 	g_autofree char *text = json_print_object(message);
 	g_autofree char *line = g_strconcat(text, "\n", NULL);
 	json_object_unref(message);
-	if (dialogue->failure) {
-		if (error)
-			*error = g_error_copy(dialogue->failure);
-		return false;
-	}
+	bool good = !dialogue->failure;
+	if (!good && error)
+		*error = g_error_copy(dialogue->failure);
 	/* A message is far smaller than a pipe: what does not fit means that nobody reads. */
-	if (fd_write_all(dialogue->child.to, line, strlen(line)))
-		return true;
-	return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("%s does not take messages: %s"),
-			 dialogue->name, g_strerror(errno));
+	if (good && !fd_write_all(dialogue->child.to, line, strlen(line)))
+		good = error_set(error, WATARI_ERROR_INTERNAL, NULL,
+				 _("%s does not take messages: %s"), dialogue->name,
+				 g_strerror(errno));
+	/* the key may have been in it */
+	explicit_bzero(text, strlen(text));
+	explicit_bzero(line, strlen(line));
+	return good;
 }
 
 JsonObject *dialogue_take(struct dialogue *dialogue, const char *type)

@@ -11,6 +11,7 @@
 #include "mover/local.h"
 #include "mover/measure.h"
 #include "mover/probe.h"
+#include "mover/rights.h"
 #include "mover/postcopy_run.h"
 #include "mover/state.h"
 #include "mover/token.h"
@@ -46,11 +47,20 @@ static bool out_of_turn(GError **error)
 	return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("a control message out of turn"));
 }
 
+/* The message is freed, and what is freed lies about. */
+static void wipe_key(JsonObject *setup)
+{
+	const char *key = json_get_string(setup, "key", NULL);
+	if (key)
+		explicit_bzero((char *) (uintptr_t) key, strlen(key));
+}
+
 static bool do_setup(struct mover *mover, JsonObject *message, GError **error)
 {
 	if (mover->run)
 		return out_of_turn(error);
 	mover->settings = mover_settings_parse(message, error);
+	wipe_key(message);
 	if (!mover->settings)
 		return false;
 	mover->run = run_new(mover->settings, error);
@@ -280,7 +290,12 @@ static bool do_start(struct mover *mover, JsonObject *message, GError **error)
 	mover->started = true;
 	watchdog_set_limit(mover->watchdog, mover->settings->stop_limit_ms);
 	watchdog_begin(mover->watchdog, mover->settings->link_timeout_ms);
-	return run_start(mover->run, error);
+	if (!run_start(mover->run, error))
+		return false;
+	/* only images that are no raw files are read through a program */
+	if (!rights_confine(mover->settings->role == MOVER_DESTINATION && mover->run->disks))
+		g_debug("no filter of system calls");
+	return true;
 }
 
 /* The disks are all there is, and they are done. */

@@ -56,6 +56,7 @@ static gboolean can_read(gint fd, GIOCondition condition, void *data)
 		set_lost(control, n < 0 ? g_strerror(errno) : NULL);
 	else if (!line_reader_feed(control->lines, bytes, (size_t) n, got_line, control, &error))
 		set_lost(control, error->message);
+	explicit_bzero(bytes, sizeof(bytes)); /* the key may have been in it */
 	if (!control->is_lost)
 		return G_SOURCE_CONTINUE;
 	control->in_watch = 0;

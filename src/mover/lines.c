@@ -38,7 +38,9 @@ bool line_reader_feed(struct line_reader *reader, const char *bytes, size_t leng
 			return true;
 		size_t whole = reader->length;
 		reader->length = 0;
-		if (!got(reader->text, whole, data))
+		bool more = got(reader->text, whole, data);
+		explicit_bzero(reader->text, whole); /* the key may have been in it */
+		if (!more)
 			return true;
 		bytes = end + 1;
 		length -= part + 1;

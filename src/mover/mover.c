@@ -10,6 +10,7 @@
 #include "mover/commands.h"
 #include "mover/hold.h"
 #include "mover/postcopy_run.h"
+#include "mover/rights.h"
 #include "mover/saved.h"
 #include "mover/state.h"
 #include "mover/stats.h"
@@ -189,6 +190,7 @@ static void mover_clear(struct mover *mover)
 static int serve(char *title)
 {
 	struct mover mover = { .watchdog = watchdog_new(title) };
+	rights_drop();
 	mover.loop = g_main_loop_new(NULL, FALSE);
 	mover.control =
 		control_new(STDIN_FILENO, STDOUT_FILENO, commands_got, conductor_lost, &mover);

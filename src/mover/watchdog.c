@@ -3,6 +3,7 @@
 #include "mover/watchdog.h"
 
 #include "base/clock.h"
+#include "mover/rights.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -90,6 +91,7 @@ static void run_child(const struct page *page, pid_t mover_pid, char *title)
 	prctl(PR_SET_NAME, "watari-watchdog");
 	mlockall(MCL_CURRENT | MCL_ONFAULT);
 	close_all_but(mover);
+	rights_drop_all();
 	watch_mover(page, mover);
 	_exit(0);
 }
