@@ -86,7 +86,7 @@ const struct option_row move_rows[] = {
 		     "to both hosts) or auto (the default: tcp, and ssh if that fails).") },
 	{ "link-timeout", 0, OPTION_DURATION, AT(request.link_timeout_ms), N_("TIME"),
 	  .least = 1000, .most = 86400000, .unit = 1000,
-	  .help = N_("How long the link may be broken before the move is given up. "
+	  .help = N_("How long nothing may arrive over the link before the move is given up. "
 		     "The default is 60s.") },
 	{ "compress", 0, OPTION_WORD, AT(request.compress), N_("HOW"), .words = compress_words,
 	  .help = N_("What is tried to send less: auto (the default: as much as pays on this link "
