@@ -35,7 +35,8 @@ class Rights(DiskLab):
         cls.start([guest.Disk(disks.make(here, '/lab/images/r1.raw', 40, parts=disks.noise('r', 24)))])
 
     def begin(self):
-        argv = ['watari', 'migrate', self.vm, self.there.name, '--json', '--max-downtime', '20s', '--bandwidth', '3M']
+        argv = ['watari', 'migrate', self.vm, self.there.name, '--json', '--max-downtime', '20s', '--bandwidth', '3M',
+                '--remove-source-disks']
         moving = self.here.popen(argv, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         end = time.monotonic() + 60
         while not (self.sockets(self.here) and self.phase(self.here) == 'setup' and self.confined(self.here)

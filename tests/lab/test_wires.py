@@ -66,8 +66,11 @@ class Wires(unittest.TestCase):
                     self.assertEqual(report['exit_code'], MIGRATED, report['error'])
                     times = report['times']
                     self.assertLess(times['downtime_ms'], times['stop_to_release_ms'] + HAND_OVER_MS, times)
-                    self.assertIsNotNone(times['libvirt_downtime_ms'], 'libvirt\'s word was corrected, not thrown away')
-                    self.assertGreaterEqual(times['libvirt_downtime_ms'], times['stop_to_release_ms'] - 150, times)
+                    said = times['libvirt_downtime_ms']
+                    if said is None:  # libvirt subtracts nothing that would be negative
+                        self.assertTrue((seconds < 0) == (self.there.name == 'hostb'), 'it was thrown away')
+                    else:
+                        self.assertGreaterEqual(said, times['stop_to_release_ms'] - 150, times)
                     self.assertFalse([note for note in report['notes'] if 'stood still' in note], report['notes'])
                 self.here, self.there = self.there, self.here
         lab.host('hostb').set_clock(0)
@@ -86,10 +89,11 @@ class Wires(unittest.TestCase):
     def test_3_and_do_not_any_more_in_the_middle(self):
         """Connections come up again and again and nothing arrives over them: --link-timeout ends it."""
         lab.link(mtu=9000)
+        before = self.received()
         moving = self.here.popen(self.words('--link', 'tcp', '--bandwidth', '3M', '--link-timeout', '6s'), text=True,
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         end = time.monotonic() + 60
-        while self.received() < 9 << 20 and time.monotonic() < end and moving.poll() is None:
+        while self.received() - before < 9 << 20 and time.monotonic() < end and moving.poll() is None:
             time.sleep(0.05)
         self.assertIsNone(moving.poll(), 'it was over before the wire changed')
         lab.link(drop_above=1500)
