@@ -7,6 +7,10 @@
 
 #include <string.h>
 
+#define UPDATE_IT                                                                                \
+	N_("Update QEMU there, or take it out of the VM, which takes effect when it is started " \
+	   "again.")
+
 /* Where the VM's description says what it has, and where the destination's domain capabilities list
  * what it could have. A list that is not there, as with an older libvirt, says nothing. */
 static const struct {
@@ -39,6 +43,23 @@ static const struct {
 	     "effect when it is started again.") },
 	{ N_("a USB redirection of the kind “%s”"), "devices/redirdev/@bus",
 	  "devices/redirdev/enum[@name='bus']", N_("Detach it first: virsh detach-device.") },
+	{ N_("a network card with the backend “%s”"), "devices/interface/backend/@type",
+	  "devices/interface/enum[@name='backendType']",
+	  N_("Update libvirt there, or use a bridge.") },
+	{ N_("a sound card with the backend “%s”"), "devices/audio/@type",
+	  "devices/audio/enum[@name='type']",
+	  N_("Install QEMU's module for it there, or give the VM another backend (none), which "
+	     "takes effect when it is started again.") },
+	{ N_("a crypto device of the model “%s”"), "devices/crypto/@model",
+	  "devices/crypto/enum[@name='model']", N_("Detach it first: virsh detach-device.") },
+	{ N_("a panic device of the model “%s”"), "devices/panic/@model",
+	  "devices/panic/enum[@name='model']", UPDATE_IT },
+	{ N_("memory of the kind “%s”"), "memoryBacking/source/@type",
+	  "memoryBacking/enum[@name='sourceType']", UPDATE_IT },
+	{ N_("memory of the model “%s”"), "devices/memory/@model",
+	  "devices/memory/enum[@name='model']", UPDATE_IT },
+	{ N_("the Hyper-V feature “%s”"), "features/hyperv/*[@state='on']",
+	  "features/hyperv/enum[@name='features']", UPDATE_IT },
 };
 
 static bool is_offered(struct xml *capabilities, xmlNodePtr list, const char *value)
@@ -60,7 +81,10 @@ static void check_one_offer(struct check_context *context, unsigned index)
 	g_autoptr(GPtrArray) wanted = xml_find(context->vm, NULL, offers[index].path);
 	g_autoptr(GHashTable) done = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	for (unsigned i = 0; lists->len > 0 && i < wanted->len; i++) {
-		xmlChar *raw = xmlNodeGetContent(wanted->pdata[i]);
+		xmlNodePtr node = wanted->pdata[i];
+		/* what is no attribute is called by its name */
+		xmlChar *raw = node->type == XML_ELEMENT_NODE ? xmlStrdup(node->name)
+							      : xmlNodeGetContent(node);
 		const char *value = (const char *) raw;
 		if (g_hash_table_add(done, g_strdup(value)) &&
 		    !is_offered(context->destination_domain, lists->pdata[0], value)) {

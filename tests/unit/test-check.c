@@ -18,9 +18,16 @@ static const struct check_options no_options;
 	"<" device "><enum name='" list "'>" values "</enum></" device ">"
 static const char offered[] = "<domainCapabilities><devices>" OFFER(
 	"graphics", "type", "<value>vnc</value><value>egl-headless</value>")
-	OFFER("video", "modelType", "<value>vga</value><value>virtio</value>")
-		OFFER("tpm", "backendModel", "<value>passthrough</value>")
-			OFFER("channel", "type", "") "</devices></domainCapabilities>";
+	OFFER("interface", "backendType", "<value>default</value>") OFFER(
+		"memory", "model",
+		"<value>dimm</value>") OFFER("video", "modelType",
+					     "<value>vga</value><value>virtio</value>")
+		OFFER("tpm", "backendModel", "<value>passthrough</value>") OFFER(
+			"channel", "type",
+			"") "</devices><memoryBacking><enum name='sourceType'>"
+			    "<value>file</value></enum></memoryBacking><features><hyperv><enum "
+			    "name='features'><value>relaxed</value></enum></hyperv></features>"
+			    "</domainCapabilities>";
 
 static struct xml *read_or_fail(const char *text)
 {
@@ -176,6 +183,20 @@ static const struct row rows[] = {
 	  CHECK_REFUSE, "qxl" },
 	{ check_offered, DEVICE("<tpm model='tpm-crb'><backend type='emulator'/></tpm>"), NOTHING,
 	  NOTHING, CHECK_REFUSE, "a TPM with the backend “emulator”" },
+	{ check_offered, DEVICE("<interface type='user'><backend type='passt'/></interface>"),
+	  NOTHING, NOTHING, CHECK_REFUSE, "the backend “passt”" },
+	{ check_offered, "<memoryBacking><source type='memfd'/></memoryBacking>", NOTHING, NOTHING,
+	  CHECK_REFUSE, "memory of the kind “memfd”" },
+	{ check_offered, "<memoryBacking><source type='file'/></memoryBacking>", NOTHING, NOTHING,
+	  CHECK_PASS, NULL },
+	{ check_offered, DEVICE("<memory model='virtio-mem'/>"), NOTHING, NOTHING, CHECK_REFUSE,
+	  "virtio-mem" },
+	{ check_offered,
+	  "<features><hyperv><relaxed state='on'/><evmcs state='on'/></hyperv></features>", NOTHING,
+	  NOTHING, CHECK_REFUSE, "the Hyper-V feature “evmcs”" },
+	{ check_offered,
+	  "<features><hyperv><relaxed state='on'/><evmcs state='off'/></hyperv></features>",
+	  NOTHING, NOTHING, CHECK_PASS, NULL },
 	/* no list of that at all: nothing is known */
 	{ check_offered, DEVICE("<rng><backend model='random'/></rng>"), NOTHING, NOTHING,
 	  CHECK_PASS, NULL },
@@ -193,6 +214,12 @@ static const struct row rows[] = {
 	  TSC("scaling='no'"), CHECK_REFUSE, "3000 Hz" },
 	{ check_tsc, INVTSC "<clock><timer name='tsc' frequency='3000'/></clock>", NOTHING,
 	  TSC("scaling='yes'"), CHECK_PASS, NULL },
+	{ check_tsc, "<clock><timer name='tsc' frequency='3000'/></clock>", NOTHING, TSC(""),
+	  CHECK_REFUSE, "3000 Hz" },
+	{ check_tsc, "<clock><timer name='tsc' frequency='2000400000'/></clock>", NOTHING,
+	  "<capabilities><host><cpu><counter name='tsc' frequency='2000000000'/></cpu></host>"
+	  "</capabilities>",
+	  CHECK_PASS, NULL },
 	{ check_cpu, PASSTHROUGH, CPU("EPYC", "<feature name='a'/>"),
 	  CPU("EPYC", "<feature name='a'/>"), CHECK_PASS, NULL },
 	{ check_cpu, PASSTHROUGH, CPU("EPYC", ""), CPU("EPYC-Rome", ""), CHECK_REFUSE,
