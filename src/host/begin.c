@@ -57,7 +57,9 @@ enum begin_state begin_read(struct begin *begin, int fd)
 
 char *begin_noise(const struct begin *begin)
 {
-	size_t length = begin->seen - (begin->done ? strlen(LINE) : begin->matched);
+	size_t line = begin->done ? strlen(LINE) : begin->matched;
+	/* without a prologue nothing was passed over */
+	size_t length = begin->seen > line ? begin->seen - line : 0;
 	g_autofree char *valid =
 		g_utf8_make_valid(begin->words, (gssize) MIN(length, sizeof(begin->words)));
 	GString *text = g_string_new(NULL);

@@ -135,7 +135,9 @@ static bool is_libvirts(const char *word)
 
 static void need_thing(GPtrArray *needed, unsigned row, const char *kind, const char *word)
 {
-	if (!word || !*word || is_libvirts(word))
+	/* QEMU looks for a file without a directory among its own */
+	bool path = strcmp(kind, PROGRAM_THERE) != 0 && strcmp(kind, LINK_THERE) != 0;
+	if (!word || !*word || is_libvirts(word) || (path && *word != '/'))
 		return;
 	for (unsigned i = 0; i < needed->len; i++) {
 		const struct thing *known = needed->pdata[i];

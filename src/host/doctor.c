@@ -6,6 +6,7 @@
 #include "base/i18n.h"
 #include "host/machine.h"
 #include "base/unit.h"
+#include "host/room.h"
 #include "base/version.h"
 
 #include <stdlib.h>
@@ -327,8 +328,13 @@ static void ask_memory(struct visit *visit)
 {
 	if (!visit->host)
 		return;
-	g_autofree char *text = unit_format_bytes(virNodeGetFreeMemory(visit->host->connection));
-	check_add(visit->findings, "memory", CHECK_PASS, NULL, _("%s of memory are free"), text);
+	struct room room;
+	bool asked = room_ask(visit->shell, visit->address, &room);
+	g_autofree char *text = unit_format_bytes(
+		asked ? room.available_bytes : virNodeGetFreeMemory(visit->host->connection));
+	check_add(visit->findings, "memory", CHECK_PASS, NULL,
+		  asked ? _("%s of memory are available for VMs") : _("%s of memory are free"),
+		  text);
 }
 
 /* Over ssh something must lead to libvirt's socket. */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a destination refuses because its QEMU or libvirt is older: VMs of Debian 13 that Debian 12 cannot run."""
+"""What a destination refuses because its QEMU or libvirt is older: VMs of Debian 13 that Debian 12 cannot run; and the other
+way round, because it is newer."""
 import pathlib
 import sys
 import unittest
@@ -40,7 +41,15 @@ class OlderDestination(RefusalLab):
             self.assertIn('at hostb if you can', rows[check]['next'])
 
 
+class NewerDestination(RefusalLab):
+    """What was dropped meanwhile has the opposite cure."""
+    hosts = [HostSpec('hosta'), HostSpec('hostb', release='trixie', unprivileged=True)]
+
+
 add_cases(OlderDestination, CASES)
+add_cases(NewerDestination, [
+    Case('a machine type that was dropped', what=('hostb (QEMU 10.0', 'cannot run the machine type pc-i440fx-2.1', 'has dropped it'),
+         next=('a newer machine type, which both hosts have', '--accept machine'), vm={'machine': 'pc-i440fx-2.1'})])
 
 if __name__ == '__main__':
     unittest.main()

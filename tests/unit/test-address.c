@@ -302,6 +302,18 @@ static void test_noise(void)
 	host_address_free(address);
 }
 
+/* Here nothing stands before the command. */
+static void test_no_noise(void)
+{
+	struct host_address *here = host_address_parse("qemu:///system", NULL);
+	const char *const argv[] = { "echo", "hello", NULL };
+	g_autofree char *output = NULL, *noise = NULL;
+	g_assert_true(remote_run_aloud(NULL, here, argv, 5000, &output, &noise, NULL, NULL));
+	g_assert_cmpstr(output, ==, "hello\n");
+	g_assert_null(noise);
+	host_address_free(here);
+}
+
 /* A login shell that runs nothing is named by what it says instead. */
 static void test_no_command(void)
 {
@@ -361,6 +373,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/remote/command", test_command);
 	g_test_add_func("/remote/run", test_run);
 	g_test_add_func("/remote/noise", test_noise);
+	g_test_add_func("/remote/no-noise", test_no_noise);
 	g_test_add_func("/remote/no-command", test_no_command);
 	g_test_add_func("/remote/watari", test_watari);
 	int result = g_test_run();

@@ -89,6 +89,7 @@ static const struct {
 	{ DEVICE("<serial type='pty'><log file='" NOWHERE "'/></serial>"), "a log" },
 	{ DEVICE("<serial type='file'><source path='/tmp/log'/></serial>"), NULL },
 	{ DEVICE("<interface type='network'><rom file='" NOWHERE "'/></interface>"), "the ROM" },
+	{ DEVICE("<interface type='network'><rom file='efi-virtio.rom'/></interface>"), NULL },
 	{ DEVICE("<shmem name='x' role='master'><server path='" NOWHERE "'/></shmem>"),
 	  "shared memory" },
 	{ DEVICE("<graphics type='vnc'><listen type='socket' socket='" NOWHERE "'/></graphics>"),
