@@ -127,7 +127,7 @@ def start(lab, host, name: str, shared: bool = False, wait: bool = True, **optio
 
 # What a start finds anew, and what means nothing beyond its host: element, and the attribute or child that is left out.
 _PASSING_ATTRIBUTES = (("domain", "id"), ("graphics", "port"), ("console", "tty"), ("source", "index"), ("target", "state"))
-_PASSING_CHILDREN = (("channel", "source"), ("console", "source"), ("interface", "target"))
+_PASSING_CHILDREN = (("channel", "source"), ("console", "source"), ("interface", "target"), ("domain", "currentMemory"))
 
 
 def _settled(text: str) -> str:

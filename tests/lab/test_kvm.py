@@ -89,8 +89,8 @@ class Real(unittest.TestCase):
         """Back to the host whose QEMU may do it."""
         self.assertFalse(self.there.plan.unprivileged)
         self.addCleanup(lab.link, rate=None)
-        lab.link(rate='5mbit')  # less than what it changes
-        report = self.move('migrate', '--allow-postcopy', '--strategy', 'postcopy', '--link-address',
+        lab.link(rate='2mbit')  # far less than what it changes, so that nothing fits into the ceiling
+        report = self.move('migrate', '--allow-postcopy', '--strategy', 'postcopy', '--max-downtime', '1s', '--link-address',
                            self.there.address('migration'))
         self.assertIsNotNone(report['postcopy'], 'it arrived without post-copy')
 
