@@ -7,6 +7,7 @@
 #include "content/known.h"
 #include "mover/announce.h"
 #include "mover/disk_source.h"
+#include "mover/fingerprint.h"
 #include "mover/hold.h"
 #include "mover/local.h"
 #include "mover/measure.h"
@@ -388,6 +389,16 @@ static bool do_measure(struct mover *mover, JsonObject *message, GError **error)
 	return mover->measure != NULL;
 }
 
+/* Needs no setup: a move through a directory has movers without a link. */
+static bool do_fingerprint(struct mover *mover, JsonObject *message, GError **error)
+{
+	if (mover->fingerprint && !errand_is_done(mover->fingerprint))
+		return out_of_turn(error);
+	g_clear_pointer(&mover->fingerprint, errand_free);
+	mover->fingerprint = fingerprint_start(message, send_answer, mover, error);
+	return mover->fingerprint != NULL;
+}
+
 static bool do_dwell(struct mover *mover, JsonObject *message, GError **error)
 {
 	if (!mover->settings || !mover->settings->rehearse)
@@ -476,25 +487,16 @@ static const struct {
 	bool (*act)(struct mover *mover, JsonObject *message, GError **error);
 	const char *code; /* of its errors */
 } commands[] = {
-	{ "setup", do_setup, "local" },
-	{ "listen", do_listen, "link" },
-	{ "connect", do_connect, "link" },
-	{ "start", do_start, "internal" },
-	{ "disks", do_disks, "local" },
-	{ "seeds", do_seeds, "local" },
-	{ "stopped", do_stopped, "protocol" },
-	{ "limits", do_limits, "protocol" },
-	{ "finish", do_finish, "protocol" },
-	{ "hold", do_hold, "local" },
-	{ "probe", do_probe, "protocol" },
-	{ "measure", do_measure, "protocol" },
-	{ "clock", do_clock, "protocol" },
-	{ "dwell", do_dwell, "protocol" },
-	{ "abort", do_abort, "protocol" },
-	{ "announce", do_announce, "local" },
-	{ "file-token", do_file_token, "local" },
-	{ "postcopy", do_postcopy, "protocol" },
-	{ "bye", do_bye, "protocol" },
+	{ "setup", do_setup, "local" },          { "listen", do_listen, "link" },
+	{ "connect", do_connect, "link" },       { "start", do_start, "internal" },
+	{ "disks", do_disks, "local" },          { "seeds", do_seeds, "local" },
+	{ "stopped", do_stopped, "protocol" },   { "limits", do_limits, "protocol" },
+	{ "finish", do_finish, "protocol" },     { "hold", do_hold, "local" },
+	{ "probe", do_probe, "protocol" },       { "measure", do_measure, "protocol" },
+	{ "clock", do_clock, "protocol" },       { "fingerprint", do_fingerprint, "protocol" },
+	{ "dwell", do_dwell, "protocol" },       { "abort", do_abort, "protocol" },
+	{ "announce", do_announce, "local" },    { "file-token", do_file_token, "local" },
+	{ "postcopy", do_postcopy, "protocol" }, { "bye", do_bye, "protocol" },
 };
 
 void commands_got(JsonObject *message, void *data)

@@ -14,9 +14,9 @@ struct mover {
 	unsigned link_attempt; /* number of the link set-up; an older one's answer is dropped */
 	GThread *waiter;       /* waits for the lanes of the current attempt */
 	unsigned limit_timer;
-	struct watchdog *watchdog;      /* NULL: there is none, or none is needed */
-	struct hold *hold;              /* images that nobody may write to meanwhile; NULL: none */
-	struct errand *probe, *measure; /* NULL: none was asked for */
+	struct watchdog *watchdog; /* NULL: there is none, or none is needed */
+	struct hold *hold;         /* images that nobody may write to meanwhile; NULL: none */
+	struct errand *probe, *measure, *fingerprint; /* NULL: none was asked for */
 	bool linked, started, ended, orphan;
 	bool dismissed; /* “bye” was said: the end of the control channel is no loss */
 	bool heard;     /* the conductor, of late */

@@ -176,6 +176,7 @@ static void mover_clear(struct mover *mover)
 	bool keep = !mover->run || (mover->orphan && run_get_phase(mover->run) == RUN_RELEASED);
 	control_flush(mover->control, 1000);
 	g_clear_pointer(&mover->measure, errand_free);
+	g_clear_pointer(&mover->fingerprint, errand_free);
 	commands_drop_link(mover, mover->orphan ? "the conductor is gone" : NULL);
 	run_free(mover->run);
 	if (settings && !keep)

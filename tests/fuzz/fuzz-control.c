@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The control channel as a hostile conductor would use it: lines, JSON, the messages setup, disks
- * and seeds. */
+/* The control channel as a hostile conductor would use it: lines, JSON, the messages setup, disks,
+ * seeds and fingerprint; and that one's answer, as a hostile mover would give it. */
 #include "mover/disks.h"
+#include "mover/fingerprint.h"
 #include "mover/lines.h"
 #include "mover/settings.h"
 
@@ -24,6 +25,17 @@ static void read_disks(JsonObject *message)
 	disks_free(disks);
 }
 
+static void read_fingerprint(JsonObject *message)
+{
+	struct fingerprint_request *request = fingerprint_request_parse(message, NULL);
+	g_autofree struct fingerprint *print = g_new0(struct fingerprint, 1);
+	if (request && (*request->path != '/' || request->asked.count > FINGERPRINT_MOST))
+		abort();
+	if (fingerprint_parse(print, message, NULL))
+		fingerprint_compare(print, print, print);
+	fingerprint_request_free(request);
+}
+
 static bool got(const char *line, size_t length, void *data)
 {
 	g_autoptr(JsonObject) message = json_parse_object(line, length, NULL);
@@ -32,6 +44,7 @@ static bool got(const char *line, size_t length, void *data)
 	if (!message)
 		return true;
 	read_disks(message);
+	read_fingerprint(message);
 	struct mover_settings *settings = mover_settings_parse(message, NULL);
 	if (settings &&
 	    (settings->connections < 1 || settings->connections > LINK_CONNECTIONS_MAX ||
