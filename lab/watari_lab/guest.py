@@ -61,10 +61,11 @@ class Disk:
     def xml(self, index: int) -> str:
         serial = f"<serial>{_escape(self.serial)}</serial>" if self.serial else ""
         letter, cdrom = chr(ord("a") + index), self.device == "cdrom"
+        block = self.path.startswith("/dev/")
         return (
-            f"<disk type='file' device='{self.device}'>"
+            f"<disk type='{'block' if block else 'file'}' device='{self.device}'>"
             f"<driver name='qemu' type='{self.format}' cache='{self.cache or 'none'}' discard='unmap'/>"
-            + (f"<source file='{_escape(self.path)}'/>" if self.path else "")
+            + (f"<source {'dev' if block else 'file'}='{_escape(self.path)}'/>" if self.path else "")
             + (f"<target dev='sd{letter}' bus='sata'/>" if cdrom else f"<target dev='vd{letter}' bus='virtio'/>")
             + ("<readonly/>" if self.readonly or cdrom else "")
             + f"{serial}</disk>"

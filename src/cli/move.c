@@ -146,6 +146,10 @@ const struct option_row move_rows[] = {
 		     "destination and no longer at the source.") },
 	{ "undefine-source", 0, OPTION_FLAG, AT(request.undefine_source),
 	  .help = N_("Remove the VM's definition from the source.") },
+	{ "trust", 0, OPTION_LIST, AT(request.trusted), N_("NAME"), .most = JOURNEY_LIST_MAX,
+	  .help = N_("Take this disk (vda), kernel, initrd, dtb, loader or acpi for the same at "
+		     "both hosts, although its content differs or cannot be compared. "
+		     "If it is another one, the VM is damaged. May be given several times.") },
 	{ "accept", 0, OPTION_LIST, AT(request.accept), N_("CHECK"), .most = JOURNEY_LIST_MAX,
 	  .offer = OFFER_CHECK,
 	  .help = N_("Move although this check refuses, by its name as “watari plan” prints it, as "

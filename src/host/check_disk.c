@@ -167,12 +167,7 @@ static void check_local_disk(struct check_context *context, xmlNodePtr node,
 		check_add(context->findings, disk->check, CHECK_REFUSE, missing_next(context, disk),
 			  _("%s does not see the disk %s of “%s” (%s)"), context->destination->name,
 			  disk->target, context->name, path);
-	else if (block)
-		check_add(context->findings, disk->check, CHECK_WARN, NULL,
-			  _("the disk %s is the block device %s: make sure that it is the same at "
-			    "%s"),
-			  disk->target, path, context->destination->name);
-	else
+	else /* that it is the same is proven by its content, in “share” */
 		check_add(context->findings, disk->check, CHECK_PASS, NULL, NULL);
 }
 

@@ -152,8 +152,9 @@ GPtrArray *image_read_chain(const struct remote_shell *shell, const struct host_
 
 /* ---- what is at a path ---- */
 
-/* One "word value" a line; what cannot be found out is left out. A block device is known by its
- * device mapper UUID (of an LVM volume: unique in the world) or by its WWID. */
+/* One "word value" a line; what cannot be found out is left out. A block device has a
+ * device mapper UUID (as LVM volumes do) or a WWID. Neither is unique: clones keep it, and many
+ * devices that are cheap or virtual have none of their own. */
 static const char look_script[] =
 	"d=$(dirname -- \"$1\"); p=$(readlink -f -- \"$1\" 2>/dev/null || printf %s \"$1\")\n"
 	"test -d \"$d\" && echo directory 1\n"

@@ -2,6 +2,7 @@
 /* The VM is looked up and everything that can be known before is asked; a refusal ends it here. */
 #include "journey/disks/disk_params.h"
 #include "journey/disks/disk_place.h"
+#include "journey/disks/same.h"
 #include "journey/disks/seeds.h"
 #include "journey/earlier.h"
 #include "journey/state.h"
@@ -57,7 +58,8 @@ static bool read_disks(struct journey *journey, GError **error)
 	if (!disks)
 		return false;
 	journey->report->disks = journey_disks_new(disks);
-	return seeds_check_words(journey->request->seeds, error) &&
+	return same_check_trusted(journey, error) &&
+	       seeds_check_words(journey->request->seeds, error) &&
 	       disk_places_read(journey, error);
 }
 

@@ -65,6 +65,7 @@ struct journey_request {
 	int verify_disks;                 /* enum journey_verify_disks */
 	const char *disk_places[JOURNEY_LIST_MAX + 1]; /* "vda=PATH", "vda=pool:NAME" */
 	const char *seeds[JOURNEY_LIST_MAX + 1];       /* images at the destination */
+	const char *trusted[JOURNEY_LIST_MAX + 1];     /* disks and files that are the same */
 	const char *accept[JOURNEY_LIST_MAX + 1];      /* checks whose refusal is overruled */
 	bool keep_backing;         /* backing files that are there already are used */
 	bool remove_source_disks;  /* after all went well */

@@ -18,13 +18,13 @@
 #include <unistd.h>
 
 enum {
-	PIECE = 1 << 20,                       /* read at once */
+	PIECE = 1 << 20, /* read at once */
 	PIECE_BLOCKS = PIECE / FINGERPRINT_BLOCK,
-	WHOLE_MOST = 64 << 20,                 /* bytes of which all is read */
-	WHOLE_MS = 5000,
+	WHOLE_MS = 2000,
+	WHOLE_TRIAL = 64 << 20, /* bytes after which it is known how long all of it takes */
 	SAMPLE_MS = 1000,
-	PLACES = 1024,                         /* between the first and the last MiB */
-	EXTENTS = 4096,                        /* of data that are told apart */
+	PLACES = 1024,  /* between the first and the last MiB */
+	EXTENTS = 4096, /* of data that are told apart */
 };
 _Static_assert(2 * PIECE_BLOCKS + PLACES <= FINGERPRINT_MOST, "a sample fits into a fingerprint");
 
@@ -93,9 +93,9 @@ void fingerprint_request_free(void *data)
 
 struct content {
 	int fd;
-	bool direct; /* past the page cache */
-	uint64_t size;
-	uint8_t *buffer; /* PIECE bytes, aligned */
+	bool direct;         /* past the page cache */
+	uint64_t size, held; /* bytes; and of them those that take room */
+	uint8_t *buffer;     /* PIECE bytes, aligned */
 	struct tag_context *tags;
 	struct fingerprint *print;
 };
@@ -118,9 +118,12 @@ static bool open_content(struct content *content, const char *path)
 		return false;
 	if (!S_ISBLK(facts.st_mode)) {
 		content->size = (uint64_t) facts.st_size;
+		content->held = (uint64_t) facts.st_blocks * 512;
 		return true;
 	}
-	return ioctl(content->fd, BLKGETSIZE64, &content->size) == 0;
+	bool good = ioctl(content->fd, BLKGETSIZE64, &content->size) == 0;
+	content->held = content->size;
+	return good;
 }
 
 /* What is in the page cache may be older than the disk; dropping it is asked for, not promised. */
@@ -177,23 +180,53 @@ static void tag_block(struct content *content, unsigned index, const uint8_t *da
 
 /* ---- all of it ---- */
 
+/* The first piece from AT on that is no hole; the size: there is none. */
+static uint64_t find_piece(const struct content *content, uint64_t at)
+{
+	off_t data = lseek(content->fd, (off_t) at, SEEK_DATA);
+	if (data < 0 && errno == ENXIO)
+		return content->size;
+	return data < 0 ? at : MAX(at, (uint64_t) data / PIECE * PIECE);
+}
+
+/* Zeros do not count, so that a hole is as good as zeros that were written. */
+static void add_piece(struct content *content, uint64_t at, size_t length)
+{
+	struct {
+		uint64_t at;
+		uint8_t tag[TAG_BYTES];
+	} piece = { .at = GUINT64_TO_LE(at) };
+	uint8_t tag[TAG_BYTES];
+	if (!is_filled(content->buffer, length))
+		return;
+	tag_compute(content->tags, content->buffer, length, piece.tag);
+	tag_compute(content->tags, &piece, sizeof(piece), tag);
+	tag_fold(content->tags, content->print->digest, tag);
+}
+
+/* Is there no hope to read all HELD bytes in time? */
+static bool is_too_slow(uint64_t done, uint64_t held, int64_t elapsed_ms)
+{
+	double share = (double) done / (double) MAX(held, 1);
+	return elapsed_ms > 2 * WHOLE_MS ||
+	       (done >= WHOLE_TRIAL && (double) elapsed_ms > WHOLE_MS * share);
+}
+
 static bool digest_whole(struct content *content)
 {
-	struct fingerprint *print = content->print;
-	int64_t until_ms = clock_now_ms() + WHOLE_MS;
-	if (content->size > WHOLE_MOST)
-		return true;
-	for (uint64_t offset = 0; offset < content->size; offset += PIECE) {
-		uint8_t tag[TAG_BYTES];
-		ssize_t n = read_piece(content, offset, PIECE);
+	int64_t began_ms = clock_now_ms();
+	uint64_t done = 0, at = find_piece(content, 0);
+	while (at < content->size) {
+		ssize_t n = read_piece(content, at, PIECE);
 		if (n < 0)
 			return false;
-		if (clock_now_ms() > until_ms)
+		add_piece(content, at, (size_t) n);
+		done += (uint64_t) n;
+		if (is_too_slow(done, content->held, clock_now_ms() - began_ms))
 			return true;
-		tag_compute(content->tags, content->buffer, (size_t) n, tag);
-		tag_fold(content->tags, print->digest, tag);
+		at = find_piece(content, at + PIECE);
 	}
-	print->whole = true;
+	content->print->whole = true;
 	return true;
 }
 

@@ -3,7 +3,7 @@
  * (mover/likeness.h). It is read past the page cache where that is possible: a host whose cache
  * is stale would answer for what the disk was.
  *
- * Asked for `whole`, it is a digest of all, if that is at most 64 MiB and read within seconds. Asked
+ * Asked for `whole`, it is a digest of all, if that is read within two seconds or so. Asked
  * to `pick`, blocks are chosen by the key: the first and the last MiB and some of what lies
  * between, most of them where the file system says that there is data. Asked to `read`, they are those of the
  * request. What is not read within about a second is left out, but for the first piece.

@@ -107,8 +107,8 @@ struct fingerprint_likeness fingerprint_compare(const struct fingerprint *before
 {
 	struct fingerprint_likeness likeness = { 0 };
 	for (unsigned i = 0; i < MIN(before->count, there->count); i++) {
-		bool both = before->tags[i] && there->tags[i] &&
-			    before->blocks[i] == there->blocks[i];
+		bool both =
+			before->tags[i] && there->tags[i] && before->blocks[i] == there->blocks[i];
 		if (!both || !is_stable(before, after, i))
 			continue;
 		likeness.compared++;

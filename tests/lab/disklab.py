@@ -64,7 +64,7 @@ class DiskLab(unittest.TestCase):
         self.assertTrue(done.stdout, f'no report; it said: {done.stderr}')
         report = json.loads(done.stdout)
         report['said'] = done.stderr
-        self.assertEqual(report['exit_code'], done.returncode)
+        self.assertEqual(report['exit_code'], done.returncode, done.stderr[-4000:])
         return report
 
     def move(self, *options, vm=None):

@@ -96,6 +96,31 @@ static void test_whole(void)
 	g_unlink(two);
 }
 
+/* A sparse one is read where it holds something, and zeros are as good as holes. */
+static void test_holes(void)
+{
+	g_autofree uint8_t *zeros = g_malloc0(MIB);
+	g_autofree char *one = make_file("one", LARGE), *two = make_file("two", LARGE);
+	fill_mib(one, 100, 1);
+	fill_mib(two, 100, 1);
+	write_at(two, 50 * MIB, zeros, MIB);
+	g_autoptr(JsonObject) first = ask(one, key, "whole", NULL);
+	g_autoptr(JsonObject) second = ask(two, key, "whole", NULL);
+	g_assert_cmpstr(json_get_string(first, "digest", ""), ==,
+			json_get_string(second, "digest", NULL));
+	/* the same content elsewhere is another file */
+	g_autofree char *moved = make_file("moved", LARGE);
+	g_autofree char *content = NULL;
+	g_assert_true(g_file_get_contents(two, &content, NULL, NULL));
+	write_at(moved, 101 * MIB, content + (size_t) 100 * MIB, MIB);
+	g_autoptr(JsonObject) third = ask(moved, key, "whole", NULL);
+	g_assert_cmpstr(json_get_string(first, "digest", ""), !=,
+			json_get_string(third, "digest", NULL));
+	g_unlink(one);
+	g_unlink(two);
+	g_unlink(moved);
+}
+
 /* ---- large ones: blocks where there is data ---- */
 
 /* Differing blocks of two files, of so many that were compared. */
@@ -116,8 +141,6 @@ static void test_sample(void)
 		fill_mib(one, i, 1);
 		fill_mib(two, i, 1);
 	}
-	g_autoptr(JsonObject) whole = ask(one, key, "whole", NULL);
-	g_assert_false(json_object_has_member(whole, "digest"));
 	struct fingerprint_likeness likeness = compare_files(one, two);
 	g_assert_cmpuint(likeness.compared, >=, 512);
 	g_assert_cmpuint(likeness.differing, ==, 0);
@@ -246,6 +269,7 @@ int main(int argc, char **argv)
 	if (!g_mkdtemp(directory))
 		return 77;
 	g_test_add_func("/likeness/whole", test_whole);
+	g_test_add_func("/likeness/holes", test_holes);
 	g_test_add_func("/likeness/sample", test_sample);
 	g_test_add_func("/likeness/shorter", test_shorter);
 	g_test_add_func("/likeness/no-content", test_no_content);

@@ -93,6 +93,7 @@ static JsonObject *describe(const struct journey_disk *disk)
 	else
 		json_object_set_null_member(object, "bytes");
 	json_object_set_boolean_member(object, "proven", copied ? disk->agreed : disk->proven);
+	json_object_set_boolean_member(object, "trusted", disk->trusted);
 	json_set_text(object, "digest", disk->digest);
 	set_number(object, "verified_blocks", (uint64_t) MAX(disk->verified, 0));
 	return object;

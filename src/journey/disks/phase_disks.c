@@ -9,6 +9,7 @@
 #include "journey/disks/images.h"
 #include "journey/movers.h"
 #include "journey/disks/seeds.h"
+#include "journey/disks/share.h"
 
 #include "base/i18n.h"
 #include "base/json.h"
@@ -112,6 +113,20 @@ static bool check_mixture(struct journey *journey, GError **error)
 			 _("Leave --keep-backing out, or name a file for each of them."),
 			 _("libvirt cannot copy only the top image of one disk and the whole of "
 			   "another, which goes to a block device"));
+}
+
+/* A copy of only the top image is as good as what it stands on there. */
+static bool prove_kept(struct journey *journey, GError **error)
+{
+	bool good = true;
+	for (guint i = 0; good && i < journey->report->disks->len; i++) {
+		const struct journey_disk *disk = disk_at(journey, i);
+		char **path = disk && disk->backing ? disk->source_chain + 1 : NULL;
+		for (; good && path && *path; path++)
+			good = **path != '/' || share_prove_readable(journey, disk->disk->target,
+								     *path, NULL, error);
+	}
+	return good;
 }
 
 /* ---- making it ---- */
@@ -260,8 +275,8 @@ static bool prepare(struct preparing *preparing, GError **error)
 	/* a rehearsal's copy ends all the same, and it is held: no write of the VM may wait for that */
 	journey->sync_writes &= journey->request->kind != JOURNEY_REHEARSAL;
 	bool plan = journey->request->kind == JOURNEY_PLAN; /* nothing is made */
-	return check_mixture(journey, error) && journey_check_cancel(journey, error) &&
-	       (plan || make_disks(preparing, error));
+	return check_mixture(journey, error) && prove_kept(journey, error) &&
+	       journey_check_cancel(journey, error) && (plan || make_disks(preparing, error));
 }
 
 static bool is_any_copied(struct journey *journey)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which files are the same at both hosts? libvirt only guesses from the kind of file system; here it
  * is proven: the source's mover writes a token beside each image, the destination's mover must find
- * it there. A disk that is shared stays where it is, one that is not is copied. */
+ * it there, and both must read the same content. A disk that is shared stays where it is, one that
+ * is not is copied; what is only read must have the same content there. */
 #include "journey/movers.h"
 #include "journey/disks/files.h"
+#include "journey/disks/same.h"
 #include "journey/disks/share.h"
 
 #include "base/i18n.h"
@@ -127,7 +129,8 @@ static void call_look(void *data)
 			   &looking->places[side], &looking->error);
 }
 
-/* A block device has no directory to write in, but often a name that is its own. */
+/* A block device has no directory to write in, but often a name that should be its own. Cloned disks,
+ * cheap ones and virtual ones have equal names, so this is only the first half of the proof. */
 static bool compare_blocks(struct journey *journey, const char *path, enum sight *sight,
 			   GError **error)
 {
@@ -168,8 +171,8 @@ static bool believe(struct journey *journey, struct journey_disk *disk, enum sig
 	if (sight != SIGHT_SAME)
 		journey_note(journey, true,
 			     _("DANGER: that %s is the same disk at both hosts is not proven, only "
-			       "believed (--disks shared). If it is another one, the VM goes on "
-			       "with its content and is damaged."),
+			       "believed (--disks shared). If it is another one that looks the "
+			       "same now, the VM goes on with its content and is damaged."),
 			     disk->disk->path);
 	return true;
 }
@@ -187,10 +190,10 @@ static bool copy_onto_itself(const struct journey_disk *disk, GError **error)
 
 static bool unclear(struct journey *journey, const struct journey_disk *disk, GError **error)
 {
-	g_autofree char *next = g_strdup_printf(_("If it is the same, give --disks shared. If it "
-						  "is not, --disk %s=PLACE says where "
-						  "to copy it."),
-						disk->disk->target);
+	g_autofree char *next = g_strdup_printf(_("If it is the same, say --trust %s. If it is "
+						  "not, --disk %s=PLACE says where to "
+						  "copy it."),
+						disk->disk->target, disk->disk->target);
 	return error_set(error, WATARI_ERROR_REFUSED, next,
 			 _("whether the block device %s is the same at both hosts cannot be found "
 			   "out: it has no identity"),
@@ -206,9 +209,10 @@ static bool decide(struct journey *journey, struct journey_disk *disk, enum sigh
 		return believe(journey, disk, sight, error);
 	if (sight == SIGHT_SAME && wish == JOURNEY_DISKS_COPY)
 		return copy_onto_itself(disk, error);
-	if (sight == SIGHT_UNKNOWN)
+	bool trusted = sight == SIGHT_UNKNOWN && same_is_trusted(journey, disk->disk->target);
+	if (sight == SIGHT_UNKNOWN && !trusted)
 		return unclear(journey, disk, error);
-	disk->kind = sight == SIGHT_SAME ? JOURNEY_DISK_SHARED : JOURNEY_DISK_COPIED;
+	disk->kind = sight == SIGHT_SAME || trusted ? JOURNEY_DISK_SHARED : JOURNEY_DISK_COPIED;
 	return true;
 }
 
@@ -225,6 +229,63 @@ static void name_cache(struct journey *journey, const struct journey_disk *disk)
 			     disk->disk->target, disk->disk->cache);
 }
 
+/* ---- what is in it ---- */
+
+static bool is_other_disk(struct journey *journey, const struct journey_disk *disk,
+			  const struct same_answer *answer, GError **error)
+{
+	const struct disk *facts = disk->disk;
+	g_autofree char *next = g_strdup_printf(
+		_("See what lies there. If it is another disk, --disk %s=PLACE copies this one to "
+		  "a place of its own; if you know that it is the same one: --trust %s."),
+		facts->target, facts->target);
+	return error_set(error, WATARI_ERROR_REFUSED, next,
+			 _("the disk %s (%s) at %s is not the one at %s: %s"), facts->target,
+			 facts->path, journey->hosts[JOURNEY_DESTINATION]->name,
+			 journey->hosts[JOURNEY_SOURCE]->name, answer->what);
+}
+
+static bool is_unproven_disk(const struct journey_disk *disk, const char *why, GError **error)
+{
+	const struct disk *facts = disk->disk;
+	g_autofree char *next = g_strdup_printf(
+		_("If it is the same: --trust %s. If it is not, --disk %s=PLACE says where to copy "
+		  "it."),
+		facts->target, facts->target);
+	return error_set(error, WATARI_ERROR_REFUSED, next,
+			 _("that the disk %s (%s) is the same at both hosts cannot be proven: %s"),
+			 facts->target, facts->path, why);
+}
+
+/* That a device without a byte of content looks like another one proves nothing. */
+static bool judge_content(struct journey *journey, struct journey_disk *disk,
+			  const struct same_answer *answer, GError **error)
+{
+	bool block = disk->disk->source == DISK_BLOCK;
+	bool proves = answer->same == SAME_YES && (!block || answer->filled > 0);
+	disk->proven = disk->proven && proves;
+	if (proves)
+		return true;
+	disk->trusted = same_is_trusted(journey, disk->disk->target);
+	if (disk->trusted) {
+		same_note_trusted(journey, disk->disk->target, disk->disk->path, answer);
+		return true;
+	}
+	if (answer->same == SAME_OTHER)
+		return is_other_disk(journey, disk, answer, error);
+	return is_unproven_disk(
+		disk, answer->same == SAME_YES ? _("nothing is on it yet") : answer->what, error);
+}
+
+static bool prove_content(struct journey *journey, struct journey_disk *disk, GError **error)
+{
+	const char *path = disk->disk->path;
+	const struct same_question question = { path, path, true };
+	struct same_answer answer;
+	return disk->kind != JOURNEY_DISK_SHARED || (same_ask(journey, &question, &answer, error) &&
+						     judge_content(journey, disk, &answer, error));
+}
+
 static bool look_at_writable(struct journey *journey, struct journey_disk *disk, const char *token,
 			     GError **error)
 {
@@ -236,7 +297,7 @@ static bool look_at_writable(struct journey *journey, struct journey_disk *disk,
 	bool block = disk->disk->source == DISK_BLOCK;
 	bool good = block ? compare_blocks(journey, disk->disk->path, &sight, error)
 			  : compare_files(journey, disk->disk->path, token, &sight, error);
-	if (!good || !decide(journey, disk, sight, error))
+	if (!good || !decide(journey, disk, sight, error) || !prove_content(journey, disk, error))
 		return false;
 	name_cache(journey, disk);
 	journey->report->shared_disks +=
@@ -246,56 +307,127 @@ static bool look_at_writable(struct journey *journey, struct journey_disk *disk,
 
 /* ---- what is only read ---- */
 
-static bool is_another(struct journey *journey, const char *path, GError **error)
+static bool is_not_there(struct journey *journey, const char *path, GError **error)
 {
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 _("Nobody writes to it: copy it there under the same path."),
-			 _("the file %s at %s is another one than at the source"), path,
-			 journey->hosts[JOURNEY_DESTINATION]->name);
+			 _("%s has no %s, which the VM reads"),
+			 journey->hosts[JOURNEY_DESTINATION]->name, path);
 }
 
-/* It may be a copy. */
-static bool find_readable(struct journey *journey, const char *target, const char *path,
-			  const char *token, bool *missing, GError **error)
+static bool is_other_file(struct journey *journey, const char *name, const char *path,
+			  const struct same_answer *answer, GError **error)
 {
-	int64_t sizes[JOURNEY_SIDES];
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
-		g_autoptr(JsonObject) seen = ask_token(journey, side, "read", path, token, error);
-		if (!seen)
-			return false;
-		sizes[side] = json_get_int(seen, "size", -1);
-	}
-	*missing = sizes[JOURNEY_DESTINATION] < 0;
-	if (*missing)
-		return files_add(journey, target, path, path, error);
-	return sizes[0] == sizes[1] || is_another(journey, path, error);
+	bool disk = journey_disk_find(journey->report->disks, name) != NULL;
+	g_autofree char *next =
+		disk ? g_strdup_printf(
+			       _("Copy the right one there; --disk %s=PLACE copies the disk "
+				 "to a place of its own. If you know better: --trust %s."),
+			       name, name)
+		     : g_strdup_printf(_("Copy the right one there under the same path. If you "
+					 "know better: --trust %s."),
+				       name);
+	if (answer->same == SAME_UNKNOWN)
+		return error_set(error, WATARI_ERROR_REFUSED, next,
+				 _("whether %s (%s) is the same at both hosts cannot be found out: "
+				   "%s"),
+				 path, name, answer->what);
+	return error_set(error, WATARI_ERROR_REFUSED, next,
+			 _("the file %s (%s) at %s is another one than at %s: %s"), path, name,
+			 journey->hosts[JOURNEY_DESTINATION]->name,
+			 journey->hosts[JOURNEY_SOURCE]->name, answer->what);
 }
 
-static bool find_backing(struct journey *journey, const struct disk *disk, const char *token,
+bool share_prove_readable(struct journey *journey, const char *name, const char *path,
+			  bool *missing, GError **error)
+{
+	const struct same_question question = { path, path, false };
+	struct same_answer answer;
+	if (!same_ask(journey, &question, &answer, error))
+		return false;
+	if (missing)
+		*missing = answer.same == SAME_MISSING;
+	if (answer.same == SAME_YES || (missing && *missing))
+		return true;
+	if (answer.same == SAME_MISSING)
+		return is_not_there(journey, path, error);
+	if (!same_is_trusted(journey, name))
+		return is_other_file(journey, name, path, &answer, error);
+	same_note_trusted(journey, name, path, &answer);
+	return true;
+}
+
+/* What is not there is copied. */
+static bool find_readable(struct journey *journey, const char *name, const char *path,
+			  bool *missing, GError **error)
+{
+	return share_prove_readable(journey, name, path, missing, error) &&
+	       (!*missing || files_add(journey, name, path, path, error));
+}
+
+struct chaining {
+	struct journey *journey;
+	const struct disk *disk;
+	char **paths;
+	GError *error;
+};
+
+/* Of a VM that is off libvirt does not say what its images stand on; they do. */
+static void call_read_chain(void *data)
+{
+	struct chaining *chaining = data;
+	struct journey *journey = chaining->journey;
+	g_autoptr(GStrvBuilder) paths = g_strv_builder_new();
+	g_autoptr(GPtrArray) chain = image_read_chain(
+		&journey->shell, journey->addresses[JOURNEY_SOURCE], chaining->disk->path,
+		chaining->disk->format, NULL, &chaining->error);
+	for (guint i = 1; chain && i < chain->len; i++)
+		g_strv_builder_add(paths, ((const struct image *) chain->pdata[i])->path);
+	chaining->paths = g_strv_builder_end(paths);
+}
+
+static bool list_backing(struct journey *journey, const struct disk *disk, char ***paths,
 			 GError **error)
 {
-	bool good = true, missing;
-	for (char **path = disk->backing; good && *path; path++)
-		good = find_readable(journey, disk->target, *path, token, &missing, error);
+	struct chaining chaining = { .journey = journey, .disk = disk };
+	if (disk->backing[0] || !journey->offline || g_str_equal(disk->format, "raw")) {
+		*paths = g_strdupv(disk->backing);
+		return true;
+	}
+	journey_call(journey, call_read_chain, &chaining);
+	*paths = chaining.paths;
+	if (!chaining.error)
+		return true;
+	error_classify(&chaining.error, WATARI_ERROR_REFUSED, NULL);
+	g_propagate_prefixed_error(error, chaining.error, "%s: ", disk->target);
+	return false;
+}
+
+/* What is reached over a network has one name for both hosts. */
+static bool find_backing(struct journey *journey, const struct disk *disk, GError **error)
+{
+	g_auto(GStrv) paths = NULL;
+	bool good = list_backing(journey, disk, &paths, error), missing;
+	for (char **path = paths; good && *path; path++)
+		good = **path != '/' ||
+		       find_readable(journey, disk->target, *path, &missing, error);
 	return good;
 }
 
 /* A CD, a seed of cloud-init, a template: what is not there is copied before the move. */
-static bool look_at_readable(struct journey *journey, struct journey_disk *disk, const char *token,
-			     GError **error)
+static bool look_at_readable(struct journey *journey, struct journey_disk *disk, GError **error)
 {
 	const struct disk *facts = disk->disk;
 	bool missing = disk->place != NULL;
 	disk->kind = JOURNEY_DISK_READ_ONLY;
-	if (disk->place
-		    ? !files_add(journey, facts->target, facts->path, disk->place, error)
-		    : !find_readable(journey, facts->target, facts->path, token, &missing, error))
+	if (disk->place ? !files_add(journey, facts->target, facts->path, disk->place, error)
+			: !find_readable(journey, facts->target, facts->path, &missing, error))
 		return false;
 	if (missing) {
 		disk->kind = JOURNEY_DISK_CARRIED;
 		disk->destination = g_strdup(disk->place ? disk->place : facts->path);
 	}
-	return find_backing(journey, facts, token, error);
+	return find_backing(journey, facts, error);
 }
 
 /* ---- the whole ---- */
@@ -313,21 +445,20 @@ static bool look_at_disk(struct journey *journey, struct journey_disk *disk, con
 		return true;
 	}
 	if (!facts->writable)
-		return look_at_readable(journey, disk, token, error);
+		return look_at_readable(journey, disk, error);
 	if (!look_at_writable(journey, disk, token, error))
 		return false;
-	return disk->kind != JOURNEY_DISK_SHARED || find_backing(journey, facts, token, error);
+	return disk->kind != JOURNEY_DISK_SHARED || find_backing(journey, facts, error);
 }
 
 /* Kernels and the like: what is no disk's. */
-static bool look_at_files(struct journey *journey, const char *token, GError **error)
+static bool look_at_files(struct journey *journey, GError **error)
 {
 	bool good = true, missing;
 	for (guint i = 0; good && i < journey->paths->len; i++) {
 		const struct check_shared_path *path = journey->paths->pdata[i];
 		if (!journey_disk_find(journey->report->disks, path->target))
-			good = find_readable(journey, path->target, path->path, token, &missing,
-					     error);
+			good = find_readable(journey, path->target, path->path, &missing, error);
 	}
 	return good;
 }
@@ -336,7 +467,7 @@ bool phase_share(struct journey *journey, GError **error)
 {
 	char token[33];
 	GPtrArray *disks = journey->report->disks;
-	bool good = make_token(token, error) && look_at_files(journey, token, error);
+	bool good = make_token(token, error) && look_at_files(journey, error);
 	for (guint i = 0; good && i < disks->len; i++)
 		good = look_at_disk(journey, disks->pdata[i], token, error);
 	good = good && files_find_private(journey, error);
