@@ -378,13 +378,20 @@ class ThroughADirectory(Quick):
         self.assert_goes_on()
 
     def test_2_a_damaged_state_is_found_before_anything_is_given_up(self):
-        """The stopped VM goes on, so its memory is right whatever happened to the file."""
-        self.hook(f'printf X | dd of=$(ls {SHARED}/watari-*.state) bs=1 seek=30000000 conv=notrunc 2>/dev/null')
-        report = self.through()
-        self.assertTrue(self.here.exists('/tmp/reached'))
-        self.assertIn('digest', report['error']['what'])
-        self.assert_stayed(report, FAILED)
-        self.assertEqual(self.defined(), [self.here.name])
+        """The stopped VM goes on, so its memory is right whatever happened to the file; also where the digest that lies
+        beside it was replaced with it."""
+        damage = (f'f=$(ls {SHARED}/watari-*.state); printf X | dd of=$f bs=1 seek=30000000 conv=notrunc 2>/dev/null')
+        forge = ('s=$(sha256sum $f | cut -d" " -f1); '
+                 r'sed -i -E "s/(\"sha256\" *: *\")[0-9a-f]*/\1$s/" $f.digest')
+        for script, word in ((damage, 'digest'), (f'{damage}; {forge}', 'replaced')):
+            with self.subTest(word):
+                self.here.run(['rm', '-f', '/tmp/reached'])
+                self.hook(script)
+                report = self.through()
+                self.assertTrue(self.here.exists('/tmp/reached'))
+                self.assertIn(word, report['error']['what'])
+                self.assert_stayed(report, FAILED)
+                self.assertEqual(self.defined(), [self.here.name])
 
     def test_3_the_destination_cannot_restore_it(self):
         """The copy at the source is ended by then: the VM goes on there from its saved state."""

@@ -64,7 +64,7 @@ static void call_look_again(void *data)
 static bool go_on_from_state(struct carrying *carrying)
 {
 	struct journey *journey = carrying->journey;
-	if (!through_file(journey, JOURNEY_SOURCE, "check", NULL, &carrying->error) ||
+	if (!through_check(journey, JOURNEY_SOURCE, &carrying->error) ||
 	    !do_action(carrying, carrying->rule->action))
 		return false;
 	journey_call(journey, call_look_again, carrying);

@@ -88,7 +88,7 @@ static bool leave(struct restoring *restoring, GError **error)
 {
 	struct journey *journey = restoring->journey;
 	int64_t start_ms = clock_now_ms();
-	return through_file(journey, JOURNEY_DESTINATION, "check", NULL, error) &&
+	return through_check(journey, JOURNEY_DESTINATION, error) &&
 	       do_call(restoring, call_check, error) &&
 	       check_limit(journey, clock_now_ms() - start_ms, error) &&
 	       journey_check_cancel(journey, error) &&

@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#define DIGEST "through-digest" /* event of the journal */
+
 enum { FILE_MS = 3600 * 1000 }; /* a large state is read whole */
 
 struct through *through_new(const char *path)
@@ -24,6 +26,7 @@ void through_free(struct through *through)
 	if (!through)
 		return;
 	g_free(through->path);
+	g_free(through->sha256);
 	g_free(through);
 }
 
@@ -57,6 +60,8 @@ void through_read(struct journey *journey, const char *id)
 	for (int stage = THROUGH_STOPPED; stage < THROUGH_LAST; stage++)
 		if (journal_has_event(journey->journal, id, events[stage]))
 			journey->through->stage = (enum ending_through) stage;
+	g_free(journey->through->sha256);
+	journey->through->sha256 = journal_find_event(journey->journal, id, DIGEST);
 }
 
 /* ---- the file ---- */
@@ -108,6 +113,28 @@ bool through_file(struct journey *journey, enum journey_side side, const char *a
 	error_classify(&asking.error, WATARI_ERROR_FAILED, NULL);
 	g_propagate_error(error, asking.error);
 	return false;
+}
+
+void through_note_digest(struct journey *journey, const char *sha256)
+{
+	g_free(journey->through->sha256);
+	journey->through->sha256 = g_strdup(sha256);
+	journal_add_event(journey->journal, journey->report->id, DIGEST, sha256, NULL);
+}
+
+bool through_check(struct journey *journey, enum journey_side side, GError **error)
+{
+	g_autoptr(JsonObject) answer = NULL;
+	const char *saved = journey->through->sha256;
+	if (!through_file(journey, side, "check", &answer, error))
+		return false;
+	const char *found = answer ? json_get_string(answer, "sha256", "") : "";
+	return !saved || g_str_equal(saved, found) ||
+	       error_set(error, WATARI_ERROR_FAILED,
+			 _("Find out who can write in that directory; do not restore from it."),
+			 _("%s at %s is not what the source saved: it was replaced, and its digest "
+			   "with it"),
+			 journey->through->path, journey->addresses[side]->text);
 }
 
 void through_remove(struct journey *journey)

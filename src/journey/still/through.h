@@ -24,6 +24,7 @@
 struct through {
 	char *path; /* of the state */
 	enum ending_through stage;
+	char *sha256;      /* of the state, as the source saved it; NULL: it was not taken */
 	bool persist;      /* defined at the destination */
 	int64_t saving_ms; /* it took so long to write the state */
 };
@@ -38,5 +39,10 @@ void through_read(struct journey *journey, const char *id);
 /* `watari mover --saved ACTION` at SIDE; see mover/saved.h. *answer (may be NULL) gets its words. */
 bool through_file(struct journey *journey, enum journey_side side, const char *action,
 		  JsonObject **answer, GError **error);
+/* The state has this digest: kept, and written down for resolve. */
+void through_note_digest(struct journey *journey, const char *sha256);
+/* What SIDE is about to restore from is what the source saved. What lies beside the file does not decide
+ * that: whoever can replace the one can replace the other. */
+bool through_check(struct journey *journey, enum journey_side side, GError **error);
 /* The VM is proven to be somewhere: the state and its digest go. */
 void through_remove(struct journey *journey);
