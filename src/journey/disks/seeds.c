@@ -52,7 +52,7 @@ static const char *split_seed(const char *seed, char **format)
 {
 	const char *path = *seed == '/' ? seed : strstr(seed, ":/");
 	*format = g_strdup("raw");
-	if (!path || path == seed)
+	if (!path || *seed == '/')
 		return path;
 	g_free(*format);
 	*format = g_strndup(seed, (gsize) (path - seed));
