@@ -91,6 +91,15 @@ class Same(DiskLab):
         self.addCleanup(self.there.run, ['umount', self.LUN])
         self.assert_refused(self.LUN, 'vdc')
 
+    def test_4_a_device_that_another_vm_has_under_another_name(self):
+        """It may be overwritten, as the user says; but it is the disk of a VM that is off."""
+        self.there.write_text('/tmp/s3.xml', guest.small_xml(self.lab, self.there, 's3', disks=[guest.Disk(self.TWIN)]))
+        self.there.virsh('define', '/tmp/s3.xml')
+        self.addCleanup(self.there.virsh, 'undefine', 's3')
+        self.there.run(['ln', '-s', self.TWIN, '/dev/alias'])
+        self.addCleanup(self.there.run, ['rm', '/dev/alias'])
+        self.refused('--disk', 'vdb=/dev/alias', what=('s3', '/dev/alias'))
+
     def test_5_a_kernel_made_anew(self):
         kernel = next(word for word in self.here.virsh('dumpxml', self.vm).stdout.split('\n') if '<kernel>' in word)
         kernel = kernel.strip().removeprefix('<kernel>').removesuffix('</kernel>')

@@ -9,8 +9,8 @@ static void test_words(void)
 	g_assert_true(seeds_check_words(good, &error));
 	g_assert_no_error(error);
 	/* no path; a host's own choice of format is no way out, nor is one that brings options along */
-	static const char *const bad[] = { "", "a", "qcow2:", "qcow2:a", ":/a",
-					   "raw,x=y:/a", "q 2:/a" };
+	static const char *const bad[] = { "",    "a",          "qcow2:", "qcow2:a",
+					   ":/a", "raw,x=y:/a", "q 2:/a" };
 	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
 		const char *const seeds[] = { "/srv/a", bad[i], NULL };
 		g_autoptr(GError) wrong = NULL;

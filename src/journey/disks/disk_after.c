@@ -35,8 +35,8 @@ static bool may_go(struct clearing *clearing)
 		return stays(error, _("the VM is still defined at the source"));
 	if (!clearing->source)
 		return stays(error, _("the source does not answer"));
-	g_autofree char *user =
-		disk_use_find(clearing->source, disk->disk->path, NULL, &clearing->error);
+	g_autofree char *user = disk_use_find(&journey->shell, clearing->source, disk->disk->path,
+					      NULL, &clearing->error);
 	if (user)
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("the VM “%s” uses it"),
 				 user);

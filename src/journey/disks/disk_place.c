@@ -216,8 +216,8 @@ static bool judge_block(struct journey *journey, const struct journey_disk *disk
 				   "itself it would be destroyed"),
 				 disk->destination, host->name, disk->disk->path);
 	g_autoptr(GError) failure = NULL;
-	g_autofree char *user =
-		disk_use_find(host, disk->destination, journey->report->vm_uuid, &failure);
+	g_autofree char *user = disk_use_find(&journey->shell, host, disk->destination,
+					      journey->report->vm_uuid, &failure);
 	if (user)
 		return error_set(error, WATARI_ERROR_REFUSED,
 				 _("Name a block device that nobody uses."),

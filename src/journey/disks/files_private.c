@@ -78,8 +78,9 @@ static void call_look(void *data)
 		finding->digests[side] = transfer_digest(&journey->shell, journey->addresses[side],
 							 finding->path, &finding->error);
 	if (!finding->error && *finding->digests[JOURNEY_DESTINATION])
-		finding->user = disk_use_find(journey->hosts[JOURNEY_DESTINATION], finding->path,
-					      journey->report->vm_uuid, &finding->error);
+		finding->user =
+			disk_use_find(&journey->shell, journey->hosts[JOURNEY_DESTINATION],
+				      finding->path, journey->report->vm_uuid, &finding->error);
 }
 
 static void clear_finding(struct finding *finding)
