@@ -104,12 +104,17 @@ static void check_locked(struct check_context *context, const struct room *room,
 		check_add(context->findings, "memory", CHECK_PASS, NULL, NULL);
 }
 
+static bool is_file(struct check_context *context)
+{
+	return xml_has(context->vm, NULL, "memoryBacking/source[@type='file']");
+}
+
 /* A kernel that promises no more than it has counts the maximum, used or not. */
 static bool is_promised(struct check_context *context, const struct room *room, uint64_t need_bytes)
 {
 	g_autofree char *need = unit_format_bytes(need_bytes),
 			*have = unit_format_bytes(room->promise_bytes);
-	if (!room->strict || room->promise_bytes >= need_bytes)
+	if (!room->strict || room->promise_bytes >= need_bytes || is_file(context))
 		return true;
 	check_add(context->findings, "memory", CHECK_REFUSE,
 		  _("Let it promise more there (sysctl vm.overcommit_memory=0), or make room."),
@@ -119,13 +124,13 @@ static bool is_promised(struct check_context *context, const struct room *room, 
 	return false;
 }
 
-/* Memory that is a file needs its room there, whatever of it is in memory. */
+/* Memory that is a file needs its room there, whatever of it is in memory; what was never written is
+ * a hole. */
 static bool fits_file(struct check_context *context, const struct room *room, uint64_t need_bytes)
 {
 	g_autofree char *need = unit_format_bytes(need_bytes),
 			*have = unit_format_bytes(room->file_bytes);
-	if (!xml_has(context->vm, NULL, "memoryBacking/source[@type='file']") ||
-	    room->file_bytes == 0 || room->file_bytes >= need_bytes)
+	if (!is_file(context) || room->file_bytes == 0 || room->file_bytes >= need_bytes)
 		return true;
 	check_add(context->findings, "memory", CHECK_REFUSE,
 		  _("Make room there, or name another place (memory_backing_dir in "
@@ -141,7 +146,7 @@ void check_judge_memory(struct check_context *context, const struct room *room,
 {
 	uint64_t now = need->now_bytes + OVERHEAD_BYTES, most = need->most_bytes + OVERHEAD_BYTES;
 	g_autofree char *beside = describe_shared(room);
-	if (!fits_file(context, room, need->most_bytes) || !is_promised(context, room, most))
+	if (!fits_file(context, room, need->now_bytes) || !is_promised(context, room, most))
 		return;
 	if (room->available_bytes < now)
 		refuse_memory(context, now, room->available_bytes, beside);

@@ -18,7 +18,7 @@ static const struct {
 	{ VIR_DOMAIN_PAUSED, NULL, NULL },
 	{ VIR_DOMAIN_SHUTDOWN, N_("it is shutting down"), N_("Wait until it is off.") },
 	{ VIR_DOMAIN_SHUTOFF, N_("it is not running"),
-	  N_("Start it first, or move it as it is: --offline.") },
+	  N_("Start it first, or move it as it is: watari migrate --offline.") },
 	{ VIR_DOMAIN_CRASHED, N_("it has crashed"), N_("Reset or restart it first.") },
 	{ VIR_DOMAIN_PMSUSPENDED, N_("it sleeps (suspended by its guest)"),
 	  N_("Wake it up first: virsh dompmwakeup.") },

@@ -77,6 +77,22 @@ JsonObject *movers_wait(struct journey *journey, enum journey_side side, const c
 	return expecting.got;
 }
 
+static char *suggest_doctor(const struct host_address *address)
+{
+	return address->shell ? g_strdup_printf(_("“watari doctor %s” says more."), address->shell)
+			      : g_strdup(_("“watari doctor” says more."));
+}
+
+/* A shell that does not find the program says so; whatever else kept it from a word is another matter. */
+static void advise_start(struct journey *journey, enum journey_side side, const char *install,
+			 GError **error)
+{
+	g_autofree char *doctor = suggest_doctor(journey->addresses[side]);
+	g_autofree char *what = *error ? error_what(*error) : NULL;
+	bool missing = what && (strstr(what, "not found") || strstr(what, g_strerror(ENOENT)));
+	error_classify(error, WATARI_ERROR_REFUSED, missing ? install : doctor);
+}
+
 static bool greet(struct journey *journey, enum journey_side side, GError **error)
 {
 	const char *host = host_name(journey, side);
@@ -85,7 +101,7 @@ static bool greet(struct journey *journey, enum journey_side side, GError **erro
 		watari_version, host);
 	JsonObject *hello = movers_wait(journey, side, "hello", HELLO_MS, error);
 	if (!hello) {
-		error_classify(error, WATARI_ERROR_REFUSED, next);
+		advise_start(journey, side, next, error);
 		return false;
 	}
 	const char *version = json_get_string(hello, "version", "?");
@@ -235,9 +251,7 @@ static void advise_rights(struct journey *journey, enum journey_side side, GErro
 				       host, address->shell)
 		     : g_strdup(_("The movers need root's rights: run watari as root, or let sudo "
 				  "ask no password."));
-	g_autofree char *other =
-		address->shell ? g_strdup_printf(_("“watari doctor %s” says more."), address->shell)
-			       : g_strdup(_("“watari doctor” says more."));
+	g_autofree char *other = suggest_doctor(address);
 	error_classify(error, WATARI_ERROR_REFUSED, rights ? there : other);
 }
 

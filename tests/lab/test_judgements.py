@@ -43,8 +43,8 @@ VSOCK_OR_RNG = "<rng model='virtio'><backend model='random'>/dev/onlyhere</backe
 FINDINGS = [
     ('a display on an address of the source', graphics("port='-1' autoport='yes'", '10.20.0.11'), 'graphics', 'refuse',
      ('listens on 10.20.0.11, and hostb does not have that address',)),
-    ('a display whose port is taken', graphics("port='5977' autoport='no'", '0.0.0.0'), 'graphics', 'refuse',
-     ('listens on port 5977, which the process python3', 'has at hostb')),
+    ('a display whose port is taken', graphics("port='5978' autoport='no'", '0.0.0.0'), 'graphics', 'refuse',
+     ('listens on port 5978, which the process python3', 'has at hostb')),
     ('a display whose port is chosen', graphics("port='-1' autoport='yes'", '0.0.0.0'), 'socket', 'pass', ()),
     ('a serial line on an address of the source', serial('10.20.0.11', 4555), 'socket', 'refuse', ('10.20.0.11',)),
     ('a serial line whose port is taken', serial('127.0.0.1', 5977), 'socket', 'refuse', ('port 5977',)),
@@ -60,8 +60,7 @@ class Judgements(RefusalLab):
         return done, json.loads(done.stdout)
 
     def move(self, *words, at='hosta', code=0):
-        done = self.watari(*words, '--json', '--max-downtime', '20s', '--link-address',
-                           'hostb-mig' if at == 'hosta' else 'hosta-mig', at=at)
+        done = self.watari(*words, '--json', at=at)
         self.assertEqual(done.returncode, code, done.stderr)
         self.assertTrue(ticker.goes_on(self.lab, self.log))
         return json.loads(done.stdout), done.stderr
@@ -79,20 +78,23 @@ class Judgements(RefusalLab):
             self.assertFalse(rows['vm']['can_accept'])
             page = self.here.run(['watari', 'plan', 'v', 'hostb'], check=False, timeout=120).stdout
             self.assertIn('--accept memory overrules this', page)
-            done, report = self.plan('--accept', 'memory', '--max-downtime', '20s', '--output', '/tmp/judged.plan')
+            done, report = self.plan('--accept', 'memory', '--max-downtime', '20s', '--link-address', 'hostb-mig', '--output', '/tmp/judged.plan')
             self.assertEqual((done.returncode, report['accepted']), (0, ['memory']), done.stderr)
             report, said = self.move('--plan', '/tmp/judged.plan')
             self.assertEqual((report['outcome'], report['accepted']), ('migrated', ['memory']))
             self.assertIn('(accepted: memory)', said)
-        report, said = self.move('v', 'hosta', '--accept', 'memory', at='hostb')
+        report, said = self.move('v', 'hosta', '--accept', 'memory', '--max-downtime', '20s', at='hostb')
         self.assertEqual(report['accepted'], [])
         self.assertIn('--accept memory was not needed', said)
 
     def test_findings(self):
         """Things of the source that the destination does not have, or that somebody has there."""
         self.here.run(['sh', '-c', 'mknod -m 666 /dev/onlyhere c 1 9'])
-        taken = self.there.popen(['python3', '-c', 'import socket, time; s = socket.create_server(("0.0.0.0", 5977)); time.sleep(600)'])
-        self.addCleanup(taken.kill)
+        for port in (5977, 5978):
+            code = f'import socket, time; s = socket.create_server(("0.0.0.0", {port})); time.sleep(600)'
+            taken = self.there.popen(['python3', '-c', code])
+            self.addCleanup(taken.wait)
+            self.addCleanup(taken.kill)
         for number, (name, devices, check, result, parts) in enumerate(FINDINGS):
             with self.subTest(name):
                 vm = f'w{number}'
