@@ -146,11 +146,13 @@ void check_judge_memory(struct check_context *context, const struct room *room,
 {
 	uint64_t now = need->now_bytes + OVERHEAD_BYTES, most = need->most_bytes + OVERHEAD_BYTES;
 	g_autofree char *beside = describe_shared(room);
+	if (room->available_bytes < now) {
+		refuse_memory(context, now, room->available_bytes, beside);
+		return;
+	}
 	if (!fits_file(context, room, need->now_bytes) || !is_promised(context, room, most))
 		return;
-	if (room->available_bytes < now)
-		refuse_memory(context, now, room->available_bytes, beside);
-	else if (room->available_bytes < most)
+	if (room->available_bytes < most)
 		warn_of_maximum(context, need, room->available_bytes);
 	else
 		check_locked(context, room, need);

@@ -150,14 +150,16 @@ def sanlock_there(test):
         test.there.write_text(path, before, 0o600)
 
 
-@contextlib.contextmanager
-def no_rights(test):
-    """Somebody who may log in at the destination and may not use its libvirt."""
-    test.there.run(['sh', '-c', 'useradd -m -p x guest && cp -r /root/.ssh ~guest/ && chown -R guest: ~guest/.ssh'])
-    try:
-        yield
-    finally:
-        test.there.run(['userdel', '-r', 'guest'], check=False)
+def no_rights(groups):
+    """Somebody who may log in at the destination, and use its libvirt only in the group for that."""
+    @contextlib.contextmanager
+    def change(test):
+        test.there.run(['sh', '-c', f'useradd -m -p x {groups} guest && cp -r /root/.ssh ~guest/ && chown -R guest: ~guest/.ssh'])
+        try:
+            yield
+        finally:
+            test.there.run(['userdel', '-r', 'guest'], check=False)
+    return change
 
 
 SAME = ('already runs at hosta', 'the same host')
@@ -173,8 +175,10 @@ HOSTS = [
          phase='connect', prepare=no_sshd),
     Case('libvirtd down', what=('cannot', 'libvirt at hostb'), next=('systemctl status libvirtd', 'watari doctor'), phase='connect',
          prepare=no_libvirtd),
-    Case('no rights', ('v', 'guest@hostb'), ('the mover at hostb', 'Permission denied'), ('root@hostb', 'watari doctor guest@hostb'), 'link',
-         prepare=no_rights),
+    Case('no rights', ('v', 'guest@hostb'), ('libvirt at guest@hostb', 'Permission denied'),
+         ('group libvirt', 'watari doctor guest@hostb'), 'connect', prepare=no_rights('')),
+    Case('no rights but those of libvirt', ('v', 'guest@hostb'), ('the mover at hostb', 'Permission denied'),
+         ('root@hostb', 'let sudo ask no password', 'watari doctor guest@hostb'), 'link', prepare=no_rights('-G libvirt')),
     Case('no watari', what=('the mover at hostb', 'not found'), next=('Install watari', 'at hostb', '--remote-watari'),
          phase='link', prepare=no_watari),
     Case('another version', what=('the watari at hostb is version 0.0.7, this one is',), next=('Install watari', 'at hostb'),
