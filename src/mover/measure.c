@@ -6,6 +6,7 @@
 #include "base/i18n.h"
 #include "base/json.h"
 #include "mover/guest_memory.h"
+#include "mover/image_tags.h"
 #include "mover/sample.h"
 #include "mover/vitals.h"
 
@@ -13,6 +14,7 @@ enum {
 	WINDOWS_MAX = 8,
 	WINDOW_MS_MAX = 60000,
 	MEMORIES_MAX = 64,
+	SCAN_MS_MAX = 20000,
 	PAGES_MAX = 16384,
 	MEMORY_SHARE = 8, /* of the memory limit, for each of the sample's two copies */
 };
@@ -23,6 +25,8 @@ struct measure {
 	unsigned windows;
 	uint64_t lengths[MEMORIES_MAX];
 	unsigned memories, pages;
+	JsonArray *images; /* that the memory's pages are looked for on; NULL: none */
+	int64_t scan_ms;
 };
 
 static void measure_clear(void *data)
@@ -30,6 +34,7 @@ static void measure_clear(void *data)
 	struct measure *measure = data;
 	g_free(measure->vm_name);
 	g_free(measure->vm_uuid);
+	g_clear_pointer(&measure->images, json_array_unref);
 	g_free(measure);
 }
 
@@ -71,7 +76,15 @@ static bool look_on(struct errand *errand, const struct measure *measure, struct
 	return good;
 }
 
-static JsonObject *measure_memory(struct errand *errand, const struct measure *measure)
+/* TAGS and SAMPLE may be NULL. */
+static void end_images(struct image_tags *tags, struct sample *sample, JsonObject *answer)
+{
+	if (tags)
+		json_object_set_array_member(answer, "images", image_tags_end(tags, sample));
+}
+
+static JsonObject *measure_memory(struct errand *errand, const struct measure *measure,
+				  struct image_tags *tags, JsonObject *answer)
 {
 	g_autoptr(GError) error = NULL;
 	JsonObject *memory = json_object_new();
@@ -80,6 +93,7 @@ static JsonObject *measure_memory(struct errand *errand, const struct measure *m
 		JsonObject *numbers = sample_describe(sample);
 		json_object_set_object_member(memory, "sample", numbers);
 	}
+	end_images(tags, sample, answer);
 	sample_free(sample);
 	if (error) {
 		g_autofree char *what = error_what(error);
@@ -93,11 +107,17 @@ static JsonObject *work(struct errand *errand, void *data)
 	const struct measure *measure = data;
 	JsonObject *answer = json_object_new();
 	struct vitals before = vitals_read();
+	struct image_tags *tags =
+		measure->images ? image_tags_begin(measure->images, measure->scan_ms) : NULL;
 	json_object_set_string_member(answer, "t", "measured");
-	if (measure->memories)
-		json_object_set_object_member(answer, "memory", measure_memory(errand, measure));
-	else if (measure->windows)
-		errand_sleep(errand, (int) measure->windows_ms[measure->windows - 1]);
+	if (measure->memories) {
+		JsonObject *memory = measure_memory(errand, measure, tags, answer);
+		json_object_set_object_member(answer, "memory", memory);
+	} else {
+		if (measure->windows)
+			errand_sleep(errand, (int) measure->windows_ms[measure->windows - 1]);
+		end_images(tags, NULL, answer);
+	}
 	json_object_set_object_member(answer, "host", vitals_describe(&before));
 	return answer;
 }
@@ -123,6 +143,9 @@ static bool parse(struct measure *measure, JsonObject *message)
 			return false;
 		measure->lengths[i] = (uint64_t) length;
 	}
+	JsonArray *images = json_get_array(message, "images");
+	measure->images = images ? json_array_ref(images) : NULL;
+	measure->scan_ms = CLAMP(json_get_int(message, "scan_ms", 0), 0, SCAN_MS_MAX);
 	return true;
 }
 

@@ -148,6 +148,14 @@ int64_t sample_look(struct sample *sample, GError **error)
 	return 0;
 }
 
+const uint8_t *sample_next_page(const struct sample *sample, size_t *at)
+{
+	size_t n = (size_t) sample->count * SAMPLE_CLUSTER;
+	while (*at < n && sample->states[*at] != HELD_DATA)
+		(*at)++;
+	return *at < n ? sample->last + (*at)++ * SAMPLE_PAGE : NULL;
+}
+
 /* ---- how it packs ---- */
 
 struct trial {

@@ -29,5 +29,8 @@ void sample_free(struct sample *sample);
 /* Read all of it: the first time to remember it, later to compare with that. Returns how many pages of
  * the sample differ from the first time (or 0), -1 with *error if the process is gone. */
 int64_t sample_look(struct sample *sample, GError **error);
+/* The next page of the last look, from *AT on, that holds something; *AT goes behind it. NULL: no more. It
+ * belongs to SAMPLE, until the next look. */
+const uint8_t *sample_next_page(const struct sample *sample, size_t *at);
 /* How the pages of the last look pack, and those that changed since the first. */
 JsonObject *sample_describe(struct sample *sample);

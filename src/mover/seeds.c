@@ -5,30 +5,28 @@
 #include "base/error.h"
 #include "base/i18n.h"
 #include "disk/reader.h"
-#include "disk/seed_index.h"
 #include "mover/disk_order.h"
+#include "mover/image_scan.h"
 
 #include <string.h>
 
 #define HELLO_MS 10000
-#define SCAN_MS 60000       /* for all seeds together */
-#define SCAN_BYTES_S 1e9    /* at most so fast */
-#define PIECE (1024 * 1024) /* read at once */
-#define OFFER_MAX 8192      /* tags in a frame */
-#define GAP_MAX 16          /* blocks without content that are not worth another frame */
+#define SCAN_MS 60000    /* for all seeds together */
+#define SCAN_BYTES_S 1e9 /* at most so fast */
+#define OFFER_MAX 8192   /* tags in a frame */
+#define GAP_MAX 16       /* blocks without content that are not worth another frame */
 
 _Static_assert(SEED_KEY_BYTES == TAG_KEY_BYTES, "a kept key is a tag's key");
 
 struct seeds {
 	struct run *run;
-	struct tag_context *pages; /* the thread's */
 	struct disk_reader *readers[KNOWN_SEEDS_MAX];
 	uint32_t places[KNOWN_SEEDS_MAX]; /* of the first block; 0: it cannot be referred to */
 	gint finished;                    /* atomic */
 	/* the thread's: an offer that is being written */
 	struct link_frame *frame;
 	uint64_t next_place;
-	int64_t began_ms, bytes; /* of scanning */
+	struct image_scan scan;
 };
 
 /* ---- offers ---- */
@@ -92,72 +90,38 @@ static bool offer_index(struct seeds *seeds, unsigned seed, const struct seed_in
 
 /* ---- looking through an image ---- */
 
+/* What image_scan gives back: of which seed its blocks are. */
+struct scanned {
+	struct seeds *seeds;
+	unsigned seed;
+};
+
 static bool is_over(struct seeds *seeds)
 {
-	return g_atomic_int_get(&seeds->finished) || clock_now_ms() - seeds->began_ms > SCAN_MS ||
+	return g_atomic_int_get(&seeds->finished) ||
+	       clock_now_ms() - seeds->scan.began_ms > SCAN_MS ||
 	       run_get_phase(seeds->run) >= RUN_STOPPED;
 }
 
-/* The guest's and others' reads come first. */
-static void keep_to_rate(struct seeds *seeds, uint32_t bytes)
+static bool is_scan_over(void *data)
 {
-	seeds->bytes += bytes;
-	double due_ms = (double) seeds->bytes / SCAN_BYTES_S * 1000;
-	double ahead_ms = due_ms - (double) (clock_now_ms() - seeds->began_ms);
-	if (ahead_ms >= 1)
-		g_usleep((gulong) (ahead_ms * 1000));
+	return is_over(((const struct scanned *) data)->seeds);
 }
 
-static bool take_piece(struct seeds *seeds, unsigned seed, struct seed_index *index,
-		       const struct disk_piece *piece)
+static bool offer_found(uint64_t block, uint64_t tag, void *data)
 {
-	for (uint32_t at = 0; at + BATCH_DISK_BLOCK <= piece->length; at += BATCH_DISK_BLOCK) {
-		uint8_t tag[TAG_BYTES];
-		uint64_t block = (piece->offset + at) / BATCH_DISK_BLOCK;
-		if (block_is_zero(piece->data + at))
-			continue;
-		tag_compute(seeds->pages, piece->data + at, BATCH_DISK_BLOCK, tag);
-		struct seed_entry entry = { .tag = item_short_tag(tag), .block = (uint32_t) block };
-		g_array_append_val(index->entries, entry);
-		if (index->entries->len == SEED_INDEX_MAX ||
-		    !offer(seeds, seeds->places[seed] + block, entry.tag))
-			return false;
-	}
-	return true;
-}
-
-static bool scan_extent(struct seeds *seeds, unsigned seed, struct seed_index *index,
-			uint64_t offset, uint64_t end, uint8_t *buffer)
-{
-	while (offset < end && !is_over(seeds)) {
-		struct disk_piece piece = { offset, (uint32_t) MIN(end - offset, PIECE), buffer };
-		if (!disk_reader_read(seeds->readers[seed], &piece, 1, NULL) ||
-		    !take_piece(seeds, seed, index, &piece))
-			return false;
-		keep_to_rate(seeds, piece.length);
-		offset += piece.length;
-	}
-	return offset >= end;
+	const struct scanned *scanned = data;
+	return offer(scanned->seeds, scanned->seeds->places[scanned->seed] + block, tag);
 }
 
 /* False: it was not looked through to its end. */
-static bool scan(struct seeds *seeds, unsigned seed, struct seed_index *index)
+static bool scan_seed(struct seeds *seeds, unsigned seed, struct seed_index *index)
 {
-	struct disk_reader *reader = seeds->readers[seed];
-	g_autofree uint8_t *buffer = g_malloc(PIECE);
-	uint64_t offset = 0, start, end, size = disk_reader_size(reader);
-	bool good = true;
-	while (good && offset < size && !is_over(seeds)) {
-		if (!disk_reader_find_data(reader, offset, &start, &end, NULL))
-			return false;
-		start -= start % BATCH_DISK_BLOCK;
-		start = MAX(start, offset);
-		end = MIN((end + BATCH_DISK_BLOCK - 1) / BATCH_DISK_BLOCK * BATCH_DISK_BLOCK, size);
-		good = scan_extent(seeds, seed, index, start, end, buffer);
-		offset = end;
-	}
+	struct scanned scanned = { seeds, seed };
+	seeds->scan.data = &scanned;
+	bool whole = image_scan_run(&seeds->scan, seeds->readers[seed], index);
 	send_offer(seeds);
-	return good && offset >= size;
+	return whole;
 }
 
 /* What is kept, then what is there; an old index is better than a half one. */
@@ -168,7 +132,7 @@ static void look_through(struct seeds *seeds, unsigned seed)
 	g_autoptr(GError) error = NULL;
 	bool good = !kept || offer_index(seeds, seed, kept);
 	if (good && !(kept && seed_index_is_same(kept, fresh))) {
-		bool whole = scan(seeds, seed, fresh);
+		bool whole = scan_seed(seeds, seed, fresh);
 		if ((whole || !kept) && !seed_index_save(fresh, path, &error))
 			g_debug("the index is not kept: %s", error->message);
 	}
@@ -191,7 +155,7 @@ static void *seeds_thread(void *data)
 {
 	struct run *run = data;
 	struct seeds *seeds = run->seeds;
-	seeds->began_ms = clock_now_ms();
+	seeds->scan.began_ms = clock_now_ms();
 	for (unsigned i = 0; i < run->disks->seed_count && !is_over(seeds); i++)
 		if (seeds->places[i] && seeds->readers[i])
 			look_through(seeds, i);
@@ -233,7 +197,10 @@ struct seeds *seeds_start(struct run *run, GError **error)
 	seeds->run = run;
 	if (!seed_key_load(run->page_key, error))
 		return NULL;
-	seeds->pages = tag_context_new(run->page_key, "page");
+	seeds->scan = (struct image_scan){ .pages = tag_context_new(run->page_key, "page"),
+					   .bytes_s = SCAN_BYTES_S,
+					   .is_over = is_scan_over,
+					   .found = offer_found };
 	for (unsigned i = 0; i < run->disks->seed_count; i++) {
 		const struct seed_setting *seed = &run->disks->seeds[i];
 		g_autoptr(GError) unusable = NULL;
@@ -260,7 +227,7 @@ void seeds_free(struct seeds *seeds)
 		return;
 	for (unsigned i = 0; i < KNOWN_SEEDS_MAX; i++)
 		disk_reader_free(seeds->readers[i]);
-	tag_context_free(seeds->pages);
+	tag_context_free(seeds->scan.pages);
 	g_free(seeds);
 }
 

@@ -33,6 +33,10 @@ struct plan_facts {
 	double sample_pages, whole_pages;
 	double zero, data,
 		unknown; /* parts of all pages: zero or not there, something in it, swapped out */
+	/* parts of the pages that hold something, whose content lies on disks: on those that are copied before
+	 * the memory; on shared ones that the destination has looked through before, or must first look
+	 * through, which takes so long */
+	double on_copied, on_indexed, on_new, look_through_s;
 	struct facts_packing batch, stream;   /* each group alone; as a long stream */
 	double changed_bytes;                 /* on the wire for a changed page */
 	struct dirty_look looks[FACTS_LOOKS]; /* of the whole memory */

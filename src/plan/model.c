@@ -29,6 +29,8 @@ static const double page = 4096,
 /* So often is a page read on its way: QEMU, sorting, packing, tags; at the rate of facts_host.speed. Fitted to
  * moves of the lab. */
 static const double passes = 4;
+/* A block that the destination reads, most of them from its page cache and several at once. */
+static const double read_block_s = 15e-6;
 static const double wire_overhead = 1.05; /* Ethernet, IP, TCP, TLS */
 /* QEMU's rounds follow what was written; a sample sees what is different. Where QEMU has not counted: */
 static const double usual_dirtied = 1.2;
@@ -52,6 +54,7 @@ struct rates {
 	double first_s, first_bytes; /* of a page that holds something, in the first pass */
 	double later_s, later_bytes; /* of a changed page */
 	double named_s;              /* of one that is as it was */
+	double read_s;               /* of one that the destination reads from a disk */
 	double dirtied;              /* pages that were written, for each that was changed */
 	bool link_bound;
 };
@@ -117,6 +120,7 @@ static struct rates find_rates(const struct plan_facts *facts)
 	rates.later_bytes =
 		(facts->changed_bytes > 0 ? fmin(facts->changed_bytes, bytes) : bytes) + page_head;
 	rates.named_s = fmax(page_head / rates.link, least / 4);
+	rates.read_s = fmax(rates.named_s, read_block_s);
 	rates.later_s = fmax(rates.later_bytes / rates.link, least);
 	rates.dirtied = dirtied_for_changed(facts);
 	return rates;
@@ -139,6 +143,17 @@ static double data_share(const struct plan_facts *facts)
 	return facts->sample_pages > 0 ? facts->data + facts->unknown : 0.5;
 }
 
+/* The part of the pages that travel as references to disks. A rehearsal has seen those on shared ones. Of an
+ * image that must first be looked through more and more is known while the pass goes on. */
+static double part_on_disks(const struct plan_facts *facts, double pass_s)
+{
+	double part = facts->on_copied;
+	if (facts->page_s > 0)
+		return fmin(part, 1);
+	double known = pass_s > 0 ? 1 - facts->look_through_s / 2 / pass_s : 0;
+	return fmin(part + facts->on_indexed + facts->on_new * fmax(known, 0), 1);
+}
+
 static void first_pass(const struct plan_facts *facts, const struct rates *rates,
 		       struct model_result *result)
 {
@@ -146,8 +161,12 @@ static void first_pass(const struct plan_facts *facts, const struct rates *rates
 		facts->data_pages > 0 ? facts->data_pages : pages_of(facts) * data_share(facts);
 	double zeros = facts->page_s > 0 ? 0 : pages_of(facts) - data;
 	double head = 9; /* QEMU's record of a zero page; runs of them are named once */
-	result->copy_ms += (data * rates->first_s + zeros * page / zero_rate) * 1e3;
-	result->bytes += data * rates->first_bytes * wire_overhead + zeros * head / 64;
+	double on_disks = data * part_on_disks(facts, data * rates->first_s),
+	       sent = data - on_disks;
+	result->copy_ms +=
+		(sent * rates->first_s + on_disks * rates->read_s + zeros * page / zero_rate) * 1e3;
+	result->bytes += (sent * rates->first_bytes + on_disks * page_head) * wire_overhead +
+			 zeros * head / 64;
 	result->link_bound = rates->link_bound;
 }
 

@@ -72,6 +72,29 @@ static struct plan_facts plain_facts(void)
 	};
 }
 
+/* What lies on disks that the destination has costs a few bytes a page; where it must first look through them, what
+ * went before is sent whole; a rehearsal has seen those on shared disks. */
+static void test_model_references(void)
+{
+	struct plan_facts facts = plain_facts();
+	double whole = plan_model(&facts, PLAN_LIVE).bytes;
+	double whole_ms = plan_model(&facts, PLAN_LIVE).copy_ms;
+	facts.on_indexed = 0.5;
+	assert_near(plan_model(&facts, PLAN_LIVE).bytes, whole * 0.5, 0.03);
+	assert_near(plan_model(&facts, PLAN_LIVE).copy_ms, whole_ms * 0.55, 0.1);
+	facts.on_copied = 0.3;
+	assert_near(plan_model(&facts, PLAN_LIVE).bytes, whole * 0.2, 0.06);
+	facts.on_copied = facts.on_indexed = 0;
+	facts.on_new = 0.5;
+	facts.look_through_s = whole_ms / 1e3;
+	assert_near(plan_model(&facts, PLAN_LIVE).bytes, whole * 0.75, 0.03);
+	facts.look_through_s = whole_ms / 1e3 * 3; /* longer than all of it */
+	assert_near(plan_model(&facts, PLAN_LIVE).bytes, whole, 0.03);
+	facts.on_new = 9; /* nonsense stays finite */
+	facts.look_through_s = 0;
+	g_assert_cmpfloat(plan_model(&facts, PLAN_LIVE).bytes, >, 0);
+}
+
 /* Half a GiB at 12.5 MB/s, packed to 0.35: 16 s and something. */
 static void test_model_link(void)
 {
@@ -291,6 +314,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/plan/dirty", test_dirty);
 	g_test_add_func("/plan/dirty-edges", test_dirty_edges);
 	g_test_add_func("/plan/model-link", test_model_link);
+	g_test_add_func("/plan/model-references", test_model_references);
 	g_test_add_func("/plan/model-strategies", test_model_strategies);
 	g_test_add_func("/plan/model-disks", test_model_disks);
 	g_test_add_func("/plan/model-hopeless", test_model_hopeless);

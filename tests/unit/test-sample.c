@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory sampled from outside: this very process plays the QEMU. */
+#include "mover/image_tags.h"
 #include "mover/pages_left.h"
 #include "mover/sample.h"
 #include "mover/vitals.h"
@@ -75,6 +76,81 @@ static void test_sample(void)
 	munmap(memory, BYTES);
 }
 
+/* ---- pages that lie on images as well ---- */
+
+static char *write_image(const char *folder, const uint8_t *bytes, size_t length)
+{
+	char *path = g_build_filename(folder, "disk.raw", NULL);
+	g_assert_true(g_file_set_contents(path, (const char *) bytes, (gssize) length, NULL));
+	return path;
+}
+
+static JsonObject *look_for_pages(struct sample *sample, const char *path, int64_t scan_ms)
+{
+	g_autoptr(JsonArray) images = json_array_new();
+	JsonObject *image = json_object_new();
+	json_object_set_string_member(image, "path", path);
+	json_object_set_string_member(image, "format", "raw");
+	json_array_add_object_element(images, image);
+	struct image_tags *tags = image_tags_begin(images, scan_ms);
+	g_assert_nonnull(tags);
+	g_autoptr(JsonArray) found = image_tags_end(tags, sample);
+	g_assert_cmpuint(json_array_get_length(found), ==, 1);
+	return json_object_ref(json_array_get_object_element(found, 0));
+}
+
+/* The first half of what the guest holds is on its disk. It is found, remembered, and found again without
+ * reading; without the time to look through it nothing is known. */
+static void test_on_images(void)
+{
+	uint8_t *memory = map_memory();
+	const uint64_t length = BYTES;
+	g_autoptr(GError) error = NULL;
+	g_autofree char *folder = g_dir_make_tmp("watari-images-XXXXXX", &error);
+	g_assert_no_error(error);
+	g_setenv("WATARI_STATE_DIR", folder, TRUE);
+	for (unsigned i = 0; i < PAGES / 2; i++)
+		memset(memory + (size_t) i * SAMPLE_PAGE, 1 + i % 251, SAMPLE_PAGE);
+	for (unsigned i = 0; i < PAGES / 2; i++) /* each is one of its kind */
+		memcpy(memory + (size_t) i * SAMPLE_PAGE, &i, sizeof i);
+	g_autofree char *path = write_image(folder, memory, BYTES / 4);
+	struct sample *sample = sample_new(getpid(), &length, 1, 4096, &error);
+	g_assert_cmpint(sample_look(sample, &error), ==, 0);
+	g_autoptr(JsonObject) numbers = sample_describe(sample);
+	double data = json_get_double(numbers, "data", 0);
+	g_autoptr(JsonObject) blind = look_for_pages(sample, path, 0);
+	g_assert_cmpint(json_get_int(blind, "known", -1), ==, 0);
+	g_assert_false(json_get_bool(blind, "whole", true));
+	g_autoptr(JsonObject) first = look_for_pages(sample, path, 20000);
+	g_assert_false(json_get_bool(first, "kept", true));
+	g_assert_true(json_get_bool(first, "whole", false));
+	g_assert_cmpfloat(json_get_double(first, "known", 0), >, 0.45 * data);
+	g_assert_cmpfloat(json_get_double(first, "known", 0), <, 0.55 * data);
+	g_autoptr(JsonObject) again = look_for_pages(sample, path, 0);
+	g_assert_true(json_get_bool(again, "kept", false));
+	g_assert_cmpint(json_get_int(again, "known", -1), ==, json_get_int(first, "known", -2));
+	sample_free(sample);
+	munmap(memory, BYTES);
+	g_unsetenv("WATARI_STATE_DIR");
+	g_autofree char *command = g_strdup_printf("rm -r '%s'", folder);
+	g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
+}
+
+static void test_bad_images(void)
+{
+	static const char *const texts[] = {
+		"[{\"path\":\"relative\",\"format\":\"raw\"}]",
+		"[{\"path\":\"/x\",\"format\":\"raw,file.driver=nbd\"}]", "[{\"path\":\"/x\"}]",
+		"[7]"
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+		g_autoptr(JsonParser) parser = json_parser_new();
+		g_assert_true(json_parser_load_from_data(parser, texts[i], -1, NULL));
+		g_assert_null(
+			image_tags_begin(json_node_get_array(json_parser_get_root(parser)), 0));
+	}
+}
+
 static void test_not_found(void)
 {
 	const uint64_t length = 77 * SAMPLE_PAGE * 1024ULL;
@@ -121,6 +197,8 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/sample/sample", test_sample);
+	g_test_add_func("/sample/on-images", test_on_images);
+	g_test_add_func("/sample/bad-images", test_bad_images);
 	g_test_add_func("/sample/not-found", test_not_found);
 	g_test_add_func("/sample/pages-left", test_pages_left);
 	g_test_add_func("/sample/vitals", test_vitals);

@@ -128,6 +128,9 @@ void ahead_take_measured(struct ahead *ahead, int side, JsonObject *message)
 	}
 	if (memory)
 		take_memory(&ahead->facts, memory);
+	JsonArray *images = json_get_array(message, "images");
+	g_clear_pointer(&ahead->images[side], json_array_unref);
+	ahead->images[side] = images ? json_array_ref(images) : NULL;
 }
 
 void ahead_take_probed(struct ahead *ahead, JsonObject *message)
@@ -311,6 +314,8 @@ void ahead_free(struct ahead *ahead)
 {
 	if (!ahead)
 		return;
+	for (int side = 0; side < FACTS_HOSTS; side++)
+		g_clear_pointer(&ahead->images[side], json_array_unref);
 	g_free(ahead->past);
 	g_free(ahead);
 }

@@ -9,6 +9,8 @@ struct journey_request;
 struct ahead {
 	struct plan_facts facts;
 	bool counting; /* QEMU counts the pages that are written (dirtied.h) */
+	JsonArray *images
+		[FACTS_HOSTS]; /* what the movers found on them (references.h); NULL: nothing */
 	double elapsed_ms;
 	double asked_ms[FACTS_HOSTS]; /* how long the question for the time took; 0: not asked */
 	struct plan_past *past;       /* past_count of them */

@@ -5,6 +5,7 @@
  * be measured is said, and is no reason not to move. */
 #include "journey/ahead/ahead.h"
 #include "journey/ahead/dirtied.h"
+#include "journey/ahead/references.h"
 #include "journey/disks/disk_rate.h"
 #include "journey/movers.h"
 #include "journey/state.h"
@@ -20,11 +21,12 @@ enum { CLOCK_MS = 5000, PROBE_PATIENCE_MS = 40000, MEASURE_PATIENCE_MS = 30000 }
 struct care {
 	int64_t probe_bytes, probe_ms;
 	int64_t windows_ms[2];
+	int64_t scan_ms; /* of the images, beside the looks */
 };
-static const struct care care_plan = { 64 << 20, 1500, { 1000, 4000 } };
-static const struct care care_move = { 512 << 10, 250, { 250, 900 } };
+static const struct care care_plan = { 64 << 20, 1500, { 1000, 4000 }, 4000 };
+static const struct care care_move = { 512 << 10, 250, { 250, 900 }, 800 };
 /* Its stop is all of it, and is asked about beforehand. */
-static const struct care care_quick = { 32 << 20, 600, { 250, 900 } };
+static const struct care care_quick = { 32 << 20, 600, { 250, 900 }, 800 };
 
 static const struct care *care_of(const struct journey *journey)
 {
@@ -41,8 +43,11 @@ static void begin_looks(struct journey *journey, enum journey_side side)
 	for (size_t i = 0; i < G_N_ELEMENTS(care_plan.windows_ms); i++)
 		json_array_add_int_element(windows, care_of(journey)->windows_ms[i]);
 	json_object_set_array_member(message, "windows_ms", windows);
-	if (side == JOURNEY_SOURCE)
+	json_object_set_array_member(message, "images", references_list_images(journey));
+	if (side == JOURNEY_SOURCE) {
 		json_object_set_array_member(message, "memories", ahead_list_memories(journey));
+		json_object_set_int_member(message, "scan_ms", care_of(journey)->scan_ms);
+	}
 	movers_tell(journey, side, message);
 }
 
@@ -182,6 +187,7 @@ bool phase_forecast(struct journey *journey, GError **error)
 		if (!good)
 			return do_without(journey, failure, error);
 		journey_call(journey, call_read_vm, journey);
+		references_take(journey);
 		ahead_look(journey);
 	}
 	ahead->elapsed_ms = (double) (clock_now_us() - journey->started_us) / 1e3;

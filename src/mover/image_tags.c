@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Finds sampled pages on images. See image_tags.h. */
+#include "mover/image_tags.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "content/batch.h"
+#include "mover/image_scan.h"
+
+enum { IMAGES_MAX = 64 };
+static const double scan_bytes_s = 1e9;
+
+struct looked_image {
+	char *path, *format;
+	struct seed_index *index; /* NULL: nothing is known */
+	bool kept, whole;
+};
+
+struct image_tags {
+	/* set once */
+	uint8_t key[SEED_KEY_BYTES];
+	int64_t until_ms;
+	/* the thread's until it has ended */
+	struct looked_image images[IMAGES_MAX];
+	unsigned count;
+	GThread *thread;
+};
+
+static bool is_time_over(void *data)
+{
+	return clock_now_ms() >= ((const struct image_tags *) data)->until_ms;
+}
+
+static bool scan_image(struct image_tags *tags, const struct looked_image *image,
+		       struct seed_index *index)
+{
+	const struct disk_reader_config config = { .path = image->path,
+						   .format = image->format,
+						   .disk = image->path };
+	struct disk_reader *reader = disk_reader_open(&config, NULL);
+	if (!reader)
+		return false;
+	struct image_scan scan = { .pages = tag_context_new(tags->key, "page"),
+				   .bytes_s = scan_bytes_s,
+				   .is_over = is_time_over,
+				   .data = tags,
+				   .began_ms = clock_now_ms() };
+	bool whole = image_scan_run(&scan, reader, index);
+	tag_context_free(scan.pages);
+	disk_reader_free(reader);
+	return whole;
+}
+
+/* What is kept of a disk in use is nearly always of an older state of it, and nearly all right. */
+static void look_through_image(struct image_tags *tags, struct looked_image *image)
+{
+	struct seed_index *kept = seed_index_load(image->path);
+	struct seed_index *fresh = seed_index_new(image->path);
+	bool same = kept && seed_index_is_same(kept, fresh);
+	image->kept = kept != NULL;
+	image->whole = same || (!is_time_over(tags) && scan_image(tags, image, fresh));
+	if (image->whole && !same)
+		seed_index_save(fresh, image->path, NULL);
+	bool newer = image->whole ? !same : !kept;
+	image->index = newer ? fresh : kept;
+	seed_index_free(newer ? kept : fresh);
+}
+
+static gpointer look_through_images(gpointer data)
+{
+	struct image_tags *tags = data;
+	for (unsigned i = 0; i < tags->count; i++)
+		look_through_image(tags, &tags->images[i]);
+	return NULL;
+}
+
+static void image_tags_free(struct image_tags *tags)
+{
+	for (unsigned i = 0; i < tags->count; i++) {
+		g_free(tags->images[i].path);
+		g_free(tags->images[i].format);
+		seed_index_free(tags->images[i].index);
+	}
+	g_free(tags);
+}
+
+static bool read_images(struct image_tags *tags, JsonArray *images)
+{
+	unsigned count = json_array_get_length(images);
+	for (unsigned i = 0; i < count && i < IMAGES_MAX; i++) {
+		JsonNode *node = json_array_get_element(images, i);
+		JsonObject *image =
+			JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
+		const char *path = image ? json_get_string(image, "path", "") : "";
+		const char *format = image ? json_get_string(image, "format", "") : "";
+		if (*path != '/' || !disk_reader_is_format(format))
+			return false;
+		tags->images[tags->count++] =
+			(struct looked_image){ .path = g_strdup(path), .format = g_strdup(format) };
+	}
+	return true;
+}
+
+struct image_tags *image_tags_begin(JsonArray *images, int64_t scan_ms)
+{
+	struct image_tags *tags = g_new0(struct image_tags, 1);
+	tags->until_ms = clock_now_ms() + scan_ms;
+	if (!read_images(tags, images) || !seed_key_load(tags->key, NULL)) {
+		image_tags_free(tags);
+		return NULL;
+	}
+	tags->thread = g_thread_new("images", look_through_images, tags);
+	return tags;
+}
+
+/* How often each tag is in the sample. */
+static GHashTable *count_sampled(struct image_tags *tags, struct sample *sample)
+{
+	GHashTable *counts = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	struct tag_context *pages = sample ? tag_context_new(tags->key, "page") : NULL;
+	const uint8_t *page;
+	for (size_t at = 0; pages && (page = sample_next_page(sample, &at));) {
+		uint8_t tag[TAG_BYTES];
+		tag_compute(pages, page, SAMPLE_PAGE, tag);
+		uint64_t key = item_short_tag(tag);
+		guint count = GPOINTER_TO_UINT(g_hash_table_lookup(counts, &key));
+		g_hash_table_insert(counts, g_memdup2(&key, sizeof key),
+				    GUINT_TO_POINTER(count + 1));
+	}
+	tag_context_free(pages);
+	return counts;
+}
+
+static guint take_known(const struct seed_index *index, GHashTable *counts)
+{
+	guint known = 0;
+	for (guint i = 0; index && i < index->entries->len; i++) {
+		uint64_t key = g_array_index(index->entries, struct seed_entry, i).tag;
+		known += GPOINTER_TO_UINT(g_hash_table_lookup(counts, &key));
+		g_hash_table_remove(counts, &key);
+	}
+	return known;
+}
+
+JsonArray *image_tags_end(struct image_tags *tags, struct sample *sample)
+{
+	JsonArray *list = json_array_new();
+	g_thread_join(tags->thread);
+	g_autoptr(GHashTable) counts = count_sampled(tags, sample);
+	for (unsigned i = 0; i < tags->count; i++) {
+		const struct looked_image *image = &tags->images[i];
+		JsonObject *object = json_object_new();
+		json_object_set_string_member(object, "path", image->path);
+		json_object_set_int_member(object, "known", take_known(image->index, counts));
+		json_object_set_int_member(
+			object, "bytes",
+			image->index ? (gint64) image->index->entries->len * SAMPLE_PAGE : 0);
+		json_object_set_boolean_member(object, "kept", image->kept);
+		json_object_set_boolean_member(object, "whole", image->whole);
+		json_array_add_object_element(list, object);
+	}
+	image_tags_free(tags);
+	return list;
+}
