@@ -437,7 +437,7 @@ def corrupt(lab, name: str, *, page=None, block=None, disk=0, how: str = "bit") 
 
 
 def service(lab, name: str, load: str, do: str = "start") -> None:
-    """Starts or stops a load of the Debian guest: "redis" or "sqlite"."""
+    """Starts or stops a load of the Debian guest: "redis", "sqlite", or "postgres" (with the package postgresql)."""
     answer = http(lab, name, f"/service?name={load}&do={do}", timeout=60)
     if not answer["ok"]:
         raise GuestError(f"guest {name!r}: {answer['error']}")
