@@ -70,7 +70,7 @@ def check_named_options(tree):
         texts = [entry['msgid'] for entry in parse_po(extract(folder))]
     for text in texts:
         for match in re.finditer(r'(?<![\w-])--[a-z][a-z-]*', text):
-            theirs = re.search(r'\b(virsh|ssh|hostnamectl|journalctl|firewall-cmd)\b[^.;()“”]*$', text[:match.start()])
+            theirs = re.search(r'\b(virsh|ssh|hostnamectl|journalctl|firewall-cmd|sysctl)\b[^.;()“”]*$', text[:match.start()])
             if match[0] not in known and not theirs:
                 yield f'there is no option {match[0]}: {text}'
         for match in re.finditer(r'“watari ([a-z]+)', text):
