@@ -26,7 +26,7 @@ enum watari_exit {
 	WATARI_EXIT_OK = 0,        /* migrated (or: the command did its work) */
 	WATARI_EXIT_USAGE = 2,     /* usage */
 	WATARI_EXIT_REFUSED = 3,   /* refused before anything moved */
-	WATARI_EXIT_FAILED = 4,    /* failed and the VM runs at the source */
+	WATARI_EXIT_FAILED = 4,    /* failed and the VM is at the source */
 	WATARI_EXIT_ATTENTION = 5, /* needs attention */
 	WATARI_EXIT_CANCELLED = 6, /* cancelled; the VM runs at the source */
 };

@@ -16,6 +16,8 @@ static const struct option_row rows[] = {
 	{ "kill", 0, OPTION_TEXT, 0, N_("ID"),
 	  .help = N_("The same for the one migration, whose mover on this host hangs: it is killed "
 		     "at once, unless it carries the pages of a post-copy.") },
+	{ "living", 0, OPTION_TEXT, 0, N_("UUID"),
+	  .help = N_("Print what is known of each mover of that VM that lives on this host.") },
 	{ "saved", 0, OPTION_TEXT, 0, N_("ACTION"),
 	  .help = N_(
 		  "With the path of a saved state and the UUID of its VM: write its digest beside "

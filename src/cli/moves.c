@@ -44,7 +44,7 @@ static const char *outcome_words(const char *outcome)
 	} table[] = {
 		{ "migrated", N_("arrived") },
 		{ "refused", N_("was refused") },
-		{ "failed", N_("failed; it runs at the source") },
+		{ "failed", N_("failed; it stayed at the source") },
 		{ "cancelled", N_("was cancelled; it runs at the source") },
 		{ "attention", N_("needs attention: “watari resolve”") },
 	};

@@ -268,17 +268,20 @@ enum work { WORK_NONE, WORK_SOME, WORK_INCOMING };
  * moment, not of a migration; the job statistics do, and libvirt refuses them for exactly those
  * VMs that a migration is coming into, without asking QEMU. When the monitor does not answer at
  * all, something is at work. */
-static enum work ask_work(virDomainPtr domain)
+static enum work ask_work(virDomainPtr domain, uint64_t *bytes)
 {
 	virDomainControlInfo control;
 	virDomainJobInfo job;
 	if (virDomainGetControlInfo(domain, &control, 0) == 0 &&
 	    control.state == VIR_DOMAIN_CONTROL_OCCUPIED)
 		return WORK_SOME;
-	if (virDomainGetJobInfo(domain, &job) == 0)
+	*bytes = 0;
+	if (virDomainGetJobInfo(domain, &job) == 0) {
+		*bytes = job.dataProcessed;
 		return job.type == VIR_DOMAIN_JOB_BOUNDED || job.type == VIR_DOMAIN_JOB_UNBOUNDED
 			       ? WORK_SOME
 			       : WORK_NONE;
+	}
 	virErrorPtr last = virGetLastError();
 	int code = last ? last->code : 0;
 	return code == VIR_ERR_OPERATION_TIMEOUT       ? WORK_SOME
@@ -295,7 +298,7 @@ static bool describe(virDomainPtr domain, struct host_vm *vm)
 	vm->persistent = virDomainIsPersistent(domain) == 1;
 	if (vm->state == HOST_VM_OFF)
 		return true;
-	enum work work = ask_work(domain);
+	enum work work = ask_work(domain, &vm->job_bytes);
 	vm->busy = work != WORK_NONE;
 	if (work == WORK_INCOMING && vm->state == HOST_VM_PAUSED)
 		vm->state = HOST_VM_INCOMING;

@@ -47,7 +47,8 @@ struct host_vm {
 	enum host_vm_state state;
 	int reason; /* libvirt's reason for the state (enum virDomain*Reason) */
 	bool persistent;
-	bool busy; /* a job of libvirt's is at work on it (a migration, a save, ...) */
+	bool busy;          /* a job of libvirt's is at work on it (a migration, a save, ...) */
+	uint64_t job_bytes; /* that it has processed so far; 0: none, or not known */
 };
 /* False only when the host did not answer. */
 bool host_vm_ask(struct host *host, const char *uuid, struct host_vm *vm, GError **error);

@@ -22,7 +22,7 @@ enum journey_side { JOURNEY_SOURCE, JOURNEY_DESTINATION, JOURNEY_SIDES };
 enum journey_outcome {
 	JOURNEY_REFUSED, /* nothing has moved */
 	JOURNEY_MIGRATED,
-	JOURNEY_FAILED,    /* the VM runs at the source */
+	JOURNEY_FAILED,    /* the VM runs at the source, or ended there by itself */
 	JOURNEY_CANCELLED, /* the VM runs at the source */
 	JOURNEY_ATTENTION,
 	JOURNEY_PLANNED,   /* nothing was to be moved */

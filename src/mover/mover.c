@@ -218,11 +218,13 @@ int mover_main(int argc, char **argv)
 		return state_sweep(argc == 3 ? argv[2] : NULL, STATE_END);
 	if (argc == 3 && g_str_equal(argv[1], "--kill"))
 		return state_sweep(argv[2], STATE_KILL);
+	if (argc == 3 && g_str_equal(argv[1], "--living"))
+		return state_print_living(argv[2]);
 	if (argc == 5 && g_str_equal(argv[1], "--saved"))
 		return saved_run(argv[2], argv[3], argv[4]);
 	fprintf(stderr, "%s\n",
-		_("usage: watari mover [--attach PATH | --sweep [ID] | --kill ID | --saved ACTION "
-		  "PATH UUID] "
+		_("usage: watari mover [--attach PATH | --sweep [ID] | --kill ID | --living UUID | "
+		  "--saved ACTION PATH UUID] "
 		  "(started by watari migrate)"));
 	return WATARI_EXIT_USAGE;
 }

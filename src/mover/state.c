@@ -138,3 +138,33 @@ int state_sweep(const char *id, enum state_manner manner)
 	rmdir("/run/libvirt/watari");
 	return WATARI_EXIT_OK;
 }
+
+static void print_living(const char *path, const char *vm_uuid)
+{
+	g_autofree char *text = NULL;
+	size_t length = 0;
+	if (!g_file_get_contents(path, &text, &length, NULL))
+		return;
+	g_autoptr(JsonObject) state = json_parse_object(text, length, NULL);
+	JsonObject *vm = state ? json_get_object(state, "vm") : NULL;
+	if (!vm || !g_str_equal(json_get_string(vm, "uuid", ""), vm_uuid))
+		return;
+	struct process process = { (int) json_get_int(state, "pid", 0),
+				   json_get_int(state, "born", 0) };
+	if (!is_dead(&process))
+		puts(text);
+}
+
+int state_print_living(const char *vm_uuid)
+{
+	GDir *entries = g_dir_open(state_dir(), 0, NULL);
+	const char *name;
+	while (entries && (name = g_dir_read_name(entries))) {
+		g_autofree char *path = g_build_filename(state_dir(), name, NULL);
+		if (g_str_has_suffix(name, ".json"))
+			print_living(path, vm_uuid);
+	}
+	if (entries)
+		g_dir_close(entries);
+	return WATARI_EXIT_OK;
+}

@@ -18,3 +18,6 @@ enum state_manner {
  * those of ID: a mover that lives on is ended first. Prints one JSON line for each to stdout. Returns
  * an exit code. */
 int state_sweep(const char *id, enum state_manner manner);
+/* Prints the file of each mover of the VM with that UUID that lives on this host, one JSON line each. Returns an exit
+ * code. */
+int state_print_living(const char *vm_uuid);

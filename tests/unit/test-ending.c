@@ -2,6 +2,7 @@
 /* Which action follows from what both hosts say: the table that must never make two copies run and
  * never end the last one. */
 #include "journey/ending/ending.h"
+#include "journey/ending/others.h"
 
 #include <string.h>
 
@@ -133,6 +134,38 @@ static void check_true(const struct ending_sight *seen)
 		g_assert_false(runs(seen, JOURNEY_DESTINATION));
 	if (g_str_equal(rule->name, "migrated"))
 		g_assert_false(runs(seen, JOURNEY_SOURCE));
+}
+
+/* Somebody else's job is not ended, whatever it has come to. */
+static void test_foreign(void)
+{
+	static const enum host_vm_state states[] = { HOST_VM_ABSENT, HOST_VM_RUNNING,
+						     HOST_VM_INCOMING };
+	for (size_t i = 0; i < G_N_ELEMENTS(states); i++) {
+		struct ending_sight seen = sight(HOST_VM_PAUSED, MIGRATION, states[i], MIGRATION);
+		seen.vms[JOURNEY_SOURCE].busy = true;
+		g_assert_cmpint(ending_judge(&seen)->action, !=, ENDING_NOTHING);
+		seen.foreign_job = true;
+		assert_situation(seen, "moving", ENDING_NOTHING);
+	}
+}
+
+/* As long as it gets on it lives; one that stands still is dead after a while. */
+static void test_foreign_job(void)
+{
+	struct others_job job = { 0 };
+	struct host_vm vm = { .state = HOST_VM_PAUSED, .busy = true, .job_bytes = 5 };
+	g_assert_true(others_look_at_job(&job, &vm, false, 1000));
+	g_assert_false(job.moved);
+	g_assert_true(others_look_at_job(&job, &vm, false, 40000));
+	g_assert_false(others_look_at_job(&job, &vm, false, 46000));
+	vm.job_bytes = 6;
+	g_assert_true(others_look_at_job(&job, &vm, false, 47000));
+	g_assert_true(job.moved);
+	/* of a move whose conductor is known to be dead less is asked */
+	g_assert_false(others_look_at_job(&job, &vm, true, 63000));
+	vm.busy = false;
+	g_assert_false(others_look_at_job(&job, &vm, false, 63000));
 }
 
 static void check_safe(const struct ending_sight *seen)
@@ -565,6 +598,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/ending/ran", test_ran);
 	g_test_add_func("/ending/ended", test_ended);
 	g_test_add_func("/ending/over", test_over);
+	g_test_add_func("/ending/foreign", test_foreign);
+	g_test_add_func("/ending/foreign-job", test_foreign_job);
 	g_test_add_func("/ending/safe", test_safe);
 	g_test_add_func("/ending/words", test_words);
 	g_test_add_func("/ending/offline", test_offline);

@@ -217,6 +217,17 @@ static const struct ending_rule over_at_destination = {
 	NULL
 };
 
+static const struct ending_rule moves_elsewhere = {
+	"moving",
+	ENDING_NOTHING,
+	JOURNEY_ATTENTION,
+	true,
+	N_("the VM is being moved, by a program elsewhere"),
+	N_("Wait for its end, or cancel it where it was started (watari cancel). If that program "
+	   "is dead, its movers end by themselves when their link does; then run “watari resolve” "
+	   "again.")
+};
+
 /* Both were paused by a person, one of them before the move. */
 static const struct ending_rule paused_twice = {
 	"both-paused",
@@ -478,12 +489,17 @@ const char *ending_what(const struct ending_rule *rule, const struct ending_sigh
 	return what ? _(what) : NULL;
 }
 
+const struct ending_rule *ending_rule_moving(void)
+{
+	return &moves_elsewhere;
+}
+
 const struct ending_rule *ending_rule_at(size_t index)
 {
 	static const struct ending_rule *const others[] = {
-		&may_have_run,    &may_have_stopped,    &started_there, &ran_there,
-		&ended_at_source, &ended_and_left,      &ended_there,   &paused_twice,
-		&over_at_source,  &over_at_destination,
+		&may_have_run,    &may_have_stopped,    &started_there,   &ran_there,
+		&ended_at_source, &ended_and_left,      &ended_there,     &paused_twice,
+		&over_at_source,  &over_at_destination, &moves_elsewhere,
 	};
 	if (index < G_N_ELEMENTS(rules))
 		return &rules[index].rule;

@@ -76,6 +76,8 @@ const struct ending_rule *ending_judge(const struct ending_sight *sight);
 #define ENDING_ENDED_AT_SOURCE "ended-at-source"
 /* For a person, translated: what RULE says, and of a VM that ended by what. NULL: nothing. */
 const char *ending_what(const struct ending_rule *rule, const struct ending_sight *sight);
+/* Somebody else's move of the VM lives: nothing is done. */
+const struct ending_rule *ending_rule_moving(void);
 /* Each rule that there is, in any order, for whoever checks them all; NULL: INDEX is behind the last. */
 const struct ending_rule *ending_rule_at(size_t index);
 const struct ending_rule *ending_rule_at_offline(size_t index);

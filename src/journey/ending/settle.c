@@ -7,6 +7,7 @@
 #include "journey/ending/announce.h"
 #include "journey/ending/carry_out.h"
 #include "journey/ending/ending.h"
+#include "journey/ending/others.h"
 #include "journey/disks/images.h"
 #include "journey/movers.h"
 #include "journey/perform/before.h"
@@ -32,11 +33,22 @@ struct settling {
 	struct ending ending;
 	struct ending_sight sight;
 	const struct ending_rule *rule;
+	struct others_job job;
 	GError *error;
 	bool good, swept;
 };
 
 /* ---- in threads ---- */
+
+/* Whoever has called libvirt himself knows that its job is his. */
+static void look_at_job(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	if (!journey->guard && settling->sight.known[JOURNEY_SOURCE])
+		settling->sight.foreign_job =
+			others_look_at_job(&settling->job, &settling->sight.vms[JOURNEY_SOURCE],
+					   journey->report->id[0] != 0, clock_now_ms());
+}
 
 static void call_look(void *data)
 {
@@ -50,6 +62,7 @@ static void call_look(void *data)
 	settling->sight.suspended = settling->journey->suspending;
 	settling->sight.ran = finish_find_out(settling->journey);
 	settling->sight.closed = settling->journey->closed;
+	look_at_job(settling);
 	if (settling->journey->through)
 		settling->sight.through = settling->journey->through->stage;
 	settling->rule = ending_judge(&settling->sight);
@@ -125,6 +138,9 @@ static bool is_settled(const struct settling *settling, int64_t same_ms, int64_t
 {
 	if (may_still_start(settling))
 		return same_ms >= LATE_MS;
+	/* one that gets on is alive, one that does not is watched until it is proven to be dead */
+	if (settling->sight.foreign_job)
+		return settling->job.moved && same_ms >= SAME_MS;
 	if (!settling->rule->unstable || all_ms >= UNSTABLE_MS)
 		return true;
 	return same_ms >= SAME_MS && !settling->sight.vms[JOURNEY_SOURCE].busy;
@@ -159,10 +175,14 @@ static void look_until_clear(struct settling *settling)
 	journey->progress.disk_total = 0;
 	journey_say(journey, _("asking both hosts where the VM is"));
 	for (;;) {
+		bool foreign = settling->sight.foreign_job;
 		journey_call(journey, call_look, settling);
 		bool known = is_answered(settling);
 		int64_t now_ms = clock_now_ms();
-		if (settling->rule != last)
+		/* what changed is only what is thought of the same job */
+		bool same = foreign && !settling->sight.foreign_job &&
+			    settling->sight.vms[JOURNEY_SOURCE].busy;
+		if (settling->rule != last && !same)
 			since_ms = now_ms;
 		last = settling->rule;
 		if (known && !known_ms)
@@ -194,9 +214,18 @@ static void after_return(struct settling *settling)
 	images_remove(settling->journey, settling->ending.hosts[JOURNEY_DESTINATION]);
 }
 
+static void leave_others_alone(struct settling *settling)
+{
+	struct journey *journey = settling->journey;
+	if (!journey->guard && !journey->offline && settling->rule->action != ENDING_NOTHING &&
+	    others_have_movers(journey))
+		settling->rule = ending_rule_moving();
+}
+
 static void act(struct settling *settling)
 {
 	struct journey *journey = settling->journey;
+	leave_others_alone(settling);
 	journey->postcopy_failed = ending_postcopy_failed(&settling->sight);
 	journey->situation = settling->rule->name;
 	journey->situation_what = ending_what(settling->rule, &settling->sight);
