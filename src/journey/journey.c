@@ -117,7 +117,7 @@ static void learn_hand_over(struct journey *journey)
 							journey->limits.ceiling_ms);
 	g_autofree char *text = g_strdup_printf("{\"hand_over_ms\":%d,\"measured\":%d}",
 						(int) journey->limits.hand_over_ms, count);
-	journal_add_event(journey->journal, report->id, "hand-over", text, NULL);
+	journal_note_event(journey->journal, report->id, "hand-over", text);
 	journey->report->hand_over_ms = journey->limits.hand_over_ms;
 }
 
@@ -343,8 +343,14 @@ static void end_journal(struct journey *journey)
 {
 	struct journey_report *report = journey->report;
 	g_autofree char *numbers = journey_report_print(report, NULL);
-	journal_end(journey->journal, report->id, journey_outcome_name(report->outcome), numbers,
-		    NULL);
+	g_autoptr(GError) failure = NULL;
+	if (journal_end(journey->journal, report->id, journey_outcome_name(report->outcome),
+			numbers, &failure) &&
+	    journal_flush(journey->journal, &failure))
+		return;
+	g_autofree char *what = error_what(failure);
+	journey_note(journey, true, _("Not all of this move could be written to the journal: %s"),
+		     what);
 }
 
 void journey_prepare(struct journey *journey)

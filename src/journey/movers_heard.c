@@ -166,9 +166,14 @@ static void on_released(struct journey *journey, JsonObject *event)
 	journey_say(journey, _("handing over"));
 }
 
+/* Only who was permitted to can have switched. From here on nobody may end or continue either copy, so
+ * that is on the disk: it is done, and whoever cleans up must know. */
 static void on_postcopy(struct journey *journey, JsonObject *event)
 {
+	if (!journey->request->allow_postcopy && !postcopy_asked(journey))
+		return;
 	postcopy_note_switched(journey);
+	journal_add_event(journey->journal, journey->report->id, "postcopy", NULL, NULL);
 }
 
 /* The guest runs there already: it is only told. */
@@ -217,6 +222,8 @@ static void on_link_back(struct journey *journey, JsonObject *event)
 	journey_note(journey, false, "%s", _("The link is back."));
 }
 
+/* What a mover may say. One that is not only told is handled when the source's says it, where only that
+ * one can know. */
 static const struct {
 	const char *what;
 	bool source_only;
@@ -226,10 +233,13 @@ static const struct {
 	{ "dwelling", true, rehearsal_note_held },
 	{ "disk-open", false, rehearsal_note_disk_open },
 	{ "disks-dwelling", true, rehearsal_note_disks },
+	{ "pass-end", true, NULL },
+	{ "opaque", true, NULL },
 	{ "stopped", true, on_stopped },
-	{ "postcopy", false, on_postcopy },
+	{ "postcopy", true, on_postcopy },
 	{ "disagreed", true, on_disagreed },
 	{ "loaded", true, on_loaded },
+	{ "agreeing", true, NULL },
 	{ "agreed", true, on_agreed },
 	{ "verified", true, on_verified },
 	{ "released", true, on_released },
@@ -241,15 +251,29 @@ static const struct {
 	{ "link-back", true, on_link_back },
 };
 
+/* A name of its own: the journal's other kinds are what the conductor itself has done, and decide what
+ * becomes of the VM. A mover that never stops talking does not fill it. */
+static void note_event(struct journey *journey, enum journey_side side, const char *what)
+{
+	enum { NOTED_MOST = 2000 };
+	if (journey->events_noted++ >= NOTED_MOST)
+		return;
+	g_autofree char *kind = g_strconcat("mover-", what, NULL);
+	journal_note_event(journey->journal, journey->report->id, kind,
+			   side == JOURNEY_SOURCE ? "source" : "destination");
+}
+
+/* What is not in the table comes from a later version, or from somebody who is no mover of ours. */
 static void handle_event(struct journey *journey, enum journey_side side, JsonObject *event)
 {
 	const char *what = json_get_string(event, "what", "");
-	journal_add_event(journey->journal, journey->report->id, what,
-			  side == JOURNEY_SOURCE ? "source" : "destination", NULL);
-	for (size_t i = 0; i < G_N_ELEMENTS(events); i++)
-		if (g_str_equal(what, events[i].what) &&
-		    (!events[i].source_only || side == JOURNEY_SOURCE))
+	for (size_t i = 0; i < G_N_ELEMENTS(events); i++) {
+		if (!g_str_equal(what, events[i].what))
+			continue;
+		if (events[i].handle && (!events[i].source_only || side == JOURNEY_SOURCE))
 			events[i].handle(journey, event);
+		note_event(journey, side, events[i].what);
+	}
 }
 
 static enum journey_side side_of(struct journey *journey, struct dialogue *dialogue)

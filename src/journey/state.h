@@ -111,6 +111,7 @@ struct journey {
 	unsigned resume_flags;              /* of virDomainMigrate3, when resolve recovers; or 0 */
 	bool performing;                    /* virDomainMigrate3 is running */
 	bool performed;                     /* it was called at all */
+	unsigned events_noted;              /* of what movers said (movers_heard.c) */
 	int finish_said;                    /* enum finish_said, atomic (finish.h) */
 	struct finish_mark *finish_mark;    /* NULL: none could be made */
 	bool stopped, loaded, released;     /* what the source mover saw */

@@ -2,21 +2,50 @@
 /* The journal on SQLite. */
 #include "record/journal.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/i18n.h"
+#include "base/wait.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { SCHEMA_VERSION = 1, BUSY_MS = 5000, KEPT_MOVES = 1000 };
+enum {
+	SCHEMA_VERSION = 1,
+	BUSY_MS = 5000,
+	KEPT_MOVES = 1000,
+	NOTES_MOST = 10000, /* that wait for a journal that cannot be written */
+	RETRY_US = 1000000,
+};
+
+/* An event that somebody said and did not wait for. */
+struct note {
+	char *id, *kind, *text;
+	int64_t time_s;
+};
 
 struct journal {
-	sqlite3 *database;
+	/* set once */
 	char *path;
+
+	/* under USE: one thread at a time, as long as that waits for a lock or a disk */
+	pthread_mutex_t use;
+	sqlite3 *database;
+	GQueue taken; /* notes that the transaction under way writes */
+
+	/* under LOCK: never waited for */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	GQueue notes; /* struct note, oldest first */
+	unsigned lost;
+	bool stop, writing; /* there is a thread that writes them */
+	pthread_t writer;
 };
 
 static const char schema[] =
@@ -112,6 +141,11 @@ struct journal *journal_open(const char *directory, GError **error)
 	}
 	struct journal *journal = g_new0(struct journal, 1);
 	journal->path = g_build_filename(folder, "journal.sqlite", NULL);
+	pthread_mutex_init(&journal->use, NULL);
+	pthread_mutex_init(&journal->lock, NULL);
+	wait_cond_init(&journal->changed);
+	g_queue_init(&journal->taken);
+	g_queue_init(&journal->notes);
 	mode_t mask = umask(0077);
 	bool good = open_database(journal, error);
 	umask(mask);
@@ -130,25 +164,25 @@ struct journal *journal_open_existing(const char *directory, GError **error)
 	return journal_open(folder, error);
 }
 
-void journal_close(struct journal *journal)
+/* ---- notes: written in the background ---- */
+
+static void note_free(void *data)
 {
-	if (!journal)
-		return;
-	sqlite3_close(journal->database);
-	g_free(journal->path);
-	g_free(journal);
+	struct note *note = data;
+	g_free(note->id);
+	g_free(note->kind);
+	g_free(note->text);
+	g_free(note);
 }
 
-/* Run SQL with its parameters from FORMAT: "s" for a string or NULL, "i" for an int64_t. */
-static bool run(struct journal *journal, GError **error, const char *sql, const char *format, ...)
+/* Run SQL with its parameters from FORMAT: "s" for a string or NULL, "i" for an int64_t. The result is
+ * SQLite's. */
+static int run_statement(struct journal *journal, const char *sql, const char *format, va_list args)
 {
-	if (!journal)
-		return true;
 	sqlite3_stmt *statement = NULL;
-	if (sqlite3_prepare_v2(journal->database, sql, -1, &statement, NULL) != SQLITE_OK)
-		return fail(journal, error);
-	va_list args;
-	va_start(args, format);
+	int result = sqlite3_prepare_v2(journal->database, sql, -1, &statement, NULL);
+	if (result != SQLITE_OK)
+		return result;
 	for (int i = 1; format[i - 1]; i++) {
 		if (format[i - 1] == 'i')
 			sqlite3_bind_int64(statement, i, va_arg(args, int64_t));
@@ -156,11 +190,191 @@ static bool run(struct journal *journal, GError **error, const char *sql, const 
 			sqlite3_bind_text(statement, i, va_arg(args, const char *), -1,
 					  SQLITE_TRANSIENT);
 	}
-	va_end(args);
-	bool good = sqlite3_step(statement) == SQLITE_DONE;
-	if (!good)
-		fail(journal, error);
+	result = sqlite3_step(statement);
 	sqlite3_finalize(statement);
+	return result;
+}
+
+static int run_words(struct journal *journal, const char *sql, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	int result = run_statement(journal, sql, format, args);
+	va_end(args);
+	return result;
+}
+
+#define INSERT_EVENT "INSERT INTO events(move, time, kind, text) VALUES(?,?,?,?)"
+
+static void take_notes(struct journal *journal)
+{
+	pthread_mutex_lock(&journal->lock);
+	while (!g_queue_is_empty(&journal->notes))
+		g_queue_push_tail(&journal->taken, g_queue_pop_head(&journal->notes));
+	pthread_mutex_unlock(&journal->lock);
+}
+
+/* Not written: they are the oldest again. */
+static void give_notes_back(struct journal *journal)
+{
+	pthread_mutex_lock(&journal->lock);
+	while (!g_queue_is_empty(&journal->taken))
+		g_queue_push_head(&journal->notes, g_queue_pop_tail(&journal->taken));
+	pthread_mutex_unlock(&journal->lock);
+}
+
+/* A note of a move without a row is of no use to anybody, and may not keep the others. */
+static bool write_taken(struct journal *journal, GError **error)
+{
+	for (GList *at = journal->taken.head; at; at = at->next) {
+		const struct note *note = at->data;
+		int result = run_words(journal, INSERT_EVENT, "siss", note->id, note->time_s,
+				       note->kind, note->text);
+		if (result != SQLITE_DONE && result != SQLITE_CONSTRAINT)
+			return fail(journal, error);
+	}
+	return true;
+}
+
+/* With USE held: a transaction that begins with what was said until now, so that the order is kept. */
+static bool begin_writing(struct journal *journal, GError **error)
+{
+	if (!execute(journal, "BEGIN IMMEDIATE", error))
+		return false;
+	take_notes(journal);
+	if (write_taken(journal, error))
+		return true;
+	execute(journal, "ROLLBACK", NULL);
+	give_notes_back(journal);
+	return false;
+}
+
+static bool end_writing(struct journal *journal, bool good, GError **error)
+{
+	good = good && execute(journal, "COMMIT", error);
+	if (good) {
+		g_queue_clear_full(&journal->taken, note_free);
+		return true;
+	}
+	execute(journal, "ROLLBACK", NULL);
+	give_notes_back(journal);
+	return false;
+}
+
+static bool write_notes(struct journal *journal, GError **error)
+{
+	pthread_mutex_lock(&journal->use);
+	bool good = begin_writing(journal, error) && end_writing(journal, true, error);
+	pthread_mutex_unlock(&journal->use);
+	return good;
+}
+
+static void *write_in_background(void *data)
+{
+	struct journal *journal = data;
+	sigset_t all;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	pthread_mutex_lock(&journal->lock);
+	while (!journal->stop) {
+		if (g_queue_is_empty(&journal->notes)) {
+			pthread_cond_wait(&journal->changed, &journal->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&journal->lock);
+		bool good = write_notes(journal, NULL);
+		pthread_mutex_lock(&journal->lock);
+		int64_t until_us = clock_now_us() + RETRY_US;
+		while (!good && !journal->stop &&
+		       wait_cond_until(&journal->changed, &journal->lock, until_us))
+			;
+	}
+	pthread_mutex_unlock(&journal->lock);
+	return NULL;
+}
+
+void journal_note_event(struct journal *journal, const char *id, const char *kind, const char *text)
+{
+	if (!journal)
+		return;
+	struct note *note = g_new0(struct note, 1);
+	note->id = g_strdup(id);
+	note->kind = g_strdup(kind);
+	note->text = g_strdup(text);
+	note->time_s = time(NULL);
+	pthread_mutex_lock(&journal->lock);
+	if (!journal->writing)
+		journal->writing =
+			pthread_create(&journal->writer, NULL, write_in_background, journal) == 0;
+	g_queue_push_tail(&journal->notes, note);
+	if (journal->notes.length > NOTES_MOST) {
+		note_free(g_queue_pop_head(&journal->notes));
+		journal->lost++;
+	}
+	pthread_cond_signal(&journal->changed);
+	pthread_mutex_unlock(&journal->lock);
+}
+
+bool journal_flush(struct journal *journal, GError **error)
+{
+	if (!journal)
+		return true;
+	if (!write_notes(journal, error))
+		return false;
+	pthread_mutex_lock(&journal->lock);
+	unsigned lost = journal->lost;
+	pthread_mutex_unlock(&journal->lock);
+	return lost == 0 ||
+	       error_set(error, WATARI_ERROR_INTERNAL, NULL,
+			 _("the journal %s: %u events could not be written"), journal->path, lost);
+}
+
+static void end_writer(struct journal *journal)
+{
+	pthread_mutex_lock(&journal->lock);
+	bool writing = journal->writing;
+	journal->stop = true;
+	pthread_cond_signal(&journal->changed);
+	pthread_mutex_unlock(&journal->lock);
+	if (writing)
+		pthread_join(journal->writer, NULL);
+	if (!g_queue_is_empty(&journal->notes))
+		write_notes(journal, NULL);
+}
+
+void journal_close(struct journal *journal)
+{
+	if (!journal)
+		return;
+	end_writer(journal);
+	g_queue_clear_full(&journal->notes, note_free);
+	sqlite3_close(journal->database);
+	pthread_cond_destroy(&journal->changed);
+	pthread_mutex_destroy(&journal->lock);
+	pthread_mutex_destroy(&journal->use);
+	g_free(journal->path);
+	g_free(journal);
+}
+
+/* ---- what is on the disk before the call returns ---- */
+
+/* As run_statement(), with all notes until now. */
+static bool run(struct journal *journal, GError **error, const char *sql, const char *format, ...)
+{
+	if (!journal)
+		return true;
+	va_list args;
+	va_start(args, format);
+	pthread_mutex_lock(&journal->use);
+	bool good = begin_writing(journal, error);
+	if (good) {
+		good = run_statement(journal, sql, format, args) == SQLITE_DONE;
+		if (!good)
+			fail(journal, error);
+		good = end_writing(journal, good, error);
+	}
+	pthread_mutex_unlock(&journal->use);
+	va_end(args);
 	return good;
 }
 
@@ -186,8 +400,7 @@ bool journal_set_phase(struct journal *journal, const char *id, const char *phas
 bool journal_add_event(struct journal *journal, const char *id, const char *kind, const char *text,
 		       GError **error)
 {
-	return run(journal, error, "INSERT INTO events(move, time, kind, text) VALUES(?,?,?,?)",
-		   "siss", id, (int64_t) time(NULL), kind, text);
+	return run(journal, error, INSERT_EVENT, "siss", id, (int64_t) time(NULL), kind, text);
 }
 
 bool journal_end(struct journal *journal, const char *id, const char *outcome, const char *numbers,
@@ -196,6 +409,24 @@ bool journal_end(struct journal *journal, const char *id, const char *outcome, c
 	return run(journal, error,
 		   "UPDATE moves SET outcome = ?, numbers = ?, ended = ? WHERE id = ?", "ssis",
 		   outcome, numbers, (int64_t) time(NULL), id);
+}
+
+/* ---- reading ---- */
+
+/* What was said until now is read, too; where it cannot be written nobody needs to know of that here. */
+static void begin_reading(struct journal *journal)
+{
+	pthread_mutex_lock(&journal->lock);
+	bool due = !g_queue_is_empty(&journal->notes);
+	pthread_mutex_unlock(&journal->lock);
+	pthread_mutex_lock(&journal->use);
+	if (due && begin_writing(journal, NULL))
+		end_writing(journal, true, NULL);
+}
+
+static void end_reading(struct journal *journal)
+{
+	pthread_mutex_unlock(&journal->use);
 }
 
 static char *column_text(sqlite3_stmt *statement, int column)
@@ -231,6 +462,7 @@ static GPtrArray *list_moves(struct journal *journal, const char *sql, const cha
 	sqlite3_stmt *statement = NULL;
 	if (!journal)
 		return moves;
+	begin_reading(journal);
 	int step = sqlite3_prepare_v2(journal->database, sql, -1, &statement, NULL);
 	if (step == SQLITE_OK) {
 		sqlite3_bind_text(statement, 1, vm, -1, SQLITE_TRANSIENT);
@@ -241,6 +473,7 @@ static GPtrArray *list_moves(struct journal *journal, const char *sql, const cha
 	if (step != SQLITE_DONE)
 		fail(journal, error);
 	sqlite3_finalize(statement);
+	end_reading(journal);
 	return moves;
 }
 
@@ -271,11 +504,16 @@ static bool find_event(struct journal *journal, const char *id, const char *kind
 	sqlite3_stmt *statement = NULL;
 	bool found = false;
 	*text = NULL;
-	if (!journal || sqlite3_prepare_v2(journal->database,
-					   "SELECT text FROM events WHERE move = ? AND kind = ?"
-					   " ORDER BY id DESC LIMIT 1",
-					   -1, &statement, NULL) != SQLITE_OK)
+	if (!journal)
 		return false;
+	begin_reading(journal);
+	if (sqlite3_prepare_v2(journal->database,
+			       "SELECT text FROM events WHERE move = ? AND kind = ?"
+			       " ORDER BY id DESC LIMIT 1",
+			       -1, &statement, NULL) != SQLITE_OK) {
+		end_reading(journal);
+		return false;
+	}
 	sqlite3_bind_text(statement, 1, id, -1, SQLITE_TRANSIENT);
 	sqlite3_bind_text(statement, 2, kind, -1, SQLITE_TRANSIENT);
 	if (sqlite3_step(statement) == SQLITE_ROW) {
@@ -283,6 +521,7 @@ static bool find_event(struct journal *journal, const char *id, const char *kind
 		found = true;
 	}
 	sqlite3_finalize(statement);
+	end_reading(journal);
 	return found;
 }
 
@@ -330,6 +569,7 @@ GPtrArray *journal_list_events(struct journal *journal, const char *kind, int li
 	sqlite3_stmt *statement = NULL;
 	if (!journal)
 		return events;
+	begin_reading(journal);
 	bool good = sqlite3_prepare_v2(journal->database, sql, -1, &statement, NULL) == SQLITE_OK;
 	int step = SQLITE_DONE;
 	if (good) {
@@ -345,6 +585,7 @@ GPtrArray *journal_list_events(struct journal *journal, const char *kind, int li
 	if (!good || step != SQLITE_DONE)
 		fail(journal, error);
 	sqlite3_finalize(statement);
+	end_reading(journal);
 	if (good && step == SQLITE_DONE)
 		return events;
 	g_ptr_array_unref(events);

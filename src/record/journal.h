@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The journal of moves: what `watari resolve` needs when a conductor died, and the history.
  *
- * A SQLite file in $WATARI_STATE_DIR, or /var/lib/watari for root, or ~/.local/state/watari. Every
- * call writes through before it returns (WAL, synchronous FULL), so a killed conductor leaves what
- * it last said. A journal that cannot be written must not stop a migration: callers warn and go on
- * with NULL, which every function here accepts.
+ * A SQLite file in $WATARI_STATE_DIR, or /var/lib/watari for root, or ~/.local/state/watari. What
+ * must be known to whoever cleans up after a killed conductor is on the disk before the call returns
+ * (WAL, synchronous FULL); that may wait for the disk, and up to 10 s for a lock of somebody else's. What
+ * only tells how a move went is a note: journal_note_event() never waits, a thread writes in the same order,
+ * and before anything that is said or asked later. A journal that cannot be written must not stop a
+ * migration: callers warn and go on with NULL, which every function here accepts.
  *
- * Thread rules: one thread at a time. Errors: WATARI_ERROR_INTERNAL.
+ * Thread rules: any thread, but for opening and closing. Errors: WATARI_ERROR_INTERNAL.
  */
 #pragma once
 #include <glib.h>
@@ -43,6 +45,11 @@ bool journal_set_phase(struct journal *journal, const char *id, const char *phas
 /* TEXT (JSON or words) beside the time, under KIND. */
 bool journal_add_event(struct journal *journal, const char *id, const char *kind, const char *text,
 		       GError **error);
+/* The same for what nobody's safety hangs on. Never waits; lost if this process is killed at once. */
+void journal_note_event(struct journal *journal, const char *id, const char *kind,
+			const char *text);
+/* All notes are on the disk. */
+bool journal_flush(struct journal *journal, GError **error);
 bool journal_end(struct journal *journal, const char *id, const char *outcome, const char *numbers,
 		 GError **error);
 

@@ -170,8 +170,8 @@ class Switchover(Move):
     def test_the_stop_begins_with_empty_hands(self):
         """Before the end of the first pass QEMU is held until all has arrived, once."""
         told = self.told(self.move("--bandwidth", "8M")["id"])
-        self.assertEqual(told.count("pass-end"), 1, told)
-        self.assertLess(told.index("pass-end"), told.index("stopped"), told)
+        self.assertEqual(told.count("mover-pass-end"), 1, told)
+        self.assertLess(told.index("mover-pass-end"), told.index("mover-stopped"), told)
 
 
 class Links(Move):

@@ -23,6 +23,17 @@ SQL = """import json, sqlite3, sys
 with sqlite3.connect(sys.argv[1], timeout=20) as journal:
     print(json.dumps(journal.execute(sys.argv[2], json.loads(sys.argv[3])).fetchall()))"""
 
+# Takes the lock of the journal as soon as a move is about to begin, and keeps it for so many seconds.
+LOCK = """import sqlite3, sys, time
+journal = sqlite3.connect(sys.argv[1], timeout=20, isolation_level=None)
+print('ready')
+while not journal.execute("SELECT 1 FROM events JOIN moves ON moves.id = move WHERE kind = 'before' AND outcome IS NULL").fetchone():
+    time.sleep(0.005)
+journal.execute('BEGIN EXCLUSIVE')
+print('locked')
+time.sleep(float(sys.argv[2]))
+journal.execute('COMMIT')"""
+
 
 class Record(DiskLab):
     """One guest on a shared qcow2 image with an internal snapshot; the journal that counts is hosta's."""
@@ -158,6 +169,44 @@ class Record(DiskLab):
         self.assertIn('host_uuid', said)
         report = json.loads(self.here.run(['watari', 'migrate', self.vm, 'hosta-svc', '--json'], check=False).stdout)
         self.assertIn('the same host', report['error']['what'])
+
+    def test_4_a_locked_journal_costs_no_standstill(self):
+        """Somebody else holds the journal from before the stop until long after it, and the link is cut: the VM is back
+        within the limit all the same, and what was said meanwhile is written afterwards."""
+        home = self.lab.hosts[0]
+        if self.here is not home:
+            self.assertEqual(self.migrate('--bandwidth', '30M')['exit_code'], MIGRATED)
+            self.setUp()
+        locker = self.here.popen(['/usr/bin/python3', '-uc', LOCK, JOURNAL, '9'], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(self.reap, locker)
+        self.addCleanup(self.lab.restore)
+        self.assertEqual(locker.stdout.readline(), 'ready\n')
+        move = self.here.popen(['watari', 'quick', self.vm, self.there.name, '--json', '--yes', '--max-stop', '4s',
+                                '--link-address', self.there.address('migration')],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(self.reap, move)
+        self.assertEqual(locker.stdout.readline(), 'locked\n', move.poll())
+        self.lab.cut('migration')
+        stood_s = self.standstill()
+        self.assertLess(stood_s, 6.5)
+        self.lab.restore()
+        out, said = move.communicate(timeout=120)
+        report = json.loads(out)
+        self.assertEqual(report['outcome'], 'failed', said)
+        kinds = [kind for (kind,) in self.journal('SELECT kind FROM events WHERE move = ? ORDER BY id', report['id'])]
+        self.assertLess(kinds.index('before'), kinds.index('still'))
+        self.assertIn('mover-refused', kinds)
+        self.assertEqual(self.rows()[-1], (report['id'], 'failed'))
+        self.assert_clean()
+
+    def standstill(self):
+        """How long the guest is paused, the next time that it is."""
+        def is_paused():
+            return self.here.virsh('domstate', self.vm).stdout.strip() == 'paused'
+        self.wait_for(is_paused)
+        begin = time.monotonic()
+        self.wait_for(lambda: not is_paused())
+        return time.monotonic() - begin
 
     def restart_libvirtd(self, node):
         node.kill_libvirtd()

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sqlite3.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -169,6 +170,29 @@ static void test_small(void)
 	tear_down();
 }
 
+static void expect_text(sqlite3 *database, const char *sql, const char *expected)
+{
+	sqlite3_stmt *statement = NULL;
+	g_assert_cmpint(sqlite3_prepare_v2(database, sql, -1, &statement, NULL), ==, SQLITE_OK);
+	g_assert_cmpint(sqlite3_step(statement), ==, SQLITE_ROW);
+	g_assert_cmpstr((const char *) sqlite3_column_text(statement, 0), ==, expected);
+	sqlite3_finalize(statement);
+}
+
+/* So many, in the order in which they were said. */
+static void expect_events(sqlite3 *database, int count, const char *first, const char *last_kind)
+{
+	g_autofree char *number = g_strdup_printf("%d", count);
+	expect_text(database, "SELECT count(*) FROM events", number);
+	expect_text(database, "SELECT text FROM events ORDER BY id LIMIT 1", first);
+	expect_text(database, "SELECT kind FROM events ORDER BY id DESC LIMIT 1", last_kind);
+	expect_text(database,
+		    "SELECT count(*) FROM events a JOIN events b ON b.id = a.id + 1 WHERE"
+		    " a.kind = 'note' AND b.kind = 'note' AND b.text <> 'last' AND"
+		    " CAST(a.text AS INTEGER) + 1 <> CAST(b.text AS INTEGER)",
+		    "0");
+}
+
 /* A conductor that is killed leaves what it last said. */
 static void test_killed(void)
 {
@@ -187,6 +211,93 @@ static void test_killed(void)
 	struct journal_move *move = journal_find(journal, "web", NULL);
 	g_assert_nonnull(move);
 	g_assert_null(move->outcome);
+	journal_move_free(move);
+	journal_close(journal);
+	tear_down();
+}
+
+/* Somebody else's lock: notes wait in the background, in order, and what must be on the disk says that it
+ * could not. */
+static void test_locked(void)
+{
+	set_up();
+	struct journal *journal = opened();
+	g_autoptr(GError) error = NULL;
+	g_autofree char *path = g_build_filename(directory, "journal.sqlite", NULL);
+	sqlite3 *other = NULL;
+	begin(journal, "web", 100);
+	struct journal_move *move = journal_find(journal, "web", NULL);
+	g_assert_cmpint(sqlite3_open(path, &other), ==, SQLITE_OK);
+	g_assert_cmpint(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), ==, SQLITE_OK);
+	gint64 start_us = g_get_monotonic_time();
+	for (int i = 0; i < 100; i++) {
+		g_autofree char *text = g_strdup_printf("%d", i);
+		journal_note_event(journal, move->id, "note", text);
+	}
+	journal_note_event(journal, "nobody's", "note", NULL);
+	g_assert_cmpint(g_get_monotonic_time() - start_us, <, 200000);
+	g_assert_false(journal_add_event(journal, move->id, "through-left", NULL, &error));
+	g_assert_nonnull(error);
+	journal_note_event(journal, move->id, "note", "last");
+	g_assert_cmpint(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), ==, SQLITE_OK);
+	g_assert_true(journal_add_event(journal, move->id, "after", NULL, NULL));
+	g_assert_false(journal_has_event(journal, move->id, "through-left"));
+	g_autofree char *last = journal_find_event(journal, move->id, "note");
+	g_assert_cmpstr(last, ==, "last");
+	expect_events(other, 102, "0", "after");
+	sqlite3_close(other);
+	journal_move_free(move);
+	journal_close(journal);
+	tear_down();
+}
+
+/* Said, and closed at once: it is there. */
+static void test_noted(void)
+{
+	set_up();
+	struct journal *journal = opened();
+	begin(journal, "web", 100);
+	struct journal_move *move = journal_find(journal, "web", NULL);
+	journal_note_event(journal, move->id, "one", "1");
+	g_assert_true(journal_has_event(journal, move->id, "one"));
+	journal_note_event(journal, move->id, "two", NULL);
+	g_assert_true(journal_flush(journal, NULL));
+	journal_note_event(journal, move->id, "three", NULL);
+	journal_close(journal);
+	journal = opened();
+	g_assert_true(journal_has_event(journal, move->id, "two"));
+	g_assert_true(journal_has_event(journal, move->id, "three"));
+	journal_note_event(NULL, move->id, "four", NULL);
+	g_assert_true(journal_flush(NULL, NULL));
+	journal_move_free(move);
+	journal_close(journal);
+	tear_down();
+}
+
+/* A disk that takes no more: what was said before stays, and each call says so. */
+static void test_full(void)
+{
+	set_up();
+	struct journal *journal = opened();
+	struct rlimit limit;
+	g_autoptr(GError) error = NULL;
+	begin(journal, "web", 100);
+	struct journal_move *move = journal_find(journal, "web", NULL);
+	signal(SIGXFSZ, SIG_IGN);
+	g_assert_cmpint(getrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+	limit.rlim_cur = 1;
+	g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+	journal_note_event(journal, move->id, "note", NULL);
+	bool added = journal_add_event(journal, move->id, "images", "[]", &error);
+	bool flushed = journal_flush(journal, NULL);
+	limit.rlim_cur = limit.rlim_max;
+	g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+	g_assert_false(added);
+	g_assert_false(flushed);
+	g_assert_nonnull(error);
+	g_assert_true(journal_flush(journal, NULL));
+	g_assert_true(journal_has_event(journal, move->id, "note"));
+	g_assert_false(journal_has_event(journal, move->id, "images"));
 	journal_move_free(move);
 	journal_close(journal);
 	tear_down();
@@ -259,6 +370,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/journal/newest", test_newest);
 	g_test_add_func("/journal/small", test_small);
 	g_test_add_func("/journal/killed", test_killed);
+	g_test_add_func("/journal/locked", test_locked);
+	g_test_add_func("/journal/noted", test_noted);
+	g_test_add_func("/journal/full", test_full);
 	g_test_add_func("/journal/broken", test_broken);
 	g_test_add_func("/journal/none", test_none);
 	g_test_add_func("/journal/events", test_events);

@@ -186,7 +186,7 @@ bool rehearsal_renew(struct journey *journey, GError **error)
 	g_clear_pointer(&journey->disks_socket, g_free);
 	journey->wire_before = journey->report->wire_sent;
 	journey->progress.disk_total = journey->progress.disk_done = 0;
-	journal_add_event(journey->journal, journey->report->id, "disks-rehearsed", NULL, NULL);
+	journal_note_event(journey->journal, journey->report->id, "disks-rehearsed", NULL);
 	if (!phase_link(journey, error) || !seeds_tell(journey, error))
 		return false;
 	journey_say(journey, _("copying memory"));

@@ -140,7 +140,7 @@ static void do_tune(struct journey *journey, struct desk_client *client, JsonObj
 	tell_movers(journey, &wish);
 	g_autoptr(JsonObject) now = tune_describe_limits(limits);
 	g_autofree char *text = json_print_object(now);
-	journal_add_event(journey->journal, journey->report->id, "tuned", text, NULL);
+	journal_note_event(journey->journal, journey->report->id, "tuned", text);
 	journey_note(journey, false, "%s",
 		     _("The limits of this move were changed from another terminal."));
 	JsonObject *done = answer(true, _("the limits are changed"), NULL);

@@ -242,8 +242,7 @@ static void act(struct settling *settling)
 		return;
 	}
 	journey->acted = settling->rule->action != ENDING_NOTHING;
-	journal_add_event(journey->journal, journey->report->id, "ending", settling->rule->name,
-			  NULL);
+	journal_note_event(journey->journal, journey->report->id, "ending", settling->rule->name);
 	settling->good = carry_out_ending(journey, &settling->ending, &settling->sight,
 					  settling->rule, &settling->error);
 }

@@ -161,8 +161,8 @@ static void on_still(void *data)
 	struct journey *journey = data;
 	journey->still = true;
 	journey->still_us = clock_now_us();
-	journal_add_event(journey->journal, journey->report->id, "still", NULL, NULL);
 	movers_tell(journey, JOURNEY_SOURCE, dialogue_message("stopped"));
+	journal_note_event(journey->journal, journey->report->id, "still", NULL);
 	journey_say(journey, _("the VM is stopped; sending the rest"));
 }
 

@@ -26,7 +26,8 @@ static gpointer ask(gpointer data)
 	return NULL;
 }
 
-static void record(struct journey *journey)
+/* Once it is done nobody can go back, and whoever must recover it needs to know how. */
+static bool write_switch_down(struct journey *journey, GError **error)
 {
 	const struct journey_progress *progress = &journey->progress;
 	g_autoptr(JsonObject) numbers = json_object_new();
@@ -37,7 +38,10 @@ static void record(struct journey *journey)
 	json_object_set_int_member(numbers, "wire_rate", llrint(journey->link.wire_rate));
 	postcopy_describe_resume(journey, numbers);
 	g_autofree char *text = json_print_object(numbers);
-	journal_add_event(journey->journal, journey->report->id, "postcopy-asked", text, NULL);
+	if (journal_add_event(journey->journal, journey->report->id, "postcopy-asked", text, error))
+		return true;
+	error_prefix(error, _("the switch to post-copy could not be written down"));
+	return false;
 }
 
 static void tell(struct journey *journey)
@@ -76,7 +80,10 @@ bool postcopy_begin(struct journey *journey, GError **error)
 		return false;
 	struct postcopy *postcopy = journey->postcopy = g_new0(struct postcopy, 1);
 	postcopy->domain = journey->domain;
-	record(journey);
+	if (!write_switch_down(journey, error)) {
+		postcopy->answered = postcopy->refused = true;
+		return false;
+	}
 	tell(journey);
 	journey_say(journey, _("switching to post-copy"));
 	for (int side = 0; side < JOURNEY_SIDES; side++)
@@ -105,7 +112,7 @@ static void take_answer(struct journey *journey)
 		return;
 	postcopy->refused = true;
 	g_autofree char *what = error_what(postcopy->error);
-	journal_add_event(journey->journal, journey->report->id, "postcopy-refused", what, NULL);
+	journal_note_event(journey->journal, journey->report->id, "postcopy-refused", what);
 	journey_note(journey, true, _("The switch to post-copy was refused: %s"), what);
 	restore_link_timeout(journey);
 }

@@ -179,8 +179,7 @@ bool postcopy_renew(struct journey *journey, GError **error)
 			journey, postcopy->tries == 1,
 			_("Post-copy is broken (%s); recovering with new movers, try %d of %d."),
 			why ? why : _("QEMU gave it up"), postcopy->tries, TRIES);
-		journal_add_event(journey->journal, journey->report->id, "postcopy-recover", why,
-				  NULL);
+		journal_note_event(journey->journal, journey->report->id, "postcopy-recover", why);
 		journey->report->postcopy_recoveries = postcopy->tries;
 		journey_say(journey, _("recovering the post-copy"));
 		if (try_once(journey, &failure)) {

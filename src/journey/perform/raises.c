@@ -41,7 +41,7 @@ void raises_note(struct journey *journey, const struct limit_change *change)
 	struct journey_report *report = journey->report;
 	JsonObject *object = describe(change);
 	g_autofree char *text = json_print_object(object);
-	journal_add_event(journey->journal, report->id, "limit", text, NULL);
+	journal_note_event(journey->journal, report->id, "limit", text);
 	report->limit_ms = change->limit_ms;
 	if (!report->limits)
 		report->limits = json_array_new();

@@ -44,7 +44,7 @@ static void record(struct journey *journey, const struct ladder_decision *decisi
 	struct journey_report *report = journey->report;
 	JsonObject *object = describe(decision);
 	g_autofree char *text = json_print_object(object);
-	journal_add_event(journey->journal, report->id, "ladder", text, NULL);
+	journal_note_event(journey->journal, report->id, "ladder", text);
 	if (!report->decisions)
 		report->decisions = json_array_new();
 	if (json_array_get_length(report->decisions) < KEPT)
@@ -168,7 +168,7 @@ void rungs_note_throttle(struct journey *journey, int percent)
 		return;
 	journey->report->slowdown = percent;
 	g_autofree char *text = g_strdup_printf("%d", percent);
-	journal_add_event(journey->journal, journey->report->id, "throttled", text, NULL);
+	journal_note_event(journey->journal, journey->report->id, "throttled", text);
 	journey_note(journey, false, _("QEMU slows the VM down by %d %% now."), percent);
 }
 
@@ -182,7 +182,7 @@ void rungs_note_broken_off(struct journey *journey, int64_t stopped_ms)
 	json_object_set_int_member(object, "ceiling_ms", limits->ceiling_ms);
 	json_object_set_int_member(object, "hand_over_ms", limits->hand_over_ms);
 	g_autofree char *text = json_print_object(object);
-	journal_add_event(journey->journal, journey->report->id, "broken-off", text, NULL);
+	journal_note_event(journey->journal, journey->report->id, "broken-off", text);
 	journey->report->broken_off++;
 	journey->report->broken_off_ms = stopped_ms;
 	g_autofree char *ceiling = unit_format_duration_ms(limits->ceiling_ms);

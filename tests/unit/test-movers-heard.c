@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a mover says never becomes what the conductor knows to have done: each kind of the journal that
+ * decides what becomes of a VM, said by either mover. */
+#include "journey/movers_heard.h"
+#include "journey/perform/postcopy.h"
+
+#include "base/json.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+
+static const char id[] = "00112233445566778899aabbccddeeff";
+
+/* Read by `watari resolve` and by a new move. */
+static const char *const decisive[] = {
+	"images",           "images-removed", "belongings",      "belongings-given",
+	"snapshots",        "before",         "before-restored", "defining",
+	"suspending",       "still",          "ending",          "postcopy-asked",
+	"through-stopped",  "through-left",   "through-resumed", "through-back",
+	"through-restored", "forecast",       "rehearsal",       "hand-over",
+};
+
+struct scene {
+	struct journey journey;
+	struct journey_request request;
+	struct journey_observer observer;
+	struct journey_report report;
+	char *directory;
+	char sides[JOURNEY_SIDES]; /* stand for the movers: only their addresses count */
+};
+
+static void see_nothing(const struct journey_progress *progress, void *data)
+{
+}
+
+static void set_up(struct scene *scene)
+{
+	char none[] = "", name[] = "web", phase[] = "perform";
+	*scene = (struct scene){ .observer = { .progress = see_nothing } };
+	scene->directory = g_dir_make_tmp("watari-heard-XXXXXX", NULL);
+	journey_report_init(&scene->report);
+	g_strlcpy(scene->report.id, id, sizeof scene->report.id);
+	struct journey *journey = &scene->journey;
+	journey->request = &scene->request;
+	journey->observer = &scene->observer;
+	journey->report = &scene->report;
+	journey->journal = journal_open(scene->directory, NULL);
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		journey->movers[side] = (struct dialogue *) (void *) &scene->sides[side];
+	struct journal_move move = { .id = scene->report.id,
+				     .vm_name = name,
+				     .vm_uuid = name,
+				     .source = none,
+				     .destination = name,
+				     .phase = phase };
+	g_assert_true(journal_begin(journey->journal, &move, NULL));
+}
+
+static void tear_down(struct scene *scene)
+{
+	static const char *const names[] = { "journal.sqlite", "journal.sqlite-wal",
+					     "journal.sqlite-shm" };
+	journal_close(scene->journey.journal);
+	postcopy_free(&scene->journey);
+	journey_report_clear(&scene->report);
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+		g_autofree char *path = g_build_filename(scene->directory, names[i], NULL);
+		g_unlink(path);
+	}
+	g_assert_cmpint(g_rmdir(scene->directory), ==, 0);
+	g_free(scene->directory);
+}
+
+static void hear(struct scene *scene, enum journey_side side, const char *what)
+{
+	g_autoptr(JsonObject) event = json_object_new();
+	json_object_set_string_member(event, "t", "event");
+	json_object_set_string_member(event, "what", what);
+	movers_heard(scene->journey.movers[side], "event", event, &scene->journey);
+}
+
+static bool has(struct scene *scene, const char *kind)
+{
+	return journal_has_event(scene->journey.journal, id, kind);
+}
+
+static void test_decisive(void)
+{
+	struct scene scene;
+	set_up(&scene);
+	for (size_t i = 0; i < G_N_ELEMENTS(decisive); i++) {
+		for (int side = 0; side < JOURNEY_SIDES; side++)
+			hear(&scene, side, decisive[i]);
+		g_autofree char *prefixed = g_strconcat("mover-", decisive[i], NULL);
+		g_assert_false(has(&scene, decisive[i]));
+		g_assert_false(has(&scene, prefixed));
+	}
+	hear(&scene, JOURNEY_SOURCE, "");
+	hear(&scene, JOURNEY_DESTINATION, "mover-released");
+	g_assert_false(has(&scene, ""));
+	g_assert_false(has(&scene, "mover-released"));
+	tear_down(&scene);
+}
+
+/* Where nobody permitted it, and from the destination, it is only told. */
+static void test_postcopy(void)
+{
+	static const struct {
+		enum journey_side side;
+		bool allowed, believed;
+	} rows[] = { { JOURNEY_SOURCE, false, false },
+		     { JOURNEY_DESTINATION, false, false },
+		     { JOURNEY_DESTINATION, true, false },
+		     { JOURNEY_SOURCE, true, true } };
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		struct scene scene;
+		set_up(&scene);
+		scene.request.allow_postcopy = rows[i].allowed;
+		hear(&scene, rows[i].side, "postcopy");
+		g_assert_true(postcopy_switched(&scene.journey) == rows[i].believed);
+		g_assert_true(has(&scene, "postcopy") == rows[i].believed);
+		g_assert_true(has(&scene, "mover-postcopy"));
+		tear_down(&scene);
+	}
+}
+
+/* What only the source's mover can know, said by the other one. */
+static void test_sides(void)
+{
+	struct scene scene;
+	set_up(&scene);
+	hear(&scene, JOURNEY_DESTINATION, "stopped");
+	hear(&scene, JOURNEY_DESTINATION, "released");
+	g_assert_false(scene.journey.stopped || scene.journey.released);
+	hear(&scene, JOURNEY_SOURCE, "stopped");
+	g_assert_true(scene.journey.stopped);
+	g_autofree char *text = journal_find_event(scene.journey.journal, id, "mover-stopped");
+	g_assert_cmpstr(text, ==, "source");
+	tear_down(&scene);
+}
+
+/* One that never stops talking does not fill the journal. */
+static void test_flood(void)
+{
+	struct scene scene;
+	set_up(&scene);
+	for (int i = 0; i < 5000; i++)
+		hear(&scene, JOURNEY_DESTINATION, "pass-end");
+	g_assert_cmpuint(scene.journey.events_noted, ==, 5000);
+	hear(&scene, JOURNEY_SOURCE, "stopped");
+	g_assert_true(scene.journey.stopped);
+	g_assert_false(has(&scene, "mover-stopped"));
+	tear_down(&scene);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/movers-heard/decisive", test_decisive);
+	g_test_add_func("/movers-heard/postcopy", test_postcopy);
+	g_test_add_func("/movers-heard/sides", test_sides);
+	g_test_add_func("/movers-heard/flood", test_flood);
+	return g_test_run();
+}
