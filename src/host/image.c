@@ -235,20 +235,26 @@ bool image_try_open(const struct remote_shell *shell, const struct host_address 
 
 /* ---- making one, and removing it ---- */
 
-/* Noclobber makes the file with O_EXCL, so that nobody's image is ever overwritten; qemu-img then
- * writes into that one. The mode is for QEMU's user alone: an image holds whatever its guest does. */
-/* The file is made once, and from then on meant by descriptor 9: somebody who may write to the directory could
+/* An image is made under a name that nobody else has (image_own_name), and only when it is whole it gets the
+ * other one, by a link, which never replaces anything. Until both are removed or the first one is, the first
+ * name proves whose the file is. The mode is for QEMU's user alone: an image holds whatever its guest does.
+ *
+ * The file is made once, and from then on meant by descriptor 9: somebody who may write to the directory could
  * put a link in its place, and root would write to, or give away, what that leads to. */
 #define CREATED "/proc/self/fd/9"
+/* A number of a file that was removed is given again, with another time of birth. */
+#define IDENTIFY "{ stat -c %d:%i:%W -- \"$p\" 2>/dev/null || stat -c %d:%i -- \"$p\"; }"
 static const char create_script[] =
-	"p=$1 o=$2 a=$3 f=" CREATED "; shift 3; umask 077; set -C\n"
-	"command exec 9>\"$p\" || exit 3\n"
+	"p=$1 o=$2 a=$3 t=$4 f=" CREATED "; shift 4; umask 077; set -C\n"
+	"if test -e \"$p\" -o -L \"$p\"; then echo \"$p: File exists\" >&2; exit 3; fi\n"
+	"command exec 9>\"$t\" || exit 3\n"
 	"i=$(stat -L -c %d:%i $f)\n"
 	"\"$@\" && { test -z \"$a\" || fallocate -l \"$a\" $f 2>/dev/null || :; } &&\n"
-	"{ test -z \"$o\" || chown \"$o\" $f; } && test \"$(stat -c %d:%i -- \"$p\")\" = \"$i\" "
+	"{ test -z \"$o\" || chown \"$o\" $f; } && test \"$(stat -c %d:%i -- \"$t\")\" = \"$i\" "
 	"&&\n"
-	"echo \"$i\" && exit 0\n"
-	"test \"$(stat -c %d:%i -- \"$p\" 2>/dev/null)\" = \"$i\" && rm -f -- \"$p\"; exit 1\n";
+	"{ ln -T -- \"$t\" \"$p\" || mv -nT -- \"$t\" \"$p\"; } &&\n"
+	"test \"$(stat -c %d:%i -- \"$p\")\" = \"$i\" && " IDENTIFY " && exit 0\n"
+	"test \"$(stat -c %d:%i -- \"$t\" 2>/dev/null)\" = \"$i\" && rm -f -- \"$t\"; exit 1\n";
 
 static void add_words(GPtrArray *words, const char *first, ...)
 {
@@ -281,6 +287,11 @@ static char *creation_options(const struct image_plan *plan)
 	return g_string_free(text, FALSE);
 }
 
+char *image_own_name(const char *path, const char *token)
+{
+	return g_strdup_printf("%s.watari-%s", path, token);
+}
+
 static GPtrArray *creation_words(const struct image_plan *plan)
 {
 	g_autofree char *owner = plan->uid >= 0 && plan->gid >= 0
@@ -289,8 +300,9 @@ static GPtrArray *creation_words(const struct image_plan *plan)
 	g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, plan->size);
 	g_autofree char *options = creation_options(plan);
 	GPtrArray *words = g_ptr_array_new_with_free_func(g_free);
+	g_autofree char *own = image_own_name(plan->path, plan->token);
 	add_words(words, "sh", "-c", create_script, "sh", plan->path, owner,
-		  plan->allocate ? size : "", NULL);
+		  plan->allocate ? size : "", own, NULL);
 	add_words(words, "qemu-img", "create", "-q", "-f", plan->format, NULL);
 	if (g_str_equal(plan->format, "qcow2") && *options)
 		add_words(words, "-o", options, NULL);
@@ -314,11 +326,22 @@ char *image_create(const struct remote_shell *shell, const struct host_address *
 	return g_strdup(g_strstrip(output));
 }
 
-static const char remove_script[] =
-	"test -e \"$1\" || exit 0\n"
-	"test -z \"$2\" -o \"$(stat -c %d:%i -- \"$1\")\" = \"$2\" || exit 0\n"
-	"test -d \"$1\" -a ! -L \"$1\" -a -n \"$2\" && exec rm -rf -- \"$1\"\n"
-	"rm -f -- \"$1\"\n";
+bool image_settle(const struct remote_shell *shell, const struct host_address *host,
+		  const char *path, const char *token, GError **error)
+{
+	g_autofree char *own = image_own_name(path, token);
+	const char *const argv[] = { "rm", "-f", "--", own, NULL };
+	return remote_run(shell, host, argv, READ_MS, NULL, NULL, error);
+}
+
+/* What earlier versions wrote down has no time of birth. */
+#define IS_THE_SAME                                              \
+	"case \"$i\" in *:*:*) f=%d:%i:%W;; *) f=%d:%i;; esac\n" \
+	"test \"$(stat -c $f -- \"$p\")\" = \"$i\" || exit 0\n"
+static const char remove_script[] = "p=$1 i=$2; test -e \"$p\" || exit 0\n"
+				    "test -z \"$i\" && exec rm -f -- \"$p\"\n" IS_THE_SAME
+				    "test -d \"$p\" -a ! -L \"$p\" && exec rm -rf -- \"$p\"\n"
+				    "rm -f -- \"$p\"\n";
 
 bool image_remove(const struct remote_shell *shell, const struct host_address *host,
 		  const char *path, const char *identity, GError **error)
@@ -326,6 +349,26 @@ bool image_remove(const struct remote_shell *shell, const struct host_address *h
 	const char *const argv[] = { "sh", "-c", remove_script,
 				     "sh", path, identity ? identity : "",
 				     NULL };
+	return remote_run(shell, host, argv, READ_MS, NULL, NULL, error);
+}
+
+/* Without an identity only what the own name proves, or, where none was given (a file that is just being
+ * copied), what is empty. */
+static const char remove_intended_script[] =
+	"p=$1 t=$2\n"
+	"if test -n \"$t\"; then\n"
+	"  test -e \"$t\" || exit 0\n"
+	"  test \"$p\" -ef \"$t\" && rm -f -- \"$p\"\n"
+	"  rm -f -- \"$t\"\n"
+	"elif test -d \"$p\" -a ! -L \"$p\"; then rmdir -- \"$p\" 2>/dev/null || :\n"
+	"elif test -f \"$p\" -a ! -L \"$p\" -a ! -s \"$p\"; then rm -f -- \"$p\"\n"
+	"fi\n";
+
+bool image_remove_intended(const struct remote_shell *shell, const struct host_address *host,
+			   const char *path, const char *token, GError **error)
+{
+	g_autofree char *own = token ? image_own_name(path, token) : g_strdup("");
+	const char *const argv[] = { "sh", "-c", remove_intended_script, "sh", path, own, NULL };
 	return remote_run(shell, host, argv, READ_MS, NULL, NULL, error);
 }
 
@@ -341,13 +384,17 @@ bool image_set_aside(const struct remote_shell *shell, const struct host_address
 	return remote_run(shell, host, argv, READ_MS, NULL, NULL, error);
 }
 
-static const char back_script[] =
-	"test -e \"$3\" || exit 0\n"
-	"if test -e \"$1\"; then\n"
-	"  test -z \"$2\" -o \"$(stat -c %d:%i -- \"$1\")\" = \"$2\" || exit 1\n"
-	"  rm -rf -- \"$1\"\n"
-	"fi\n"
-	"mv -nT -- \"$3\" \"$1\" && test ! -e \"$3\"\n";
+/* (What is empty and was not identified is ours, that was just begun; see above.) */
+static const char back_script[] = "p=$1 i=$2 k=$3; test -e \"$k\" || exit 0\n"
+				  "if test -e \"$p\"; then\n"
+				  "  if test -n \"$i\"; then\n"
+				  "    case \"$i\" in *:*:*) f=%d:%i:%W;; *) f=%d:%i;; esac\n"
+				  "    test \"$(stat -c $f -- \"$p\")\" = \"$i\" || exit 1\n"
+				  "    rm -rf -- \"$p\"\n"
+				  "  elif test -d \"$p\"; then rmdir -- \"$p\" || exit 1\n"
+				  "  else test ! -s \"$p\" && rm -f -- \"$p\" || exit 1; fi\n"
+				  "fi\n"
+				  "mv -nT -- \"$k\" \"$p\" && test ! -e \"$k\"\n";
 
 bool image_put_back(const struct remote_shell *shell, const struct host_address *host,
 		    const char *path, const char *identity, const char *kept, GError **error)

@@ -70,7 +70,10 @@ bool image_set_aside(const struct remote_shell *shell, const struct host_address
 bool image_put_back(const struct remote_shell *shell, const struct host_address *host,
 		    const char *path, const char *identity, const char *kept, GError **error);
 
+/* The name under which an image of PATH is made by whoever has TOKEN. Caller frees. */
+char *image_own_name(const char *path, const char *token);
 struct image_plan {
+	const char *token;         /* letters and digits that nobody else has */
 	const char *path, *format; /* "raw" or "qcow2" */
 	uint64_t size;
 	bool allocate; /* all its room is taken at once, as far as the file system can */
@@ -78,10 +81,18 @@ struct image_plan {
 	const char *backing, *backing_format; /* NULL: none */
 	int uid, gid;                         /* negative: as they come */
 };
-/* A new image; what exists is never overwritten. IDENTITY says later whether it is still that file.
- * Caller frees. */
+/* A new image; what exists is never overwritten. It has its own name beside PATH, too, by which it is found
+ * if the answer is lost, until image_settle() takes that away. The return value says later whether it is
+ * still that file. Caller frees. */
 char *image_create(const struct remote_shell *shell, const struct host_address *host,
 		   const struct image_plan *plan, GError **error);
+/* The identity is written down: the own name is not needed any more. */
+bool image_settle(const struct remote_shell *shell, const struct host_address *host,
+		  const char *path, const char *token, GError **error);
+/* Remove what was to be made at PATH, and perhaps was: only what its own name by TOKEN proves to be ours; with
+ * TOKEN NULL only what is empty. Gone is good, and so is what is somebody else's. */
+bool image_remove_intended(const struct remote_shell *shell, const struct host_address *host,
+			   const char *path, const char *token, GError **error);
 /* Remove the file if it is (IDENTITY NULL: whatever is) what image_create made; a directory only by its
  * IDENTITY. Gone is good. */
 bool image_remove(const struct remote_shell *shell, const struct host_address *host,

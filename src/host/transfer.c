@@ -25,11 +25,13 @@ static const char send_script[] =
  * second when all is written. */
 static const char receive_file_script[] =
 	"p=$1 o=$2 f=/proc/self/fd/9; umask 077; set -C; command exec 9>\"$p\" || exit 3\n"
-	"stat -L -c %d:%i $f && cat >&9 && { test -z \"$o\" || chown \"$o\" $f; } &&\n"
+	"{ stat -L -c %d:%i:%W $f 2>/dev/null || stat -L -c %d:%i $f; } && cat >&9 && { test -z "
+	"\"$o\" || chown \"$o\" $f; } &&\n"
 	"sync -- $f && echo whole\n";
 static const char receive_directory_script[] =
 	"p=$1; umask 077; mkdir -- \"$p\" || exit 3\n"
-	"stat -c %d:%i -- \"$p\" && tar -C \"$p\" -xpf - && sync -f -- \"$p\" && echo whole\n";
+	"{ stat -c %d:%i:%W -- \"$p\" 2>/dev/null || stat -c %d:%i -- \"$p\"; } && tar -C \"$p\" "
+	"-xpf - && sync -f -- \"$p\" && echo whole\n";
 
 static const char digest_script[] = "test -e \"$1\" || exit 0\n"
 				    "if test -d \"$1\"; then cd -- \"$1\" && find . -type f -exec "

@@ -5,6 +5,7 @@ move between its machines, a journal that cannot be written costs no standstill,
 import json
 import os
 import pathlib
+import select
 import signal
 import subprocess
 import sys
@@ -27,7 +28,8 @@ with sqlite3.connect(sys.argv[1], timeout=20) as journal:
 LOCK = """import sqlite3, sys, time
 journal = sqlite3.connect(sys.argv[1], timeout=20, isolation_level=None)
 print('ready')
-while not journal.execute("SELECT 1 FROM events JOIN moves ON moves.id = move WHERE kind = 'before' AND outcome IS NULL").fetchone():
+end = time.monotonic() + 60
+while time.monotonic() < end and not journal.execute("SELECT 1 FROM events JOIN moves ON moves.id = move WHERE kind = 'before' AND outcome IS NULL").fetchone():
     time.sleep(0.005)
 journal.execute('BEGIN EXCLUSIVE')
 print('locked')
@@ -185,7 +187,9 @@ class Record(DiskLab):
                                 '--link-address', self.there.address('migration')],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.addCleanup(self.reap, move)
-        self.assertEqual(locker.stdout.readline(), 'locked\n', move.poll())
+        self.wait_for(lambda: select.select([locker.stdout], [], [], 0)[0] or move.poll() is not None)
+        self.assertIsNone(move.poll(), move.poll() is not None and move.communicate())
+        self.assertEqual(locker.stdout.readline(), 'locked\n')
         self.lab.cut('migration')
         stood_s = self.standstill()
         self.assertLess(stood_s, 6.5)

@@ -176,7 +176,8 @@ static void test_make(void)
 	g_autofree char *directory = g_dir_make_tmp("watari-disk-XXXXXX", NULL);
 	g_autofree char *path = g_build_filename(directory, "it's new.qcow2", NULL);
 	struct image_place place;
-	struct image_plan plan = { .path = path,
+	struct image_plan plan = { .token = "0123456789abcdef",
+				   .path = path,
 				   .format = "qcow2",
 				   .size = 5 * 1024 * 1024 + 512,
 				   .traits = { .cluster = 4096, .compat = "0.10" },
@@ -188,6 +189,11 @@ static void test_make(void)
 	g_autofree char *identity = image_create(NULL, here, &plan, &error);
 	g_assert_no_error(error);
 	g_assert_true(look(path, &place));
+	/* it has two names, until the first is not needed any more */
+	g_autofree char *own = image_own_name(path, plan.token);
+	g_assert_true(look(own, &place));
+	g_assert_true(image_settle(NULL, here, path, plan.token, NULL));
+	g_assert_false(look(own, &place));
 	g_autoptr(GPtrArray) chain = image_read_chain(NULL, here, path, "qcow2", NULL, &error);
 	g_assert_no_error(error);
 	const struct image *image = chain->pdata[0];
@@ -206,6 +212,65 @@ static void test_make(void)
 	g_assert_false(place.directory);
 }
 
+/* The conductor died before it knew what came of an image, or of a copied file: only what is proven to be
+ * ours goes. */
+static void test_intended(void)
+{
+	static const struct {
+		const char *own, *image; /* what is there; NULL: nothing */
+		bool link;               /* both are one file */
+		const char *token;
+		bool own_stays, image_stays;
+	} rows[] = {
+		{ NULL, NULL, false, "t", false, false },
+		{ NULL, "somebody's", false, "t", false, true },
+		{ NULL, "", false, "t", false, true },
+		{ "half", NULL, false, "t", false, false },
+		{ "half", "somebody's", false, "t", false, true },
+		{ "whole", NULL, true, "t", false, false },
+		{ "other's", "somebody's", false, "u", true, true },
+		{ NULL, "somebody's", false, NULL, false, true },
+		{ NULL, "", false, NULL, false, false },
+	};
+	g_autofree char *directory = g_dir_make_tmp("watari-disk-XXXXXX", NULL);
+	g_autofree char *path = g_build_filename(directory, "x.raw", NULL);
+	g_autofree char *own = image_own_name(path, "t");
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		struct image_place place;
+		if (rows[i].own)
+			g_assert_true(g_file_set_contents(own, rows[i].own, -1, NULL));
+		if (rows[i].image)
+			g_assert_true(g_file_set_contents(path, rows[i].image, -1, NULL));
+		g_assert_true(!rows[i].link || link(own, path) == 0);
+		g_assert_true(image_remove_intended(NULL, here, path, rows[i].token, NULL));
+		g_assert_true(look(own, &place) == rows[i].own_stays);
+		g_assert_true(look(path, &place) == rows[i].image_stays);
+		g_unlink(own);
+		g_unlink(path);
+	}
+	g_rmdir(directory);
+}
+
+/* A file that was removed gives its number to the next one of that name. */
+static void test_used_again(void)
+{
+	g_autofree char *directory = g_dir_make_tmp("watari-disk-XXXXXX", NULL);
+	g_autofree char *path = g_build_filename(directory, "x", NULL);
+	g_assert_true(g_file_set_contents(path, "somebody's", -1, NULL));
+	struct stat facts;
+	struct image_place place;
+	g_assert_cmpint(stat(path, &facts), ==, 0);
+	g_autofree char *born_before = g_strdup_printf(
+		"%u:%" G_GUINT64_FORMAT ":7", (unsigned) facts.st_dev, (guint64) facts.st_ino);
+	g_assert_true(image_remove(NULL, here, path, born_before, NULL));
+	g_assert_true(look(path, &place));
+	/* as an earlier version wrote it */
+	*strrchr(born_before, ':') = 0;
+	g_assert_true(image_remove(NULL, here, path, born_before, NULL));
+	g_assert_false(look(path, &place));
+	g_rmdir(directory);
+}
+
 /* Made like another one. */
 static void test_traits(void)
 {
@@ -217,7 +282,8 @@ static void test_traits(void)
 	g_autoptr(GError) error = NULL;
 	g_autofree char *directory = g_dir_make_tmp("watari-disk-XXXXXX", NULL);
 	g_autofree char *path = g_build_filename(directory, "x.qcow2", NULL);
-	struct image_plan plan = { .path = path,
+	struct image_plan plan = { .token = "0123456789abcdef",
+				   .path = path,
 				   .format = "qcow2",
 				   .size = 1 << 20,
 				   .traits = { .cluster = 32768,
@@ -247,7 +313,8 @@ static void test_allocate(void)
 	g_autoptr(GError) error = NULL;
 	g_autofree char *directory = g_dir_make_tmp("watari-disk-XXXXXX", NULL);
 	g_autofree char *path = g_build_filename(directory, "x.raw", NULL);
-	struct image_plan plan = { .path = path,
+	struct image_plan plan = { .token = "0123456789abcdef",
+				   .path = path,
 				   .format = "raw",
 				   .size = 1 << 20,
 				   .allocate = true,
@@ -469,6 +536,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/disk/adapt", test_adapt);
 	g_test_add_func("/disk/format-is-told", test_format_is_told);
 	g_test_add_func("/disk/make", test_make);
+	g_test_add_func("/disk/intended", test_intended);
+	g_test_add_func("/disk/used-again", test_used_again);
 	g_test_add_func("/disk/traits", test_traits);
 	g_test_add_func("/disk/allocate", test_allocate);
 	g_test_add_func("/disk/make-badly", test_make_badly);

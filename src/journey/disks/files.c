@@ -267,12 +267,15 @@ static bool copy_file(struct journey *journey, struct journey_file *file, GError
 				   .uid = there->qemu_uid,
 				   .gid = there->qemu_gid,
 				   .rate = journey->request->bandwidth };
-	unsigned noted = images_note_intent(journey, file->destination, NULL, file->kept);
+	const struct images_intent intent = { .path = file->destination, .kept = file->kept };
+	unsigned noted = 0;
+	if (!images_note_intent(journey, &intent, &noted, error))
+		return false;
 	journey_call(journey, call_begin, &copying);
-	images_note_made(journey, noted,
-			 copying.transfer.identity || file->kept ? file->destination : NULL,
-			 copying.transfer.identity);
-	if (!copying.error)
+	bool written = images_note_made(journey, noted, copying.transfer.identity,
+					copying.error ? NULL : &copying.error);
+	g_atomic_int_set(&copying.transfer.stop, !written);
+	if (copying.transfer.identity)
 		finish_watched(&copying);
 	g_free(copying.transfer.identity);
 	if (!copying.error) {

@@ -8,36 +8,44 @@
 
 /* ---- the journal ---- */
 
-static void write_down(struct journey *journey)
+/* What a killed conductor leaves is found by this alone, so without a journal nothing is made. */
+static bool write_images_down(struct journey *journey, GError **error)
 {
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_ARRAY);
+	g_autoptr(GError) failure = NULL;
 	json_node_set_array(node, journey->images);
 	g_autofree char *text = json_to_string(node, FALSE);
-	journal_add_event(journey->journal, journey->report->id, "images", text, NULL);
+	if (journey->journal &&
+	    journal_add_event(journey->journal, journey->report->id, "images", text, &failure))
+		return true;
+	g_autofree char *what = failure ? error_what(failure) : g_strdup(_("there is none"));
+	return error_set(error, WATARI_ERROR_REFUSED,
+			 _("Set WATARI_STATE_DIR to a directory that can be written."),
+			 _("nothing is made at the destination without a journal that says so: %s"),
+			 what);
 }
 
-unsigned images_note_intent(struct journey *journey, const char *path, const char *pool,
-			    const char *kept)
+bool images_note_intent(struct journey *journey, const struct images_intent *intent,
+			unsigned *index, GError **error)
 {
 	JsonObject *image = json_object_new();
 	if (!journey->images)
 		journey->images = json_array_new();
-	json_object_set_string_member(image, "path", path);
-	json_set_text(image, "pool", pool);
-	json_set_text(image, "kept", kept);
+	json_object_set_string_member(image, "path", intent->path);
+	json_set_text(image, "pool", intent->pool);
+	json_set_text(image, "kept", intent->kept);
+	json_set_text(image, "token", intent->token);
 	json_set_text(image, "identity", NULL);
 	json_array_add_object_element(journey->images, image);
-	write_down(journey);
-	return json_array_get_length(journey->images) - 1;
+	*index = json_array_get_length(journey->images) - 1;
+	return write_images_down(journey, error);
 }
 
-void images_note_made(struct journey *journey, unsigned index, const char *path,
-		      const char *identity)
+bool images_note_made(struct journey *journey, unsigned index, const char *identity, GError **error)
 {
 	JsonObject *image = json_array_get_object_element(journey->images, index);
-	json_set_text(image, "path", path);
 	json_set_text(image, "identity", identity);
-	write_down(journey);
+	return write_images_down(journey, error);
 }
 
 void images_read(struct journey *journey, const char *id)
@@ -87,14 +95,22 @@ static void call_remove(void *data)
 	const char *pool = json_get_string(removing->image, "pool", NULL);
 	const char *identity = json_get_string(removing->image, "identity", NULL);
 	const char *kept = json_get_string(removing->image, "kept", NULL);
+	const char *token = json_get_string(removing->image, "token", NULL);
 	if (kept && path)
 		image_put_back(&journey->shell, journey->addresses[JOURNEY_DESTINATION], path,
 			       identity, kept, &removing->error);
 	else if (pool && path && identity)
 		remove_volume(removing->host, pool, path, &removing->error);
+	else if (!pool && path && !identity)
+		image_remove_intended(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
+				      path, token, &removing->error);
 	else if (!pool && path)
 		image_remove(&journey->shell, journey->addresses[JOURNEY_DESTINATION], path,
 			     identity, &removing->error);
+	/* it may still have its own name beside */
+	if (!pool && path && identity && token)
+		image_settle(&journey->shell, journey->addresses[JOURNEY_DESTINATION], path, token,
+			     NULL);
 }
 
 static bool remove_one(struct journey *journey, struct host *host, JsonObject *image)

@@ -5,14 +5,20 @@
 #pragma once
 #include "journey/state.h"
 
-/* An image is about to be made at PATH of the destination, in the storage pool POOL or (NULL) as a
- * file; what lies there is kept as KEPT before (NULL: nothing does). The return value is for
- * images_note_made(). Main thread. */
-unsigned images_note_intent(struct journey *journey, const char *path, const char *pool,
-			    const char *kept);
-/* What was made; PATH NULL: nothing. */
-void images_note_made(struct journey *journey, unsigned index, const char *path,
-		      const char *identity);
+struct images_intent {
+	const char *path; /* at the destination */
+	const char *pool; /* a volume of this storage pool; NULL: a file */
+	const char *kept; /* what lies there is kept under this name before; NULL: nothing does */
+	const char
+		*token; /* by which the file is known (image_own_name()); NULL: it is empty first */
+};
+/* An image is about to be made; *index is for images_note_made(). False, with WATARI_ERROR_REFUSED: that
+ * could not be written down, and it may not be made. Main thread. */
+bool images_note_intent(struct journey *journey, const struct images_intent *intent,
+			unsigned *index, GError **error);
+/* It was made, with IDENTITY; NULL: nothing was, as far as is known. Likewise. */
+bool images_note_made(struct journey *journey, unsigned index, const char *identity,
+		      GError **error);
 /* Read what a move that broke off had noted. */
 void images_read(struct journey *journey, const char *id);
 /* Remove them; DESTINATION NULL: not connected, then volumes of pools stay, with a note. */

@@ -144,6 +144,7 @@ static void call_make(void *data)
 		return;
 	}
 	struct image_plan plan = {
+		.token = journey->report->id,
 		.path = disk->destination,
 		.format = disk->format,
 		.size = disk->size,
@@ -159,6 +160,15 @@ static void call_make(void *data)
 	disk->fresh = preparing->identity && !disk->backing;
 }
 
+/* (If that fails its second name stays; nothing else is wrong with it.) */
+static void call_settle(void *data)
+{
+	struct preparing *preparing = data;
+	struct journey *journey = preparing->journey;
+	image_settle(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
+		     preparing->disk->destination, journey->report->id, NULL);
+}
+
 static bool make_disk(struct preparing *preparing, GError **error)
 {
 	struct journey *journey = preparing->journey;
@@ -167,13 +177,20 @@ static bool make_disk(struct preparing *preparing, GError **error)
 	disk->given = disk->block && !pool;
 	if (disk->given)
 		return true;
-	unsigned noted = images_note_intent(journey, disk->destination, pool, NULL);
+	const struct images_intent intent = { .path = disk->destination,
+					      .pool = pool,
+					      .token = pool ? NULL : journey->report->id };
+	unsigned noted = 0;
+	if (!images_note_intent(journey, &intent, &noted, error))
+		return false;
 	journey_call(journey, call_make, preparing);
 	bool good = preparing->identity != NULL;
-	images_note_made(journey, noted, good ? disk->destination : NULL, preparing->identity);
+	bool written = images_note_made(journey, noted, preparing->identity, good ? error : NULL);
 	g_clear_pointer(&preparing->identity, g_free);
+	if (good && written && !pool)
+		journey_call(journey, call_settle, preparing);
 	if (good)
-		return journey_check_cancel(journey, error);
+		return written && journey_check_cancel(journey, error);
 	error_classify(&preparing->error, WATARI_ERROR_REFUSED,
 		       _("qemu-img must be installed at the destination (package qemu-utils, or "
 			 "qemu-img), and "
