@@ -73,7 +73,8 @@ static bool do_setup(struct mover *mover, JsonObject *message, GError **error)
 	mover->run->watchdog = mover->watchdog;
 	mover->run->on_event = mover_got_event;
 	mover->run->on_event_data = mover;
-	state_write(mover->settings, RUN_SETUP);
+	if (!state_write(mover->settings, RUN_SETUP, error))
+		return false;
 	JsonObject *ready = message_new("ready");
 	json_object_set_string_member(ready, "socket", mover->run->socket_path);
 	control_send(mover->control, ready);

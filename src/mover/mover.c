@@ -166,7 +166,7 @@ void mover_got_event(JsonObject *event, void *data)
 	}
 	control_send(mover->control, json_object_ref(event));
 	mover_watch_stop(mover);
-	state_write(mover->run->settings, run_get_phase(mover->run));
+	state_write(mover->run->settings, run_get_phase(mover->run), NULL);
 }
 
 static void mover_clear(struct mover *mover)

@@ -2,6 +2,7 @@
 #include "mover/state.h"
 
 #include "base/error.h"
+#include "base/i18n.h"
 #include "base/process.h"
 
 #include <signal.h>
@@ -28,7 +29,25 @@ static char *state_path(const struct mover_settings *settings)
 			       role_word(settings->role));
 }
 
-void state_write(const struct mover_settings *settings, enum run_phase phase)
+/* Whoever removed the last file in the directory takes that along, perhaps at this very moment. */
+static bool write_state_file(const char *path, const char *text, GError **error)
+{
+	enum { TRIES = 10 };
+	for (int i = 0; i < TRIES; i++) {
+		g_clear_error(error);
+		g_mkdir_with_parents(state_dir(), 0700);
+		if (g_file_set_contents_full(path, text, (gssize) strlen(text),
+					     G_FILE_SET_CONTENTS_CONSISTENT, 0600, error))
+			return true;
+		if (!g_error_matches(*error, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+			break;
+	}
+	/* What was true before may be wrong now: that this mover may be ended. */
+	unlink(path);
+	return false;
+}
+
+bool state_write(const struct mover_settings *settings, enum run_phase phase, GError **error)
 {
 	g_autofree char *path = state_path(settings);
 	g_autoptr(JsonObject) state = json_object_new();
@@ -43,11 +62,11 @@ void state_write(const struct mover_settings *settings, enum run_phase phase)
 	json_object_set_string_member(state, "phase", run_phase_name(phase));
 	json_object_set_string_member(state, "socket_dir", settings->socket_dir);
 	g_autofree char *text = json_print_object(state);
-	g_autoptr(GError) error = NULL;
-	g_mkdir_with_parents(state_dir(), 0700);
-	if (!g_file_set_contents_full(path, text, (gssize) strlen(text),
-				      G_FILE_SET_CONTENTS_CONSISTENT, 0600, &error))
-		g_debug("state file: %s", error->message);
+	g_autoptr(GError) failure = NULL;
+	return write_state_file(path, text, &failure) ||
+	       error_set(error, WATARI_ERROR_INTERNAL, NULL,
+			 _("the mover's file of its state cannot be written: %s"),
+			 failure->message);
 }
 
 void state_remove(const struct mover_settings *settings)

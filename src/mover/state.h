@@ -5,8 +5,10 @@
 #pragma once
 #include "mover/run.h"
 
-/* Write (atomically: a reader never sees half a file). Failing is not fatal: it is a help only. */
-void state_write(const struct mover_settings *settings, enum run_phase phase);
+/* Write (atomically: a reader never sees half a file). When it fails there is no file any more, so that
+ * nobody ends this mover for what it was before; a mover that cannot even begin with one must not begin.
+ * WATARI_ERROR_INTERNAL. */
+bool state_write(const struct mover_settings *settings, enum run_phase phase, GError **error);
 void state_remove(const struct mover_settings *settings);
 /* What becomes of a mover that lives on when its move is over. One that still carries the pages of a
  * post-copy is left alone by both. */
