@@ -140,6 +140,15 @@ const struct option_row move_rows[] = {
 	  .help = N_("Remove the images that were copied from the source, once the VM is at the "
 		     "destination. "
 		     "Without it they stay as they were when the VM left.") },
+	{ "network", 0, OPTION_LIST, AT(request.networks), N_("OLD=NEW"), .most = JOURNEY_LIST_MAX,
+	  .help = N_("The network, bridge or card OLD, which the VM uses at the source, is called "
+		     "NEW at the destination, as in br-a=br-b. "
+		     "May be given several times.") },
+	{ "listen", 0, OPTION_LIST, AT(request.listens), N_("OLD=NEW"), .most = JOURNEY_LIST_MAX,
+	  .help = N_("What of the VM listens on the address or port OLD (display, serial line, "
+		     "channel) listens on NEW at the destination, as in 10.0.0.1=10.0.0.2 or "
+		     "5905=5906. "
+		     "May be given several times.") },
 	{ "persistent", 0, OPTION_FLAG, AT(request.persistent),
 	  .help = N_("Define the VM at the destination. "
 		     "Without this option and the next one, a persistent VM is defined at the "

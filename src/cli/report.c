@@ -207,6 +207,16 @@ static void print_accepted(const struct journey_report *report, FILE *out)
 	}
 }
 
+static void print_carried(const struct journey_report *report, FILE *out)
+{
+	g_autoptr(GString) names = g_string_new(NULL);
+	for (guint i = 0; report->carried && i < json_array_get_length(report->carried); i++)
+		g_string_append_printf(names, "%s%s", i ? ", " : "",
+				       json_array_get_string_element(report->carried, i));
+	if (names->len > 0)
+		fprintf(out, _("  carried   %s\n"), names->str);
+}
+
 void report_print(const struct journey_report *report, FILE *out)
 {
 	if (!report->vm_name || report->outcome == JOURNEY_REFUSED || report->migration_ms == 0)
@@ -220,6 +230,7 @@ void report_print(const struct journey_report *report, FILE *out)
 	print_postcopy(report, out);
 	print_proof(report, out);
 	print_accepted(report, out);
+	print_carried(report, out);
 	if (report->snapshots > 0) {
 		fprintf(out, _("  snapshots %d carried"), report->snapshots);
 		fputc('\n', out);

@@ -110,21 +110,19 @@ char **check_missing_there(struct check_context *context, const char *kind, cons
 /* The order is that of the message a person reads: who, where, then what. The dry run is last: it
  * asks libvirt and QEMU themselves, in their words, for whatever we did not think of. */
 static void (*const checks[])(struct check_context *) = {
-	check_vm_state,      check_same_host, check_name_taken,   check_jobs,
-	check_versions,      check_machine,   check_cpu,          check_tsc,
-	check_memory,        check_placement, check_disks,        check_access,
-	check_locks,         check_secrets,   check_host_devices, check_filesystems,
-	check_other_devices, check_sockets,   check_things,       check_vsock,
-	check_offered,       check_networks,  check_labels,       check_agent,
-	check_postcopy,      check_tcg,       check_snapshots,    check_persistence,
-	check_belongings,    check_dry_run,
+	check_vm_state,    check_same_host,     check_name_taken, check_jobs,    check_versions,
+	check_machine,     check_cpu,           check_tsc,        check_memory,  check_placement,
+	check_disks,       check_access,        check_locks,      check_secrets, check_host_devices,
+	check_filesystems, check_other_devices, check_sockets,    check_things,  check_vsock,
+	check_offered,     check_networks,      check_labels,     check_agent,   check_postcopy,
+	check_tcg,         check_belongings,    check_dry_run,
 };
 
 /* Of a VM that is off: it need not run there at once, nor is anything of it at work. */
 static void (*const checks_offline[])(struct check_context *) = {
-	check_vm_off,   check_same_host, check_name_taken, check_versions,    check_machine,
-	check_disks,    check_access,    check_locks,      check_secrets,     check_offered,
-	check_networks, check_labels,    check_snapshots,  check_persistence, check_belongings,
+	check_vm_off,   check_same_host, check_name_taken, check_versions, check_machine,
+	check_disks,    check_access,    check_locks,      check_secrets,  check_offered,
+	check_networks, check_labels,    check_belongings,
 };
 
 static void run_all(struct check_context *context)
@@ -139,11 +137,7 @@ static void run_all(struct check_context *context)
 
 static bool prepare(struct check_context *context, GError **error)
 {
-	char *text = virDomainGetXMLDesc(context->domain, 0);
-	if (!text)
-		return host_error(error, WATARI_ERROR_REFUSED, NULL, context->name);
-	context->vm = xml_read(text, error);
-	free(text);
+	context->vm = check_read_vm(context, 0, error);
 	if (!context->vm)
 		return false;
 	context->source_capabilities = xml_read(context->source->capabilities, error);

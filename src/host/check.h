@@ -4,6 +4,7 @@
  */
 #pragma once
 #include "base/json.h"
+#include "host/belongings/mapping.h"
 #include "host/host.h"
 #include "host/image.h"
 #include "host/remote.h"
@@ -24,6 +25,7 @@ struct check_options {
 	unsigned long flags; /* the flags of the migration to come, for the dry run; 0: live */
 	bool offline;        /* the VM is off, and only its disks and definition move */
 	const char *const *disk_places; /* --disk: "vda=PATH", NULL-terminated; NULL: none */
+	const struct mapping *mapping;  /* names at the destination; NULL: the same */
 	bool disks_stay;                /* nothing may be copied: every disk must be seen there */
 };
 

@@ -81,15 +81,16 @@ static void judge_link(struct check_context *context, const struct link *link, c
 	const char *there = context->destination->name;
 	g_autofree char *check = g_strdup_printf("network:%s", link->name);
 	g_autofree char *up = g_strdup_printf(_("Set it up there: ip link set %s up."), link->name);
+	g_autofree char *map = g_strdup_printf(
+		_("Set up a bridge or card of that name there, or name the one that takes its "
+		  "place: --network %s=NAME."),
+		link->name);
 	if (strcmp(said, "absent") == 0)
-		check_add(context->findings, check, CHECK_REFUSE,
-			  _("Set up a bridge or card of that name there."),
+		check_add(context->findings, check, CHECK_REFUSE, map,
 			  _("%s has no bridge or network card “%s”, which “%s” uses"), there,
 			  link->name, context->name);
 	else if (link->bridge && g_str_has_prefix(said, "card"))
-		check_add(context->findings, check, CHECK_REFUSE,
-			  _("Set up a bridge of that name there, or give the VM's network card "
-			    "another bridge first: virsh update-device."),
+		check_add(context->findings, check, CHECK_REFUSE, map,
 			  _("“%s” uses the bridge “%s”, and at %s that is a network card"),
 			  context->name, link->name, there);
 	else if (g_str_has_suffix(said, "-down"))
@@ -201,6 +202,10 @@ static void check_one_network(struct check_context *context, const char *name, G
 	virNetworkPtr network = virNetworkLookupByName(context->destination->connection, name);
 	g_autofree char *check = g_strdup_printf("network:%s", name);
 	g_autofree char *start = g_strdup_printf(_("Start it there: virsh net-start %s."), name);
+	g_autofree char *map = g_strdup_printf(_("Define one of the same name there (virsh "
+						 "net-define), or name the one that takes "
+						 "its place: --network %s=NAME."),
+					       name);
 	if (network && virNetworkIsActive(network) == 1)
 		read_network(context, network, name, links);
 	else if (network)
@@ -208,8 +213,7 @@ static void check_one_network(struct check_context *context, const char *name, G
 			  _("the network “%s”, which “%s” uses, is not started at %s"), name,
 			  context->name, context->destination->name);
 	else
-		check_add(context->findings, check, CHECK_REFUSE,
-			  _("Define one of the same name there: virsh net-define."),
+		check_add(context->findings, check, CHECK_REFUSE, map,
 			  _("%s has no network “%s”, which “%s” uses"), context->destination->name,
 			  name, context->name);
 	if (network)

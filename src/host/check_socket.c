@@ -154,18 +154,20 @@ static void judge_socket(struct check_context *context, const struct listeners *
 	const struct listener *taken =
 		wanted->port > 0 ? listeners_find(there, wanted->udp, wanted->address, wanted->port)
 				 : NULL;
+	g_autofree char *map = g_strdup_printf(
+		_("Let it listen on an address of the destination: --listen %s=ADDRESS."),
+		wanted->address ? wanted->address : "");
+	g_autofree char *map_port = g_strdup_printf(
+		_("Free that port there, or let it listen on another one: --listen %d=PORT."),
+		wanted->port);
 	if (!listeners_have(there, wanted->address)) {
-		check_add(context->findings, wanted->check, CHECK_REFUSE,
-			  _("Let it listen on an address that both hosts have, such as 0.0.0.0 or "
-			    "127.0.0.1; that takes effect when the VM is started again."),
+		check_add(context->findings, wanted->check, CHECK_REFUSE, map,
 			  _("%s of “%s” listens on %s, and %s does not have that address"),
 			  _(wanted->what), context->name, wanted->address,
 			  context->destination->name);
 	} else if (taken) {
 		g_autofree char *who = listeners_describe(there, taken);
-		check_add(context->findings, wanted->check, CHECK_REFUSE,
-			  _("Free that port there, or give the VM another one; that takes effect "
-			    "when it is started again."),
+		check_add(context->findings, wanted->check, CHECK_REFUSE, map_port,
 			  _("%s of “%s” listens on port %d, which %s has at %s"), _(wanted->what),
 			  context->name, wanted->port, who, context->destination->name);
 	}

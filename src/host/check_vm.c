@@ -241,17 +241,6 @@ void check_tcg(struct check_context *context)
 		  context->name, version, context->source->name);
 }
 
-void check_snapshots(struct check_context *context)
-{
-	int count = virDomainSnapshotNum(context->domain, 0);
-	if (count > 0)
-		check_add(context->findings, "snapshots", CHECK_PASS, NULL,
-			  _("“%s” has %d snapshots: what libvirt knows about them goes along"),
-			  context->name, count);
-	else
-		check_add(context->findings, "snapshots", CHECK_PASS, NULL, NULL);
-}
-
 void check_persistence(struct check_context *context)
 {
 	bool saved = virDomainHasManagedSaveImage(context->domain, 0) == 1;

@@ -27,7 +27,6 @@ void check_same_host(struct check_context *context);
 void check_name_taken(struct check_context *context);
 void check_jobs(struct check_context *context);
 void check_tcg(struct check_context *context);
-void check_snapshots(struct check_context *context);
 void check_persistence(struct check_context *context);
 void check_dry_run(struct check_context *context);
 
@@ -57,6 +56,9 @@ void check_sockets(struct check_context *context);
 void check_offered(struct check_context *context);
 void check_networks(struct check_context *context);
 void check_labels(struct check_context *context);
+
+/* The VM's description as the destination will have it (options->mapping); FLAGS of virDomainGetXMLDesc. NULL with *error. */
+struct xml *check_read_vm(struct check_context *context, unsigned flags, GError **error);
 
 /* Parts of checks that need no host, for unit tests. */
 /* HERE, THERE: lock managers' names, NULL: not known. */

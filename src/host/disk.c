@@ -170,9 +170,11 @@ static bool is_meant(struct xml *xml, xmlNodePtr node, const struct disk_move *m
 {
 	g_autofree char *target = xml_string(xml, node, "target/@dev");
 	g_autofree char *path = xml_string(xml, node, "source/@file | source/@dev");
-	if (g_strcmp0(target, move->target) != 0)
-		return false;
-	return !move->source || !path || g_str_equal(path, move->source);
+	bool named = g_strcmp0(target, move->target) == 0;
+	/* the definition may have it at another target than the running VM */
+	if (move->source && path)
+		return g_str_equal(path, move->source);
+	return named && (!move->source || xml_has(xml, node, "source/@volume"));
 }
 
 char *disk_adapt_xml(const char *text, const struct disk_move *moves, guint count, GError **error)

@@ -319,6 +319,7 @@ void journey_clear(struct journey *journey)
 	}
 	g_clear_pointer(&journey->nics, g_ptr_array_unref);
 	g_clear_pointer(&journey->paths, g_ptr_array_unref);
+	g_clear_pointer(&journey->absent_media, g_strfreev);
 	g_clear_pointer(&journey->belongings, json_object_unref);
 	files_free(journey);
 	g_clear_pointer(&journey->images, json_array_unref);

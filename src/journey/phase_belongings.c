@@ -78,7 +78,6 @@ static virDomainPtr find_vm(struct carrying *carrying, enum journey_side side)
 		    : NULL;
 }
 
-/* First off at the one, then on at the other: never on at both. */
 static void call_hand_over(void *data)
 {
 	struct carrying *carrying = data;
@@ -86,8 +85,7 @@ static void call_hand_over(void *data)
 	virDomainPtr left =
 		carrying->side == JOURNEY_DESTINATION ? find_vm(carrying, JOURNEY_SOURCE) : NULL;
 	virDomainPtr domain = find_vm(carrying, carrying->side);
-	carrying->good = (!left || belongings_leave(left, values, &carrying->error)) && domain &&
-			 belongings_give(domain, values, &carrying->error);
+	carrying->good = domain && belongings_hand_over_all(left, domain, values, &carrying->error);
 	if (!domain && !carrying->error)
 		error_set(&carrying->error, WATARI_ERROR_INTERNAL, NULL, "%s",
 			  _("the VM is not found"));

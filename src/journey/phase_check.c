@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The VM is looked up and everything that can be known before is asked; a refusal ends it here. */
+#include "journey/disks/definition.h"
 #include "journey/disks/disk_params.h"
 #include "journey/disks/disk_place.h"
 #include "journey/disks/same.h"
@@ -160,9 +161,11 @@ static void ask(void *data)
 		return;
 	if (!read_domain(journey, &asking->error))
 		return;
+	const struct mapping mapping = { journey->request->networks, journey->request->listens };
 	/* what is shared is not known yet, and what is copied is not asked of libvirt */
 	struct check_options options = {
 		.shell = &journey->shell,
+		.mapping = &mapping,
 		.flags = journey_migrate_flags(journey) | VIR_MIGRATE_UNSAFE,
 		.offline = journey->request->kind == JOURNEY_OFFLINE,
 		.disk_places = journey->request->disk_places,
@@ -172,6 +175,7 @@ static void ask(void *data)
 		check_run(journey->hosts[JOURNEY_SOURCE], journey->domain,
 			  journey->hosts[JOURNEY_DESTINATION], &options, &asking->error);
 	asking->good = journey->report->findings != NULL;
+	definition_find_absent_media(journey);
 }
 
 static bool is_as_planned(struct journey *journey, GError **error)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The request is read, both hosts are found and their libvirts opened, through the guard's relays. */
+#include "host/belongings/mapping.h"
 #include "journey/state.h"
 
 #include "base/i18n.h"
@@ -128,8 +129,15 @@ static bool check_wishes(const struct journey_request *request, GError **error)
 		return error_set(error, WATARI_ERROR_USAGE, _("Add --allow-postcopy."),
 				 _("--strategy postcopy needs your permission: for a while no "
 				   "single host has the whole VM"));
-	if (!check_through(request, error) || !check_accept_names(request->accept, error))
+	const struct mapping mapping = { request->networks, request->listens };
+	if (!check_through(request, error) || !check_accept_names(request->accept, error) ||
+	    !mapping_check(&mapping, error))
 		return false;
+	if (request->through && !mapping_is_empty(&mapping))
+		return error_set(
+			error, WATARI_ERROR_USAGE, _("Move it over the link."),
+			_("--through carries the description as it was saved, so --network "
+			  "and --listen cannot be given with it"));
 	if (request->kind != JOURNEY_OFFLINE || !request->verify)
 		return true;
 	return error_set(error, WATARI_ERROR_USAGE, _("Leave one of them out."),

@@ -67,6 +67,8 @@ struct journey_request {
 	const char *seeds[JOURNEY_LIST_MAX + 1];       /* images at the destination */
 	const char *trusted[JOURNEY_LIST_MAX + 1];     /* disks and files that are the same */
 	const char *accept[JOURNEY_LIST_MAX + 1];      /* checks whose refusal is overruled */
+	const char *networks[JOURNEY_LIST_MAX + 1];    /* "OLD=NEW" (mapping.h) */
+	const char *listens[JOURNEY_LIST_MAX + 1];     /* likewise */
 	bool keep_backing;         /* backing files that are there already are used */
 	bool remove_source_disks;  /* after all went well */
 	JsonObject *plan;          /* that is carried out (cli/plan_file.h); NULL: none */

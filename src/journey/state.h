@@ -54,8 +54,9 @@ struct journey {
 		[JOURNEY_SIDES]; /* libvirt's, by which they are known again; NULL: not known */
 	virDomainPtr domain;     /* at the source */
 	char *live_xml;
-	GPtrArray *nics;  /* struct domain_nic */
-	GPtrArray *paths; /* struct check_shared_path */
+	GPtrArray *nics;     /* struct domain_nic */
+	char **absent_media; /* images that only the definition has, and the destination has not */
+	GPtrArray *paths;    /* struct check_shared_path */
 	/* the disks are in the report: struct journey_disk */
 	bool persistent;      /* at the source, before */
 	bool paused_before;   /* by somebody, at the source */

@@ -13,10 +13,67 @@ const char *belonging_fate_name(enum belonging_fate fate)
 	return fate_names[fate];
 }
 
+/* In the order of docs/travels.md. */
 const struct belonging belongings[] = {
 	/* beside the VM in libvirt */
-	{ "autostart", NULL, BELONGING_CARRIED, belonging_check_autostart, &belonging_autostart },
-	{ "snapshots", NULL, BELONGING_CARRIED, NULL, &belonging_snapshots },
+	{ "autostart", .fate = BELONGING_CARRIED, .check = belonging_check_autostart,
+	  .carrier = &belonging_autostart },
+	{ "snapshots", .fate = BELONGING_CARRIED, .check = belonging_check_snapshots,
+	  .carrier = &belonging_snapshots },
+	{ "checkpoints", .fate = BELONGING_CARRIED, .check = belonging_check_checkpoints,
+	  .carrier = &belonging_checkpoints },
+	{ "tuning", .fate = BELONGING_CARRIED, .carrier = &belonging_tuning },
+	{ "managed-save", .fate = BELONGING_SAID, .check = check_persistence },
+	/* in its description */
+	{ "disks", "devices/disk", .fate = BELONGING_CARRIED },
+	{ "boot-files", "os/kernel | os/initrd | os/dtb | os/acpi/table",
+	  .fate = BELONGING_PROVEN },
+	{ "firmware", "os/loader | os/nvram/@template", .fate = BELONGING_PROVEN },
+	{ "nvram", "os/nvram", .fate = BELONGING_CARRIED },
+	{ "tpm", "devices/tpm/backend[@type='emulator']", .fate = BELONGING_CARRIED },
+	{ "emulator", "devices/emulator", .fate = BELONGING_PROVEN },
+	{ "networks", "devices/interface/source | devices/interface/target",
+	  .fate = BELONGING_MAPPED, .check = belonging_check_mapping },
+	{ "filters", "devices/interface/filterref", .fate = BELONGING_PROVEN },
+	{ "listeners",
+	  "devices/graphics/@listen | devices/graphics/listen | "
+	  "devices//source[@mode='bind']/@host",
+	  .fate = BELONGING_MAPPED },
+	{ "secrets", "//secret | devices/disk/auth", .fate = BELONGING_PROVEN },
+	{ "host-devices",
+	  "devices/hostdev | devices/interface[@type='hostdev'] | "
+	  "devices/tpm/backend[@type='passthrough'] | "
+	  "devices/input[@type='passthrough' or @type='evdev'] | "
+	  "devices/smartcard[@mode='host' or @mode='host-certificates']",
+	  .fate = BELONGING_REFUSED },
+	{ "filesystems", "devices/filesystem", .fate = BELONGING_REFUSED },
+	{ "shared-memory", "devices/shmem", .fate = BELONGING_REFUSED },
+	{ "memory-files", "devices/memory/source", .fate = BELONGING_REFUSED },
+	{ "logs",
+	  "devices/*/log/@file | devices/*[@type='file'][self::serial or self::console or "
+	  "self::parallel or self::channel]/source/@path",
+	  .fate = BELONGING_SAID, .check = belonging_check_logs },
+	{ "sockets", "devices/*[@type='unix']/source/@path | devices/graphics//@socket",
+	  .fate = BELONGING_PROVEN },
+	{ "things",
+	  "devices/*[@type='dev' or @type='pipe']/source/@path | devices/rng/backend | "
+	  "devices/*/rom/@file | devices/interface/script | devices/interface/downscript | "
+	  "devices/interface/backend | devices/graphics/gl | devices/video/model/acceleration | "
+	  "devices/audio | devices/pstore | devices/shmem/server",
+	  .fate = BELONGING_PROVEN },
+	{ "qemu-arguments", "*[local-name()='commandline']", .fate = BELONGING_PROVEN },
+	{ "labels", "seclabel", .fate = BELONGING_PROVEN },
+	{ "placement", "cputune | numatune | memoryBacking | resource", .fate = BELONGING_PROVEN },
+	{ "settings",
+	  "metadata | title | description | sysinfo//text() | memtune | perf | os/cmdline | "
+	  "devices/disk/iotune | devices/interface/bandwidth | devices/interface/link",
+	  .fate = BELONGING_LIBVIRT },
+	{ "terminals", "devices/*[@type='pty']/source/@path | devices/*/@tty",
+	  .fate = BELONGING_LIBVIRT },
+	{ "other-files", "//@*[starts-with(., '/')] | //*[not(*)]/text()[starts-with(., '/')]",
+	  .fate = BELONGING_PROVEN, .check = belonging_check_files },
+	/* what only the definition has, after all that the running VM has */
+	{ "definition", .fate = BELONGING_CARRIED, .check = belonging_check_definition },
 	{ NULL },
 };
 
@@ -67,35 +124,28 @@ bool belongings_take(virDomainPtr domain, JsonObject *values, GError **error)
 	return true;
 }
 
-typedef bool handle_value(virDomainPtr domain, JsonNode *value, GError **error);
-
-/* Nothing that can be done is left undone for the failure of something else. */
-static void handle_belonging(virDomainPtr domain, JsonObject *values, const char *name,
-			     handle_value *handle, GError **error)
+/* Off where the VM was before it is on where it is: what may be at one host only is never at both. */
+static bool hand_over_belonging(const struct belonging_carrier *carrier, virDomainPtr left,
+				virDomainPtr domain, JsonNode *value, GError **error)
 {
-	g_autoptr(GError) failure = NULL;
-	JsonNode *value = json_object_get_member(values, name);
-	if (!handle || !value || handle(domain, value, &failure))
-		return;
-	error_prefix(&failure, "%s", name);
-	if (!*error)
-		g_propagate_error(error, g_steal_pointer(&failure));
+	return (!left || !carrier->leave || carrier->leave(left, value, error)) &&
+	       carrier->give(domain, value, error);
 }
 
-bool belongings_give(virDomainPtr domain, JsonObject *values, GError **error)
+bool belongings_hand_over_all(virDomainPtr left, virDomainPtr domain, JsonObject *values,
+			      GError **error)
 {
-	for (const struct belonging *belonging = belongings; belonging->name; belonging++)
-		if (belonging->carrier)
-			handle_belonging(domain, values, belonging->name, belonging->carrier->give,
-					 error);
-	return !*error;
-}
-
-bool belongings_leave(virDomainPtr domain, JsonObject *values, GError **error)
-{
-	for (const struct belonging *belonging = belongings; belonging->name; belonging++)
-		if (belonging->carrier)
-			handle_belonging(domain, values, belonging->name, belonging->carrier->leave,
-					 error);
-	return !*error;
+	bool good = true;
+	for (const struct belonging *belonging = belongings; belonging->name; belonging++) {
+		JsonNode *value = json_object_get_member(values, belonging->name);
+		g_autoptr(GError) failure = NULL;
+		if (!belonging->carrier || !value ||
+		    hand_over_belonging(belonging->carrier, left, domain, value, &failure))
+			continue;
+		error_prefix(&failure, "%s", belonging->name);
+		if (good)
+			g_propagate_error(error, g_steal_pointer(&failure));
+		good = false;
+	}
+	return good;
 }

@@ -63,11 +63,24 @@ JsonObject *belongings_read(virDomainPtr domain, GError **error);
 const char *belongings_first_taken(JsonObject *values);
 /* In the order of the list; the first failure ends it. WATARI_ERROR_REFUSED. */
 bool belongings_take(virDomainPtr domain, JsonObject *values, GError **error);
-/* All are tried; *error is the first failure. */
-bool belongings_give(virDomainPtr domain, JsonObject *values, GError **error);
-bool belongings_leave(virDomainPtr domain, JsonObject *values, GError **error);
+/* VALUES to DOMAIN, where the VM has ended up; LEFT: the definition that stayed at the source, or NULL.
+ * All are tried; *error is the first failure. */
+bool belongings_hand_over_all(virDomainPtr left, virDomainPtr domain, JsonObject *values,
+			      GError **error);
 
 /* The carriers, one file each. */
 extern const struct belonging_carrier belonging_autostart;
 extern const struct belonging_carrier belonging_snapshots;
+extern const struct belonging_carrier belonging_checkpoints;
+extern const struct belonging_carrier belonging_tuning;
+/* How the snapshots of DOMAIN can be removed with that version of libvirt. */
+const char *belonging_advise_snapshots(virDomainPtr domain, unsigned long libvirt_version);
+void belonging_check_snapshots(struct check_context *context);
 void belonging_check_autostart(struct check_context *context);
+void belonging_check_checkpoints(struct check_context *context);
+void belonging_check_definition(struct check_context *context);
+void belonging_check_mapping(struct check_context *context);
+/* What the VM has written to logs stays. */
+void belonging_check_logs(struct check_context *context);
+/* Every path of the host that the description names and no other row speaks of. */
+void belonging_check_files(struct check_context *context);

@@ -54,7 +54,11 @@ static JsonNode *read_snapshots(virDomainPtr domain, GError **error)
 		}
 	}
 	free_snapshots(snapshots, count);
-	return array ? json_node_init_array(json_node_alloc(), array) : NULL;
+	if (!array)
+		return NULL;
+	JsonNode *node = json_node_init_array(json_node_alloc(), array);
+	json_array_unref(array);
+	return node;
 }
 
 static bool take_snapshots(virDomainPtr domain, JsonNode *value, GError **error)
@@ -99,3 +103,75 @@ const struct belonging_carrier belonging_snapshots = {
 	.take = take_snapshots,
 	.give = give_snapshots,
 };
+
+/* ---- before ---- */
+
+enum { EXTERNAL = VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL | VIR_DOMAIN_SNAPSHOT_LIST_DISK_ONLY };
+
+const char *belonging_advise_snapshots(virDomainPtr domain, unsigned long libvirt_version)
+{
+	static const unsigned long deletes_external = 9000000;
+	if (libvirt_version < deletes_external && virDomainSnapshotNum(domain, EXTERNAL) > 0)
+		return _("This libvirt cannot delete external ones: merge their files (virsh "
+			 "blockcommit VM DISK --active --pivot), then forget them (virsh "
+			 "snapshot-delete VM NAME --metadata); or use shared storage.");
+	return _("Delete them (virsh snapshot-delete), or use shared storage.");
+}
+
+/* The files that it needs beside the disks as they are now: its memory, and the images below. */
+static void check_external_snapshot(struct check_context *context, const char *name,
+				    struct xml *snapshot)
+{
+	g_autoptr(GPtrArray) nodes = xml_find(
+		snapshot, NULL,
+		"memory[@snapshot='external']/@file | "
+		"disks/disk[@snapshot='external']/source/@file | domain/devices/disk/source/@file");
+	for (guint i = 0; i < nodes->len; i++) {
+		g_autofree char *path = xml_path(snapshot, nodes->pdata[i], ".");
+		g_autoptr(GPtrArray) words = g_ptr_array_new();
+		g_ptr_array_add(words, path);
+		g_auto(GStrv) missing = check_missing_there(context, "-e", "", words);
+		if (missing && missing[0] && *missing[0])
+			check_add(context->findings, "snapshots", CHECK_WARN,
+				  _("Copy it there under the same path, or delete the snapshot "
+				    "before."),
+				  _("the snapshot “%s” of “%s” needs %s, which %s does not have: "
+				    "there the VM cannot go back to it"),
+				  name, context->name, path, context->destination->name);
+	}
+}
+
+static void check_external_snapshots(struct check_context *context)
+{
+	static const unsigned long reverts_external = 9009000;
+	virDomainSnapshotPtr *snapshots = NULL;
+	int count = virDomainListAllSnapshots(context->domain, &snapshots, EXTERNAL);
+	for (int i = 0; i < count; i++) {
+		char *text = virDomainSnapshotGetXMLDesc(snapshots[i], 0);
+		struct xml *xml = text ? xml_read(text, NULL) : NULL;
+		if (xml)
+			check_external_snapshot(context, virDomainSnapshotGetName(snapshots[i]),
+						xml);
+		xml_free(xml);
+		free(text);
+	}
+	if (count >= 0)
+		free_snapshots(snapshots, count);
+	if (count > 0 && context->destination->libvirt_version < reverts_external)
+		check_add(context->findings, "snapshots", CHECK_PASS, NULL,
+			  _("libvirt at %s cannot go back to external snapshots (9.9 can)"),
+			  context->destination->name);
+}
+
+void belonging_check_snapshots(struct check_context *context)
+{
+	int count = virDomainSnapshotNum(context->domain, 0);
+	if (count > 0) {
+		check_add(context->findings, "snapshots", CHECK_PASS, NULL,
+			  _("“%s” has %d snapshots: what libvirt knows about them goes along"),
+			  context->name, count);
+		check_external_snapshots(context);
+	} else {
+		check_add(context->findings, "snapshots", CHECK_PASS, NULL, NULL);
+	}
+}

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Flags, parameters and descriptions for a migration with disks. See disk_params.h. */
+#include "journey/disks/definition.h"
 #include "journey/disks/disk_params.h"
 
 #include "base/i18n.h"
+#include "host/belongings/mapping.h"
 
 #include <stdlib.h>
 
@@ -51,6 +53,25 @@ static struct disk_move *list_moves(struct journey *journey, guint *count)
 	return moves;
 }
 
+static struct mapping mapping_of(const struct journey *journey)
+{
+	return (struct mapping){ journey->request->networks, journey->request->listens };
+}
+
+/* TEXT with all that is called otherwise there. */
+static char *adapt_description(struct journey *journey, const char *text, bool definition,
+			       GError **error)
+{
+	guint count;
+	const struct mapping mapping = mapping_of(journey);
+	g_autofree struct disk_move *moves = list_moves(journey, &count);
+	g_autofree char *moved = disk_adapt_xml(text, moves, count, error);
+	g_autofree char *named = moved ? mapping_adapt_xml(&mapping, moved, error) : NULL;
+	if (!named || !definition || !journey->absent_media)
+		return g_steal_pointer(&named);
+	return definition_make_startable(journey, named, error);
+}
+
 char *disk_params_describe_there(struct journey *journey, unsigned flags, GError **error)
 {
 	char *text = virDomainGetXMLDesc(journey->domain, flags);
@@ -58,9 +79,7 @@ char *disk_params_describe_there(struct journey *journey, unsigned flags, GError
 		host_error(error, WATARI_ERROR_REFUSED, NULL, journey->report->vm_name);
 		return NULL;
 	}
-	guint count;
-	g_autofree struct disk_move *moves = list_moves(journey, &count);
-	char *adapted = disk_adapt_xml(text, moves, count, error);
+	char *adapted = adapt_description(journey, text, flags & VIR_DOMAIN_XML_INACTIVE, error);
 	free(text);
 	return adapted;
 }
@@ -99,27 +118,41 @@ static void add_targets(struct adding *adding, struct journey *journey)
 	}
 }
 
+/* Where nothing is called otherwise, libvirt's own description is right. */
+static bool add_descriptions(struct adding *adding, struct journey *journey, unsigned flags,
+			     GError **error)
+{
+	const unsigned live = VIR_DOMAIN_XML_MIGRATABLE | VIR_DOMAIN_XML_SECURE;
+	const struct mapping mapping = mapping_of(journey);
+	bool differs = journey_disks_count(journey->report->disks, JOURNEY_DISK_COPIED) ||
+		       journey_disks_count(journey->report->disks, JOURNEY_DISK_CARRIED) ||
+		       !mapping_is_empty(&mapping);
+	bool starts_otherwise = journey->absent_media && *journey->absent_media;
+	bool defines = flags & VIR_MIGRATE_PERSIST_DEST && (differs || starts_otherwise);
+	g_autofree char *running =
+		differs ? disk_params_describe_there(journey, live, error) : NULL;
+	if (differs && !running)
+		return false;
+	g_autofree char *defined =
+		defines ? disk_params_describe_there(journey, live | VIR_DOMAIN_XML_INACTIVE, error)
+			: NULL;
+	if (defines && !defined)
+		return false;
+	if (running)
+		add_text(adding, VIR_MIGRATE_PARAM_DEST_XML, running);
+	if (defined)
+		add_text(adding, VIR_MIGRATE_PARAM_PERSIST_XML, defined);
+	return true;
+}
+
 bool disk_params_add(struct journey *journey, unsigned flags, virTypedParameterPtr *params,
 		     int *count, int *max, GError **error)
 {
-	GPtrArray *disks = journey->report->disks;
-	if (!journey_disks_count(disks, JOURNEY_DISK_COPIED) &&
-	    !journey_disks_count(disks, JOURNEY_DISK_CARRIED))
-		return true;
 	struct adding adding = { params, count, max, true };
-	const unsigned live = VIR_DOMAIN_XML_MIGRATABLE | VIR_DOMAIN_XML_SECURE;
-	g_autofree char *running = disk_params_describe_there(journey, live, error);
-	g_autofree char *defined =
-		running && flags & VIR_MIGRATE_PERSIST_DEST
-			? disk_params_describe_there(journey, live | VIR_DOMAIN_XML_INACTIVE, error)
-			: NULL;
-	if (!running || (flags & VIR_MIGRATE_PERSIST_DEST && !defined))
+	if (!add_descriptions(&adding, journey, flags, error))
 		return false;
 	if (journey->disks_socket)
 		add_targets(&adding, journey);
-	add_text(&adding, VIR_MIGRATE_PARAM_DEST_XML, running);
-	if (defined)
-		add_text(&adding, VIR_MIGRATE_PARAM_PERSIST_XML, defined);
 	return adding.good ||
 	       host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
 }

@@ -12,6 +12,7 @@
 #include "journey/disks/share.h"
 
 #include "base/i18n.h"
+#include "host/belongings/belongings.h"
 #include "base/json.h"
 #include "base/unit.h"
 
@@ -92,7 +93,8 @@ static bool check_snapshots(struct journey *journey, GError **error)
 	if (virDomainSnapshotNum(journey->domain, 0) <= 0)
 		return true;
 	return error_set(error, WATARI_ERROR_REFUSED,
-			 _("Delete them (virsh snapshot-delete), or use shared storage."),
+			 belonging_advise_snapshots(
+				 journey->domain, journey->hosts[JOURNEY_SOURCE]->libvirt_version),
 			 _("“%s” has snapshots, and disks that must be copied: a copy has only the "
 			   "present content"),
 			 journey->report->vm_name);
