@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import sys
+import time
 import unittest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -67,7 +68,7 @@ class Belongings(unittest.TestCase):
     def watari(self, command, *options, source=None, destination=None, code=MIGRATED):
         source, destination = source or self.here, destination or self.there
         words = ['watari', command, self.vm, destination.name, '--json', *options]
-        if command in ('migrate', 'rehearse'):
+        if command in ('migrate', 'rehearse') and '--offline' not in options:
             words += ['--max-downtime', '20s']
         done = source.run(words, check=False, timeout=150)
         self.assertEqual(done.returncode, code, done.stderr + done.stdout)
@@ -127,6 +128,178 @@ class Belongings(unittest.TestCase):
         self.assertIn('not defined at hostb', row['what'])
         report = self.watari('rehearse')
         self.assertEqual((self.starts_with(), self.defined()), (['hosta'], ['hosta']))
+
+    # ---- checkpoints ----
+
+    def write(self, node, at, size='1M'):
+        """As the guest would."""
+        name, = (each['inserted']['node-name'] for each in json.loads(node.virsh(
+            'qemu-monitor-command', self.vm, '{"execute":"query-block"}').stdout)['return'] if 'inserted' in each)
+        said = node.virsh('qemu-monitor-command', self.vm, '--hmp', f'qemu-io {name} "write -P 7 {at} {size}"').stdout
+        self.assertNotIn('error', said.lower())
+
+    def backup(self, node, since, path):
+        """The parts of the disk that an incremental backup holds, in MiB."""
+        node.write_text('/root/backup.xml', f"<domainbackup mode='push'><incremental>{since}</incremental><disks><disk name='vda' "
+                        f"type='file'><target file='{path}'/><driver type='qcow2'/></disk></disks></domainbackup>")
+        self.addCleanup(node.run, ['rm', '-f', path])
+        node.virsh('backup-begin', self.vm, '/root/backup.xml')
+        limit = time.monotonic() + 60
+        while 'None' not in node.virsh('domjobinfo', self.vm).stdout:
+            self.assertLess(time.monotonic(), limit, 'the backup does not end')
+            time.sleep(0.1)
+        found = json.loads(node.run(['qemu-img', 'map', '-U', '--output=json', path]).stdout)
+        return sorted({part['start'] >> 20 for part in found if part['data'] and part['depth'] == 0})
+
+    def checkpoints(self, node):
+        return node.virsh('checkpoint-list', self.vm, '--tree', check=False).stdout.split()
+
+    def carry_checkpoints(self, place):
+        self.define('chk', devices=disk(self.image(f'{place}/chk.qcow2')))
+        self.here.virsh('checkpoint-create-as', 'chk', 'one')
+        self.write(self.here, '2M')
+        self.here.virsh('checkpoint-create-as', 'chk', 'two')
+        self.write(self.here, '5M')
+        report = self.move()
+        self.assertEqual(report['carried'], ['checkpoints'])
+        self.assertIn('one, two', self.findings(report, 'checkpoints')[0]['what'])
+        self.assertEqual(self.checkpoints(self.there), ['one', '|', '+-', 'two'])
+        self.write(self.there, '9M')
+        self.assertEqual(self.backup(self.there, 'one', f'{SHARED}/since-one'), [2, 5, 9])
+        self.assertEqual(self.backup(self.there, 'two', f'{SHARED}/since-two'), [5, 9])
+
+    def test_checkpoints_of_a_shared_image(self):
+        """Incremental backups go on."""
+        self.carry_checkpoints(SHARED)
+
+    def test_checkpoints_of_a_copied_image(self):
+        """The bitmaps travel with it."""
+        self.carry_checkpoints('/lab/images')
+
+    def test_checkpoints_of_a_vm_that_is_off(self):
+        """libvirt cannot take them, so the move needs a word from whoever makes the backups."""
+        self.define('choff', devices=disk(self.image(f'{SHARED}/choff.qcow2')))
+        self.here.virsh('checkpoint-create-as', 'choff', 'one')
+        self.here.virsh('destroy', 'choff')
+        report = self.watari('migrate', '--offline', code=REFUSED)
+        self.assertIn('incremental backups', report['error']['what'])
+        self.assertEqual((self.defined(), self.checkpoints(self.here)), (['hosta'], ['one']))
+        self.move('--offline', '--accept', 'checkpoints', off=True)
+        self.assertEqual(self.defined(), ['hostb'])
+
+    # ---- the definition that differs from what runs ----
+
+    def test_definition(self):
+        """What only the definition has is said by its name, and the VM starts anew at the destination all the same."""
+        self.image('/lab/images/x.iso', '1M', 'raw')
+        self.image('/lab/images/own.qcow2')
+        cd = "<disk type='file' device='cdrom'><source file='/lab/images/x.iso'/><target dev='sda' bus='sata'/></disk>"
+        self.define('def', devices=disk('/lab/images/own.qcow2') + cd)
+        self.here.virsh('change-media', 'def', 'sda', '--eject', '--live')
+        report = self.move('--disk', 'vda=/lab/images/new.qcow2')
+        self.addCleanup(self.there.run, ['rm', '-f', '/lab/images/new.qcow2'])
+        row, = self.findings(report, 'disk:sda')[1:]
+        self.assertEqual(row['result'], 'warn')
+        self.assertIn('when it is started next', row['what'])
+        self.assertIn('/lab/images/x.iso', row['what'])
+        self.assertIn('x.iso', str(report['notes']))
+        self.there.virsh('destroy', 'def')
+        self.there.virsh('start', 'def')
+        self.assertTrue(ticker.goes_on(self.lab, self.log))
+        self.assertIn('/lab/images/x.iso', self.there.virsh('dumpxml', '--inactive', 'def').stdout)
+
+    def test_definition_names_what_is_not_there(self):
+        self.here.run(['ip', 'link', 'add', 'br-x', 'type', 'bridge'])
+        self.addCleanup(self.here.run, ['ip', 'link', 'del', 'br-x'])
+        self.define('names', devices=disk(self.image(f'{SHARED}/live.qcow2')))
+        self.here.virsh('attach-interface', 'names', 'bridge', 'br-x', '--config')
+        config = self.here.virsh('dumpxml', '--inactive', 'names').stdout
+        self.here.write_text('/root/other.xml', config.replace(f'{SHARED}/live.qcow2', self.image('/lab/images/config.qcow2')))
+        self.here.virsh('define', '/root/other.xml')
+        report = self.watari('plan')
+        said = {row['check']: row['what'] for row in report['checks'] if row['result'] == 'warn'}
+        self.assertIn('br-x', said['network:br-x'])
+        self.assertIn('/lab/images/config.qcow2', said['disk:vda'])
+        for what in (said['network:br-x'], said['disk:vda']):
+            self.assertIn('when it is started next', what)
+        self.move('--network', 'br-x=br-svc')
+        self.assertIn("bridge='br-svc'", self.there.virsh('dumpxml', '--inactive', 'names').stdout)
+
+    # ---- other names at the destination ----
+
+    def test_mapped(self):
+        """A bridge of another name, and a display and a serial line that listen on an address of the source."""
+        for node, name in ((self.here, 'br-a'), (self.there, 'br-b')):
+            node.run(['sh', '-c', f'ip link add {name} type bridge && ip link set {name} up'])
+            self.addCleanup(node.run, ['ip', 'link', 'del', name])
+        self.define('map', devices="<interface type='bridge'><source bridge='br-a'/><model type='virtio'/></interface>"
+                    "<graphics type='vnc' port='5905' autoport='no' listen='10.10.0.11'/>"
+                    "<console type='tcp'><source mode='bind' host='10.20.0.11' service='4555'/>"
+                    "<target type='virtio' port='1'/></console>")
+        report = self.watari('migrate', code=REFUSED)
+        self.assertIn('br-a', report['error']['what'])
+        self.assertIn('--network br-a=', report['error']['next'])
+        names = ('--network', 'br-a=br-b', '--listen', '10.10.0.11=10.10.0.12', '--listen', '10.20.0.11=10.20.0.12',
+                 '--listen', '5905=5907')
+        report = self.move(*names, '--network', 'br-y=br-z')
+        self.assertIn('br-y=br-z', self.findings(report, 'mapping')[0]['what'])
+        for flags in ([], ['--inactive']):
+            text = self.there.virsh('dumpxml', *flags, 'map').stdout
+            for word in ("bridge='br-b'", "listen='10.10.0.12'", "host='10.20.0.12'", "port='5907'"):
+                self.assertIn(word, text)
+        self.assertIn('master br-b', self.there.run(['ip', '-o', 'link']).stdout)
+        self.there.virsh('destroy', 'map')
+        self.there.virsh('start', 'map')
+        self.assertTrue(ticker.goes_on(self.lab, self.log))
+        self.there.virsh('destroy', 'map')
+        back = [word if word.startswith('--') else '='.join(reversed(word.split('='))) for word in names]
+        self.move('--offline', *back, back=True, off=True)
+        self.assertIn("bridge='br-a'", self.here.virsh('dumpxml', 'map').stdout)
+
+    # ---- what names files of the host, and what was tuned ----
+
+    def test_files_of_the_host(self):
+        """Whatever the description names must be there, be it known to the list or not."""
+        for name in ('/srv/fw.cfg', '/srv/up.sh'):
+            self.here.run(['sh', '-c', f'mkdir -p /srv/only && printf "#!/bin/sh\n" >{name} && chmod 755 {name}'])
+        self.define('files', start=False, extra="<sysinfo type='fwcfg'><entry name='opt/x' file='/srv/fw.cfg'/></sysinfo>",
+                    devices="<channel type='unix'><source mode='bind' path='/srv/only/agent.sock'/><target type='virtio' "
+                    "name='org.x.0'/></channel><channel type='unix'><target type='virtio' name='org.x.1'/></channel>"
+                    "<console type='pty'><target type='virtio' port='1'/></console>"
+                    "<interface type='ethernet'><script path='/srv/up.sh'/></interface>")
+        self.here.virsh('start', 'files')
+        report = self.watari('migrate', code=REFUSED)
+        rows = [row['what'] for row in report['checks'] if row['result'] == 'refuse' and row['check'] in ('path', 'device')]
+        self.assertEqual(len(rows), 3, rows)
+        for word in ('/srv/fw.cfg', '/srv/up.sh', '/srv/only/'):
+            self.assertIn(word, ' '.join(rows))
+
+    def iothread(self, node):
+        said = node.virsh('domstats', '--iothread', 'tuned').stdout
+        return dict(line.strip().split('=') for line in said.splitlines() if 'poll' in line)
+
+    def test_tuned(self):
+        """What libvirt itself loses of a running VM's settings."""
+        self.define('tuned', devices=disk(self.image(f'{SHARED}/tuned.qcow2')), maximum='<iothreads>1</iothreads>')
+        self.here.virsh('iothreadset', 'tuned', '1', '--poll-max-ns', '12345', '--live')
+        self.here.virsh('domblkthreshold', 'tuned', 'vda', '1000000')
+        before = self.iothread(self.here)
+        self.assertEqual(before['iothread.1.poll-max-ns'], '12345')
+        report = self.move()
+        self.assertEqual((report['carried'], self.iothread(self.there)), (['tuning'], before))
+        self.assertIn('threshold=1000000', self.there.virsh('domstats', '--block', 'tuned').stdout)
+
+    def test_external_snapshot(self):
+        """Its files that stay behind are named."""
+        self.define('ext', devices=disk(self.image(f'{SHARED}/ext.qcow2')))
+        self.addCleanup(self.here.run, ['rm', '-f', '/lab/images/s.mem', f'{SHARED}/ext.s'])
+        self.here.virsh('snapshot-create-as', 'ext', 's', '--memspec', 'file=/lab/images/s.mem,snapshot=external',
+                        '--diskspec', f'vda,snapshot=external,file={SHARED}/ext.s')
+        report = self.move()
+        rows = [row['what'] for row in self.findings(report, 'snapshots') if row['result'] == 'warn']
+        self.assertEqual(len(rows), 1, rows)
+        self.assertIn('/lab/images/s.mem', rows[0])
+        self.assertEqual(self.there.virsh('snapshot-list', 'ext', '--name').stdout.split(), ['s'])
 
 
 if __name__ == '__main__':
