@@ -62,7 +62,9 @@ class Logins(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_3_a_command_of_its_own(self):
-        """What runs watari may be more than a path."""
+        """What runs watari may be more than a path; and who is not in the group libvirt reaches libvirt by sudo as well."""
+        self.there.run(['gpasswd', '-d', 'ops', 'libvirt'])
+        self.addCleanup(self.there.run, ['gpasswd', '-a', 'ops', 'libvirt'])
         done = self.watari('plan', 'ops@hosta:v', 'ops@hostb', '--remote-watari', 'sudo -n /usr/local/bin/watari', '-q')
         self.assertEqual(done.returncode, 0, done.stderr)
 
