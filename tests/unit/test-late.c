@@ -23,6 +23,7 @@ static void test_late(void)
 	expect("cannot set up guest memory 'pc.ram': Cannot allocate memory", "Make room", false);
 	expect("Cannot open log file: '/n/x': No such file or directory", "Make what is named",
 	       false);
+	expect("Cannot get interface MTU on 'br7': No such device", "Set up what is named", false);
 	expect("operation failed: job 'migration out' failed", "/qemu/vm%s.log at hostb", true);
 	expect("", "hosta", true);
 	g_autofree char *disks = late_advise(NULL, "vm", "hosta", "hostb", true);

@@ -21,6 +21,7 @@ static const struct {
 					  "user may open it (namei -l PATH).") },
 	{ "o such file or directory",
 	  N_("Make what is named at %s, or put it on storage that both hosts see.") },
+	{ "o such device", N_("Set up what is named at %s: a bridge, a network card, a device.") },
 	{ "ddress already in use", N_("Free that port at %s, or give the VM another one.") },
 	{ "ailed to bind",
 	  N_("Let the VM listen on an address that %s has and nobody uses there.") },
