@@ -515,6 +515,12 @@ class ThroughADirectory(Quick):
             report = self.quick('--yes', '--through', directory)
             self.assertIn(report['exit_code'], (REFUSED, WRONG_WORDS), report['said'])
             self.assertIn(word, report['error']['what'])
+        for mode, owner, word in (('0777', 'root', 'others may write'), ('0755', 'nobody', 'belongs to user')):
+            open_to_others = f'{SHARED}/open'
+            self.here.run(['install', '-d', '-m', mode, '-o', owner, open_to_others])
+            report = self.quick('--yes', '--through', open_to_others)
+            self.assertEqual(report['exit_code'], REFUSED, report['said'])
+            self.assertIn(word, report['error']['what'])
         report = self.quick('--yes', '--through', SHARED, '--prewarm')
         self.assertEqual(report['exit_code'], WRONG_WORDS)
         self.assert_at_source()

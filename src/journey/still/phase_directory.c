@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The directory between the hosts: proven to be one and the same, and large enough. The movers are
+/* The directory between the hosts: proven to be one and the same, large enough, and nobody else's. The movers are
  * started for that proof and need no link. */
 #include "journey/movers.h"
 #include "journey/disks/share.h"
@@ -9,7 +9,12 @@
 #include "base/unit.h"
 #include "host/image.h"
 
-enum { LEAST_ROOM = 64 << 20 }; /* devices and descriptions */
+#include <stdio.h>
+
+enum {
+	LEAST_ROOM = 64 << 20, /* devices and descriptions */
+	OWNER_MS = 20000,
+};
 
 bool phase_movers(struct journey *journey, GError **error)
 {
@@ -62,6 +67,66 @@ static bool check_room(struct journey *journey, GError **error)
 			 journey->request->through, room);
 }
 
+/* ---- whose is it? ---- */
+
+struct owning {
+	struct journey *journey;
+	enum journey_side side;
+	GError *error;
+};
+
+/* What lies there becomes a VM, with any program that its description names: whoever may put another
+ * file in its place is root at the destination. Where only owners may rename (sticky) ours stays ours. */
+static void judge_owner(struct owning *owning, unsigned uid, unsigned mode)
+{
+	const struct journey *journey = owning->journey;
+	const struct host *host = journey->hosts[owning->side];
+	bool trusted = uid == 0 || (host->qemu_uid >= 0 && uid == (unsigned) host->qemu_uid);
+	bool open = mode & 022 && !(mode & 01000);
+	if (trusted && !open)
+		return;
+	error_set(&owning->error, WATARI_ERROR_REFUSED,
+		  _("Name a directory of root's that nobody else may write (chown root, chmod "
+		    "go-w)."),
+		  open ? _("at %s others may write in %s (mode %o), and could put another state "
+			   "in place of the VM's")
+		       : _("at %s the directory %s belongs to user %u, who could put another "
+			   "state in place of the VM's"),
+		  host->name, journey->request->through, open ? mode : uid);
+}
+
+static void call_ask_owner(void *data)
+{
+	struct owning *owning = data;
+	struct journey *journey = owning->journey;
+	const char *const words[] = { "stat", "-L", "-c", "%u %a", "--", journey->request->through,
+				      NULL };
+	g_autofree char *output = NULL;
+	unsigned uid = 0, mode = 0;
+	if (!remote_run(&journey->shell, journey->addresses[owning->side], words, OWNER_MS, &output,
+			NULL, &owning->error))
+		return;
+	if (sscanf(output, "%u %o", &uid, &mode) == 2)
+		judge_owner(owning, uid, mode);
+	else
+		error_set(&owning->error, WATARI_ERROR_REFUSED, NULL,
+			  _("%s does not say whose the directory %s is"),
+			  journey->hosts[owning->side]->name, journey->request->through);
+}
+
+static bool check_owner(struct journey *journey, GError **error)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		struct owning owning = { journey, side, NULL };
+		journey_call(journey, call_ask_owner, &owning);
+		if (owning.error) {
+			g_propagate_error(error, owning.error);
+			return false;
+		}
+	}
+	return true;
+}
+
 bool phase_directory(struct journey *journey, GError **error)
 {
 	bool same = false;
@@ -70,8 +135,9 @@ bool phase_directory(struct journey *journey, GError **error)
 		error_classify(error, WATARI_ERROR_REFUSED, NULL);
 		return false;
 	}
-	return same ||
-	       error_set(error, WATARI_ERROR_REFUSED,
+	if (same)
+		return check_owner(journey, error);
+	return error_set(error, WATARI_ERROR_REFUSED,
 			 _("Mount the same storage there under the same path, or name "
 			   "another directory."),
 			 _("%s does not see in %s what the source writes there"),
