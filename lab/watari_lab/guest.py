@@ -18,7 +18,6 @@ import dataclasses
 import fcntl
 import json
 import os
-import pathlib
 import subprocess
 import time
 import xml.sax.saxutils
@@ -30,7 +29,6 @@ MACHINE = "pc-q35-7.2"  # QEMU 7.2 and everything later has it
 # A model every QEMU can emulate in full and whose features do not depend on QEMU's version.
 CPU_TCG = "qemu64"
 CPU_KVM = "host-model"
-_QEMU_TCG = pathlib.Path(__file__).resolve().parents[1] / "guest" / "qemu-tcg"
 BOOT_TIMEOUT = 120
 BOOT_TIMEOUT_DEBIAN = 600
 SHARED = "/lab/shared"
@@ -282,7 +280,7 @@ def _domain(lab, node, name: str, images, options: dict, words: str, disks, **do
         disk.cache = disk.cache or ("none" if disk.path and _direct_io(node.path(disk.path)) else "writeback")
     domain.setdefault("type", acceleration())
     if domain["type"] == "qemu":  # TCG of QEMU before 9.0 loses dirtied pages; the script says why
-        domain.setdefault("emulator", _shared_file(lab, _QEMU_TCG, name))
+        domain.setdefault("emulator", guest_image.emulator_in_hosts())
     domain["memory_mib"] = int(domain.get("memory_mib", 256))
     return domain_xml(
         name,

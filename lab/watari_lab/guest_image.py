@@ -191,6 +191,20 @@ def _kernel_and_initrd(cache, name, init, modules, programs):
     return tree / "boot" / f"vmlinuz-{_kernel_release(tree)}", _used(initrd, f"{name}-*.initrd")
 
 
+def emulator_in_hosts(cache=CACHE):
+    """Path, in the hosts, of the QEMU for guests without KVM (guest/qemu-tcg). It lies in the cache, because libvirt asks each
+    emulator what it can, which takes seconds, unless it has seen this very file before, in whichever lab."""
+    text = (GUEST_DIR / "qemu-tcg").read_bytes()
+    path = Path(cache) / f"qemu-tcg-{hashlib.sha256(text).hexdigest()[:12]}"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh.write_bytes(text)
+        fresh.chmod(0o755)
+        fresh.rename(path)
+    return f"/lab/cache/{path.name}"
+
+
 def build_small(cache=CACHE):
     """(kernel, initrd) of the small guest."""
     return _kernel_and_initrd(cache, "small", "init", SMALL_MODULES, {"bin/guestd": find_program("guest", "guestd")})

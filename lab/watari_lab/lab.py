@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from . import compiled, plan, process, release, wire
+from . import compiled, guest_image, plan, process, release, wire
 from .errors import LabError
 from .node import Node
 from .plan import HostSpec, NodePlan
@@ -109,6 +109,7 @@ class Lab:
             "nodes": [vars(node) for node in nodes],
             "lowers": lowers,
             "cache": release.cache_dir(),
+            "emulator": guest_image.emulator_in_hosts(),
             "binds": self.binds,
             "size": self.size,
             "packet_delay": [compiled.find("packet-delay")],

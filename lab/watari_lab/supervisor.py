@@ -124,6 +124,8 @@ class Supervisor:
             node.run(["libvirtd", "-d", "-p", daemons.LIBVIRTD_PID_FILE])
         for node in hosts:
             daemons.wait_libvirtd(node.run)
+            ask = ["virsh", "-c", "qemu:///system", "domcapabilities", "--virttype", "qemu", "--emulatorbin"]
+            node.run([*ask, self.job["emulator"]], check=False)  # answered from what is kept, but for the first time
             files.keep_capabilities(f"/proc/{node.pid}/root", node.plan, self.job["cache"])
 
     # ---- requests ----
