@@ -13,9 +13,10 @@ import random
 import re
 import subprocess
 
-from .tally import TOP
+from .tally import LOGS, TOP
 
 TABLE = TOP / 'tests' / 'durations'
+LATEST = LOGS / 'durations'  # what runs of this tree measured, for tests that are not in the table yet
 HEAD = """\
 # Seconds that tests take: PART FILE TEST SECONDS; "-" is what a part or a file takes beside its tests.
 # Written by "tests/run --keep-durations" on two quiet processors; read to say how long a run will take, and to know
@@ -32,31 +33,33 @@ TEST = re.compile(r'^    def (test\w*)\(self', re.M)
 TOOK = re.compile(r'^# took ([\w.]+) ([\d.]+) s$', re.M)
 
 
-def read_table():
-    """{(part, file, test): seconds}"""
+def read_table(*places):
+    """{(part, file, test): seconds}; the first place that knows a test counts."""
     table = {}
-    for line in TABLE.read_text().splitlines() if TABLE.exists() else []:
+    for line in (line for place in places if place.exists() for line in place.read_text().splitlines()):
         if line and not line.startswith('#'):
             part, file, test, seconds = line.split()
-            table[part, file, test] = float(seconds)
+            table.setdefault((part, file, test), float(seconds))
     return table
 
 
-def write_table(measured):
-    """What was measured into the kept table; lines of lab tests whose files are gone are dropped."""
-    table = read_table()
-    files = {key[1] for key in measured if key[0] == 'lab'}
+def write_table(place, measured):
+    """What was measured into a table. Lines of lab files that ran whole are made anew, those of files that are gone go."""
+    table = read_table(place)
+    files = {key[1] for key in measured if key[0] == 'lab' and key[2] == '-'}
     table = {key: seconds for key, seconds in table.items()
              if key[0] != 'lab' or key[1] not in files and (TOP / 'tests' / 'lab' / key[1]).exists()}
     table.update(measured)
     lines = [f'{part} {file} {test} {seconds:.1f}\n' for (part, file, test), seconds in sorted(table.items())]
-    TABLE.write_text(HEAD + ''.join(lines))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(HEAD + ''.join(lines))
 
 
-def measured_in(path, seconds, output):
-    """What one lab file took: each test, and the rest."""
+def measured_in(path, seconds, output, whole):
+    """What one lab file took: each test that ran, and if the whole file did, the rest."""
     found = {('lab', path.name, name.split('.', 1)[1]): float(took) for name, took in TOOK.findall(output)}
-    found['lab', path.name, '-'] = max(0.0, seconds - sum(found.values()))
+    if whole:
+        found['lab', path.name, '-'] = max(0.0, seconds - sum(found.values()))
     return found
 
 
@@ -109,7 +112,7 @@ class Choice:
     """What a run has of the lab's slow tests."""
 
     def __init__(self, paths, options):
-        self.table, self.only = read_table(), options.only
+        self.table, self.only = read_table(TABLE, LATEST), options.only
         self.seed = options.draw or commit()
         self.slow = [] if options.long or options.only else slow_units(paths, self.table)
         self.drawn, self.left = draw(self.slow, self.seed)
@@ -119,7 +122,7 @@ class Choice:
         return [test for _, file, _, tests in self.left if file == path.name for test in tests]
 
     def is_whole(self, path):
-        """Whether all tests of the file run, so that what it takes may be kept."""
+        """Whether all tests of the file run."""
         return not self.left_of(path) and (not self.only or self.only in path.name)
 
     def describe(self):

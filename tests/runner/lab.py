@@ -69,5 +69,4 @@ def run_file(path, options, environment):
 def show(tally, options, path, cases, seconds, output):
     if not ((options.only or options.choice.left_of(path)) and [case.name for case in cases] == ['all of it']):  # no test of that name in it
         tally.file('lab', path.name, cases, seconds, output)
-        if options.choice.is_whole(path):
-            tally.durations.update(durations.measured_in(path, seconds, output))
+        tally.durations.update(durations.measured_in(path, seconds, output, options.choice.is_whole(path)))

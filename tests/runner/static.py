@@ -212,10 +212,11 @@ def check_time_of_tests(_names):
     folder = TOP / 'tests' / 'lab'
     paths = sorted(folder.glob('test_*.py'))
     choice = durations.Choice(paths, argparse.Namespace(long=False, only=None, draw=None))
+    choice.table = durations.read_table(durations.TABLE)
     expected = durations.seconds_of(durations.PARTS, paths, choice, unknown_s=0)
     if sum(expected.values()) > durations.LIMIT_S:
         yield f'{durations.forecast_line(expected)} At most {durations.LIMIT_S // 60} are wanted.'
-    gone = {key[1] for key in durations.read_table() if key[0] == 'lab' and key[1] != '-'} - {path.name for path in folder.glob('*.py')}
+    gone = {key[1] for key in choice.table if key[0] == 'lab' and key[1] != '-'} - {path.name for path in folder.glob('*.py')}
     yield from (f'tests/durations names {name}, which is not there' for name in sorted(gone))
 
 
