@@ -98,6 +98,9 @@ static JsonObject *describe_listen(struct journey *journey)
 		json_array_add_int_element(ports, journey->request->ports[1]);
 		json_object_set_array_member(listen, "ports", ports);
 	}
+	/* nobody else's address needs to be listened on */
+	if (journey->request->link_address)
+		json_object_set_string_member(listen, "address", journey->request->link_address);
 	return listen;
 }
 

@@ -186,8 +186,11 @@ static bool listen_tcp(struct mover *mover, JsonObject *message, JsonObject *ans
 	if (ports && json_array_get_length(ports) == 2)
 		for (guint i = 0; i < 2; i++)
 			range[i] = (uint16_t) json_array_get_int_element(ports, i);
-	if (!link_listen_tcp(mover->run->link, json_get_string(message, "address", NULL), range[0],
-			     range[1], &port, error))
+	const char *address = json_get_string(message, "address", NULL);
+	struct link *link = mover->run->link;
+	/* An address that is translated on the way is none of this host's. */
+	bool agreed = address && link_listen_tcp(link, address, range[0], range[1], &port, NULL);
+	if (!agreed && !link_listen_tcp(link, NULL, range[0], range[1], &port, error))
 		return false;
 	json_object_set_int_member(answer, "port", port);
 	return true;

@@ -68,8 +68,9 @@ int local_listen(const char *path, GError **error)
 	FD_AUTO int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	errno = ENAMETOOLONG;
 	if (fd < 0 || !fill_address(&address, path) ||
-	    bind(fd, (struct sockaddr *) &address, sizeof(address)) != 0 ||
-	    chmod(path, 0600) != 0 || listen(fd, 16) != 0) {
+	    /* before bind it decides what the file is made with: never open to others */
+	    fchmod(fd, 0600) != 0 || bind(fd, (struct sockaddr *) &address, sizeof(address)) != 0 ||
+	    listen(fd, 16) != 0) {
 		failed(error, _("cannot listen on"), path);
 		return -1;
 	}

@@ -89,13 +89,15 @@ class Wires(unittest.TestCase):
     def test_3_and_do_not_any_more_in_the_middle(self):
         """Connections come up again and again and nothing arrives over them: --link-timeout ends it."""
         lab.link(mtu=9000)
-        before = self.received()
+        before, others = self.received(), self.listeners()
         moving = self.here.popen(self.words('--link', 'tcp', '--bandwidth', '3M', '--link-timeout', '6s'), text=True,
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         end = time.monotonic() + 60
         while self.received() - before < 9 << 20 and time.monotonic() < end and moving.poll() is None:
             time.sleep(0.05)
         self.assertIsNone(moving.poll(), 'it was over before the wire changed')
+        # and nobody can come but to the address that was named
+        self.assertEqual({address for address, _ in self.listeners() - others}, {self.there.address('migration')})
         lab.link(drop_above=1500)
         began = time.monotonic()
         out, said = moving.communicate(timeout=120)
@@ -103,6 +105,11 @@ class Wires(unittest.TestCase):
         self.assertLess(time.monotonic() - began, 30)
         self.assertIn('MTU', json.dumps(json.loads(out)['error']))
         self.assertEqual(guest.where(lab, VM), {self.here.name: 'running'})
+
+    def listeners(self):
+        """(address, port) of TCP sockets that listen at the destination."""
+        text = self.there.run(['ss', '-Hltn']).stdout
+        return {tuple(line.split()[3].rsplit(':', 1)) for line in text.splitlines()}
 
     def received(self):
         with open(f'/proc/{self.there.pid}/net/dev', encoding='utf-8') as file:
