@@ -67,13 +67,49 @@ static gpointer run_call(gpointer data)
 	return NULL;
 }
 
+/* A call that does not come back. */
+struct patience {
+	struct journey *journey;
+	int64_t began_ms, cancelled_ms; /* 0: not cancelled */
+	const char *doing; /* what was said before it was said that nobody answers; or NULL */
+	bool cut;
+};
+
+/* A libvirtd that hangs answers nobody, and its connection does not break: so it is said, and whoever cancels
+ * is not held by it. Until the migration has begun nothing there needs an answer. */
+static gboolean lose_patience(gpointer data)
+{
+	enum { SAY_MS = 15000, CUT_MS = 5000 };
+	struct patience *patience = data;
+	struct journey *journey = patience->journey;
+	int64_t now_ms = clock_now_ms();
+	if (journey->cancelled && !patience->cancelled_ms)
+		patience->cancelled_ms = now_ms;
+	if (!patience->doing && now_ms - patience->began_ms >= SAY_MS) {
+		patience->doing = journey->progress.doing ? journey->progress.doing : "";
+		journey_say(journey, _("waiting for an answer of libvirt or of a host's programs"));
+	}
+	if (!patience->cut && patience->cancelled_ms && journey->guard && !journey->performed &&
+	    now_ms - patience->cancelled_ms >= CUT_MS) {
+		patience->cut = true;
+		guard_cut(journey->guard);
+	}
+	return G_SOURCE_CONTINUE;
+}
+
 void journey_call(struct journey *journey, void (*function)(void *data), void *data)
 {
+	enum { LOOK_MS = 1000 };
 	struct call call = { function, data, 0 };
+	struct patience patience = { .journey = journey, .began_ms = clock_now_ms() };
+	guint timer = g_timeout_add(LOOK_MS, lose_patience, &patience);
 	GThread *thread = g_thread_new("call", run_call, &call);
 	while (!g_atomic_int_get(&call.done))
 		g_main_context_iteration(NULL, TRUE);
 	g_thread_join(thread);
+	g_source_remove(timer);
+	if (patience.doing)
+		journey_say(journey, patience.doing);
 }
 
 static int64_t stop_began_us(const struct journey *journey)

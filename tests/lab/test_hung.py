@@ -6,8 +6,8 @@ import signal
 import time
 import unittest
 
-from badluck import (DECIDED, EVENTS, FAILED, KILLED, MOVED, SWITCHOVER, BadLuck, Event, Premise, Row, Scene,
-                     Witness, add_tests, wait_until)
+from badluck import (CANCELLED, DECIDED, EARLY, EVENTS, FAILED, KILLED, MOVED, SWITCHOVER, BadLuck, Event, Premise, Row, Scene, VM,
+                     Witness, add_tests, guest, wait_until)
 
 TIME_LIMIT_S = 600
 DRAWN_BY_ROW = ('Hung',)
@@ -106,6 +106,24 @@ ROWS = [
 class Hung(BadLuck):
     lab_name = 'hung'
     scene_class = Scene
+
+
+    def test_90_libvirtd_does_not_answer(self):
+        """It is said, and does not hold whoever cancels."""
+        scene = self.scene
+        scene.take_sides()
+        libvirtd = scene.hosts['destination'].libvirtd_pid()
+        os.kill(libvirtd, signal.SIGSTOP)
+        try:
+            scene.launch(Row('SIGINT', EARLY, (CANCELLED,)))
+            wait_until(lambda: 'waiting for an answer' in ''.join(scene.said), 60, 'it is not said that nobody answers')
+            scene.cli.send_signal(signal.SIGINT)
+            self.assertEqual(scene.cli.wait(30), CANCELLED, ''.join(scene.said))
+        finally:
+            os.kill(libvirtd, signal.SIGCONT)
+        scene.wait_cli()
+        self.assertEqual(list(guest.where(scene.lab, VM).values()), ['running'])
+        scene.assert_clean()
 
 
 add_tests(Hung, ROWS)
