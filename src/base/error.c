@@ -21,8 +21,8 @@ static const struct {
 };
 _Static_assert(G_N_ELEMENTS(classes) == WATARI_ERROR_LAST, "every class has a name");
 
-/* A message may carry anybody's words (a VM's name, a remote program's complaint), and the first newline of a
- * GError's message parts it from the next step. */
+/* A message may carry anybody's words (a VM's name, a remote program's complaint), and the first
+ * newline of a GError's message parts it from the next step. */
 bool error_set(GError **error, enum watari_error code, const char *next, const char *format, ...)
 {
 	va_list args;

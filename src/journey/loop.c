@@ -75,8 +75,8 @@ struct patience {
 	bool cut;
 };
 
-/* A libvirtd that hangs answers nobody, and its connection does not break: so it is said, and whoever cancels
- * is not held by it. Until the migration has begun nothing there needs an answer. */
+/* A libvirtd that hangs answers nobody, and its connection does not break: so it is said, and
+ * whoever cancels is not held by it. Until the migration has begun nothing there needs an answer. */
 static gboolean lose_patience(gpointer data)
 {
 	enum { SAY_MS = 15000, CUT_MS = 5000 };

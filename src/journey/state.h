@@ -138,8 +138,9 @@ bool journey_wait(struct journey *journey, bool (*done)(void *data), void *data,
 		  GError **error);
 /* Turn the loop for so long, or until cancelled. */
 void journey_pause(struct journey *journey, int ms);
-/* Run CALL in a thread and turn the loop until it returns. The thread is never left behind. When it takes
- * long that is said; and once cancelled, before the migration, its libvirt connections are cut. */
+/* Run CALL in a thread and turn the loop until it returns. The thread is never left behind. When
+ * it takes long that is said; and once cancelled, before the migration, its libvirt connections
+ * are cut. */
 void journey_call(struct journey *journey, void (*call)(void *data), void *data);
 /* Say what is being done now. */
 void journey_say(struct journey *journey, const char *doing);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper: makes connections and gives them to the lanes.
  *
- * One thread with one poll. It takes whoever comes to the listening socket, or dials the lanes that
- * are down; each connection goes through the stages of pending.h, none of which can hold up another one.
- * A lane that works is not touched by any of this.
+ * One thread with one poll. It takes whoever comes to the listening socket, or dials the lanes
+ * that are down; each connection goes through the stages of pending.h, none of which can hold up
+ * another one. A lane that works is not touched by any of this.
  */
 #include <errno.h>
 #include <poll.h>
@@ -182,8 +182,8 @@ static void fail_of_silence(struct link *link, int64_t now_us, int64_t since_us,
 	link_end(link, LINK_FAILED, failure, NULL);
 }
 
-/* How long the link may stay as it is from now: dark, or with lanes that come up and break again while
- * nothing arrives over them. 0: it just failed of it. */
+/* How long the link may stay as it is from now: dark, or with lanes that come up and break again
+ * while nothing arrives over them. 0: it just failed of it. */
 static int64_t check_silence(struct link *link, int64_t now_us)
 {
 	int64_t dark_us = INT64_MAX, still_us = INT64_MAX;

@@ -12,8 +12,8 @@
 #define HANDSHAKE_US 5000000 /* without a byte that passes */
 #define SILENT_US 2000000    /* a packet that was lost has come by then */
 #define TRIAL_US 60000000    /* all in all */
-/* Several packets of any size that is in use, and full TLS records, over each connection; shared out, so that
- * many connections over a slow path do not take for ever. */
+/* Several packets of any size that is in use, and full TLS records, over each connection; shared
+ * out, so that many connections over a slow path do not take for ever. */
 #define TRIAL_BYTES (256 * 1024)
 #define TRIAL_LEAST (48 * 1024)
 
@@ -256,8 +256,8 @@ static const enum stage next_stage[2][STAGE_DONE] = {
 	  [STAGE_SAY] = STAGE_DONE },
 };
 
-/* The key was proved, so packets pass; and then nothing came, for longer than a packet may be lost. When that is
- * so for as many connections as are wanted and none ever came up, it stays so. */
+/* The key was proved, so packets pass; and then nothing came, for longer than a packet may be
+ * lost. When that is so for as many connections as are wanted and none ever came up, it stays so. */
 static void note_failed_trial(const struct pending *pending, int64_t now_us)
 {
 	struct link *link = pending->link;

@@ -4,8 +4,10 @@
  *   connect -> handshake -> (destination) say hello -> hear hello -> lane
  *                           (source)      hear hello -> say hello -> lane
  *
- * Each hello may be followed by the trial (wire.h). Nothing here blocks. No stage lasts longer than five
- * seconds without a byte that passes; strangers get as far as the TLS handshake. Only inside src/link.
+ * Each hello may be followed by the trial (wire.h). Nothing here blocks. No stage lasts longer
+ * than five seconds without a byte that passes; strangers get as far as the TLS handshake. Only
+ * inside src/link.
+ *
  */
 #pragma once
 #include "link/internal.h"

@@ -21,10 +21,10 @@
  * connection only what is missing goes out again. ACK and FINISH hold for the link, not for the
  * connection: they are repeated when a connection is lost. Whatever arrives twice is dropped.
  *
- * The trial: before the link is up for the first time, each side lets its HELLO be followed by bytes that mean
- * nothing, and takes a connection for one only when those of the other side have come. Packets of a few
- * hundred bytes pass where longer ones do not (an MTU that is not that of the path), and a link that was
- * judged by them would come up and carry nothing.
+ * The trial: before the link is up for the first time, each side lets its HELLO be followed by
+ * bytes that mean nothing, and takes a connection for one only when those of the other side have
+ * come. Packets of a few hundred bytes pass where longer ones do not (an MTU that is not that of
+ * the path), and a link that was judged by them would come up and carry nothing.
  *
  * Every message starts with the same header of WIRE_HEADER_BYTES, big-endian:
  *
@@ -56,6 +56,7 @@
  *
  * The decoder is a pull object, no socket in sight: it says where the next bytes go, the caller
  * puts them there and says how many, it says what became of them.
+ *
  */
 #pragma once
 #include "link/link.h"

@@ -23,6 +23,8 @@
 #define LINK_WAIT_MS 10000
 #define TRIAL_WAIT_MS 60000 /* once the other one was reached: its bytes may come slowly */
 #define GUESTS_MAX 64
+#define SILENCE_LEAST_MS \
+	30000 /* of this mover's own main thread, before it counts as one that hangs */
 
 static JsonObject *message_new(const char *type)
 {
@@ -294,9 +296,10 @@ static bool do_start(struct mover *mover, JsonObject *message, GError **error)
 		return out_of_turn(error);
 	mover->started = true;
 	watchdog_set_limit(mover->watchdog, mover->settings->stop_limit_ms);
-	watchdog_begin(mover->watchdog, mover->settings->link_timeout_ms);
 	if (!run_start(mover->run, error))
 		return false;
+	/* a busy host keeps a thread from its turn for seconds */
+	watchdog_begin(mover->watchdog, MAX(mover->settings->link_timeout_ms, SILENCE_LEAST_MS));
 	/* only images that are no raw files are read through a program */
 	if (!rights_confine(mover->settings->role == MOVER_DESTINATION && mover->run->disks))
 		g_debug("no filter of system calls");

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a mover may do. It has to be root: it opens other users' images, reads QEMU's memory, speaks for the guest
- * on its bridge. But it also parses what another host sends, so it keeps of root what it needs, and asks the
- * kernel for nothing else once its threads run.
+/* What a mover may do. It has to be root: it opens other users' images, reads QEMU's memory,
+ * speaks for the guest on its bridge. But it also parses what another host sends, so it keeps of
+ * root what it needs, and asks the kernel for nothing else once its threads run.
  *
  *   rights_drop()     at the start, before threads: capabilities (also out of the bounding set, so for its
  *                     children too), no new privileges, not dumpable, no core. With that a crash writes
  *                     neither guest memory nor the key to a disk, and nobody but root's own may look inside.
  *   rights_confine()  when the pipelines run: a seccomp filter of the calls that they make, in all threads.
  *                     Every other call fails with EPERM.
+ *
  */
 #pragma once
 #include <stdbool.h>

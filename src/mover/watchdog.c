@@ -78,8 +78,8 @@ static void close_all_but(int kept)
 	syscall(SYS_close_range, (unsigned) kept + 1, ~0U, 0);
 }
 
-/* Its session is its own, so that what stops or ends a group of processes does not reach it; and its pages
- * stay in memory, for a host without room is one of the reasons why a mover hangs. */
+/* Its session is its own, so that what stops or ends a group of processes does not reach it; and
+ * its pages stay in memory, for a host without room is one of the reasons why a mover hangs. */
 static void run_child(const struct page *page, pid_t mover_pid, char *title)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* one that hangs itself does not outlive the mover */

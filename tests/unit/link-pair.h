@@ -58,8 +58,8 @@ struct relay *relay_new_unix(const char *one, const char *other, unsigned count)
 uint16_t relay_port(const struct relay *relay);
 /* Turn one bit over after BYTES more bytes towards the target. */
 void relay_flip_after(struct relay *relay, uint64_t bytes);
-/* Of each connection only the first BYTES towards side TO (1: the target) pass, the others vanish, or (BREAKS)
- * end it. */
+/* Of each connection only the first BYTES towards side TO (1: the target) pass, the others vanish,
+ * or (BREAKS) end it. */
 void relay_narrow(struct relay *relay, int to, int64_t bytes, bool breaks);
 /* Break all that is open. */
 void relay_cut(struct relay *relay);

@@ -280,8 +280,8 @@ static void expect_dark(struct link *link)
 }
 
 /* Silent from one moment on, no break to be seen: both ends find out, and end in time. */
-/* What a wrong MTU does: the handshake passes and nothing longer, in one direction. It is no link, and what is
- * said names the reason. */
+/* What a wrong MTU does: the handshake passes and nothing longer, in one direction. It is no link,
+ * and what is said names the reason. */
 static void test_narrow(gconstpointer data)
 {
 	int to = GPOINTER_TO_INT(data);
@@ -309,8 +309,8 @@ static void test_narrow(gconstpointer data)
 	relay_free(relay);
 }
 
-/* One that becomes like that in the middle: connections come up again and again, and each of them is as empty
- * as the last. The time runs from when something last arrived. */
+/* One that becomes like that in the middle: connections come up again and again, and each of them
+ * is as empty as the last. The time runs from when something last arrived. */
 static void test_black_hole(void)
 {
 	struct pair pair;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Waits by the monotonic clock. One by the wall clock would end at once here, for that clock is decades
- * further. */
+/* Waits by the monotonic clock. One by the wall clock would end at once here, for that clock is
+ * decades further. */
 #include "base/clock.h"
 #include "base/wait.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looking ahead: what is known before a move, what earlier moves showed, and the forecast made of both. Only
- * inside src/journey. */
+/* Looking ahead: what is known before a move, what earlier moves showed, and the forecast made of
+ * both. Only inside src/journey. */
 #pragma once
 #include "plan/outlook.h"
 
@@ -29,8 +29,8 @@ void ahead_take_measured(struct ahead *ahead, int side, JsonObject *message);
 void ahead_take_probed(struct ahead *ahead, JsonObject *message);
 void ahead_take_clock(struct ahead *ahead, int side, JsonObject *message, int64_t asked_us,
 		      int64_t wait_us);
-/* By how much the destination's clock is ahead of the source's; false: nobody has asked for this move. What
- * it may be off by is half of *round_trip_ms. AHEAD may be NULL. */
+/* By how much the destination's clock is ahead of the source's; false: nobody has asked for this
+ * move. What it may be off by is half of *round_trip_ms. AHEAD may be NULL. */
 bool ahead_clocks_apart_ms(const struct ahead *ahead, double *apart_ms, int64_t *round_trip_ms);
 /* The way that is asked for. */
 enum plan_strategy ahead_choose(const struct journey_request *request);

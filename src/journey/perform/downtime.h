@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How long the VM stood still, as libvirt knows it.
  *
- * libvirt at the destination subtracts the time of the stop, by the clock of the source, from its own
- * clock. That is a duration only when both hosts agree on the time: half a minute ahead, and the VM
- * stood still for half a minute; 80 ms behind, and 80 ms of its standstill are hidden. So its word is
- * corrected by what the clocks are apart, as the movers were asked before the move. Where they were not
- * asked, or the clocks were set since, what libvirt calls the net downtime is left: it takes both the
- * clocks and the way of the order from host to host out, so it is that much short. And whatever is said
- * has to fit into the time that passed here, by one clock. */
+ * libvirt at the destination subtracts the time of the stop, by the clock of the source, from its
+ * own clock. That is a duration only when both hosts agree on the time: half a minute ahead, and
+ * the VM stood still for half a minute; 80 ms behind, and 80 ms of its standstill are hidden. So
+ * its word is corrected by what the clocks are apart, as the movers were asked before the move.
+ * Where they were not asked, or the clocks were set since, what libvirt calls the net downtime is
+ * left: it takes both the clocks and the way of the order from host to host out, so it is that
+ * much short. And whatever is said has to fit into the time that passed here, by one clock. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

@@ -29,8 +29,8 @@ int64_t hand_over_choose(const int64_t *measured_ms, int count, uint64_t bandwid
 	return MIN(MAX(wanted, hand_over_late_ms(bandwidth)), ceiling_ms * 3 / 4);
 }
 
-/* Of a closing report; -1: it does not say, or what it says cannot be: until the clocks of the hosts were
- * minded, reports held their difference. */
+/* Of a closing report; -1: it does not say, or what it says cannot be: until the clocks of the
+ * hosts were minded, reports held their difference. */
 static int64_t read_one(const char *numbers)
 {
 	g_autoptr(JsonParser) parser = json_parser_new();
