@@ -226,6 +226,9 @@ static const int calls[] = {
 	SYS_faccessat2,
 #endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SYS_getdents
+	SYS_getdents,
+#endif
 	SYS_personality,
 	SYS_process_vm_readv,
 	SYS_ptrace, /* how leaks are looked for at the end */
