@@ -14,6 +14,7 @@
 #include "mover/saved.h"
 #include "mover/state.h"
 #include "mover/stats.h"
+#include "mover/token.h"
 
 #include <glib-unix.h>
 #include <signal.h>
@@ -175,6 +176,7 @@ static void mover_clear(struct mover *mover)
 	/* An orphan past the gate leaves its word for `watari resolve`. */
 	bool keep = !mover->run || (mover->orphan && run_get_phase(mover->run) == RUN_RELEASED);
 	control_flush(mover->control, 1000);
+	token_clear();
 	g_clear_pointer(&mover->measure, errand_free);
 	g_clear_pointer(&mover->fingerprint, errand_free);
 	commands_drop_link(mover, mover->orphan ? "the conductor is gone" : NULL);

@@ -26,11 +26,43 @@ static char *token_path(const char *image, const char *token)
 	return g_strdup_printf("%s.watari-%s", image, token);
 }
 
+/* Those that lie there; main thread. NULL: none was ever made. */
+static GPtrArray *created;
+
+static void note_created(const char *path)
+{
+	if (!created)
+		created = g_ptr_array_new_with_free_func(g_free);
+	g_ptr_array_add(created, g_strdup(path));
+}
+
+static void forget_created(const char *path)
+{
+	guint index;
+	if (created && g_ptr_array_find_with_equal_func(created, path, g_str_equal, &index))
+		g_ptr_array_remove_index_fast(created, index);
+}
+
+void token_clear(void)
+{
+	for (guint i = 0; created && i < created->len; i++)
+		unlink(created->pdata[i]);
+	g_clear_pointer(&created, g_ptr_array_unref);
+}
+
 static bool create_token(const char *path, const char *token)
 {
 	FD_AUTO int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		note_created(path);
 	/* fsync: a network file system must not keep it to itself. */
 	return fd >= 0 && fd_write_all(fd, token, strlen(token)) && fsync(fd) == 0;
+}
+
+static bool remove_token(const char *path)
+{
+	forget_created(path);
+	return unlink(path) == 0;
 }
 
 static bool read_token(const char *path, const char *token, bool *same)
@@ -68,7 +100,7 @@ JsonObject *token_do(JsonObject *request)
 	else if (path && g_str_equal(action, "read"))
 		ok = read_token(path, token, &same);
 	else if (path && g_str_equal(action, "remove"))
-		ok = unlink(path) == 0;
+		ok = remove_token(path);
 	json_object_set_string_member(answer, "t", "file-token");
 	json_object_set_boolean_member(answer, "found", ok);
 	json_object_set_boolean_member(answer, "same", same);

@@ -6,3 +6,5 @@
 
 /* Carry out a `file-token` message (docs/control.md); the answer is the caller's. */
 JsonObject *token_do(JsonObject *request);
+/* Remove what was created and not removed again: the conductor that would say so is gone. */
+void token_clear(void);

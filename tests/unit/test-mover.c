@@ -182,6 +182,11 @@ static void test_token(void)
 	g_assert_true(ask_token("remove", image, "abcdefgh12", &same));
 	g_assert_false(ask_token("create", image, "../../etc/x", &same));
 	g_assert_false(ask_token("create", "relative", "abcdefgh12", &same));
+	/* what a conductor that died could not take away again */
+	g_assert_true(ask_token("create", image, "abcdefgh34", &same));
+	token_clear();
+	g_assert_false(ask_token("read", image, "abcdefgh34", &same));
+	token_clear();
 	g_assert_cmpint(g_rmdir(dir), ==, 0);
 }
 
