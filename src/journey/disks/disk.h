@@ -22,9 +22,9 @@ enum journey_disk_kind {
 struct journey_disk {
 	struct disk *disk; /* owned */
 	enum journey_disk_kind kind;
-	bool proven;            /* a shared one, and not only believed */
-	bool trusted;           /* a shared one whose proof failed; the user says --trust */
-	uint64_t size;          /* that the guest sees; 0: not asked */
+	bool proven;   /* a shared one, and not only believed */
+	bool trusted;  /* its proof failed, or that of what it stands on; the user says --trust */
+	uint64_t size; /* that the guest sees; 0: not asked */
 	uint64_t allocated;     /* of all its images at the source, at most `size` */
 	const char *place;      /* what --disk says; NULL: nothing */
 	char **source_chain;    /* a copied one's images at the source, the top one first */

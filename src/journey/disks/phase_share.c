@@ -280,7 +280,7 @@ static bool judge_content(struct journey *journey, struct journey_disk *disk,
 static bool prove_content(struct journey *journey, struct journey_disk *disk, GError **error)
 {
 	const char *path = disk->disk->path;
-	const struct same_question question = { path, path, true };
+	const struct same_question question = { path, path, !journey->offline };
 	struct same_answer answer;
 	return disk->kind != JOURNEY_DISK_SHARED || (same_ask(journey, &question, &answer, error) &&
 						     judge_content(journey, disk, &answer, error));
@@ -338,6 +338,13 @@ static bool is_other_file(struct journey *journey, const char *name, const char 
 			 journey->hosts[JOURNEY_SOURCE]->name, answer->what);
 }
 
+static void note_trusted_disk(struct journey *journey, const char *name)
+{
+	struct journey_disk *disk = journey_disk_find(journey->report->disks, name);
+	if (disk)
+		disk->trusted = true;
+}
+
 bool share_prove_readable(struct journey *journey, const char *name, const char *path,
 			  bool *missing, GError **error)
 {
@@ -354,6 +361,7 @@ bool share_prove_readable(struct journey *journey, const char *name, const char 
 	if (!same_is_trusted(journey, name))
 		return is_other_file(journey, name, path, &answer, error);
 	same_note_trusted(journey, name, path, &answer);
+	note_trusted_disk(journey, name);
 	return true;
 }
 
