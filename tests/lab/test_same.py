@@ -5,7 +5,7 @@ devices with one identity, a file that is mounted over another one. What differs
 import os
 import unittest
 
-from disklab import MIB, REFUSED, WRONG_WORDS, DiskLab, disks, guest
+from disklab import MIB, REFUSED, WRONG_WORDS, DiskLab, disks, guest, pool
 
 TIME_LIMIT_S = 400
 
@@ -130,6 +130,27 @@ class Same(DiskLab):
         self.assertEqual(done.returncode, REFUSED, done.stderr)
         self.assertIn(self.LARGE, done.stderr)
         self.doCleanups()
+        done = self.here.run(move, check=False, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_8_a_pool_of_one_name_that_is_another_place(self):
+        """The volume is shared, but the destination's libvirt would open another file, which is its like so far."""
+        shared, local = '/lab/shared/vols', '/lab/images/vols'
+        for node, place in ((self.here, shared), (self.there, local)):
+            disks.make(node, f'{place}/v.raw')
+            pool(node, 'vols', place)
+        text = guest.small_xml(self.lab, self.here, 's4', disks=[guest.Disk(f'{shared}/v.raw')])
+        text = text.replace("type='file' device='disk'", "type='volume' device='disk'")
+        text = text.replace(f"<source file='{shared}/v.raw'/>", "<source pool='vols' volume='v.raw'/>")
+        self.here.write_text('/tmp/s4.xml', text)
+        self.here.virsh('define', '/tmp/s4.xml')
+        move = ['watari', 'migrate', 's4', self.there.name, '--offline']
+        done = self.here.run(move, check=False, timeout=60)
+        self.assertEqual(done.returncode, REFUSED, done.stderr)
+        for path in (f'{shared}/v.raw', f'{local}/v.raw'):
+            self.assertIn(path, done.stderr)
+        self.there.virsh('pool-destroy', 'vols')
+        pool(self.there, 'vols', shared)
         done = self.here.run(move, check=False, timeout=60)
         self.assertEqual(done.returncode, 0, done.stderr)
 

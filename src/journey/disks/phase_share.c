@@ -7,6 +7,7 @@
 #include "journey/disks/files.h"
 #include "journey/disks/same.h"
 #include "journey/disks/share.h"
+#include "journey/disks/volume.h"
 
 #include "base/i18n.h"
 #include "base/json.h"
@@ -452,11 +453,12 @@ static bool look_at_disk(struct journey *journey, struct journey_disk *disk, con
 		disk->kind = facts->writable ? JOURNEY_DISK_NETWORK : JOURNEY_DISK_READ_ONLY;
 		return true;
 	}
-	if (!facts->writable)
-		return look_at_readable(journey, disk, error);
-	if (!look_at_writable(journey, disk, token, error))
-		return false;
-	return disk->kind != JOURNEY_DISK_SHARED || find_backing(journey, facts, error);
+	bool good = facts->writable ? look_at_writable(journey, disk, token, error)
+				    : look_at_readable(journey, disk, error);
+	bool shared = disk->kind == JOURNEY_DISK_SHARED;
+	if (good && (shared || disk->kind == JOURNEY_DISK_READ_ONLY))
+		good = volume_check_place(journey, facts, error);
+	return good && (!shared || find_backing(journey, facts, error));
 }
 
 /* Kernels and the like: what is no disk's. */
