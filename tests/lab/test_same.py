@@ -40,7 +40,7 @@ class Same(DiskLab):
             # more than is read whole: 400 MiB with 15 in the middle
             disks.make(node, cls.LARGE, 400, parts=[(200 * MIB, data) for _, data in disks.contents('large', 32)[:1]])
             disks.make(node, '/lab/images/twin.raw', parts=disks.noise(node.name, 2))
-            cls.lab.block_device('/lab/images/twin.raw', cls.TWIN, [node.name], 'LVM-twins')
+            cls.lab.block_device('/lab/images/twin.raw', cls.TWIN, [node.name], 'LVM-lun')
         disks.make(here, '/lab/images/lun.raw')
         cls.lab.block_device('/lab/images/lun.raw', cls.LUN, ['hosta', 'hostb'], 'LVM-lun')
         disks.make(here, cls.OVER, format='qcow2', backing=cls.BASE)
@@ -103,9 +103,9 @@ class Same(DiskLab):
     def test_5_a_kernel_made_anew(self):
         kernel = next(word for word in self.here.virsh('dumpxml', self.vm).stdout.split('\n') if '<kernel>' in word)
         kernel = kernel.strip().removeprefix('<kernel>').removesuffix('</kernel>')
-        self.there.run(['cp', kernel, '/lab/images/kernel'])
-        overwrite(self.there, '/lab/images/kernel', 1)
-        self.there.run(['mount', '--bind', '/lab/images/kernel', kernel])
+        self.there.run(['cp', kernel, '/tmp/kernel'])
+        overwrite(self.there, '/tmp/kernel', 1)
+        self.there.run(['mount', '--bind', '/tmp/kernel', kernel])
         self.addCleanup(self.there.run, ['umount', kernel])
         self.assert_refused(kernel, 'kernel', step='--trust kernel')
 

@@ -264,9 +264,18 @@ static bool judge_content(struct journey *journey, struct journey_disk *disk,
 {
 	bool block = disk->disk->source == DISK_BLOCK;
 	bool proves = answer->same == SAME_YES && (!block || answer->filled > 0);
+	bool seen = disk->proven && !block && answer->same == SAME_UNKNOWN;
 	disk->proven = disk->proven && proves;
 	if (proves)
 		return true;
+	/* as on NFS where root is nobody: the token has proven the directory and the name */
+	if (seen) {
+		journey_note(journey, true,
+			     _("The disk %s lies in a directory that both hosts share, but its "
+			       "content could not be compared: %s"),
+			     disk->disk->target, answer->what);
+		return true;
+	}
 	disk->trusted = same_is_trusted(journey, disk->disk->target);
 	if (disk->trusted) {
 		same_note_trusted(journey, disk->disk->target, disk->disk->path, answer);
