@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+#define FORWARDED N_("a forwarded port")
+#define ARGUMENT N_("QEMU's own argument")
+
 /* One of them. */
 struct wanted {
 	const char *check, *what; /* what: marked with N_() */
@@ -88,9 +91,9 @@ static const struct {
 	{ "devices/interface[@type='udp']/source/local", "@address", "@port", N_("a network card"),
 	  true },
 	{ "devices/interface/portForward[@proto='tcp']/range[not(@exclude='yes')]", "../@address",
-	  "@start", N_("a forwarded port"), false },
+	  "@start", FORWARDED, false },
 	{ "devices/interface/portForward[@proto='udp']/range[not(@exclude='yes')]", "../@address",
-	  "@start", N_("a forwarded port"), true },
+	  "@start", FORWARDED, true },
 };
 
 static void want_places(struct check_context *context, GPtrArray *list)
@@ -123,8 +126,7 @@ static void want_argument(const char *text, GPtrArray *list)
 		g_autofree char *kind = g_match_info_fetch(match, forwards ? 1 : 4);
 		g_autofree char *address = g_match_info_fetch(match, forwards ? 2 : 5);
 		g_autofree char *port = g_match_info_fetch(match, forwards ? 3 : 6);
-		want_socket(list, "socket",
-			    forwards ? N_("a forwarded port") : N_("a serial line or channel"),
+		want_socket(list, "socket", forwards ? FORWARDED : ARGUMENT,
 			    g_strcmp0(kind, "udp") == 0, address, g_ascii_strtoll(port, NULL, 10));
 	}
 }
@@ -148,26 +150,48 @@ static GPtrArray *list_sockets(struct check_context *context)
 
 /* ---- judged ---- */
 
+/* QEMU's own arguments and passt's ports stay as they are. */
+static bool can_map(const struct wanted *wanted)
+{
+	return strcmp(wanted->what, FORWARDED) != 0 && strcmp(wanted->what, ARGUMENT) != 0;
+}
+
+static char *advise_address(const struct wanted *wanted)
+{
+	if (can_map(wanted))
+		return g_strdup_printf(
+			_("Let it listen on an address of the destination: --listen %s=ADDRESS."),
+			wanted->address ? wanted->address : "");
+	return g_strdup(_("Let it listen on an address that both hosts have, such as 0.0.0.0 or "
+			  "127.0.0.1; that takes effect when the VM is started again."));
+}
+
+static char *advise_port(const struct wanted *wanted)
+{
+	if (can_map(wanted))
+		return g_strdup_printf(_("Free that port there, or let it listen on another one: "
+					 "--listen %d=PORT."),
+				       wanted->port);
+	return g_strdup(_("Free that port there, or give the VM another one; that takes effect "
+			  "when it is started again."));
+}
+
 static void judge_socket(struct check_context *context, const struct listeners *there,
 			 const struct wanted *wanted)
 {
 	const struct listener *taken =
 		wanted->port > 0 ? listeners_find(there, wanted->udp, wanted->address, wanted->port)
 				 : NULL;
-	g_autofree char *map = g_strdup_printf(
-		_("Let it listen on an address of the destination: --listen %s=ADDRESS."),
-		wanted->address ? wanted->address : "");
-	g_autofree char *map_port = g_strdup_printf(
-		_("Free that port there, or let it listen on another one: --listen %d=PORT."),
-		wanted->port);
 	if (!listeners_have(there, wanted->address)) {
-		check_add(context->findings, wanted->check, CHECK_REFUSE, map,
+		g_autofree char *next = advise_address(wanted);
+		check_add(context->findings, wanted->check, CHECK_REFUSE, next,
 			  _("%s of “%s” listens on %s, and %s does not have that address"),
 			  _(wanted->what), context->name, wanted->address,
 			  context->destination->name);
 	} else if (taken) {
 		g_autofree char *who = listeners_describe(there, taken);
-		check_add(context->findings, wanted->check, CHECK_REFUSE, map_port,
+		g_autofree char *next = advise_port(wanted);
+		check_add(context->findings, wanted->check, CHECK_REFUSE, next,
 			  _("%s of “%s” listens on port %d, which %s has at %s"), _(wanted->what),
 			  context->name, wanted->port, who, context->destination->name);
 	}

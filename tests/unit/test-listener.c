@@ -122,6 +122,7 @@ static GPtrArray *judge(const char *vm, struct listeners *listeners)
 
 static void expect(const char *vm, const char *what)
 {
+	bool fixed = strstr(vm, "portForward") || strstr(vm, "commandline");
 	struct listeners *there = listeners_parse(text);
 	g_autoptr(GPtrArray) findings = judge(vm, there);
 	const struct check_finding *finding = findings->pdata[0];
@@ -129,6 +130,8 @@ static void expect(const char *vm, const char *what)
 	if (what ? finding->result != CHECK_REFUSE || !strstr(finding->what, what)
 		 : finding->result != CHECK_PASS)
 		g_error("%s: “%s”, expected “%s”", vm, finding->what, what);
+	/* what can be named anew is, by its option */
+	g_assert_true(!what || fixed == !strstr(finding->next, "--listen "));
 	listeners_free(there);
 }
 
