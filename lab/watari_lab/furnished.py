@@ -140,7 +140,13 @@ def _settled(text: str) -> str:
     for tag, name in _PASSING_ATTRIBUTES:
         for element in root.iter(tag):
             element.attrib.pop(name, None)
-    return xml.etree.ElementTree.canonicalize(xml.etree.ElementTree.tostring(root, "unicode"), strip_text=True)
+    devices = root.find("devices")  # in an order that depends on how it came there
+    devices[:] = sorted(devices, key=_canonical)
+    return _canonical(root)
+
+
+def _canonical(element) -> str:
+    return xml.etree.ElementTree.canonicalize(xml.etree.ElementTree.tostring(element, "unicode"), strip_text=True)
 
 
 def _digest(node, path: str) -> str:
