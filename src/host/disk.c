@@ -12,6 +12,8 @@ void disk_free(struct disk *disk)
 				disk->volume, disk->format, disk->cache };
 	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
+	g_free(disk->encryption);
+	g_free(disk->secret);
 	g_strfreev(disk->backing);
 	g_strfreev(disk->backing_formats);
 	g_free(disk);
@@ -67,6 +69,18 @@ static void read_backing(struct xml *xml, xmlNodePtr node, struct disk *disk)
 	disk->backing_formats = g_strv_builder_end(formats);
 }
 
+/* It stands below the disk or, as libvirt writes it itself, below its source. */
+static void read_encryption(struct xml *xml, xmlNodePtr node, struct disk *disk)
+{
+	disk->encryption = xml_string(xml, node, "encryption/@format | source/encryption/@format");
+	disk->secret =
+		xml_string(xml, node, "encryption/secret/@uuid | source/encryption/secret/@uuid");
+	disk->secret_by_usage = !disk->secret;
+	if (!disk->secret)
+		disk->secret = xml_string(
+			xml, node, "encryption/secret/@usage | source/encryption/secret/@usage");
+}
+
 static struct disk *read_disk(struct xml *xml, xmlNodePtr node)
 {
 	struct disk *disk = g_new0(struct disk, 1);
@@ -80,6 +94,7 @@ static struct disk *read_disk(struct xml *xml, xmlNodePtr node)
 	disk->several = xml_has(xml, node, "shareable");
 	read_source(xml, node, disk);
 	read_backing(xml, node, disk);
+	read_encryption(xml, node, disk);
 	disk->format = disk->format ? disk->format : g_strdup("raw");
 	disk->cache = disk->cache ? disk->cache : g_strdup("default");
 	return disk;

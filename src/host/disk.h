@@ -26,6 +26,9 @@ struct disk {
 	char *format; /* "raw", "qcow2", ... */
 	char *cache;  /* as QEMU has it; "default" where nothing is said */
 	bool writable, removable;
+	char *encryption; /* "luks", ...: what QEMU decrypts it with; NULL: it is not encrypted */
+	char *secret; /* libvirt's secret for that, its UUID or (if `secret_by_usage`) its usage */
+	bool secret_by_usage;
 	bool several; /* may be written by several VMs at a time */
 	/* the files that it stands on, and their formats (""), as far as libvirt says */
 	char **backing, **backing_formats;

@@ -6,6 +6,7 @@
 #include "base/json.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { READ_MS = 30000, MAKE_MS = 60000, CHAIN_MAX = 256 };
@@ -249,7 +250,7 @@ static const char create_script[] =
 	"if test -e \"$p\" -o -L \"$p\"; then echo \"$p: File exists\" >&2; exit 3; fi\n"
 	"command exec 9>\"$t\" || exit 3\n"
 	"i=$(stat -L -c %d:%i $f)\n"
-	"\"$@\" && { test -z \"$a\" || fallocate -l \"$a\" $f 2>/dev/null || :; } &&\n"
+	"cat | \"$@\" && { test -z \"$a\" || fallocate -l \"$a\" $f 2>/dev/null || :; } &&\n"
 	"{ test -z \"$o\" || chown \"$o\" $f; } && test \"$(stat -c %d:%i -- \"$t\")\" = \"$i\" "
 	"&&\n"
 	"{ ln -T -- \"$t\" \"$p\" || mv -nT -- \"$t\" \"$p\"; } &&\n"
@@ -267,8 +268,12 @@ static void add_words(GPtrArray *words, const char *first, ...)
 
 static char *creation_options(const struct image_plan *plan)
 {
+	static const struct image_traits none;
 	const struct image_traits *traits = &plan->traits;
+	bool qcow2 = g_str_equal(plan->format, "qcow2");
 	GString *text = g_string_new(NULL);
+	if (!qcow2)
+		traits = &none;
 	if (traits->cluster)
 		g_string_append_printf(text, ",cluster_size=%" G_GUINT64_FORMAT, traits->cluster);
 	if (*traits->compat)
@@ -282,6 +287,10 @@ static char *creation_options(const struct image_plan *plan)
 		g_string_append_printf(text, ",refcount_bits=%u", traits->refcount_bits);
 	if (*traits->compression && !g_str_equal(traits->compression, "zlib"))
 		g_string_append_printf(text, ",compression_type=%s", traits->compression);
+	if (plan->key && g_str_equal(plan->format, "raw"))
+		g_string_append(text, ",key-secret=key");
+	else if (plan->key)
+		g_string_append(text, ",encrypt.format=luks,encrypt.key-secret=key");
 	if (text->len)
 		g_string_erase(text, 0, 1);
 	return g_string_free(text, FALSE);
@@ -303,8 +312,12 @@ static GPtrArray *creation_words(const struct image_plan *plan)
 	g_autofree char *own = image_own_name(plan->path, plan->token);
 	add_words(words, "sh", "-c", create_script, "sh", plan->path, owner,
 		  plan->allocate ? size : "", own, NULL);
-	add_words(words, "qemu-img", "create", "-q", "-f", plan->format, NULL);
-	if (g_str_equal(plan->format, "qcow2") && *options)
+	bool raw = g_str_equal(plan->format, "raw");
+	add_words(words, "qemu-img", "create", "-q", NULL);
+	if (plan->key)
+		add_words(words, "--object", "secret,id=key,file=/dev/stdin", NULL);
+	add_words(words, "-f", raw && plan->key ? "luks" : plan->format, NULL);
+	if (*options)
 		add_words(words, "-o", options, NULL);
 	if (plan->backing)
 		add_words(words, "-b", plan->backing, "-F", plan->backing_format, NULL);
@@ -313,13 +326,22 @@ static GPtrArray *creation_words(const struct image_plan *plan)
 	return words;
 }
 
+void image_key_clear(struct image_key *key)
+{
+	if (key->bytes)
+		explicit_bzero(key->bytes, key->length);
+	free(key->bytes); /* libvirt's */
+	*key = (struct image_key){ 0 };
+}
+
 char *image_create(const struct remote_shell *shell, const struct host_address *host,
 		   const struct image_plan *plan, GError **error)
 {
 	g_autoptr(GPtrArray) words = creation_words(plan);
 	g_autofree char *output = NULL;
-	if (!remote_run(shell, host, (const char *const *) words->pdata, MAKE_MS, &output, NULL,
-			error)) {
+	if (!remote_feed(shell, host, (const char *const *) words->pdata,
+			 plan->key ? plan->key->bytes : NULL, plan->key ? plan->key->length : 0,
+			 MAKE_MS, &output, error)) {
 		error_prefix(error, "%s", plan->path);
 		return NULL;
 	}

@@ -72,10 +72,18 @@ bool image_put_back(const struct remote_shell *shell, const struct host_address 
 
 /* The name under which an image of PATH is made by whoever has TOKEN. Caller frees. */
 char *image_own_name(const char *path, const char *token);
+/* A passphrase; never in an argument or a file. */
+struct image_key {
+	unsigned char *bytes; /* wiped by image_key_clear() */
+	size_t length;
+};
+void image_key_clear(struct image_key *key);
+
 struct image_plan {
 	const char *token;         /* letters and digits that nobody else has */
 	const char *path, *format; /* "raw" or "qcow2" */
 	uint64_t size;
+	const struct image_key *key; /* it is encrypted with that (LUKS); NULL: not */
 	bool allocate; /* all its room is taken at once, as far as the file system can */
 	struct image_traits traits;
 	const char *backing, *backing_format; /* NULL: none */

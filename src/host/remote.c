@@ -302,6 +302,35 @@ bool remote_run(const struct remote_shell *shell, const struct host_address *hos
 	return remote_run_aloud(shell, host, argv, timeout_ms, output, NULL, status, error);
 }
 
+/* To its end. The caller has closed its stdin. */
+static bool finish_run(struct remote_child *child, const char *name, int timeout_ms, char **output,
+		       char **noise, int *status, GError **error)
+{
+	GString *text = g_string_new(NULL);
+	bool in_time = read_output(child, text, timeout_ms);
+	int code = exit_status(remote_end(child, in_time ? 2000 : 0));
+	g_autofree char *complaint = remote_complaint(child);
+	if (noise)
+		*noise = begin_noise(&child->begin);
+	if (output)
+		*output = g_string_free(text, FALSE);
+	else
+		g_string_free(text, TRUE);
+	if (status)
+		*status = code;
+	if (in_time && child->begin.done && (status || code == 0))
+		return true;
+	if (output)
+		g_clear_pointer(output, g_free);
+	if (!in_time)
+		return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("%s: no answer within %d s"),
+				 name, timeout_ms / 1000);
+	if (*complaint)
+		return error_set(error, WATARI_ERROR_INTERNAL, NULL, "%s", complaint);
+	return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("%s ended with status %d"), name,
+			 code);
+}
+
 bool remote_run_aloud(const struct remote_shell *shell, const struct host_address *host,
 		      const char *const *argv, int timeout_ms, char **output, char **noise,
 		      int *status, GError **error)
@@ -310,27 +339,19 @@ bool remote_run_aloud(const struct remote_shell *shell, const struct host_addres
 	if (!remote_spawn(shell, host, REMOTE_JOINS, argv, &child, error))
 		return false;
 	close(fd_steal(&child.to));
-	GString *text = g_string_new(NULL);
-	bool in_time = read_output(&child, text, timeout_ms);
-	int code = exit_status(remote_end(&child, in_time ? 2000 : 0));
-	g_autofree char *complaint = remote_complaint(&child);
-	if (noise)
-		*noise = begin_noise(&child.begin);
-	if (output)
-		*output = g_string_free(text, FALSE);
-	else
-		g_string_free(text, TRUE);
-	if (status)
-		*status = code;
-	if (in_time && child.begin.done && (status || code == 0))
-		return true;
-	if (output)
-		g_clear_pointer(output, g_free);
-	if (!in_time)
-		return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("%s: no answer within %d s"),
-				 argv[0], timeout_ms / 1000);
-	if (*complaint)
-		return error_set(error, WATARI_ERROR_INTERNAL, NULL, "%s", complaint);
-	return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("%s ended with status %d"), argv[0],
-			 code);
+	return finish_run(&child, argv[0], timeout_ms, output, noise, status, error);
+}
+
+bool remote_feed(const struct remote_shell *shell, const struct host_address *host,
+		 const char *const *argv, const void *input, size_t length, int timeout_ms,
+		 char **output, GError **error)
+{
+	struct remote_child child;
+	if (!remote_spawn(shell, host, REMOTE_JOINS, argv, &child, error))
+		return false;
+	/* what it did not take, its status says */
+	if (length > 0)
+		fd_write_all(child.to, input, length);
+	close(fd_steal(&child.to));
+	return finish_run(&child, argv[0], timeout_ms, output, NULL, NULL, error);
 }

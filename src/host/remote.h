@@ -57,7 +57,11 @@ int remote_end(struct remote_child *child, int grace_ms);
 bool remote_run(const struct remote_shell *shell, const struct host_address *host,
 		const char *const *argv, int timeout_ms, char **output, int *status,
 		GError **error);
-/* The same, and *noise gets the first words that the login shell printed before; NULL: none. */
+/* The same for a command that reads INPUT (of a few KiB) on its stdin, and must end well. */
+bool remote_feed(const struct remote_shell *shell, const struct host_address *host,
+		 const char *const *argv, const void *input, size_t length, int timeout_ms,
+		 char **output, GError **error);
+/* As remote_run, and *noise gets the first words that the login shell printed before; NULL: none. */
 bool remote_run_aloud(const struct remote_shell *shell, const struct host_address *host,
 		      const char *const *argv, int timeout_ms, char **output, char **noise,
 		      int *status, GError **error);

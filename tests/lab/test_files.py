@@ -50,6 +50,8 @@ class FileLab(unittest.TestCase):
     name = 'f'
     log = '/lab/shared/ticks'
     lab_name = 'files'
+    flash = True  # libvirt makes no snapshots inside of images where the firmware is in flash
+    writes = 0  # pages that it writes to at each tick
 
     @classmethod
     def setUpClass(cls):
@@ -62,15 +64,16 @@ class FileLab(unittest.TestCase):
     @classmethod
     def install_flash(cls, node):
         with tempfile.TemporaryDirectory() as work:
-            rom = ticker.assemble(work).read_bytes()
+            rom = ticker.assemble(work, cls.writes).read_bytes()
         node.write_bytes(FLASH, bytes(FLASH_BYTES - len(rom)) + rom)
         node.write_bytes(TEMPLATE, b'template'.ljust(FLASH_BYTES, b'\0'))
 
     @classmethod
     def define(cls, node, devices, memory=64):
         text = ticker.domain(cls.name, uuid=UUID, memory=memory, devices=devices, log=cls.log)
-        text = text.replace(f"<loader readonly='yes' type='rom'>{ticker.ROM}</loader>",
-                            f"<loader readonly='yes' type='pflash'>{FLASH}</loader><nvram template='{TEMPLATE}'>{NVRAM}</nvram>")
+        if cls.flash:
+            text = text.replace(f"<loader readonly='yes' type='rom'>{ticker.ROM}</loader>",
+                                f"<loader readonly='yes' type='pflash'>{FLASH}</loader><nvram template='{TEMPLATE}'>{NVRAM}</nvram>")
         node.write_text('/root/f.xml', text)
         node.virsh('define', '/root/f.xml')
 
@@ -131,6 +134,7 @@ class FileLab(unittest.TestCase):
 class Files(FileLab):
     """Running: live, rehearsed, quick; then off."""
 
+    writes = 1000  # or there would be too little to rehearse with
     READ = (ISO, FLOPPY, FIXED, FIXED_BASE)
 
     @classmethod
@@ -265,6 +269,99 @@ class Files(FileLab):
         report = json.loads(out)
         report['said'] = said
         return report
+
+
+class Inside(FileLab):
+    """What is inside of images: encrypted ones (bare and in qcow2), and snapshots."""
+
+    lab_name, flash = 'inside', False
+    BARE, LOCKED, PLAIN = '/lab/images/bare.luks', '/lab/images/locked.qcow2', '/lab/images/plain.qcow2'
+    SECRET, PASSPHRASE = '5761746a-7269-4c61-8262-00000005ec7e', 'an open & "secret"'
+
+    @classmethod
+    def prepare(cls, node):
+        ticker.install(cls.lab)
+        for host in cls.lab.hosts:
+            host.run(['mkdir', '-p', '/lab/images'])
+            host.write_text('/root/secret.xml', f"<secret ephemeral='no' private='no'><uuid>{cls.SECRET}</uuid>"
+                            "<usage type='volume'><volume>luks of f</volume></usage></secret>")
+            host.virsh('secret-define', '/root/secret.xml')
+            host.write_text('/root/secret.key', cls.PASSPHRASE, 0o600)
+            host.virsh('secret-set-value', cls.SECRET, '--plain', '--file', '/root/secret.key')
+        key = 'secret,id=k,file=/root/secret.key'
+        node.run(['qemu-img', 'create', '-q', '--object', key, '-f', 'luks', '-o', 'key-secret=k,iter-time=10', cls.BARE, '8M'])
+        node.run(['qemu-img', 'create', '-q', '--object', key, '-f', 'qcow2', '-o',
+                  'encrypt.format=luks,encrypt.key-secret=k,encrypt.iter-time=10,extended_l2=on', cls.LOCKED, '8M'])
+        for path in (cls.BARE, cls.LOCKED):
+            cls.io(node, path, 'write -P 0 0 8M')  # what a bare LUKS holds before reads as anything
+            cls.io(node, path, 'write -P 0x5a 1M 300k')
+        cls.define(node, cls.encrypted(cls.BARE, 'vda', 'raw') + cls.encrypted(cls.LOCKED, 'vdb', 'qcow2'))
+        node.virsh('start', cls.name)
+
+    @classmethod
+    def encrypted(cls, path, target, kind):
+        return disk(path, target, 'virtio', kind, inner="<encryption format='luks'><secret type='passphrase' "
+                    f"uuid='{cls.SECRET}'/></encryption>")
+
+    @classmethod
+    def io(cls, node, path, command):
+        driver = 'luks,key-secret=k' if path == cls.BARE else 'qcow2,encrypt.format=luks,encrypt.key-secret=k'
+        options = ['-r', '-U'] if command.startswith('read') else []
+        return node.run(['qemu-io', *options, '--object', 'secret,id=k,file=/root/secret.key', '--image-opts', '-c', command,
+                         f'driver={driver},file.filename={path}'])
+
+    def assert_readable(self, node):
+        for path in (self.BARE, self.LOCKED):
+            for what in ('read -P 0x5a 1M 300k', 'read -P 0 2M 4M', 'read -P 0 0 1M'):
+                said = self.io(node, path, what)
+                self.assertNotIn('verification failed', said.stdout + said.stderr, (path, what))
+            self.assertNotIn(b'Z' * 64, pathlib.Path(node.path(path)).read_bytes(), 'it is not encrypted')
+
+    def test_1_live(self):
+        """Each QEMU has a LUKS of its own, opened with the same passphrase, which nobody sees on the way."""
+        report = self.move('--verify-disks', 'full')
+        self.assertEqual({row['kind'] for row in report['disks']}, {'copied'})
+        self.assert_readable(self.there)
+        self.goes_on()
+        traits = disks.info(self.there, self.LOCKED)
+        self.assertTrue(traits['encrypted'] and traits['format-specific']['data']['extended-l2'])
+        self.there.virsh('destroy', self.name)
+        self.there.virsh('start', self.name)
+        self.goes_on()
+
+    def test_2_a_private_passphrase(self):
+        """libvirt does not give it away, so there can be no copy while the VM runs."""
+        text = self.here.virsh('secret-dumpxml', self.SECRET).stdout.replace("private='no'", "private='yes'")
+        self.forget(self.there, self.BARE, self.LOCKED)
+        self.before_there = disks.listing(self.there, '/lab/images', '/var/lib/libvirt/swtpm')
+        self.here.write_text('/root/private.xml', text)
+        self.here.virsh('secret-define', '/root/private.xml')
+        report = self.refused(what=('vda', 'passphrase'))
+        self.assertIn('--offline', report['error']['next'])
+
+    def test_3_off_with_snapshots(self):
+        """As they are: the same bytes, and the snapshots that are inside."""
+        self.here.virsh('destroy', self.name)
+        self.forget(self.there, self.BARE, self.LOCKED)
+        self.here.run(['qemu-img', 'create', '-q', '-f', 'qcow2', self.PLAIN, '8M'])
+        self.here.run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 0x11 0 64k', self.PLAIN])
+        self.here.write_text('/root/plain.xml', disk(self.PLAIN, 'vdc', 'virtio', 'qcow2'))
+        self.here.virsh('detach-disk', self.name, 'vda', '--config')
+        self.here.virsh('detach-disk', self.name, 'vdb', '--config')
+        self.here.virsh('attach-device', self.name, '/root/plain.xml', '--config')
+        self.here.virsh('snapshot-create-as', self.name, 'before')
+        self.here.run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 0x22 0 64k', self.PLAIN])
+        for path, target, kind in ((self.BARE, 'vda', 'raw'), (self.LOCKED, 'vdb', 'qcow2')):
+            self.here.write_text('/root/disk.xml', self.encrypted(path, target, kind))
+            self.here.virsh('attach-device', self.name, '/root/disk.xml', '--config')
+        report = self.move('--offline')
+        self.assertEqual({row['kind'] for row in report['disks']}, {'copied'})
+        for path in (self.BARE, self.LOCKED, self.PLAIN):
+            self.assertEqual(self.digest(self.here, path), self.digest(self.there, path), path)
+        self.assertEqual(self.there.virsh('snapshot-list', self.name, '--name').stdout.split(), ['before'])
+        self.there.virsh('snapshot-revert', self.name, 'before')
+        self.there.run(['qemu-io', '-f', 'qcow2', '-c', 'read -P 0x11 0 64k', self.PLAIN])
+        self.assert_readable(self.there)
 
 
 del FileLab  # or its (empty) self would be run too

@@ -45,6 +45,13 @@ char *journey_disk_export(const struct journey_disk *disk)
 	return g_strconcat("drive-", alias ? alias : disk->disk->target, NULL);
 }
 
+const char *journey_disk_written_as(const struct journey_disk *disk)
+{
+	if (disk->whole)
+		return "raw";
+	return disk->encrypted && g_str_equal(disk->format, "raw") ? "luks" : disk->format;
+}
+
 unsigned journey_disks_count(const GPtrArray *disks, enum journey_disk_kind kind)
 {
 	unsigned count = 0;

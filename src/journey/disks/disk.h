@@ -37,6 +37,8 @@ struct journey_disk {
 	bool given;                 /* which was there before, and is the user's own */
 	uint64_t slice;             /* it is larger, and the disk is its first so many bytes; 0 */
 	bool fresh;                 /* made by this move: reads as zeroes */
+	bool encrypted;             /* a new image with the same passphrase (LUKS) */
+	bool whole;                 /* its file goes as it is, whatever is in it: the VM is off */
 	bool allocate;              /* all its room is taken, as at the source */
 	struct image_traits traits; /* of a new qcow2 */
 	char *backing, *backing_format; /* the file there that it stands on; NULL: none */
@@ -52,6 +54,8 @@ struct journey_disk {
 /* One for each of DISKS (of struct disk, which are taken out); free with g_ptr_array_unref. */
 GPtrArray *journey_disks_new(GPtrArray *disks);
 struct journey_disk *journey_disk_find(GPtrArray *disks, const char *target); /* or NULL */
+/* As what its bytes are written there by who copies them: not what the VM reads in it. */
+const char *journey_disk_written_as(const struct journey_disk *disk);
 char *journey_disk_export(const struct journey_disk *disk); /* its name for QEMU; caller frees */
 unsigned journey_disks_count(const GPtrArray *disks, enum journey_disk_kind kind);
 const char *journey_disk_kind_name(enum journey_disk_kind kind); /* stable word */

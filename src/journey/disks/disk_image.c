@@ -2,6 +2,8 @@
 /* The images that are about to be copied. See disk_image.h. */
 #include "journey/disks/disk_image.h"
 
+#include "journey/disks/disk_key.h"
+
 #include "base/i18n.h"
 #include "host/image.h"
 
@@ -19,20 +21,64 @@ static bool judge_image(const struct journey_disk *disk, const struct image *top
 	if (!known)
 		return cannot_copy(disk, _("Convert it to qcow2 first (qemu-img convert)."),
 				   _("only raw and qcow2 images are"), error);
-	if (top->encrypted)
-		return cannot_copy(disk, _("Put it on shared storage."), _("it is encrypted"),
-				   error);
 	if (top->corrupt)
 		return cannot_copy(disk,
 				   _("Repair it while the VM is off (qemu-img check -r all)."),
 				   _("it is marked as damaged"), error);
-	if (top->snapshots)
-		return cannot_copy(disk,
-				   _("Delete them (virsh snapshot-delete), or use shared storage."),
-				   _("it holds snapshots, which would be lost"), error);
 	if (disk->disk->several)
 		return cannot_copy(disk, _("Put it on shared storage."),
 				   _("several VMs may write to it"), error);
+	return true;
+}
+
+static bool is_encrypted(const struct journey_disk *disk, const struct image *top)
+{
+	return top->encrypted || disk->disk->encryption;
+}
+
+/* Under a running VM: its QEMU gives what is decrypted, and that there encrypts it again. */
+static bool judge_inside(struct journey *journey, const struct journey_disk *disk,
+			 const struct image *top, GError **error)
+{
+	bool encrypted = is_encrypted(disk, top);
+	struct image_key key = { 0 };
+	if (top->snapshots)
+		return cannot_copy(disk,
+				   _("Move the VM while it is off (--offline), which takes them "
+				     "along; or delete them (virsh snapshot-delete), or use shared "
+				     "storage."),
+				   _("it holds snapshots, which would be lost"), error);
+	if (encrypted && (g_strcmp0(disk->disk->encryption, "luks") != 0 || !disk->disk->secret))
+		return cannot_copy(disk,
+				   _("Move the VM while it is off (--offline), or put the disk on "
+				     "shared storage."),
+				   _("it is encrypted in a way for which no copy can be made"),
+				   error);
+	if (!encrypted)
+		return true;
+	bool good = disk_key_read(journey, disk, &key, error);
+	image_key_clear(&key);
+	return good;
+}
+
+/* Of a VM that is off the file itself is copied, with all that is in it. */
+static bool take_whole(struct journey *journey, struct journey_disk *disk, const GPtrArray *chain,
+		       GError **error)
+{
+	enum { SECTOR = 512 };
+	struct image_place place;
+	if (chain->len > 1)
+		return cannot_copy(disk,
+				   _("Put it on shared storage, or merge it with what it "
+				     "stands on (qemu-img rebase -b \"\")."),
+				   _("it is encrypted or holds snapshots, and stands on another "
+				     "image"),
+				   error);
+	if (!image_look(&journey->shell, journey->addresses[JOURNEY_SOURCE], disk->disk->path,
+			&place, error))
+		return false;
+	disk->whole = true;
+	disk->size = (place.size + SECTOR - 1) / SECTOR * SECTOR;
 	return true;
 }
 
@@ -144,8 +190,15 @@ static bool read_image(struct journey *journey, struct journey_disk *disk, GPtrA
 	}
 	if (!judge_image(disk, chain->pdata[0], error) || !check_owner(journey, disk, error))
 		return false;
+	const struct image *top = chain->pdata[0];
+	bool inside = top->snapshots || is_encrypted(disk, top);
+	if (inside && !(journey->offline ? take_whole(journey, disk, chain, error)
+					 : judge_inside(journey, disk, top, error)))
+		return false;
+	disk->encrypted = inside && !journey->offline;
 	take_chain(disk, chain);
-	check_image_losses(losses, disk->disk->target, chain->pdata[0]);
+	if (!disk->whole)
+		check_image_losses(losses, disk->disk->target, top);
 	return keep_backing(journey, disk, chain->len > 1 ? chain->pdata[1] : NULL, error);
 }
 

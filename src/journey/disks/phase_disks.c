@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The disks that are copied: what they are, their images at the destination, and the movers told. */
 #include "journey/disks/disk_image.h"
+#include "journey/disks/disk_key.h"
 #include "journey/disks/disk_params.h"
 #include "journey/disks/disk_place.h"
 #include "journey/disks/disk_rate.h"
@@ -63,6 +64,16 @@ static bool check_room(struct preparing *preparing, guint index, GError **error)
 			 journey->hosts[JOURNEY_DESTINATION]->name, room);
 }
 
+/* There is no file there that could be made as it must be. */
+static bool refuse_block(const struct journey_disk *disk, GError **error)
+{
+	return error_set(error, WATARI_ERROR_REFUSED,
+			 _("Name a file with --disk, or put the disk on shared storage."),
+			 _("the disk %s is encrypted or holds snapshots, and is copied into a file "
+			   "only"),
+			 disk->disk->target);
+}
+
 static void call_prepare(void *data)
 {
 	struct preparing *preparing = data;
@@ -78,6 +89,8 @@ static void call_prepare(void *data)
 		       disk_place_find(journey, disk, &preparing->places[i], &preparing->pools[i],
 				       &preparing->error) &&
 		       check_room(preparing, i, &preparing->error);
+		if (good && disk->block && (disk->encrypted || disk->whole))
+			good = refuse_block(disk, &preparing->error);
 		if (disk->block) {
 			g_free(disk->format);
 			disk->format = g_strdup("raw");
@@ -87,14 +100,31 @@ static void call_prepare(void *data)
 		preparing->write_rate = disk_rate_under_cap(journey);
 }
 
-/* Their descriptions would name images that stay behind. */
-static bool check_snapshots(struct journey *journey, GError **error)
+static bool refuse_external(struct journey *journey, GError **error)
 {
-	if (virDomainSnapshotNum(journey->domain, 0) <= 0)
-		return true;
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 belonging_advise_snapshots(
 				 journey->domain, journey->hosts[JOURNEY_SOURCE]->libvirt_version),
+			 _("“%s” has snapshots, and disks that must be copied: a copy has only the "
+			   "present content"),
+			 journey->report->vm_name);
+}
+
+/* Their descriptions would name images that stay behind. Those inside an image travel with its file, under its old
+ * name. */
+static bool check_snapshots(struct journey *journey, GError **error)
+{
+	bool off = journey->offline != NULL;
+	if (virDomainSnapshotNum(journey->domain, VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL) > 0)
+		return refuse_external(journey, error);
+	if (virDomainSnapshotNum(journey->domain, 0) <= 0 ||
+	    (off && !journey->request->disk_places[0]))
+		return true;
+	return error_set(error, WATARI_ERROR_REFUSED,
+			 off ? _("Leave --disk out: the snapshots' descriptions name the disks' "
+				 "old places.")
+			     : _("Move it while it is off (--offline), which takes them along; or "
+				 "delete them (virsh snapshot-delete), or use shared storage."),
 			 _("“%s” has snapshots, and disks that must be copied: a copy has only the "
 			   "present content"),
 			 journey->report->vm_name);
@@ -145,10 +175,14 @@ static void call_make(void *data)
 			preparing->identity = g_strdup("volume");
 		return;
 	}
+	struct image_key key = { 0 };
+	if (disk->encrypted && !disk_key_read(journey, disk, &key, &preparing->error))
+		return;
 	struct image_plan plan = {
 		.token = journey->report->id,
 		.path = disk->destination,
-		.format = disk->format,
+		.format = disk->whole ? "raw" : disk->format,
+		.key = disk->encrypted ? &key : NULL,
 		.size = disk->size,
 		.allocate = disk->allocate,
 		.traits = disk->traits,
@@ -159,7 +193,10 @@ static void call_make(void *data)
 	};
 	preparing->identity = image_create(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
 					   &plan, &preparing->error);
-	disk->fresh = preparing->identity && !disk->backing;
+	image_key_clear(&key);
+	/* what was never written to a bare LUKS is no zeros to who decrypts it */
+	disk->fresh = preparing->identity && !disk->backing &&
+		      !(disk->encrypted && g_str_equal(disk->format, "raw"));
 }
 
 /* (If that fails its second name stays; nothing else is wrong with it.) */
@@ -221,7 +258,7 @@ static JsonObject *describe_disk(const struct journey_disk *disk)
 	json_object_set_string_member(object, "target", disk->disk->target);
 	json_object_set_string_member(object, "export", export);
 	json_object_set_string_member(object, "path", disk->destination);
-	json_object_set_string_member(object, "format", disk->format);
+	json_object_set_string_member(object, "format", journey_disk_written_as(disk));
 	json_object_set_boolean_member(object, "fresh", disk->fresh);
 	return object;
 }

@@ -56,7 +56,8 @@ static GPtrArray *describe_images(struct journey *journey)
 		struct storage_image *image = g_new0(struct storage_image, 1);
 		*image = (struct storage_image){ journey_disk_export(disk),
 						 g_strdup(disk->destination),
-						 g_strdup(disk->format), disk->block, disk->slice };
+						 g_strdup(journey_disk_written_as(disk)),
+						 disk->block, disk->slice };
 		g_ptr_array_add(images, image);
 	}
 	return images;
@@ -108,7 +109,7 @@ static void call_start(void *data)
 	const struct journey_disk *disk = copying->disk;
 	g_autofree char *export = journey_disk_export(disk);
 	const struct storage_source source = { .path = disk->disk->path,
-					       .format = disk->disk->format,
+					       .format = disk->whole ? "raw" : disk->disk->format,
 					       .socket = journey->disks_socket,
 					       .export = export,
 					       .fresh = disk->fresh,
