@@ -138,9 +138,11 @@ static bool is_settled(const struct settling *settling, int64_t same_ms, int64_t
 {
 	if (may_still_start(settling))
 		return same_ms >= LATE_MS;
-	/* one that gets on is alive, one that does not is watched until it is proven to be dead */
+	/* one that gets on is alive (unless its conductor is known to be dead: then it may be about to
+	 * end), one that does not is watched until it is proven to be dead */
 	if (settling->sight.foreign_job)
-		return settling->job.moved && same_ms >= SAME_MS;
+		return settling->job.moved &&
+		       same_ms >= (settling->journey->report->id[0] ? UNSTABLE_MS : SAME_MS);
 	if (!settling->rule->unstable || all_ms >= UNSTABLE_MS)
 		return true;
 	return same_ms >= SAME_MS && !settling->sight.vms[JOURNEY_SOURCE].busy;
