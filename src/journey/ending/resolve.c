@@ -128,6 +128,20 @@ static bool recover(struct journey *journey, const struct journal_move *move, GE
 	return journey_settle(journey, good, error);
 }
 
+/* Until it is there a new move of this VM is refused. */
+static void write_end(struct journey *journey, const struct journal_move *move)
+{
+	g_autoptr(GError) failure = NULL;
+	if (journal_end(journey->journal, move->id, journey_outcome_name(journey->report->outcome),
+			move->numbers, &failure))
+		return;
+	g_autofree char *what = error_what(failure);
+	journey_note(journey, true,
+		     _("The end of the move could not be written down; run “watari resolve” "
+		       "again when it can: %s"),
+		     what);
+}
+
 static bool resolve(struct journey *journey, const struct journal_move *move,
 		    struct resolve_result *result, GError **error)
 {
@@ -146,8 +160,7 @@ static bool resolve(struct journey *journey, const struct journal_move *move,
 		good = true;
 	}
 	if (good && move && !journey->dry_run && is_unfinished(move))
-		journal_end(journey->journal, move->id,
-			    journey_outcome_name(journey->report->outcome), move->numbers, NULL);
+		write_end(journey, move);
 	return good;
 }
 
