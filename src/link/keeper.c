@@ -201,7 +201,8 @@ static int64_t check_silence(struct link *link, int64_t now_us)
 	else if (still_us <= 0)
 		fail_of_silence(link, now_us, link->progress_us,
 				_("look at the MTU of the network between the two hosts"),
-				_("connections come up, but nothing arrives at the other mover"));
+				_("connections come up, but nothing arrives at the other mover (is "
+				  "the MTU right?)"));
 	pthread_mutex_unlock(&link->lock);
 	return MAX(MIN(dark_us, still_us), 0);
 }
