@@ -72,8 +72,9 @@ GPtrArray *check_list_shared_paths(virDomainPtr domain, GError **error);
 GPtrArray *check_new_findings(void);
 void check_add(GPtrArray *findings, const char *check, enum check_result result, const char *next,
 	       const char *format, ...) G_GNUC_PRINTF(5, 6);
-/* What a copy of IMAGE, the disk TARGET's, will not have. */
-void check_image_losses(GPtrArray *findings, const char *target, const struct image *image);
+/* What a copy of IMAGE, the disk TARGET's, will not have; OFF: the VM is. */
+void check_image_losses(GPtrArray *findings, const char *target, const struct image *image,
+			bool off);
 /* [{"check", "result", "what", "next"}], of a MOVE's with "can_accept" and "accepted"; FINDINGS may be
  * NULL. */
 JsonArray *check_describe(const GPtrArray *findings, bool move);

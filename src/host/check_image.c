@@ -4,9 +4,11 @@
 
 #include "base/i18n.h"
 
-void check_image_losses(GPtrArray *findings, const char *target, const struct image *image)
+void check_image_losses(GPtrArray *findings, const char *target, const struct image *image,
+			bool off)
 {
-	if (image->bitmaps) {
+	/* from under a running VM libvirt takes them along */
+	if (image->bitmaps && off) {
 		g_autofree char *check = g_strdup_printf("bitmaps:%s", target);
 		check_add(findings, check, CHECK_WARN,
 			  _("Let the next backup be a full one, or put the disk on shared "

@@ -27,7 +27,7 @@ const struct belonging belongings[] = {
 	/* in its description */
 	{ "disks", "devices/disk", .fate = BELONGING_CARRIED },
 	{ "boot-files", "os/kernel | os/initrd | os/dtb | os/acpi/table",
-	  .fate = BELONGING_PROVEN },
+	  .fate = BELONGING_CARRIED },
 	{ "firmware", "os/loader | os/nvram/@template", .fate = BELONGING_PROVEN },
 	{ "nvram", "os/nvram", .fate = BELONGING_CARRIED },
 	{ "tpm", "devices/tpm/backend[@type='emulator']", .fate = BELONGING_CARRIED },

@@ -198,7 +198,7 @@ static bool read_image(struct journey *journey, struct journey_disk *disk, GPtrA
 	disk->encrypted = inside && !journey->offline;
 	take_chain(disk, chain);
 	if (!disk->whole)
-		check_image_losses(losses, disk->disk->target, top);
+		check_image_losses(losses, disk->disk->target, top, journey->offline != NULL);
 	return keep_backing(journey, disk, chain->len > 1 ? chain->pdata[1] : NULL, error);
 }
 
