@@ -216,6 +216,14 @@ static gpointer finish(gpointer data)
 	return NULL;
 }
 
+/* It was begun, but may not stay. */
+static void call_give_up(void *data)
+{
+	struct copying *copying = data;
+	g_atomic_int_set(&copying->transfer.stop, 1);
+	transfer_finish(&copying->transfer, NULL);
+}
+
 static bool is_done(void *data)
 {
 	return g_atomic_int_get(&((struct copying *) data)->done);
@@ -274,9 +282,10 @@ static bool copy_file(struct journey *journey, struct journey_file *file, GError
 	journey_call(journey, call_begin, &copying);
 	bool written = images_note_made(journey, noted, copying.transfer.identity,
 					copying.error ? NULL : &copying.error);
-	g_atomic_int_set(&copying.transfer.stop, !written);
-	if (copying.transfer.identity)
+	if (written && !copying.error)
 		finish_watched(&copying);
+	else if (copying.transfer.identity)
+		journey_call(journey, call_give_up, &copying);
 	g_free(copying.transfer.identity);
 	if (!copying.error) {
 		take_copied(&copying);
