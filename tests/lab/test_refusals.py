@@ -262,7 +262,7 @@ NONSENSE = [
     (['v'], ['an argument is missing']),
     (['v', 'hostb', 'hostc'], ['too many arguments']),
     (['v', 'hostb', '--bandwidth', '-5M'], ['--bandwidth', '“-5M” is not a number of bytes', '100M']),
-    (['v', 'hostb', '--bandwidth', '0'], ['--bandwidth', 'at least 16384']),
+    (['v', 'hostb', '--bandwidth', '0'], ['--bandwidth', 'at least 16.0 KiB']),
     (['v', 'hostb', '--bandwidth', 'fast'], ['--bandwidth', '“fast” is not a number of bytes']),
     (['v', 'hostb', '--bandwidth', '5X'], ['“5X” is not a number of bytes']),
     (['v', 'hostb', '--bandwidth', '99999999999999999999'], ['is not a number of bytes']),
