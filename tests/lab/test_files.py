@@ -94,7 +94,8 @@ class FileLab(unittest.TestCase):
         return report
 
     def move(self, *options):
-        report = self.run_watari('migrate', *options)
+        live = not {'--offline', 'quick'} & set(options)
+        report = self.run_watari('migrate', *options, *(['--max-downtime', '20s'] if live else []))
         self.assertEqual(report['exit_code'], MIGRATED, report['said'])
         self.assertEqual(self.state(self.here), '')
         return report
