@@ -56,10 +56,12 @@ class Chosen(BadLuck):
             witness.end()
             lab.host('hostb').virsh('destroy', VM, check=False)
 
-    def run_there_unknown(self, *options):
+    def run_there_unknown(self, *options, paused=False):
         """The CLI is killed after Finish was sent and carried out, before it heard the answer."""
         scene = self.scene
         scene.take_sides()
+        if paused:
+            scene.hosts['source'].virsh('suspend', VM)
         scene.launch(Row('kill -9 of the CLI', DECIDED, (KILLED,), options=options))
         scene.wait_moment(DECIDED)
         libvirtd = scene.hosts['destination'].libvirtd_pid()
@@ -69,7 +71,8 @@ class Chosen(BadLuck):
             scene.cli.send_signal(signal.SIGSTOP)
         finally:
             os.kill(libvirtd, signal.SIGCONT)
-        wait_until(lambda: self.state('destination') == 'running (migrated)', 30, 'Finish was not carried out')
+        wait_until(lambda: self.state('destination') == ('paused (user)' if paused else 'running (migrated)'), 30,
+                   'Finish was not carried out')
         os.kill(scene.cli.inner_pid(), signal.SIGKILL)
         os.kill(scene.cli.pid, signal.SIGCONT)  # nsenter stops with its child
         self.assertEqual(scene.wait_cli(), KILLED)
@@ -80,7 +83,8 @@ class Chosen(BadLuck):
 
     def marks(self):
         """What the conductor has written down of Finish."""
-        paths = glob.glob(self.scene.conductor.path('/var/lib/watari/*.finish'))
+        paths = [path for place in ('/run/watari', '/var/lib/watari')
+                 for path in glob.glob(self.scene.conductor.path(f'{place}/*.finish'))]
         return [open(path, encoding='utf-8').read().split()[1] for path in paths]
 
     def assert_asks(self):
@@ -102,6 +106,23 @@ class Chosen(BadLuck):
         code, document = self.scene.ask_resolve('--never-ran')
         self.assertEqual((code, document['situation']), (0, 'source-stopped'))
         self.assertEqual(self.state('source').split()[0], 'running')
+        self.assertEqual(self.marks(), [])
+
+    def test_97_paused_before_and_the_answer_is_lost(self):
+        """Both copies stand still, and that is neither “nowhere” nor a state that has changed for ever."""
+        self.run_there_unknown(paused=True)
+        source = self.state('source')
+        code, document = self.scene.ask_resolve()
+        print(f'# source {source}, then {self.state("source")}: {document["situation"]}', flush=True)
+        if source == 'paused (user)':
+            self.assertEqual((code, document['situation'], document['acted']), (ATTENTION, 'both-paused', False))
+            self.scene.hosts['source'].virsh('destroy', VM)
+            code, document = self.scene.ask_resolve()
+            self.assertEqual((code, document['situation']), (0, 'migrated'))
+        else:
+            self.assertEqual((code, document['situation']), (0, 'handed-over'))
+        self.assertEqual(guest.where(self.scene.lab, VM), {self.scene.hosts['destination'].name: 'paused'})
+        self.scene.hosts['destination'].virsh('resume', VM)
         self.assertEqual(self.marks(), [])
 
     def test_99_ended_at_the_destination_where_nothing_is_left(self):
