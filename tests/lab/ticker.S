@@ -7,10 +7,11 @@
  * from the beginning: to half of them, 64 pages in turn, what they hold already.
  *
  * With CHECKS (and WRITES) it checks its memory, too: of SPAN bytes from 16 MiB on it rewrites so many pages
- * at every tick, one after the other, each with its address and the number of the pass in three places,
- * after it has looked whether the page holds what the pass before has put there; and of the SPAN bytes
- * behind these, which it filled at its beginning and only reads since, it looks at as many pages. (A few
- * words, because there are KVMs that carry out each instruction of real mode in software.) What it finds
+ * at every tick, one after the other, each with its address and the number of the pass in three places
+ * and with 128 bytes of noise, after it has looked whether the page holds what the pass before has put
+ * there; and of the SPAN bytes behind these, which it filled at its beginning and only reads since, it
+ * looks at as many pages. (A few words, because there are KVMs that carry out each instruction of real
+ * mode in software.) What it finds
  * stands at 0x600, five words: a mark, the number of the pass, how many pages were wrong, the address of
  * the last one of these, ticks. A wrong page is also an "E" on the serial port.
  *
@@ -52,6 +53,7 @@ _start:
 	movl %eax, %cr0
 	movw $8, %bx
 	movw %bx, %ds
+	movw %bx, %es
 	andb $0xfe, %al
 	movl %eax, %cr0
 	movl $0xfee00000, %ebx
@@ -143,8 +145,20 @@ tick:
 	popw %ax
 	iret
 .ifdef CHECKS
-	/* Three words of a page: its address and the pass. */
+	/* Three words of a page: its address and the pass; and 128 bytes that are hard to compress. */
 write_page:
+	pushl %ecx
+	leal 1024(%esi), %edi
+	leal (%esi, %ebp), %eax
+	movl $32, %ecx
+	cld
+word:
+	imull $1103515245, %eax, %eax
+	addl $12345, %eax
+	stosl %eax, %es:(%edi)
+	decl %ecx
+	jnz word
+	popl %ecx
 	leal (%esi, %ebp), %eax
 	movl %eax, (%esi)
 	movl %eax, 2048(%esi)
