@@ -106,12 +106,11 @@ const struct belonging_carrier belonging_snapshots = {
 
 /* ---- before ---- */
 
-enum { EXTERNAL = VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL | VIR_DOMAIN_SNAPSHOT_LIST_DISK_ONLY };
-
 const char *belonging_advise_snapshots(virDomainPtr domain, unsigned long libvirt_version)
 {
 	static const unsigned long deletes_external = 9000000;
-	if (libvirt_version < deletes_external && virDomainSnapshotNum(domain, EXTERNAL) > 0)
+	if (libvirt_version < deletes_external &&
+	    virDomainSnapshotNum(domain, VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL) > 0)
 		return _("This libvirt cannot delete external ones: merge their files (virsh "
 			 "blockcommit VM DISK --active --pivot), then forget them (virsh "
 			 "snapshot-delete VM NAME --metadata); or use shared storage.");
@@ -145,7 +144,8 @@ static void check_external_snapshots(struct check_context *context)
 {
 	static const unsigned long reverts_external = 9009000;
 	virDomainSnapshotPtr *snapshots = NULL;
-	int count = virDomainListAllSnapshots(context->domain, &snapshots, EXTERNAL);
+	int count = virDomainListAllSnapshots(context->domain, &snapshots,
+					      VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL);
 	for (int i = 0; i < count; i++) {
 		char *text = virDomainSnapshotGetXMLDesc(snapshots[i], 0);
 		struct xml *xml = text ? xml_read(text, NULL) : NULL;
