@@ -282,6 +282,18 @@ class OverTheLink(Quick):
         guest.check(lab, self.vm)
 
 
+    def test_resolve_from_elsewhere_leaves_it_alone(self):
+        """Who does not own the move sees a stopped source and a copy that arrives; it is a healthy move all the same."""
+        self.begin_and_stop()
+        words = ['watari', 'resolve', self.vm, self.here.name, self.there.name, '--json']
+        done = self.there.run(words, check=False, timeout=60)
+        self.assertTrue(done.stdout, done.stderr)
+        document = json.loads(done.stdout)
+        self.assertEqual((done.returncode, document['situation'], document['acted']), (ATTENTION, 'moving', False), document)
+        self.assert_moved(self.ending())
+        guest.check(lab, self.vm)
+
+
 class WithADisk(Quick):
     """A disk of the source alone, which the guest writes to: it is copied before the stop."""
 
