@@ -16,6 +16,7 @@
  * out, so that many connections over a slow path do not take for ever. */
 #define TRIAL_BYTES (256 * 1024)
 #define TRIAL_LEAST (48 * 1024)
+#define NOWHERE_BYTES ((size_t) 16 * 1024) /* of it, read at once */
 
 /* What came of one step. */
 enum step { STEP_WAIT, STEP_NEXT, STEP_DEAD };
@@ -191,20 +192,19 @@ static enum step agree(struct pending *pending)
 }
 
 /* Where the next bytes go: the hello, and then those of the trial nowhere. */
-static size_t next_space(struct pending *pending, uint8_t **at)
+static size_t next_space(struct pending *pending, uint8_t nowhere[NOWHERE_BYTES], uint8_t **at)
 {
-	static uint8_t nowhere[16 * 1024];
 	if (!pending->has_heard)
 		return wire_decoder_space(&pending->decoder, at);
 	*at = nowhere;
-	return MIN(pending->trial_to_come, sizeof(nowhere));
+	return MIN(pending->trial_to_come, NOWHERE_BYTES);
 }
 
 static enum step step_hear(struct pending *pending)
 {
 	while (!pending->has_heard || pending->trial_to_come > 0) {
-		uint8_t *at;
-		size_t wanted = next_space(pending, &at);
+		uint8_t nowhere[NOWHERE_BYTES], *at;
+		size_t wanted = next_space(pending, nowhere, &at);
 		int n = channel_read(pending->channel, at, wanted);
 		if (n == 0)
 			return STEP_WAIT;

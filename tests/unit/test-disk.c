@@ -188,6 +188,7 @@ static void test_make(void)
 	g_assert_cmpuint(place.room, >, 0);
 	g_autofree char *identity = image_create(NULL, here, &plan, &error);
 	g_assert_no_error(error);
+	g_assert_nonnull(identity);
 	g_assert_true(look(path, &place));
 	/* it has two names, until the first is not needed any more */
 	g_autofree char *own = image_own_name(path, plan.token);
@@ -296,6 +297,7 @@ static void test_traits(void)
 				   .gid = -1 };
 	g_autofree char *identity = image_create(NULL, here, &plan, &error);
 	g_assert_no_error(error);
+	g_assert_nonnull(identity);
 	g_autoptr(GPtrArray) chain = image_read_chain(NULL, here, path, "qcow2", NULL, &error);
 	g_assert_no_error(error);
 	const struct image_traits *made = &((const struct image *) chain->pdata[0])->traits;
@@ -322,6 +324,7 @@ static void test_allocate(void)
 				   .gid = -1 };
 	g_autofree char *identity = image_create(NULL, here, &plan, &error);
 	g_assert_no_error(error);
+	g_assert_nonnull(identity);
 	g_autoptr(GPtrArray) chain = image_read_chain(NULL, here, path, "raw", NULL, &error);
 	g_assert_no_error(error);
 	g_assert_cmpuint(((const struct image *) chain->pdata[0])->allocated, >=, plan.size);
