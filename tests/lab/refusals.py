@@ -23,7 +23,7 @@ SANITIZERS = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS
 UUID = '5761746a-7269-4c61-8262-00000000c0de'
 LINK = ['--link-address', 'hostb-mig', '--json']  # so that any byte of the VM would be on the migration network
 ARP_FRAME = 42  # bytes; a neighbour is asked for again when it was not heard of for a while
-HANDSHAKE = 100_000  # bytes on the network when the movers were linked, and nothing else
+HANDSHAKE = 700_000  # bytes on the network when the movers were linked and the link was tried, and nothing else
 
 
 @dataclasses.dataclass

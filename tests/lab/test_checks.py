@@ -54,8 +54,6 @@ MEMFD = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBac
 # (case, what differs in the VM, check, part of the message); the VM is only started.
 DEVICES = [
     ('a transient disk', {'devices': disk(f'{IMAGES}/both.qcow2', more='<transient/>')}, 'disk:vda', 'transient'),
-    ('a read-only disk that is not there', {'devices': disk(f'{IMAGES}/here.qcow2', more='<readonly/>')}, 'disk:vda',
-     'does not see the disk vda'),
     ('virtiofs', {'backing': MEMFD, 'devices': "<filesystem type='mount'><driver type='virtiofs'/>"
                   "<binary path='/usr/lib/qemu/virtiofsd'/><source dir='/srv'/><target dir='x'/></filesystem>"},
      'filesystem', 'virtiofs'),
