@@ -29,7 +29,8 @@ static void look_at_listeners(const char *text)
 	for (unsigned i = 0; i < listeners->taken->len; i++) {
 		const struct listener *listener = listeners->taken->pdata[i];
 		g_autofree char *who = listeners_describe(listeners, listener);
-		if (!listeners_find(listeners, listener->udp, listener->address, listener->port))
+		if (!who ||
+		    !listeners_find(listeners, listener->udp, listener->address, listener->port))
 			abort();
 		listeners_have(listeners, listener->address);
 	}

@@ -197,8 +197,7 @@ static void test_nonsense(void)
 		"{\"path\": \"/x\", \"what\": \"all\", \"key\": \"%s\"}",
 		"{\"path\": \"/x\", \"what\": \"read\", \"key\": \"%s\"}",
 		"{\"path\": \"/x\", \"what\": \"read\", \"key\": \"%s\", \"blocks\": \"AAAA\"}",
-		"{\"path\": \"/x\", \"what\": \"read\", \"key\": \"%s\", "
-		"\"blocks\": \"//////////8=\"}",
+		"{\"path\":\"/x\",\"what\":\"read\",\"key\":\"%s\",\"blocks\":\"//////////8=\"}",
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(requests); i++) {
 		g_autoptr(GError) error = NULL;
