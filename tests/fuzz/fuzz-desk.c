@@ -17,8 +17,8 @@ static bool got(const char *line, size_t length, void *data)
 	g_autoptr(JsonObject) message = json_parse_object(line, length, NULL);
 	if (!message || !tune_parse(message, &wish, NULL) || !tune_apply(limits, &wish, NULL))
 		return true;
-	if ((before.bandwidth && limits->bandwidth > before.bandwidth) || limits->bandwidth == 0 ||
-	    limits->ceiling_ms > before.ceiling_ms || limits->ceiling_ms < TUNE_LEAST_CEILING_MS ||
+	if (limits->bandwidth < TUNE_LEAST_BANDWIDTH || limits->ceiling_ms > before.ceiling_ms ||
+	    limits->ceiling_ms < TUNE_LEAST_CEILING_MS ||
 	    limits->link_timeout_ms > before.link_timeout_ms ||
 	    limits->postcopy > before.postcopy || limits->max_slowdown != before.max_slowdown)
 		abort();
