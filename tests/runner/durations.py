@@ -24,7 +24,7 @@ HEAD = """\
 """
 PARTS = ('static', 'compilers', 'unit', 'tsan', 'fuzz', 'lab')
 LIMIT_S = 45 * 60  # for a whole run without --long
-SLOW_S = 12
+SLOW_S = 8
 ONE_IN = 3
 UNKNOWN_S = 8  # of a test that is not in the table
 NUMBERED = re.compile(r'test_\d')
