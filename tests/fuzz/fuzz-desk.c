@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What another terminal says to a running move: lines, JSON, the request "tune". Whatever it says, no
- * limit gets looser. */
+/* What another terminal says to a running move: lines, JSON, the request "tune". Whatever it says,
+ * the VM is put through no more than before. */
 #include "base/json.h"
 #include "journey/desk/tune.h"
 #include "mover/lines.h"
