@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { READ_MS = 30000, MAKE_MS = 60000, CHAIN_MAX = 256 };
+enum { READ_MS = 30000, MAKE_MS = 60000, CHAIN_MAX = 256, KEY_TRIES = 8 };
 
 /* ---- what an image is ---- */
 
@@ -334,18 +334,30 @@ void image_key_clear(struct image_key *key)
 	*key = (struct image_key){ 0 };
 }
 
+/* qemu-img times a trial of the key, and gives up where the kernel's coarse count of its processor time
+ * still stands at nothing: by chance, and not twice in a row. */
+static bool found_no_time(const struct image_plan *plan, const GError *failure)
+{
+	return plan->key && strstr(failure->message, "accurate CPU usage");
+}
+
 char *image_create(const struct remote_shell *shell, const struct host_address *host,
 		   const struct image_plan *plan, GError **error)
 {
 	g_autoptr(GPtrArray) words = creation_words(plan);
 	g_autofree char *output = NULL;
-	if (!remote_feed(shell, host, (const char *const *) words->pdata,
-			 plan->key ? plan->key->bytes : NULL, plan->key ? plan->key->length : 0,
-			 MAKE_MS, &output, error)) {
+	for (int tries = 1;; tries++) {
+		g_autoptr(GError) failure = NULL;
+		if (remote_feed(shell, host, (const char *const *) words->pdata,
+				plan->key ? plan->key->bytes : NULL,
+				plan->key ? plan->key->length : 0, MAKE_MS, &output, &failure))
+			return g_strdup(g_strstrip(output));
+		if (tries < KEY_TRIES && found_no_time(plan, failure))
+			continue;
+		g_propagate_error(error, g_steal_pointer(&failure));
 		error_prefix(error, "%s", plan->path);
 		return NULL;
 	}
-	return g_strdup(g_strstrip(output));
 }
 
 bool image_settle(const struct remote_shell *shell, const struct host_address *host,
