@@ -120,13 +120,15 @@ class Belongings(unittest.TestCase):
 
     def test_autostart_that_cannot_come_along(self):
         """That is said before: a VM that is not defined there cannot start with that host."""
+        ticker.install(self.lab, writes=1000)  # or there would be too little to rehearse with
+        self.addCleanup(ticker.install, self.lab)
         self.define('lost')
         self.here.virsh('autostart', 'lost')
         report = self.watari('plan', '--undefine-source')
         row, = self.findings(report, 'autostart')
         self.assertEqual(row['result'], 'warn')
         self.assertIn('not defined at hostb', row['what'])
-        report = self.watari('rehearse')
+        self.watari('rehearse', '--bandwidth', '2M', '--max-time', '2s')
         self.assertEqual((self.starts_with(), self.defined()), (['hosta'], ['hosta']))
 
     # ---- checkpoints ----
