@@ -55,6 +55,11 @@ JsonObject *json_parse_large(const char *text, size_t length, size_t most, GErro
 	return json_object_ref(json_node_get_object(root));
 }
 
+JsonObject *json_parse_kept(const char *text)
+{
+	return text ? json_parse_object(text, strlen(text), NULL) : NULL;
+}
+
 char *json_print_object(JsonObject *object)
 {
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);

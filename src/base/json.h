@@ -13,6 +13,8 @@
 JsonObject *json_parse_object(const char *text, size_t length, GError **error);
 /* The same from a file, of MOST bytes at most. */
 JsonObject *json_parse_large(const char *text, size_t length, size_t most, GError **error);
+/* What was kept as text, such as a column of the journal; NULL for NULL and for what is no object. */
+JsonObject *json_parse_kept(const char *text);
 /* One line, no newline. Caller frees. */
 char *json_print_object(JsonObject *object);
 

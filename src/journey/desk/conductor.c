@@ -26,9 +26,7 @@ static bool has_our_name(int pid)
 
 bool conductor_lives(const struct journal_move *move)
 {
-	g_autoptr(JsonObject) options =
-		move->options ? json_parse_object(move->options, strlen(move->options), NULL)
-			      : NULL;
+	g_autoptr(JsonObject) options = json_parse_kept(move->options);
 	JsonObject *conductor = options ? json_get_object(options, "conductor") : NULL;
 	int64_t start_ticks = conductor ? json_get_int(conductor, "start_ticks", 0) : 0;
 	const char *boot = conductor ? json_get_string(conductor, "boot", NULL) : NULL;

@@ -25,9 +25,7 @@ void move_hosts_describe(const struct journey *journey, JsonObject *options)
 
 void move_hosts_read(const struct journal_move *move, struct move_host hosts[JOURNEY_SIDES])
 {
-	g_autoptr(JsonObject) options =
-		move->options ? json_parse_object(move->options, strlen(move->options), NULL)
-			      : NULL;
+	g_autoptr(JsonObject) options = json_parse_kept(move->options);
 	JsonObject *both = options ? json_get_object(options, "hosts") : NULL;
 	for (int side = 0; side < JOURNEY_SIDES; side++) {
 		JsonObject *host = both ? json_get_object(both, side_names[side]) : NULL;

@@ -52,9 +52,7 @@ static bool is_unfinished(const struct journal_move *move)
 
 static void read_options(struct journey *journey, const struct journal_move *move)
 {
-	g_autoptr(JsonObject) options =
-		move->options ? json_parse_object(move->options, strlen(move->options), NULL)
-			      : NULL;
+	g_autoptr(JsonObject) options = json_parse_kept(move->options);
 	if (journey->outdated)
 		return;
 	journey->undefine_source = options && json_get_bool(options, "undefine_source", false);

@@ -201,10 +201,7 @@ static void expect_machines(struct journey *journey, const struct journal_move *
 static bool choose_shell(struct journey *journey, const struct resolve_request *request,
 			 const struct journal_move *move, GError **error)
 {
-	g_autoptr(JsonObject) options =
-		move && move->options
-			? json_parse_object(move->options, strlen(move->options), NULL)
-			: NULL;
+	g_autoptr(JsonObject) options = json_parse_kept(move ? move->options : NULL);
 	const char *rsh = options ? json_get_string(options, "rsh", NULL) : NULL;
 	const char *watari = options ? json_get_string(options, "remote_watari", NULL) : NULL;
 	rsh = request->rsh ? request->rsh : rsh;

@@ -21,7 +21,6 @@ void postcopy_describe_resume(struct journey *journey, JsonObject *numbers)
 	json_object_set_int_member(numbers, "first_port", request->ports[0]);
 	json_object_set_int_member(numbers, "last_port", request->ports[1]);
 	json_set_text(numbers, "link_address", request->link_address);
-	json_set_text(numbers, "remote_watari", request->remote_watari);
 }
 
 static void fill_request(struct journey_request *request, JsonObject *numbers)
@@ -38,7 +37,6 @@ static void fill_request(struct journey_request *request, JsonObject *numbers)
 		.ports = { (uint16_t) json_get_int(numbers, "first_port", 0),
 			   (uint16_t) json_get_int(numbers, "last_port", 0) },
 		.link_address = g_intern_string(json_get_string(numbers, "link_address", NULL)),
-		.remote_watari = g_intern_string(json_get_string(numbers, "remote_watari", NULL)),
 	};
 }
 
