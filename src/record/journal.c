@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/i18n.h"
 #include "base/wait.h"
+#include "record/hold.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -394,13 +395,17 @@ bool journal_begin(struct journal *journal, const struct journal_move *move, GEr
 
 bool journal_set_phase(struct journal *journal, const char *id, const char *phase, GError **error)
 {
-	return run(journal, error, "UPDATE moves SET phase = ? WHERE id = ?", "ss", phase, id);
+	bool good = run(journal, error, "UPDATE moves SET phase = ? WHERE id = ?", "ss", phase, id);
+	hold_written(phase);
+	return good;
 }
 
 bool journal_add_event(struct journal *journal, const char *id, const char *kind, const char *text,
 		       GError **error)
 {
-	return run(journal, error, INSERT_EVENT, "siss", id, (int64_t) time(NULL), kind, text);
+	bool good = run(journal, error, INSERT_EVENT, "siss", id, (int64_t) time(NULL), kind, text);
+	hold_written(kind);
+	return good;
 }
 
 bool journal_end(struct journal *journal, const char *id, const char *outcome, const char *numbers,
