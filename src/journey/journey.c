@@ -21,10 +21,10 @@
 
 #include "base/clock.h"
 #include "base/i18n.h"
+#include "base/random.h"
 #include "base/unit.h"
 
 #include <string.h>
-#include <sys/random.h>
 
 static bool phase_record(struct journey *journey, GError **error);
 
@@ -154,20 +154,6 @@ static bool phase_record(struct journey *journey, GError **error)
 }
 
 /* ---- the walk ---- */
-
-static bool make_secrets(struct journey *journey, GError **error)
-{
-	uint8_t bytes[48];
-	if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
-		return error_set(error, WATARI_ERROR_REFUSED, NULL,
-				 _("the kernel gives no random numbers"));
-	for (size_t i = 0; i < 32; i++)
-		g_snprintf(journey->key + 2 * i, 3, "%02x", bytes[i]);
-	for (size_t i = 0; i < 16; i++)
-		g_snprintf(journey->report->id + 2 * i, 3, "%02x", bytes[32 + i]);
-	explicit_bzero(bytes, sizeof bytes);
-	return true;
-}
 
 static bool enter(struct journey *journey, const struct journey_phase *phase, GError **error)
 {
@@ -387,7 +373,7 @@ bool journey_run(const struct journey_request *request, const struct journey_obs
 	journey_prepare(&journey);
 	report->kind = request->kind;
 	journey_set_limits(&journey);
-	bool good = make_secrets(&journey, &own);
+	bool good = random_hex(journey.key, 64, &own) && random_hex(report->id, 32, &own);
 	if (good && request->through) {
 		g_autofree char *path =
 			g_strdup_printf("%s/watari-%s.state", request->through, report->id);

@@ -11,25 +11,13 @@
 
 #include "base/i18n.h"
 #include "base/json.h"
+#include "base/random.h"
 #include "host/image.h"
-
-#include <sys/random.h>
 
 enum { TOKEN_MS = 15000 };
 
 /* What the comparison of a disk's place at both hosts says. */
 enum sight { SIGHT_SAME, SIGHT_OTHER, SIGHT_MISSING, SIGHT_UNKNOWN };
-
-static bool make_token(char token[33], GError **error)
-{
-	uint8_t bytes[16];
-	if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
-		return error_set(error, WATARI_ERROR_REFUSED, NULL,
-				 _("the kernel gives no random numbers"));
-	for (size_t i = 0; i < sizeof bytes; i++)
-		g_snprintf(token + 2 * i, 3, "%02x", bytes[i]);
-	return true;
-}
 
 static JsonObject *ask_token(struct journey *journey, enum journey_side side, const char *action,
 			     const char *path, const char *token, GError **error)
@@ -486,7 +474,7 @@ bool phase_share(struct journey *journey, GError **error)
 {
 	char token[33];
 	GPtrArray *disks = journey->report->disks;
-	bool good = make_token(token, error) && look_at_files(journey, error);
+	bool good = random_hex(token, 32, error) && look_at_files(journey, error);
 	for (guint i = 0; good && i < disks->len; i++)
 		good = look_at_disk(journey, disks->pdata[i], token, error);
 	good = good && files_find_private(journey, error);
@@ -499,7 +487,7 @@ bool share_prove(struct journey *journey, const char *path, bool *same, GError *
 {
 	char token[33];
 	enum sight sight = SIGHT_UNKNOWN;
-	if (!make_token(token, error) || !compare_token(journey, path, token, &sight, error))
+	if (!random_hex(token, 32, error) || !compare_token(journey, path, token, &sight, error))
 		return false;
 	*same = sight == SIGHT_SAME;
 	return true;

@@ -5,10 +5,11 @@
 #include "journey/movers.h"
 
 #include "base/i18n.h"
+#include "base/random.h"
 #include "mover/likeness.h"
 
 #include <inttypes.h>
-#include <sys/random.h>
+#include <string.h>
 
 /* A host whose caches are behind gets another look or two before it is called another one. */
 enum { ASK_MS = 30000, LOOKS = 3, AGAIN_MS = 300 };
@@ -22,18 +23,6 @@ struct asking {
 };
 
 /* ---- asking ---- */
-
-static bool make_key(char key[65], GError **error)
-{
-	uint8_t bytes[32];
-	if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
-		return error_set(error, WATARI_ERROR_REFUSED, NULL,
-				 _("the kernel gives no random numbers"));
-	for (size_t i = 0; i < sizeof bytes; i++)
-		g_snprintf(key + 2 * i, 3, "%02x", bytes[i]);
-	explicit_bzero(bytes, sizeof bytes);
-	return true;
-}
 
 static JsonObject *make_request(const struct asking *asking, enum journey_side side,
 				const char *what)
@@ -192,7 +181,7 @@ static bool compare_sample(struct asking *asking, GError **error)
 		if (i > 0)
 			journey_pause(asking->journey, AGAIN_MS);
 		if (!journey_check_cancel(asking->journey, error) ||
-		    !make_key(asking->key, error) || !compare_blocks_once(asking, error))
+		    !random_hex(asking->key, 64, error) || !compare_blocks_once(asking, error))
 			return false;
 		if (asking->answer->same != SAME_OTHER)
 			break;
@@ -209,7 +198,7 @@ bool same_ask(struct journey *journey, const struct same_question *question,
 	asking->question = question;
 	asking->answer = answer;
 	*answer = (struct same_answer){ .same = SAME_UNKNOWN };
-	bool good = make_key(asking->key, error) &&
+	bool good = random_hex(asking->key, 64, error) &&
 		    (question->written || compare_whole(asking, &decided, error)) &&
 		    (decided || compare_sample(asking, error));
 	explicit_bzero(asking->key, sizeof asking->key);

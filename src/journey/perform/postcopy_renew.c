@@ -8,9 +8,9 @@
 #include "base/clock.h"
 #include "base/i18n.h"
 #include "base/json.h"
+#include "base/random.h"
 
 #include <string.h>
-#include <sys/random.h>
 
 enum {
 	TRIES = 6,
@@ -131,19 +131,6 @@ static bool wait_failed(struct journey *journey, GError **error)
 
 /* ---- the new ones ---- */
 
-/* The old key may be in a dead mover's core file. */
-static bool renew_key(struct journey *journey, GError **error)
-{
-	uint8_t bytes[32];
-	if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
-		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
-				 _("the kernel gives no random numbers"));
-	for (size_t i = 0; i < sizeof bytes; i++)
-		g_snprintf(journey->key + 2 * i, 3, "%02x", bytes[i]);
-	explicit_bzero(bytes, sizeof bytes);
-	return true;
-}
-
 static bool is_connected(struct journey *journey)
 {
 	return journey->guard && journey->domain &&
@@ -156,7 +143,8 @@ static bool try_once(struct journey *journey, GError **error)
 	drop_movers(journey);
 	if (!is_connected(journey) && !journey_reconnect(journey, error))
 		return false;
-	if (!wait_failed(journey, error) || !renew_key(journey, error) ||
+	/* the old key may be in a dead mover's core file */
+	if (!wait_failed(journey, error) || !random_hex(journey->key, 64, error) ||
 	    !phase_link(journey, error))
 		return false;
 	for (int side = JOURNEY_SIDES - 1; side >= 0; side--)
