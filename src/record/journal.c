@@ -497,12 +497,6 @@ GPtrArray *journal_list_unfinished(struct journal *journal, const char *vm, GErr
 			  error);
 }
 
-struct journal_move *journal_find(struct journal *journal, const char *vm, GError **error)
-{
-	g_autoptr(GPtrArray) moves = journal_list(journal, vm, 1, error);
-	return moves->len > 0 ? g_ptr_array_steal_index(moves, 0) : NULL;
-}
-
 /* The newest event of KIND; *text may be NULL where there is one. */
 static bool find_event(struct journal *journal, const char *id, const char *kind, char **text)
 {

@@ -59,8 +59,6 @@ GPtrArray *journal_list(struct journal *journal, const char *vm, int most, GErro
 /* All of VM without a clear end: killed, still being driven, or with the outcome "attention". They are
  * never dropped. As journal_list(). */
 GPtrArray *journal_list_unfinished(struct journal *journal, const char *vm, GError **error);
-/* The newest move of VM (name or UUID), or NULL: none (no error) or failed. */
-struct journal_move *journal_find(struct journal *journal, const char *vm, GError **error);
 /* The newest text under KIND of move ID, or NULL. Caller frees. */
 char *journal_find_event(struct journal *journal, const char *id, const char *kind);
 bool journal_has_event(struct journal *journal, const char *id, const char *kind);

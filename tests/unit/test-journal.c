@@ -63,6 +63,13 @@ static struct journal *opened(void)
 	return journal;
 }
 
+/* The newest move of VM; NULL: it has none. */
+static struct journal_move *find_newest(struct journal *journal, const char *vm, GError **error)
+{
+	g_autoptr(GPtrArray) moves = journal_list(journal, vm, 1, error);
+	return moves->len > 0 ? g_ptr_array_steal_index(moves, 0) : NULL;
+}
+
 static void test_life(void)
 {
 	set_up();
@@ -72,7 +79,7 @@ static void test_life(void)
 	g_assert_cmpint(stat(path, &facts), ==, 0);
 	g_assert_cmpint(facts.st_mode & 0777, ==, 0600);
 	begin(journal, "web", 100);
-	struct journal_move *move = journal_find(journal, "web", NULL);
+	struct journal_move *move = find_newest(journal, "web", NULL);
 	g_assert_nonnull(move);
 	g_assert_cmpstr(move->phase, ==, "check");
 	g_assert_cmpstr(move->source, ==, "");
@@ -88,7 +95,7 @@ static void test_life(void)
 	g_assert_false(journal_has_event(journal, move->id, "never"));
 	g_assert_true(journal_end(journal, move->id, "migrated", "{\"a\":1}", NULL));
 	journal_move_free(move);
-	move = journal_find(journal, uuid, NULL);
+	move = find_newest(journal, uuid, NULL);
 	g_assert_cmpstr(move->phase, ==, "perform");
 	g_assert_cmpstr(move->outcome, ==, "migrated");
 	g_assert_cmpstr(move->numbers, ==, "{\"a\":1}");
@@ -106,7 +113,7 @@ static void test_newest(void)
 	begin(journal, "web", 300);
 	begin(journal, "web", 200);
 	/* the last that was begun, whatever the clock said */
-	struct journal_move *move = journal_find(journal, "web", NULL);
+	struct journal_move *move = find_newest(journal, "web", NULL);
 	g_assert_cmpint(move->started_s, ==, 200);
 	journal_move_free(move);
 	g_autoptr(GPtrArray) moves = journal_list(journal, "web", 10, NULL);
@@ -116,7 +123,7 @@ static void test_newest(void)
 		g_assert_cmpint(newer->number, >, older->number);
 	}
 	GError *error = NULL;
-	g_assert_null(journal_find(journal, "other", &error));
+	g_assert_null(find_newest(journal, "other", &error));
 	g_assert_no_error(error);
 	journal_close(journal);
 	tear_down();
@@ -153,9 +160,9 @@ static void test_small(void)
 	struct journal *journal = opened();
 	begin(journal, "web", 2000);
 	GError *error = NULL;
-	g_assert_null(journal_find(journal, "vm500", &error));
+	g_assert_null(find_newest(journal, "vm500", &error));
 	g_assert_no_error(error);
-	struct journal_move *move = journal_find(journal, "vm501", NULL);
+	struct journal_move *move = find_newest(journal, "vm501", NULL);
 	g_assert_nonnull(move);
 	journal_move_free(move);
 	/* what has no clear end stays, however old it is */
@@ -208,7 +215,7 @@ static void test_killed(void)
 	g_assert_cmpint(waitpid(child, &status, 0), ==, child);
 	g_assert_true(WIFSIGNALED(status));
 	struct journal *journal = opened();
-	struct journal_move *move = journal_find(journal, "web", NULL);
+	struct journal_move *move = find_newest(journal, "web", NULL);
 	g_assert_nonnull(move);
 	g_assert_null(move->outcome);
 	journal_move_free(move);
@@ -226,7 +233,7 @@ static void test_locked(void)
 	g_autofree char *path = g_build_filename(directory, "journal.sqlite", NULL);
 	sqlite3 *other = NULL;
 	begin(journal, "web", 100);
-	struct journal_move *move = journal_find(journal, "web", NULL);
+	struct journal_move *move = find_newest(journal, "web", NULL);
 	g_assert_cmpint(sqlite3_open(path, &other), ==, SQLITE_OK);
 	g_assert_cmpint(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), ==, SQLITE_OK);
 	gint64 start_us = g_get_monotonic_time();
@@ -257,7 +264,7 @@ static void test_noted(void)
 	set_up();
 	struct journal *journal = opened();
 	begin(journal, "web", 100);
-	struct journal_move *move = journal_find(journal, "web", NULL);
+	struct journal_move *move = find_newest(journal, "web", NULL);
 	journal_note_event(journal, move->id, "one", "1");
 	g_assert_true(journal_has_event(journal, move->id, "one"));
 	journal_note_event(journal, move->id, "two", NULL);
@@ -282,7 +289,7 @@ static void test_full(void)
 	struct rlimit limit;
 	g_autoptr(GError) error = NULL;
 	begin(journal, "web", 100);
-	struct journal_move *move = journal_find(journal, "web", NULL);
+	struct journal_move *move = find_newest(journal, "web", NULL);
 	signal(SIGXFSZ, SIG_IGN);
 	g_assert_cmpint(getrlimit(RLIMIT_FSIZE, &limit), ==, 0);
 	limit.rlim_cur = 1;
@@ -326,7 +333,7 @@ static void test_none(void)
 	g_assert_true(journal_set_phase(NULL, id, "x", NULL));
 	g_assert_true(journal_add_event(NULL, id, "x", "y", NULL));
 	g_assert_true(journal_end(NULL, id, "x", "y", NULL));
-	g_assert_null(journal_find(NULL, "web", NULL));
+	g_assert_null(find_newest(NULL, "web", NULL));
 	g_assert_null(journal_find_event(NULL, id, "x"));
 	g_assert_false(journal_has_event(NULL, id, "x"));
 	journal_close(NULL);
