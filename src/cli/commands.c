@@ -5,6 +5,7 @@
 #include "base/i18n.h"
 #include "base/json.h"
 #include "base/version.h"
+#include "cli/moves.h"
 
 #include <string.h>
 
@@ -42,7 +43,7 @@ int command_complain(const GError *error)
 	return (int) error_exit_code(error);
 }
 
-int command_complain_usage(const GError *error, bool json)
+int command_complain_json(const GError *error, bool json)
 {
 	if (!json)
 		return command_complain(error);
@@ -52,9 +53,7 @@ int command_complain_usage(const GError *error, bool json)
 	json_set_text(document, "outcome", "refused");
 	json_object_set_int_member(document, "exit_code", (gint64) error_exit_code(error));
 	json_object_set_object_member(document, "error", json_describe_error(error));
-	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
-	json_node_take_object(node, document);
-	g_autofree char *text = json_to_string(node, TRUE);
-	puts(text);
+	moves_print_json(document);
+	json_object_unref(document);
 	return command_complain(error);
 }

@@ -112,7 +112,7 @@ static int run(const struct command *command, void *data, char **arguments)
 	bool known = true, good = true;
 	if (values->rsh && !g_shell_parse_argv(values->rsh, NULL, &shell.rsh, &error)) {
 		error_classify(&error, WATARI_ERROR_USAGE, NULL);
-		return command_complain_usage(error, values->json);
+		return command_complain_json(error, values->json);
 	}
 	if (!*arguments)
 		known = look_at(NULL, &shell, values, others, hosts, &good, &error);

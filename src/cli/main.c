@@ -88,7 +88,7 @@ static int no_such_command(const char *word, bool json)
 	g_autofree char *next = near ? g_strdup_printf(_("Did you mean “watari %s”?"), near)
 				     : g_strdup(_("See “watari --help”."));
 	error_set(&error, WATARI_ERROR_USAGE, next, _("there is no command “%s”"), word);
-	return command_complain_usage(error, json);
+	return command_complain_json(error, json);
 }
 
 static int without_command(int argc, char **argv)
@@ -122,7 +122,7 @@ static int run(const struct command *command, int argc, char **argv)
 	if (command->defaults)
 		command->defaults(values);
 	if (!options_parse(command, argc, argv, values, &arguments, &help, &error)) {
-		return command_complain_usage(error, wants_json(argv));
+		return command_complain_json(error, wants_json(argv));
 	}
 	if (help) {
 		options_print_help(command, stdout);

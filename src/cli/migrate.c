@@ -27,7 +27,7 @@ static int run(const struct command *command, void *data, char **arguments)
 	g_autoptr(GError) error = NULL;
 	if (check_strategy(values, &error))
 		return move_run(command, values, arguments);
-	return command_complain_usage(error, values->json);
+	return command_complain_json(error, values->json);
 }
 
 const struct command migrate_command = {

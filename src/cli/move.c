@@ -362,10 +362,10 @@ int move_run(const struct command *command, struct move_values *values, char **a
 	g_auto(GStrv) line = NULL;
 	if (values->plan && (!check_alone(command, values, arguments, &error) ||
 			     !read_plan(command, values, &plan, &line, &arguments, &error)))
-		return command_complain_usage(error, values->json);
+		return command_complain_json(error, values->json);
 	if (!options_count(command, (int) g_strv_length(arguments), 2, &error) ||
 	    !check_meaning(command, values, &error))
-		return command_complain_usage(error, values->json);
+		return command_complain_json(error, values->json);
 	values->request.vm = arguments[0];
 	values->request.destination = arguments[1];
 	return carry_out(command, values);

@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FORMAT = 1 };
-
 static uint64_t count(JsonObject *live, const char *name)
 {
 	return (uint64_t) MAX(json_get_int(live, name, 0), 0);
@@ -131,21 +129,10 @@ void moves_print_json(JsonObject *object)
 	puts(text);
 }
 
-void moves_print_json_error(const GError *error)
-{
-	g_autoptr(JsonObject) object = json_object_new();
-	json_object_set_int_member(object, "format", FORMAT);
-	json_object_set_int_member(object, "exit_code", (gint64) error_exit_code(error));
-	json_object_set_object_member(object, "error", json_describe_error(error));
-	moves_print_json(object);
-}
-
 int moves_complain(GError **error, bool json)
 {
 	error_classify(error, WATARI_ERROR_REFUSED, NULL);
-	if (json)
-		moves_print_json_error(*error);
-	return command_complain(*error);
+	return command_complain_json(*error, json);
 }
 
 bool moves_check_answer(JsonObject *answer, GError **error)

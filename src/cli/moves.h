@@ -12,8 +12,6 @@ char *moves_format(const struct visit_move *move);
 /* The same as JSON. */
 JsonObject *moves_describe(const struct visit_move *move);
 void moves_print_json(JsonObject *object);
-/* A document {"format", "error"} for a command that failed. */
-void moves_print_json_error(const GError *error);
 /* How a command that failed ends: a refusal unless *ERROR has a class; as JSON too if asked for. Returns the exit
  * code. */
 int moves_complain(GError **error, bool json);
