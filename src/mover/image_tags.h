@@ -8,10 +8,12 @@
 #include "mover/sample.h"
 
 struct image_tags;
-/* IMAGES: [{"path", "format"}]. Looks through those of which nothing is kept, or something old, for SCAN_MS
- * at most (0: not at all), in a thread of its own. NULL: nonsense, or no key could be had. */
+/* IMAGES: [{"path", "format", "below": it is one that the last before it that is not stands on}]. Looks through those of
+ * which nothing is kept, or something old, for SCAN_MS at most (0: not at all), in a thread of its own. NULL:
+ * nonsense, or no key could be had. */
 struct image_tags *image_tags_begin(JsonArray *images, int64_t scan_ms);
 /* Waits for the end of the looking through, and finds the pages of SAMPLE's last look (NULL: none).
  * [{"path", "known": how many of them, those of earlier images left out, "bytes": of the image that are not
- * zero, "kept": it was known from before, "whole": to its end}]. Frees TAGS. */
+ * zero, "size": of its file, "kept": it was known from before, "whole": to its end, "content": what it alone gives to
+ * the disk (image_content.h); only where there was time to scan}]. Frees TAGS. */
 JsonArray *image_tags_end(struct image_tags *tags, struct sample *sample);

@@ -89,11 +89,10 @@ static JsonObject *measure_memory(struct errand *errand, const struct measure *m
 	g_autoptr(GError) error = NULL;
 	JsonObject *memory = json_object_new();
 	struct sample *sample = begin_sample(measure, &error);
-	if (sample && look_on(errand, measure, sample, memory, &error)) {
-		JsonObject *numbers = sample_describe(sample);
-		json_object_set_object_member(memory, "sample", numbers);
-	}
-	end_images(tags, sample, answer);
+	bool looked = sample && look_on(errand, measure, sample, memory, &error);
+	end_images(tags, looked ? sample : NULL, answer);
+	if (looked)
+		json_object_set_object_member(memory, "sample", sample_describe(sample));
 	sample_free(sample);
 	if (error) {
 		g_autofree char *what = error_what(error);

@@ -6,13 +6,13 @@
 #include "content/codec.h"
 #include "content/delta.h"
 #include "mover/guest_memory.h"
-#include "mover/workers.h"
+#include "mover/packing.h"
 
 #include <string.h>
 
 enum {
 	MAPPINGS_MAX = 64,
-	GROUP = 64,        /* pages that are packed together, as in a batch */
+	GROUP = 64,        /* changes that are packed together, as in a batch */
 	PACKED_MAX = 2048, /* pages that are packed for a trial */
 };
 enum held { HELD_ABSENT, HELD_SWAPPED, HELD_ZERO, HELD_DATA };
@@ -26,6 +26,7 @@ struct sample {
 	uint8_t *first, *last; /* the pages, at the first and the last look */
 	uint8_t *states;       /* of the last look */
 	uint8_t *changed;      /* since the first */
+	uint8_t *elsewhere;    /* as well: sample_note_elsewhere() */
 };
 
 static const uint8_t zeros[SAMPLE_PAGE];
@@ -82,6 +83,7 @@ struct sample *sample_new(int pid, const uint64_t *lengths, unsigned count, unsi
 	sample->last = g_malloc(n * SAMPLE_PAGE);
 	sample->states = g_malloc0(n);
 	sample->changed = g_malloc0(n);
+	sample->elsewhere = g_malloc0(n);
 	return sample;
 }
 
@@ -95,6 +97,7 @@ void sample_free(struct sample *sample)
 	g_free(sample->last);
 	g_free(sample->states);
 	g_free(sample->changed);
+	g_free(sample->elsewhere);
 	g_free(sample);
 }
 
@@ -156,57 +159,33 @@ const uint8_t *sample_next_page(const struct sample *sample, size_t *at)
 	return *at < n ? sample->last + (*at)++ * SAMPLE_PAGE : NULL;
 }
 
-/* ---- how it packs ---- */
-
-struct trial {
-	struct codec_effort effort;
-	uint64_t original, packed;
-	int64_t cpu_us;
-};
-
-/* Pages of the last look that hold something, in groups. */
-static void pack_pages(struct sample *sample, struct trial *trial)
+void sample_note_elsewhere(struct sample *sample, size_t page)
 {
-	size_t out_max = packer_bound(GROUP * SAMPLE_PAGE), n = sample->count * SAMPLE_CLUSTER;
-	g_autofree uint8_t *out = g_malloc(out_max);
-	struct packer *packer = packer_new();
-	struct codec_part parts[GROUP];
-	unsigned filled = 0, done = 0;
-	size_t with_data = 0, met = 0;
-	for (size_t i = 0; i < n; i++)
-		with_data += sample->states[i] == HELD_DATA;
-	size_t stride = MAX(with_data / PACKED_MAX, 1) * SAMPLE_CLUSTER;
-	int64_t begin_us = workers_cpu_us();
-	for (size_t i = 0; i < n && done < PACKED_MAX; i++) {
-		if (sample->states[i] != HELD_DATA || met++ % stride >= SAMPLE_CLUSTER)
-			continue;
-		parts[filled++] =
-			(struct codec_part){ sample->last + i * SAMPLE_PAGE, SAMPLE_PAGE };
-		if (filled < GROUP)
-			continue;
-		enum codec_method method;
-		trial->packed +=
-			packer_pack(packer, &trial->effort, parts, filled, out, out_max, &method);
-		trial->original += (uint64_t) filled * SAMPLE_PAGE;
-		done += filled;
-		filled = 0;
-	}
-	trial->cpu_us = workers_cpu_us() - begin_us;
-	packer_free(packer);
+	sample->elsewhere[page] = true;
 }
 
-static void describe_trial(JsonObject *object, const char *name, const struct trial *trial)
+/* ---- how it packs ---- */
+
+static bool is_sent(const struct sample *sample, size_t page)
 {
-	JsonObject *numbers = json_object_new();
-	if (trial->original == 0 || trial->cpu_us <= 0) {
-		json_object_unref(numbers);
-		return;
+	return sample->states[page] == HELD_DATA && !sample->elsewhere[page];
+}
+
+/* Pages of the last look that hold something and travel, clusters of them from everywhere. */
+static void pack_pages(struct sample *sample, JsonObject *object)
+{
+	size_t n = (size_t) sample->count * SAMPLE_CLUSTER, sent = 0, met = 0;
+	struct packing *packing = packing_new(PACKED_MAX);
+	for (size_t i = 0; i < n; i++)
+		sent += is_sent(sample, i);
+	size_t stride = MAX(sent / PACKED_MAX, 1) * SAMPLE_CLUSTER;
+	for (size_t i = 0; i < n; i++) {
+		if (!is_sent(sample, i) || met++ % stride >= SAMPLE_CLUSTER)
+			continue;
+		if (!packing_add(packing, sample->last + i * SAMPLE_PAGE))
+			break;
 	}
-	json_object_set_double_member(numbers, "share",
-				      (double) trial->packed / (double) trial->original);
-	json_object_set_double_member(numbers, "speed",
-				      (double) trial->original / (double) trial->cpu_us * 1e6);
-	json_object_set_object_member(object, name, numbers);
+	packing_end(packing, object);
 }
 
 /* Bytes for a changed page: as a change where that is shorter, packed in groups. */
@@ -255,12 +234,7 @@ JsonObject *sample_describe(struct sample *sample)
 		json_object_set_int_member(object, names[i], counts[i]);
 	json_object_set_int_member(object, "pages", (gint64) n);
 	json_object_set_int_member(object, "whole_pages", (gint64) sample->whole);
-	struct trial batch = { .effort = { CODEC_ZSTD, 1, 0 } };
-	struct trial stream = { .effort = { CODEC_STREAM, 3, 22 } };
-	pack_pages(sample, &batch);
-	pack_pages(sample, &stream);
-	describe_trial(object, "batch", &batch);
-	describe_trial(object, "stream", &stream);
+	pack_pages(sample, object);
 	json_object_set_double_member(object, "changed_bytes", pack_changes(sample));
 	return object;
 }

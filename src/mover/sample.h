@@ -32,5 +32,7 @@ int64_t sample_look(struct sample *sample, GError **error);
 /* The next page of the last look, from *AT on, that holds something; *AT goes behind it. NULL: no more. It
  * belongs to SAMPLE, until the next look. */
 const uint8_t *sample_next_page(const struct sample *sample, size_t *at);
-/* How the pages of the last look pack, and those that changed since the first. */
+/* Page number PAGE of it (*AT - 1 of the call that gave it) lies somewhere else as well, so that it will not travel. */
+void sample_note_elsewhere(struct sample *sample, size_t page);
+/* How those pages of the last look pack that lie nowhere else, and those that changed since the first. */
 JsonObject *sample_describe(struct sample *sample);

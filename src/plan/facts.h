@@ -53,9 +53,14 @@ struct plan_facts {
 	double round_trip_ms, loss, connections;
 	/* source, destination */
 	struct facts_host hosts[FACTS_HOSTS];
-	/* disks that are copied */
+	/* disks that are copied: their images; what the guest writes to them meanwhile */
 	double disk_bytes, disk_write_rate;
-	double disk_bandwidth; /* what is taken of them at most; 0: no cap */
+	/* of their content, looked through (all 0: it was not): what the destination has nothing like; what is only
+	 * named, for it was sent before or lies on an image that the destination has looked through; what
+	 * lies on images there that it must look through first, which takes so long */
+	double disk_own, disk_named, disk_found, disk_look_s;
+	struct facts_packing disk_batch, disk_stream; /* of what the destination may not have */
+	double disk_bandwidth;                        /* what is taken of them at most; 0: no cap */
 	double disk_rate,
 		disk_share; /* of a rehearsal: content a second, wire / content; 0: none */
 	/* wishes */

@@ -31,6 +31,7 @@ static const double page = 4096,
 static const double passes = 4;
 /* A block that the destination reads, most of them from its page cache and several at once. */
 static const double read_block_s = 15e-6;
+static const double head_start_s = 0.8;
 static const double wire_overhead = 1.05; /* Ethernet, IP, TCP, TLS */
 /* QEMU's rounds follow what was written; a sample sees what is different. Where QEMU has not counted: */
 static const double usual_dirtied = 1.2;
@@ -44,6 +45,9 @@ static const double round_s = 0.012; /* of each round, to look for dirty pages *
  * (src/link/window.h), the proof at the gate and its answer. */
 static const double move_trips = 35, stop_trips = 2.1;
 static const double rehearsed_trips = 10; /* the others are in what the rehearsal took */
+/* More of them where disks are copied: libvirt ends the mirrors in the stop, and each end of one is what was on its
+ * way, a flush, and the answer to both. Fitted to moves of the lab. */
+static const double mirror_trips = 4;
 /* Of each stop, on the wire: the state of devices, what is in the movers' hands. Fitted to moves of the lab. */
 static const double last_bytes = 120e3;
 
@@ -98,19 +102,26 @@ static double in_turn_s(const struct plan_facts *facts)
 	return passes * page / host->speed * (1 - idle / wanted);
 }
 
+/* The better of both, at what QEMU gives. */
+static double pack_best(const struct plan_facts *facts, const struct facts_packing *batch,
+			const struct facts_packing *stream, double link, double *bytes)
+{
+	double hard_bytes, least = page / default_pipe;
+	double easy = fmax(pack(facts, batch, link, bytes), least);
+	double hard = fmax(pack(facts, stream, link, &hard_bytes), least);
+	if (hard >= easy * 0.97)
+		return easy;
+	*bytes = hard_bytes;
+	return hard;
+}
+
 static struct rates find_rates(const struct plan_facts *facts)
 {
 	struct rates rates = { .link = link_rate(facts) };
-	double hard_bytes, bytes;
-	double easy = pack(facts, &facts->batch, rates.link, &bytes);
-	double hard = pack(facts, &facts->stream, rates.link, &hard_bytes);
-	double least = page / default_pipe;
-	if (fmax(hard, least) < fmax(easy, least) * 0.97) {
-		easy = hard;
-		bytes = hard_bytes;
-	}
+	double bytes, least = page / default_pipe;
+	double first_s = pack_best(facts, &facts->batch, &facts->stream, rates.link, &bytes);
 	rates.first_bytes = bytes;
-	rates.first_s = fmax(easy, least) + in_turn_s(facts);
+	rates.first_s = first_s + in_turn_s(facts);
 	rates.link_bound = bytes / rates.link > least;
 	if (facts->page_s > 0) {
 		/* seen: with the overhead of the wire, and with the zeros between */
@@ -143,15 +154,22 @@ static double data_share(const struct plan_facts *facts)
 	return facts->sample_pages > 0 ? facts->data + facts->unknown : 0.5;
 }
 
-/* The part of the pages that travel as references to disks. A rehearsal has seen those on shared ones. Of an
- * image that must first be looked through more and more is known while the pass goes on. */
+/* Of an image that must first be looked through more and more is known while it is needed; and that is begun before
+ * libvirt has the destination's QEMU started. */
+static double known_part(double look_s, double seconds)
+{
+	double late_s = fmax(look_s - head_start_s, 0);
+	return seconds > 0 ? fmax(1 - late_s / 2 / seconds, 0) : 0;
+}
+
+/* The part of the pages that travel as references to disks. A rehearsal has seen those on shared ones. */
 static double part_on_disks(const struct plan_facts *facts, double pass_s)
 {
 	double part = facts->on_copied;
 	if (facts->page_s > 0)
 		return fmin(part, 1);
-	double known = pass_s > 0 ? 1 - facts->look_through_s / 2 / pass_s : 0;
-	return fmin(part + facts->on_indexed + facts->on_new * fmax(known, 0), 1);
+	double known = known_part(facts->look_through_s, pass_s);
+	return fmin(part + facts->on_indexed + facts->on_new * known, 1);
 }
 
 static void first_pass(const struct plan_facts *facts, const struct rates *rates,
@@ -196,7 +214,8 @@ static void run_rounds(const struct plan_facts *facts, const struct rates *rates
 		       struct model_result *result)
 {
 	struct dirty_model model = changes(facts);
-	double latency_s = stop_trips * facts->round_trip_ms / 1e3 + last_bytes / rates->link;
+	double trips = stop_trips + (facts->disk_bytes > 0 ? mirror_trips : 0);
+	double latency_s = trips * facts->round_trip_ms / 1e3 + last_bytes / rates->link;
 	double top_s = facts->max_downtime_ms / 1e3 * rule_top_share;
 	double easy_s = (facts->easy_ms > 0 ? facts->easy_ms : RULE_EASY_MS) / 1e3;
 	double last = INFINITY, changed = changed_in(&model, result->copy_ms / 1e3);
@@ -290,17 +309,37 @@ struct model_result plan_model(const struct plan_facts *facts, enum plan_strateg
 	return result;
 }
 
+/* Content that was looked through; before that, as the memory. */
+static double content_s(const struct plan_facts *facts, double *bytes)
+{
+	double link = link_rate(facts), page_bytes;
+	double sent = facts->disk_own, named = facts->disk_named;
+	if (sent + named + facts->disk_found <= 0) {
+		double share = facts->stream.share > 0 ? facts->stream.share : default_share;
+		*bytes = facts->disk_bytes * share;
+		return *bytes / link;
+	}
+	double page_s =
+		pack_best(facts, &facts->disk_batch, &facts->disk_stream, link, &page_bytes);
+	double known = known_part(facts->disk_look_s, (sent + facts->disk_found) / page * page_s);
+	sent += facts->disk_found * (1 - known);
+	named += facts->disk_found * known;
+	*bytes = sent / page * page_bytes + named / page * page_head;
+	return sent / page * page_s + named / page * fmax(page_head / link, read_block_s);
+}
+
 double plan_disks_ms(const struct plan_facts *facts, double *bytes)
 {
 	if (facts->disk_rate > 0)
 		return rehearsed_disks_ms(facts, bytes);
-	double share = facts->stream.share > 0 ? facts->stream.share : default_share;
-	double link = link_rate(facts);
-	*bytes = facts->disk_bytes * share * wire_overhead;
+	*bytes = 0;
 	if (facts->disk_bytes <= 0)
 		return 0;
+	double sent_s = content_s(facts, bytes) * wire_overhead;
+	double share = *bytes / facts->disk_bytes;
 	double most = facts->disk_bandwidth > 0 ? facts->disk_bandwidth : default_pipe;
-	double seconds = fmax(*bytes / link, facts->disk_bytes / fmin(most, default_pipe));
-	double again = fmin(facts->disk_write_rate * share / link, 0.9);
+	double seconds = fmax(sent_s, facts->disk_bytes / fmin(most, default_pipe));
+	double again = fmin(facts->disk_write_rate * share / link_rate(facts), 0.9);
+	*bytes *= wire_overhead;
 	return seconds / (1 - again) * 1e3;
 }

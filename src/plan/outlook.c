@@ -23,6 +23,7 @@ static const struct learn_prior bytes_prior = { 400e3, 0.95, 0.25, 1 };
 static const double end_ms = 400, rehearsed_spread = 0.1, rehearsed_strength = 4;
 static const double elapsed_prior_ms[] = { 1800, 1500 };
 static const double slowdown_range = 2; /* p90 of it */
+static const double other_kind = 0.3;   /* what a move of another kind counts */
 
 struct cases {
 	struct learn_case total[CASES_MAX], stop[CASES_MAX], bytes[CASES_MAX];
@@ -43,10 +44,18 @@ static double bytes_of(const struct plan_facts *facts, const struct model_result
 	return model->bytes + bytes;
 }
 
-static void collect(struct cases *cases, enum plan_strategy strategy, const struct plan_past *past)
+/* A move that copies disks has a start, an end and a stop of its own kind: others teach little of it. */
+static double kinship(const struct plan_facts *facts, const struct plan_facts *past)
+{
+	return (facts->disk_bytes > 0) == (past->disk_bytes > 0) ? 1 : other_kind;
+}
+
+static void collect(struct cases *cases, const struct plan_facts *facts,
+		    enum plan_strategy strategy, const struct plan_past *past)
 {
 	struct model_result model = plan_model(&past->facts, past->strategy);
-	double weight = learn_weight(past->same_vm, past->nearness, past->age_days);
+	double weight = learn_weight(past->same_vm, past->nearness, past->age_days) *
+			kinship(facts, &past->facts);
 	if (cases->totals == CASES_MAX)
 		return;
 	cases->bytes[cases->totals] =
@@ -81,7 +90,7 @@ struct plan_outlook plan_look_ahead(const struct plan_facts *facts, enum plan_st
 					.model = plan_model(facts, strategy) };
 	g_autofree struct cases *cases = g_new0(struct cases, 1);
 	for (unsigned i = 0; i < count; i++)
-		collect(cases, strategy, &past[i]);
+		collect(cases, facts, strategy, &past[i]);
 	bool planned = elapsed_ms == PLAN_BY_PLAN;
 	if (elapsed_ms < 0)
 		elapsed_ms = (elapsed_prior_ms[planned] + cases->elapsed_ms[planned]) /

@@ -72,6 +72,8 @@ static struct plan_facts plain_facts(void)
 	};
 }
 
+#define HEAD_START_S 0.8 /* of who looks through an image, as src/plan/model.c */
+
 /* What lies on disks that the destination has costs a few bytes a page; where it must first look through them, what
  * went before is sent whole; a rehearsal has seen those on shared disks. */
 static void test_model_references(void)
@@ -86,13 +88,39 @@ static void test_model_references(void)
 	assert_near(plan_model(&facts, PLAN_LIVE).bytes, whole * 0.2, 0.06);
 	facts.on_copied = facts.on_indexed = 0;
 	facts.on_new = 0.5;
-	facts.look_through_s = whole_ms / 1e3;
+	facts.look_through_s = whole_ms / 1e3 + HEAD_START_S;
 	assert_near(plan_model(&facts, PLAN_LIVE).bytes, whole * 0.75, 0.03);
 	facts.look_through_s = whole_ms / 1e3 * 3; /* longer than all of it */
 	assert_near(plan_model(&facts, PLAN_LIVE).bytes, whole, 0.03);
 	facts.on_new = 9; /* nonsense stays finite */
 	facts.look_through_s = 0;
 	g_assert_cmpfloat(plan_model(&facts, PLAN_LIVE).bytes, >, 0);
+}
+
+/* A copied disk is what was found in it: it packs in its own way, and what the destination has is named. */
+static void test_model_content(void)
+{
+	struct plan_facts facts = plain_facts();
+	double bytes, ms, mib = 1 << 20;
+	facts.disk_bytes = 400 * mib;
+	plan_disks_ms(&facts, &bytes);
+	assert_near(bytes, 400 * mib * 0.35 * 1.05,
+		    0.01); /* as the memory: nothing better is known */
+	facts.disk_own = 200 * mib;
+	facts.disk_batch = (struct facts_packing){ 0.6, 400e6 };
+	facts.disk_stream = (struct facts_packing){ 0.5, 150e6 };
+	ms = plan_disks_ms(&facts, &bytes);
+	assert_near(bytes, 200 * mib * 0.5 * 1.05, 0.02);
+	assert_near(ms, bytes / 12.5e6 * 1e3, 0.02);
+	facts.disk_named = 200 * mib;
+	plan_disks_ms(&facts, &bytes);
+	assert_near(bytes, 200 * mib * 0.5 * 1.05, 0.03);
+	/* an image that is looked through first is known for its later half, if that takes as long as the copy */
+	facts.disk_own = facts.disk_named = 0;
+	facts.disk_found = 200 * mib;
+	facts.disk_look_s = 200 * mib * 0.5 / 12.5e6 + HEAD_START_S;
+	plan_disks_ms(&facts, &bytes);
+	assert_near(bytes, 100 * mib * 0.5 * 1.05, 0.03);
 }
 
 /* Half a GiB at 12.5 MB/s, packed to 0.35: 16 s and something. */
@@ -315,6 +343,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/plan/dirty-edges", test_dirty_edges);
 	g_test_add_func("/plan/model-link", test_model_link);
 	g_test_add_func("/plan/model-references", test_model_references);
+	g_test_add_func("/plan/model-content", test_model_content);
 	g_test_add_func("/plan/model-strategies", test_model_strategies);
 	g_test_add_func("/plan/model-disks", test_model_disks);
 	g_test_add_func("/plan/model-hopeless", test_model_hopeless);

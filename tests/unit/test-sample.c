@@ -99,6 +99,14 @@ static JsonObject *look_for_pages(struct sample *sample, const char *path, int64
 	return json_object_ref(json_array_get_object_element(found, 0));
 }
 
+static void assert_share(JsonObject *numbers, double least, double most)
+{
+	JsonObject *batch = json_get_object(numbers, "batch");
+	g_assert_nonnull(batch);
+	g_assert_cmpfloat(json_get_double(batch, "share", -1), >=, least);
+	g_assert_cmpfloat(json_get_double(batch, "share", -1), <=, most);
+}
+
 /* The first half of what the guest holds is on its disk. It is found, remembered, and found again without
  * reading; without the time to look through it nothing is known. */
 static void test_on_images(void)
@@ -111,6 +119,10 @@ static void test_on_images(void)
 	g_setenv("WATARI_STATE_DIR", folder, TRUE);
 	for (unsigned i = 0; i < PAGES / 2; i++)
 		memset(memory + (size_t) i * SAMPLE_PAGE, 1 + i % 251, SAMPLE_PAGE);
+	for (unsigned i = 0; i < BYTES / 4; i += 4) { /* what the disk has does not pack */
+		guint32 word = g_random_int();
+		memcpy(memory + i, &word, sizeof word);
+	}
 	for (unsigned i = 0; i < PAGES / 2; i++) /* each is one of its kind */
 		memcpy(memory + (size_t) i * SAMPLE_PAGE, &i, sizeof i);
 	g_autofree char *path = write_image(folder, memory, BYTES / 4);
@@ -118,6 +130,7 @@ static void test_on_images(void)
 	g_assert_cmpint(sample_look(sample, &error), ==, 0);
 	g_autoptr(JsonObject) numbers = sample_describe(sample);
 	double data = json_get_double(numbers, "data", 0);
+	assert_share(numbers, 0.4, 0.6);
 	g_autoptr(JsonObject) blind = look_for_pages(sample, path, 0);
 	g_assert_cmpint(json_get_int(blind, "known", -1), ==, 0);
 	g_assert_false(json_get_bool(blind, "whole", true));
@@ -126,11 +139,91 @@ static void test_on_images(void)
 	g_assert_true(json_get_bool(first, "whole", false));
 	g_assert_cmpfloat(json_get_double(first, "known", 0), >, 0.45 * data);
 	g_assert_cmpfloat(json_get_double(first, "known", 0), <, 0.55 * data);
+	g_autoptr(JsonObject) sent = sample_describe(sample); /* without those */
+	assert_share(sent, 0, 0.05);
 	g_autoptr(JsonObject) again = look_for_pages(sample, path, 0);
 	g_assert_true(json_get_bool(again, "kept", false));
 	g_assert_cmpint(json_get_int(again, "known", -1), ==, json_get_int(first, "known", -2));
 	sample_free(sample);
 	munmap(memory, BYTES);
+	g_unsetenv("WATARI_STATE_DIR");
+	g_autofree char *command = g_strdup_printf("rm -r '%s'", folder);
+	g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
+}
+
+/* ---- what images are made of ---- */
+
+enum { BLOCK = 4096, BASE_BLOCKS = 512, OWN_BLOCKS = 256 };
+
+/* COUNT blocks from FIRST on, each one of its kind, that pack to about half. */
+static void fill_blocks(uint8_t *bytes, unsigned count, uint32_t first)
+{
+	for (unsigned i = 0; i < count; i++) {
+		GRand *rand = g_rand_new_with_seed(first + i);
+		uint8_t *block = bytes + (size_t) i * BLOCK;
+		for (unsigned at = 0; at < BLOCK / 2; at += 4) {
+			guint32 word = g_rand_int(rand);
+			memcpy(block + at, &word, sizeof word);
+		}
+		memset(block + BLOCK / 2, 7, BLOCK / 2);
+		g_rand_free(rand);
+	}
+}
+
+static void add_image(JsonArray *images, const char *path, bool below)
+{
+	JsonObject *image = json_object_new();
+	json_object_set_string_member(image, "path", path);
+	json_object_set_string_member(image, "format", "raw");
+	json_object_set_boolean_member(image, "below", below);
+	json_array_add_object_element(images, image);
+}
+
+static JsonObject *content_of(JsonArray *found, guint i)
+{
+	JsonObject *content = json_get_object(json_array_get_object_element(found, i), "content");
+	g_assert_nonnull(content);
+	return content;
+}
+
+/* A disk shows half of its base, blocks of its own, some of these twice, and zeros. */
+static void test_content(void)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *folder = g_dir_make_tmp("watari-content-XXXXXX", &error);
+	g_autofree char *base = g_build_filename(folder, "base.raw", NULL);
+	g_autofree char *disk = g_build_filename(folder, "disk.raw", NULL);
+	g_autofree uint8_t *bytes = g_malloc0((BASE_BLOCKS + 2 * OWN_BLOCKS) * BLOCK);
+	g_setenv("WATARI_STATE_DIR", folder, TRUE);
+	fill_blocks(bytes, BASE_BLOCKS, 1000);
+	g_file_set_contents(base, (char *) bytes, BASE_BLOCKS * BLOCK, &error);
+	fill_blocks(bytes + BASE_BLOCKS / 2 * BLOCK, OWN_BLOCKS, 5000);
+	memcpy(bytes + (BASE_BLOCKS / 2 + OWN_BLOCKS) * BLOCK, bytes + BASE_BLOCKS / 2 * BLOCK,
+	       10 * BLOCK);
+	memset(bytes + (BASE_BLOCKS / 2 + OWN_BLOCKS + 10) * BLOCK, 0,
+	       (BASE_BLOCKS / 2 + OWN_BLOCKS - 10) * BLOCK);
+	g_file_set_contents(disk, (char *) bytes, (BASE_BLOCKS + OWN_BLOCKS) * BLOCK, &error);
+	g_assert_no_error(error);
+	g_autoptr(JsonArray) images = json_array_new();
+	add_image(images, disk, false);
+	add_image(images, base, true);
+	g_autoptr(JsonArray) found = image_tags_end(image_tags_begin(images, 20000), NULL);
+	JsonObject *own = content_of(found, 0), *below = content_of(found, 1);
+	g_assert_cmpint(json_get_int(own, "blocks", -1), ==, OWN_BLOCKS);
+	g_assert_cmpint(json_get_int(below, "blocks", -1), ==, BASE_BLOCKS / 2);
+	JsonObject *first = json_array_get_object_element(found, 0);
+	g_assert_cmpint(json_get_int(first, "bytes", -1), ==,
+			(BASE_BLOCKS / 2 + OWN_BLOCKS + 10) * BLOCK);
+	g_assert_cmpint(json_get_int(json_array_get_object_element(found, 1), "size", -1), ==,
+			BASE_BLOCKS * BLOCK);
+	JsonObject *batch = json_get_object(own, "batch");
+	g_assert_nonnull(batch);
+	g_assert_cmpfloat(json_get_double(batch, "share", 0), >, 0.45);
+	g_assert_cmpfloat(json_get_double(batch, "share", 0), <, 0.55);
+	g_assert_nonnull(json_get_object(below, "stream"));
+	/* where nothing may be read, nothing is tried */
+	g_autoptr(JsonArray) blind = image_tags_end(image_tags_begin(images, 0), NULL);
+	g_assert_null(json_get_object(json_array_get_object_element(blind, 0), "content"));
 	g_unsetenv("WATARI_STATE_DIR");
 	g_autofree char *command = g_strdup_printf("rm -r '%s'", folder);
 	g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
@@ -198,6 +291,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/sample/sample", test_sample);
 	g_test_add_func("/sample/on-images", test_on_images);
+	g_test_add_func("/sample/content", test_content);
 	g_test_add_func("/sample/bad-images", test_bad_images);
 	g_test_add_func("/sample/not-found", test_not_found);
 	g_test_add_func("/sample/pages-left", test_pages_left);
