@@ -29,6 +29,10 @@ check-lab: setup
 check-long: setup
 	tests/run --long $(ARGS)
 
+# The fault matrix: what has not been judged yet of it, for hours. ARGS="--list" says what there is.
+faults: setup
+	tests/faults/run $(ARGS)
+
 bench: setup build
 	bench/run $(ARGS)
 
@@ -59,4 +63,4 @@ clean:
 	rm -rf build build-asan build-tsan build-fuzz build-clang
 
 .DEFAULT_GOAL = build
-.PHONY: build demo check check-unit check-lab check-long bench setup setup-build messages format install clean
+.PHONY: build demo check check-unit check-lab check-long faults bench setup setup-build messages format install clean
