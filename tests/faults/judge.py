@@ -17,6 +17,7 @@ MARKS = ('/run/watari/*.finish', '/var/lib/watari/*.finish')
 def judge(scene, cell):
     """Where the guest is: a side, or NOWHERE. Says in AssertionError what is wrong."""
     answer, code, document = cell.answer, scene.code, scene.document()
+    scene.error = document and document['error']  # kept with the result, for whoever reads the words
     said = ''.join(scene.said)
     told = f'exit code {code}: {said[-3000:]}{"".join(scene.printed)[-2500:]}'
     for complaint in COMPLAINTS:
