@@ -77,7 +77,7 @@ static bool pack_cluster(struct cluster *cluster, struct disk_reader *reader,
 static void pack_blocks(GArray *tags, const struct seed_index *index, struct disk_reader *reader,
 			struct packing *packing)
 {
-	guint stride = MAX(tags->len / PACKED_MOST, 1) * CLUSTER, met = 0;
+	guint stride = (tags->len / PACKED_MOST + 1) * CLUSTER, met = 0;
 	uint64_t size = disk_reader_size(reader);
 	g_autofree struct cluster *cluster = g_new0(struct cluster, 1);
 	for (guint i = 0; i < index->entries->len; i++) {

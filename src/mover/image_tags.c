@@ -180,13 +180,16 @@ static GHashTable *count_sampled(const GArray *list)
 	return counts;
 }
 
-/* Those that were taken out of COUNTS lie on images. */
-static void note_known(struct sample *sample, const GArray *list, GHashTable *counts)
+/* Those that were taken out of COUNTS lie on images, and of the others each is sent once. */
+static void note_elsewhere(struct sample *sample, const GArray *list, GHashTable *counts)
 {
+	g_autoptr(GHashTable) met = g_hash_table_new(g_int64_hash, g_int64_equal);
 	for (guint i = 0; i < list->len; i++) {
-		const struct sampled *one = &g_array_index(list, struct sampled, i);
+		struct sampled *one = &g_array_index(list, struct sampled, i);
 		if (!g_hash_table_contains(counts, &one->tag))
-			sample_note_elsewhere(sample, one->page);
+			sample_note_elsewhere(sample, one->page, SAMPLE_ON_IMAGE);
+		else if (!g_hash_table_add(met, &one->tag))
+			sample_note_elsewhere(sample, one->page, SAMPLE_TWICE);
 	}
 }
 
@@ -223,7 +226,7 @@ JsonArray *image_tags_end(struct image_tags *tags, struct sample *sample)
 		json_object_set_boolean_member(object, "whole", image->whole);
 		json_array_add_object_element(list, object);
 	}
-	note_known(sample, sampled, counts);
+	note_elsewhere(sample, sampled, counts);
 	image_tags_free(tags);
 	return list;
 }

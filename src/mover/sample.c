@@ -13,7 +13,7 @@
 enum {
 	MAPPINGS_MAX = 64,
 	GROUP = 64,        /* changes that are packed together, as in a batch */
-	PACKED_MAX = 2048, /* pages that are packed for a trial */
+	PACKED_MAX = 4096, /* pages that are packed for a trial */
 };
 enum held { HELD_ABSENT, HELD_SWAPPED, HELD_ZERO, HELD_DATA };
 
@@ -26,7 +26,7 @@ struct sample {
 	uint8_t *first, *last; /* the pages, at the first and the last look */
 	uint8_t *states;       /* of the last look */
 	uint8_t *changed;      /* since the first */
-	uint8_t *elsewhere;    /* as well: sample_note_elsewhere() */
+	uint8_t *elsewhere;    /* enum sample_elsewhere, or 0 */
 };
 
 static const uint8_t zeros[SAMPLE_PAGE];
@@ -141,6 +141,7 @@ static int64_t count_changed(struct sample *sample)
 int64_t sample_look(struct sample *sample, GError **error)
 {
 	size_t stride = (size_t) SAMPLE_CLUSTER * SAMPLE_PAGE;
+	memset(sample->elsewhere, 0, (size_t) sample->count * SAMPLE_CLUSTER);
 	for (unsigned i = 0; i < sample->count; i++)
 		if (!look_at_cluster(sample, i, sample->last + i * stride, error))
 			return -1;
@@ -159,9 +160,9 @@ const uint8_t *sample_next_page(const struct sample *sample, size_t *at)
 	return *at < n ? sample->last + (*at)++ * SAMPLE_PAGE : NULL;
 }
 
-void sample_note_elsewhere(struct sample *sample, size_t page)
+void sample_note_elsewhere(struct sample *sample, size_t page, enum sample_elsewhere where)
 {
-	sample->elsewhere[page] = true;
+	sample->elsewhere[page] = where;
 }
 
 /* ---- how it packs ---- */
@@ -178,7 +179,8 @@ static void pack_pages(struct sample *sample, JsonObject *object)
 	struct packing *packing = packing_new(PACKED_MAX);
 	for (size_t i = 0; i < n; i++)
 		sent += is_sent(sample, i);
-	size_t stride = MAX(sent / PACKED_MAX, 1) * SAMPLE_CLUSTER;
+	size_t stride =
+		(sent / PACKED_MAX + 1) * SAMPLE_CLUSTER; /* or the last ones are left out */
 	for (size_t i = 0; i < n; i++) {
 		if (!is_sent(sample, i) || met++ % stride >= SAMPLE_CLUSTER)
 			continue;
@@ -226,12 +228,15 @@ JsonObject *sample_describe(struct sample *sample)
 {
 	static const char *const names[] = { "absent", "swapped", "zero", "data" };
 	JsonObject *object = json_object_new();
-	int64_t counts[G_N_ELEMENTS(names)] = { 0 };
+	int64_t counts[G_N_ELEMENTS(names)] = { 0 }, twice = 0;
 	size_t n = (size_t) sample->count * SAMPLE_CLUSTER;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		counts[sample->states[i]]++;
+		twice += sample->elsewhere[i] == SAMPLE_TWICE;
+	}
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
 		json_object_set_int_member(object, names[i], counts[i]);
+	json_object_set_int_member(object, "twice", twice);
 	json_object_set_int_member(object, "pages", (gint64) n);
 	json_object_set_int_member(object, "whole_pages", (gint64) sample->whole);
 	pack_pages(sample, object);

@@ -27,6 +27,7 @@ static const struct field fields[] = {
 	{ "on_indexed", FACT(on_indexed) },
 	{ "on_new", FACT(on_new) },
 	{ "look_through_s", FACT(look_through_s) },
+	{ "twice", FACT(twice) },
 	{ "batch_share", FACT(batch.share) },
 	{ "batch_speed", FACT(batch.speed) },
 	{ "stream_share", FACT(stream.share) },

@@ -37,8 +37,9 @@ struct plan_facts {
 	 * the memory; on shared ones that the destination has looked through before, or must first look
 	 * through, which takes so long */
 	double on_copied, on_indexed, on_new, look_through_s;
-	struct facts_packing batch, stream;   /* each group alone; as a long stream */
-	double changed_bytes;                 /* on the wire for a changed page */
+	double twice;                       /* of them, what is as an earlier one, and on no disk */
+	struct facts_packing batch, stream; /* each group alone; as a long stream */
+	double changed_bytes;               /* on the wire for a changed page */
 	struct dirty_look looks[FACTS_LOOKS]; /* of the whole memory */
 	unsigned look_count;
 	/* Pages a second that it *writes*, changed by that or not, counted by QEMU over one second;

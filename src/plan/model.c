@@ -179,12 +179,15 @@ static void first_pass(const struct plan_facts *facts, const struct rates *rates
 		facts->data_pages > 0 ? facts->data_pages : pages_of(facts) * data_share(facts);
 	double zeros = facts->page_s > 0 ? 0 : pages_of(facts) - data;
 	double head = 9; /* QEMU's record of a zero page; runs of them are named once */
-	double on_disks = data * part_on_disks(facts, data * rates->first_s),
-	       sent = data - on_disks;
-	result->copy_ms +=
-		(sent * rates->first_s + on_disks * rates->read_s + zeros * page / zero_rate) * 1e3;
-	result->bytes += (sent * rates->first_bytes + on_disks * page_head) * wire_overhead +
-			 zeros * head / 64;
+	double on_disks = data * part_on_disks(facts, data * rates->first_s);
+	double twice = facts->page_s > 0 ? 0 : fmin(data * facts->twice, data - on_disks);
+	double sent = data - on_disks - twice;
+	result->copy_ms += (sent * rates->first_s + on_disks * rates->read_s +
+			    twice * rates->named_s + zeros * page / zero_rate) *
+			   1e3;
+	result->bytes +=
+		(sent * rates->first_bytes + (on_disks + twice) * page_head) * wire_overhead +
+		zeros * head / 64;
 	result->link_bound = rates->link_bound;
 }
 
@@ -326,6 +329,16 @@ static double content_s(const struct plan_facts *facts, double *bytes)
 	named += facts->disk_found * known;
 	*bytes = sent / page * page_bytes + named / page * page_head;
 	return sent / page * page_s + named / page * fmax(page_head / link, read_block_s);
+}
+
+double plan_written_bytes(const struct plan_facts *facts, double seconds)
+{
+	double bytes, content = facts->disk_own + facts->disk_found;
+	if (facts->disk_bytes <= 0)
+		return 0;
+	pack_best(facts, content > 0 ? &facts->disk_batch : &facts->batch,
+		  content > 0 ? &facts->disk_stream : &facts->stream, link_rate(facts), &bytes);
+	return facts->disk_write_rate * seconds * bytes / page * wire_overhead;
 }
 
 double plan_disks_ms(const struct plan_facts *facts, double *bytes)

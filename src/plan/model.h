@@ -34,3 +34,5 @@ struct model_result {
 struct model_result plan_model(const struct plan_facts *facts, enum plan_strategy strategy);
 /* Bytes of disks that travel before the memory, and how long that takes. */
 double plan_disks_ms(const struct plan_facts *facts, double *bytes);
+/* Bytes on the wire for what the guest writes to them while it is moved, in SECONDS. */
+double plan_written_bytes(const struct plan_facts *facts, double seconds);

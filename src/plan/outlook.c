@@ -39,9 +39,9 @@ static double copy_ms(const struct plan_facts *facts, const struct model_result 
 
 static double bytes_of(const struct plan_facts *facts, const struct model_result *model)
 {
-	double bytes;
-	plan_disks_ms(facts, &bytes);
-	return model->bytes + bytes;
+	double bytes, disks_ms = plan_disks_ms(facts, &bytes);
+	double written = plan_written_bytes(facts, (disks_ms + model->copy_ms) / 1e3);
+	return model->bytes + bytes + written;
 }
 
 /* A move that copies disks has a start, an end and a stop of its own kind: others teach little of it. */

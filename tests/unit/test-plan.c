@@ -92,6 +92,10 @@ static void test_model_references(void)
 	assert_near(plan_model(&facts, PLAN_LIVE).bytes, whole * 0.75, 0.03);
 	facts.look_through_s = whole_ms / 1e3 * 3; /* longer than all of it */
 	assert_near(plan_model(&facts, PLAN_LIVE).bytes, whole, 0.03);
+	facts.on_new = 0;
+	facts.twice = 0.3; /* what was sent once is named */
+	assert_near(plan_model(&facts, PLAN_LIVE).bytes, whole * 0.7, 0.05);
+	facts.twice = 0;
 	facts.on_new = 9; /* nonsense stays finite */
 	facts.look_through_s = 0;
 	g_assert_cmpfloat(plan_model(&facts, PLAN_LIVE).bytes, >, 0);
@@ -115,6 +119,11 @@ static void test_model_content(void)
 	facts.disk_named = 200 * mib;
 	plan_disks_ms(&facts, &bytes);
 	assert_near(bytes, 200 * mib * 0.5 * 1.05, 0.03);
+	/* and what is written meanwhile follows */
+	g_assert_cmpfloat(plan_written_bytes(&facts, 10), ==, 0);
+	facts.disk_write_rate = mib;
+	assert_near(plan_written_bytes(&facts, 10), 10 * mib * 0.5 * 1.05, 0.03);
+	facts.disk_write_rate = 0;
 	/* an image that is looked through first is known for its later half, if that takes as long as the copy */
 	facts.disk_own = facts.disk_named = 0;
 	facts.disk_found = 200 * mib;

@@ -141,6 +141,16 @@ static void test_on_images(void)
 	g_assert_cmpfloat(json_get_double(first, "known", 0), <, 0.55 * data);
 	g_autoptr(JsonObject) sent = sample_describe(sample); /* without those */
 	assert_share(sent, 0, 0.05);
+	g_assert_cmpint(json_get_int(sent, "twice", -1), ==, 0);
+	/* a page of the second half is as many others are */
+	for (unsigned i = PAGES / 2; i < PAGES * 5 / 8; i++)
+		memset(memory + (size_t) i * SAMPLE_PAGE, 99, SAMPLE_PAGE);
+	g_assert_cmpint(sample_look(sample, &error), >, 0);
+	g_autoptr(JsonObject) once_more = look_for_pages(sample, path, 0);
+	g_autoptr(JsonObject) alike = sample_describe(sample);
+	g_assert_cmpfloat(json_get_double(alike, "twice", 0), >, 0.2 * data);
+	g_assert_cmpfloat(json_get_double(alike, "twice", 0), <, 0.3 * data);
+	g_assert_cmpint(json_get_int(once_more, "known", -1), ==, json_get_int(first, "known", -2));
 	g_autoptr(JsonObject) again = look_for_pages(sample, path, 0);
 	g_assert_true(json_get_bool(again, "kept", false));
 	g_assert_cmpint(json_get_int(again, "known", -1), ==, json_get_int(first, "known", -2));

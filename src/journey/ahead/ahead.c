@@ -103,6 +103,8 @@ static void take_memory(struct plan_facts *facts, JsonObject *memory)
 	facts->data = json_get_double(sample, "data", 0) / pages;
 	facts->unknown = json_get_double(sample, "swapped", 0) / pages;
 	facts->zero = 1 - facts->data - facts->unknown;
+	facts->twice =
+		facts->data > 0 ? json_get_double(sample, "twice", 0) / pages / facts->data : 0;
 	facts->changed_bytes = json_get_double(sample, "changed_bytes", 0);
 	take_packing(&facts->batch, sample, "batch");
 	take_packing(&facts->stream, sample, "stream");
