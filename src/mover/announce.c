@@ -16,6 +16,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+enum {
+	GUESTS_MAX = 64,
+	TIMES = 5, /* as QEMU: 50 ms, then 150, 250, ... between them */
+};
+
 struct rarp {
 	uint8_t to[6], from[6];
 	uint16_t ethertype;
@@ -95,7 +100,7 @@ static bool send_rarp(unsigned index, const uint8_t mac[6])
 				  (ssize_t) sizeof(rarp);
 }
 
-bool announce_guest(const char *tap, const char *mac_text, GError **error)
+static bool announce_guest(const char *tap, const char *mac_text, GError **error)
 {
 	uint8_t mac[6];
 	unsigned tap_index = if_nametoindex(tap), bridge = tap_index ? find_bridge(tap) : 0;
@@ -110,4 +115,56 @@ bool announce_guest(const char *tap, const char *mac_text, GError **error)
 				 _("cannot announce %s at %s: %s"), mac_text, tap,
 				 g_strerror(errno));
 	return true;
+}
+
+struct announcement {
+	char *tap, *mac;
+	int sent;
+};
+
+static void announcement_free(void *data)
+{
+	struct announcement *a = data;
+	g_free(a->tap);
+	g_free(a->mac);
+	g_free(a);
+}
+
+static gboolean announce_again(void *data)
+{
+	struct announcement *a = data;
+	g_autoptr(GError) error = NULL;
+	if (!announce_guest(a->tap, a->mac, &error))
+		g_debug("%s", error->message);
+	if (++a->sent >= TIMES)
+		return G_SOURCE_REMOVE;
+	struct announcement *next = g_new0(struct announcement, 1);
+	*next = (struct announcement){ g_strdup(a->tap), g_strdup(a->mac), a->sent };
+	g_timeout_add_full(G_PRIORITY_DEFAULT, (guint) (100 * a->sent - 50), announce_again, next,
+			   announcement_free);
+	return G_SOURCE_REMOVE;
+}
+
+JsonObject *announce_do(JsonObject *message)
+{
+	JsonArray *guests = json_get_array(message, "interfaces");
+	JsonObject *answer = json_object_new();
+	guint count = 0;
+	for (guint i = 0; guests && i < MIN(json_array_get_length(guests), GUESTS_MAX); i++) {
+		JsonNode *node = json_array_get_element(guests, i);
+		JsonObject *guest =
+			JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
+		const char *tap = guest ? json_get_string(guest, "device", NULL) : NULL;
+		const char *mac = guest ? json_get_string(guest, "mac", NULL) : NULL;
+		g_autoptr(GError) failed = NULL;
+		if (!tap || !mac || !announce_guest(tap, mac, &failed))
+			continue;
+		count++;
+		struct announcement *next = g_new0(struct announcement, 1);
+		*next = (struct announcement){ g_strdup(tap), g_strdup(mac), 1 };
+		g_timeout_add_full(G_PRIORITY_DEFAULT, 50, announce_again, next, announcement_free);
+	}
+	json_object_set_string_member(answer, "t", "announced");
+	json_object_set_int_member(answer, "count", count);
+	return answer;
 }

@@ -6,10 +6,8 @@
  * own self-announcement) goes out of the bridge so that switches learn it too.
  */
 #pragma once
-#include <glib.h>
-#include <stdbool.h>
+#include "base/json.h"
 
-#define ANNOUNCE_TIMES 5 /* as QEMU: 50 ms, then 150, 250, ... between them */
-
-/* TAP is the guest's network device on this host, MAC its address ("52:54:00:..."). Once. */
-bool announce_guest(const char *tap, const char *mac, GError **error);
+/* The message "announce" of docs/control.md: each guest once now, and again from the main loop. Returns
+ * the answer. */
+JsonObject *announce_do(JsonObject *message);

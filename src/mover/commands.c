@@ -22,7 +22,6 @@
 #define ADDRESSES_MAX 16
 #define LINK_WAIT_MS 10000
 #define TRIAL_WAIT_MS 60000 /* once the other one was reached: its bytes may come slowly */
-#define GUESTS_MAX 64
 #define SILENCE_LEAST_MS \
 	30000 /* of this mover's own main thread, before it counts as one that hangs */
 
@@ -425,55 +424,9 @@ static bool do_clock(struct mover *mover, JsonObject *message, GError **error)
 	return true;
 }
 
-struct announcement {
-	char *tap, *mac;
-	int sent;
-};
-
-static void announcement_free(void *data)
-{
-	struct announcement *a = data;
-	g_free(a->tap);
-	g_free(a->mac);
-	g_free(a);
-}
-
-static gboolean announce_again(void *data)
-{
-	struct announcement *a = data;
-	g_autoptr(GError) error = NULL;
-	if (!announce_guest(a->tap, a->mac, &error))
-		g_debug("%s", error->message);
-	if (++a->sent >= ANNOUNCE_TIMES)
-		return G_SOURCE_REMOVE;
-	struct announcement *next = g_new0(struct announcement, 1);
-	*next = (struct announcement){ g_strdup(a->tap), g_strdup(a->mac), a->sent };
-	g_timeout_add_full(G_PRIORITY_DEFAULT, (guint) (100 * a->sent - 50), announce_again, next,
-			   announcement_free);
-	return G_SOURCE_REMOVE;
-}
-
 static bool do_announce(struct mover *mover, JsonObject *message, GError **error)
 {
-	JsonArray *guests = json_get_array(message, "interfaces");
-	JsonObject *answer = message_new("announced");
-	guint count = 0;
-	for (guint i = 0; guests && i < MIN(json_array_get_length(guests), GUESTS_MAX); i++) {
-		JsonNode *node = json_array_get_element(guests, i);
-		JsonObject *guest =
-			JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
-		const char *tap = guest ? json_get_string(guest, "device", NULL) : NULL;
-		const char *mac = guest ? json_get_string(guest, "mac", NULL) : NULL;
-		g_autoptr(GError) failed = NULL;
-		if (!tap || !mac || !announce_guest(tap, mac, &failed))
-			continue;
-		count++;
-		struct announcement *next = g_new0(struct announcement, 1);
-		*next = (struct announcement){ g_strdup(tap), g_strdup(mac), 1 };
-		g_timeout_add_full(G_PRIORITY_DEFAULT, 50, announce_again, next, announcement_free);
-	}
-	json_object_set_int_member(answer, "count", count);
-	control_send(mover->control, answer);
+	control_send(mover->control, announce_do(message));
 	return true;
 }
 
