@@ -3,6 +3,7 @@
 #include "mover/watchdog.h"
 
 #include "base/clock.h"
+#include "base/i18n.h"
 #include "mover/rights.h"
 
 #include <errno.h>
@@ -37,41 +38,61 @@ struct watchdog {
 
 /* ---- the child ---- */
 
-/* When the mover has to be killed; 0: nothing speaks for it. */
-static int64_t due_us(const struct page *page)
+/* Translated before there is any need: on a host without room nothing more is read from a file. */
+struct reasons {
+	const char *over, *silent;
+};
+
+/* Why the mover has to be killed now; NULL: it need not be. */
+static const char *find_reason(const struct page *page, const struct reasons *reasons, int times[2])
 {
 	int64_t stopped = atomic_load(&page->stopped_us), beat = atomic_load(&page->beat_us);
 	int limit = atomic_load(&page->limit_ms), silence = atomic_load(&page->silence_ms);
-	int64_t due = 0;
-	if (limit > 0 && silence > 0)
-		due = beat + silence * INT64_C(1000);
-	if (limit > 0 && stopped > 0) {
-		int64_t end = stopped + (limit + GRACE_MS) * INT64_C(1000);
-		due = due ? MIN(due, end) : end;
-	}
-	return due;
+	int64_t now = clock_now_us();
+	times[0] = (int) ((now - stopped) / 1000);
+	times[1] = limit;
+	if (limit > 0 && stopped > 0 && times[0] >= limit + GRACE_MS)
+		return reasons->over;
+	times[0] = (int) ((now - beat) / 1000);
+	times[1] = silence;
+	return limit > 0 && silence > 0 && times[0] >= silence ? reasons->silent : NULL;
+}
+
+/* The last words on the mover's stderr, before its end: the conductor reads there why it ended. Whatever
+ * keeps them from being written does not keep the mover alive. */
+static void write_reason(const char *reason, const int times[2])
+{
+	char words[512];
+	struct pollfd ready = { .fd = STDERR_FILENO, .events = POLLOUT };
+	int length =
+		g_snprintf(words, sizeof words, "%s (%d ms > %d ms)\n", reason, times[0], times[1]);
+	if (poll(&ready, 1, 0) == 1 && ready.revents & POLLOUT &&
+	    write(STDERR_FILENO, words, MIN((size_t) length, sizeof words - 1)) < 0)
+		return;
 }
 
 /* Until the mover ends or rests. */
-static void watch_mover(const struct page *page, int mover)
+static void watch_mover(const struct page *page, int mover, const struct reasons *reasons)
 {
 	struct pollfd ended = { .fd = mover, .events = POLLIN };
 	while (poll(&ended, 1, LOOK_MS) == 0 || errno == EINTR) {
-		int64_t due = due_us(page);
+		int times[2];
+		const char *reason = find_reason(page, reasons, times);
 		if (ended.revents || atomic_load(&page->rests))
 			return;
-		if (due && clock_now_us() >= due) {
-			syscall(SYS_pidfd_send_signal, mover, SIGKILL, NULL, 0);
-			return;
-		}
+		if (!reason)
+			continue;
+		write_reason(reason, times);
+		syscall(SYS_pidfd_send_signal, mover, SIGKILL, NULL, 0);
+		return;
 	}
 }
 
-/* It keeps no descriptor of the mover's: whoever waits for their end must see it. */
+/* Of the mover's descriptors it keeps stderr: whoever waits for the end of any other must see it. */
 static void close_all_but(int kept)
 {
 	int null = open("/dev/null", O_RDWR);
-	for (int fd = 0; null >= 0 && fd < 3; fd++)
+	for (int fd = 0; null >= 0 && fd < STDERR_FILENO; fd++)
 		dup2(null, fd);
 	if (kept > 3)
 		syscall(SYS_close_range, 3U, (unsigned) kept - 1, 0);
@@ -82,6 +103,12 @@ static void close_all_but(int kept)
  * its pages stay in memory, for a host without room is one of the reasons why a mover hangs. */
 static void run_child(const struct page *page, pid_t mover_pid, char *title)
 {
+	const struct reasons reasons = {
+		_("the mover hung while the VM stood still, beyond the ceiling; its watchdog "
+		  "ended it, so that the VM goes on at the source"),
+		_("the mover hung: it did nothing for longer than the link may be silent; its "
+		  "watchdog ended it, so that the VM goes on at the source"),
+	};
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* one that hangs itself does not outlive the mover */
 	int mover = (int) syscall(SYS_pidfd_open, mover_pid, 0);
 	if (mover < 0 || getppid() != mover_pid)
@@ -92,7 +119,7 @@ static void run_child(const struct page *page, pid_t mover_pid, char *title)
 	mlockall(MCL_CURRENT | MCL_ONFAULT);
 	close_all_but(mover);
 	rights_drop_all();
-	watch_mover(page, mover);
+	watch_mover(page, mover, &reasons);
 	_exit(0);
 }
 

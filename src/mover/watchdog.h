@@ -4,11 +4,13 @@
  * The source's mover keeps the ceiling by itself (mover_watch_stop) as long as it runs. One that
  * is stopped by a signal, swapped out, held by a debugger or deadlocked keeps nothing, and its
  * QEMU writes into a full socket with the VM stopped. So a child is forked before there are
- * threads. It shares one page with the mover, and holds nothing else of it. When the limit is over
+ * threads. It shares one page with the mover, and holds of it stderr only. When the limit is over
  * by GRACE it kills the mover: QEMU sees its socket closed, libvirt's Perform fails, and the VM
  * goes on at the source. The gate is in the mover, so a dead one releases nothing any more; and
  * one that is killed between the decision and its word has told QEMU nothing. Either way libvirt's
  * Perform has one result, and the two cannot differ.
+ *
+ * Its last words, on the mover's stderr, say so: that is how the conductor knows.
  *
  * A mover that is silent for the link's time limit (30 s at least) counts as one that hangs,
  * whether the stop was noticed or not: it may be the reason why it was not.

@@ -57,6 +57,11 @@ class HangMover(Event):
     def undo(self, scene):
         """What still hangs can be ended by its conductor only."""
 
+    def verify(self, report):
+        what = report['error']['what']
+        if self.side == 'source':
+            assert ('neither handed over' if self.without_child else 'hung') in what, what
+
 
 class HangCli(Event):
     """Stopped for some seconds, then it goes on as if nothing had been."""

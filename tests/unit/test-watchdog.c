@@ -67,20 +67,40 @@ static void be_given_time(struct watchdog *watchdog)
 static const struct {
 	const char *name;
 	void (*play)(struct watchdog *watchdog);
-	bool killed;
+	const char *last_words; /* on its stderr, when it is killed; NULL: it is not */
 } plays[] = {
-	{ "hangs", hang, true },  { "silent", be_silent, true },
-	{ "rests", rest, false }, { "no-limit", have_no_limit, false },
-	{ "beats", beat, false }, { "given-time", be_given_time, false },
+	{ "hangs", hang, "beyond the ceiling" },
+	{ "silent", be_silent, "it did nothing" },
+	{ "rests", rest, NULL },
+	{ "no-limit", have_no_limit, NULL },
+	{ "beats", beat, NULL },
+	{ "given-time", be_given_time, NULL },
 };
+
+/* Until the mover and its child have ended. */
+static char *read_all(int fd)
+{
+	GString *text = g_string_new(NULL);
+	char bytes[512];
+	ssize_t n;
+	while ((n = read(fd, bytes, sizeof bytes)) > 0)
+		g_string_append_len(text, bytes, n);
+	close(fd);
+	return g_string_free(text, FALSE);
+}
 
 static void test_play(gconstpointer data)
 {
 	size_t which = GPOINTER_TO_SIZE(data);
 	int64_t began = clock_now_ms();
+	int said[2];
+	g_assert_cmpint(pipe(said), ==, 0);
 	pid_t mover = fork();
 	if (mover == 0) {
 		char title[] = "mover";
+		dup2(said[1], STDERR_FILENO);
+		close(said[0]);
+		close(said[1]);
 		struct watchdog *watchdog = watchdog_new(title);
 		if (!watchdog || strcmp(title, "mover") != 0)
 			_exit(2);
@@ -89,12 +109,17 @@ static void test_play(gconstpointer data)
 		_exit(0);
 	}
 	int status = 0;
+	close(said[1]);
+	g_autofree char *words = read_all(said[0]);
 	g_assert_cmpint(waitpid(mover, &status, 0), ==, mover);
-	if (plays[which].killed) {
+	if (plays[which].last_words) {
+		g_assert_nonnull(strstr(words, "the mover hung"));
+		g_assert_nonnull(strstr(words, plays[which].last_words));
 		g_assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 		g_assert_cmpint(clock_now_ms() - began, <, LIMIT_MS + GRACE_MOST_MS);
 	} else {
 		g_assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+		g_assert_cmpstr(words, ==, "");
 	}
 }
 
