@@ -7,6 +7,7 @@
 #include "journey/earlier.h"
 
 #include "journey/desk/conductor.h"
+#include "journey/stage.h"
 
 #include "base/i18n.h"
 
@@ -56,13 +57,10 @@ static bool changed_nothing(struct journey *journey, const struct journal_move *
 {
 	static const char *const phases[] = { "connect", "check",     "record", "link",
 					      "movers",  "directory", "measure" };
-	static const char *const kinds[] = { "images", "belongings", "before" };
-	bool early = false, changed = row->outcome != NULL;
+	bool early = false;
 	for (size_t i = 0; i < G_N_ELEMENTS(phases); i++)
 		early |= g_strcmp0(row->phase, phases[i]) == 0;
-	for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
-		changed |= journal_has_event(journey->journal, row->id, kinds[i]);
-	return early && !changed;
+	return early && !row->outcome && !stage_any(journey->journal, row->id);
 }
 
 static void add_earlier(struct journey *journey, const struct journal_move *row)

@@ -142,7 +142,9 @@ static bool phase_record(struct journey *journey, GError **error)
 	};
 	/* A plan is no move: it only reads what moves have left. */
 	bool moves = journey->request->kind != JOURNEY_PLAN;
-	if (!journey->journal || (moves && !journal_begin(journey->journal, &move, &failure)))
+	journey->unrecorded =
+		!journey->journal || !moves || !journal_begin(journey->journal, &move, &failure);
+	if (failure)
 		note_journal(journey, failure);
 	g_free(move.phase);
 	/* Two may have begun at once: the one that was written down first goes on. */

@@ -2,6 +2,7 @@
 /* What movers say unasked: numbers five times a second, and events. */
 #include "journey/movers_heard.h"
 
+#include "journey/stage.h"
 #include "journey/perform/postcopy.h"
 #include "journey/ahead/rehearsal.h"
 #include "journey/perform/rungs.h"
@@ -173,7 +174,7 @@ static void on_postcopy(struct journey *journey, JsonObject *event)
 	if (!journey->request->allow_postcopy && !postcopy_asked(journey))
 		return;
 	postcopy_note_switched(journey);
-	journal_add_event(journey->journal, journey->report->id, "postcopy", NULL, NULL);
+	stage_note_done(journey, STAGE_POSTCOPY);
 }
 
 /* The guest runs there already: it is only told. */

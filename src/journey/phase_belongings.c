@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a move carries beside the VM: read and written down, and given back at the end. */
 #include "journey/belongings.h"
+#include "journey/stage.h"
 
 #include "base/i18n.h"
 #include "base/json.h"
@@ -20,16 +21,14 @@ struct carrying {
 static bool write_belongings_down(struct journey *journey, GError **error)
 {
 	g_autofree char *text = json_print_object(journey->belongings);
-	if (journey->journal &&
-	    journal_add_event(journey->journal, journey->report->id, "belongings", text, NULL))
-		return true;
 	const char *taken = belongings_first_taken(journey->belongings);
-	return !taken ||
-	       error_set(
-		       error, WATARI_ERROR_REFUSED, _("Make the journal's directory writable."),
-		       _("the VM's %s are taken off for the move, and there is no journal to keep "
-			 "them safe"),
-		       taken);
+	if (!taken)
+		return stage_enter(journey, STAGE_BELONGINGS, text, error);
+	if (stage_enter_recorded(journey, STAGE_BELONGINGS, text, error))
+		return true;
+	error_prefix(error, _("the VM's %s are kept safe by the journal alone while it moves"),
+		     taken);
+	return false;
 }
 
 static void call_take(void *data)
@@ -58,9 +57,10 @@ bool phase_belongings(struct journey *journey, GError **error)
 /* Larger than a line of the control channel may be: our own file, so parsed without that cap. */
 void belongings_recall(struct journey *journey, const char *id)
 {
-	g_autofree char *text = journal_find_event(journey->journal, id, "belongings");
+	g_autofree char *text =
+		journal_find_event(journey->journal, id, stage_name(STAGE_BELONGINGS));
 	g_autoptr(JsonParser) parser = json_parser_new();
-	if (!text || journal_has_event(journey->journal, id, "belongings-given") ||
+	if (!text || journal_has_event(journey->journal, id, stage_name(STAGE_BELONGINGS_GIVEN)) ||
 	    !json_parser_load_from_data(parser, text, -1, NULL))
 		return;
 	JsonNode *root = json_parser_get_root(parser);
@@ -129,5 +129,5 @@ void belongings_hand_over(struct journey *journey, struct host *const *hosts,
 	}
 	if (side == JOURNEY_DESTINATION)
 		count_carried(journey);
-	journal_add_event(journey->journal, journey->report->id, "belongings-given", NULL, NULL);
+	stage_note_done(journey, STAGE_BELONGINGS_GIVEN);
 }

@@ -107,6 +107,7 @@ struct journey {
 
 	/* the migration itself */
 	struct journal *journal;
+	bool unrecorded;        /* this journey has no row in it */
 	JsonObject *belongings; /* what is carried beside the VM (belongings.h); NULL: not read */
 	unsigned long long old_downtime_ms; /* QEMU's limit before; 0: not read */
 	unsigned resume_flags;              /* of virDomainMigrate3, when resolve recovers; or 0 */

@@ -5,8 +5,9 @@
  * must be known to whoever cleans up after a killed conductor is on the disk before the call returns
  * (WAL, synchronous FULL); that may wait for the disk, and up to 10 s for a lock of somebody else's. What
  * only tells how a move went is a note: journal_note_event() never waits, a thread writes in the same order,
- * and before anything that is said or asked later. A journal that cannot be written must not stop a
- * migration: callers warn and go on with NULL, which every function here accepts.
+ * and before anything that is said or asked later. A migration that finds no journal that it can write goes
+ * on without, and says so: every function here accepts NULL. What becomes of one whose journal fails
+ * later is in journey/stage.h.
  *
  * Thread rules: any thread, but for opening and closing. Errors: WATARI_ERROR_INTERNAL.
  */

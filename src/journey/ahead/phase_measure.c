@@ -153,7 +153,7 @@ static void note_forecast(struct journey *journey)
 	g_autoptr(JsonObject) object = plan_history_describe(
 		&ahead->facts, outlook, ahead->elapsed_ms, journey->request->plan != NULL);
 	g_autofree char *text = json_print_object(object);
-	journal_add_event(journey->journal, journey->report->id, "forecast", text, NULL);
+	journal_note_event(journey->journal, journey->report->id, "forecast", text);
 }
 
 static bool wait_measured(struct journey *journey, GError **error)

@@ -260,7 +260,7 @@ bool phase_rehearsed(struct journey *journey, GError **error)
 	ahead_look(journey);
 	g_autoptr(JsonObject) object = plan_facts_describe(facts);
 	g_autofree char *text = json_print_object(object);
-	journal_add_event(journey->journal, journey->report->id, "rehearsal", text, NULL);
+	journal_note_event(journey->journal, journey->report->id, "rehearsal", text);
 	journey->report->rehearsal = rehearsal_describe(rehearsal);
 	g_clear_pointer(&journey->report->forecast, json_object_unref);
 	journey->report->forecast = ahead_describe(journey->ahead);

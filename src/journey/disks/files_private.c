@@ -5,6 +5,7 @@
 #include "journey/disks/file.h"
 #include "journey/disks/files.h"
 #include "journey/disks/share.h"
+#include "journey/stage.h"
 
 #include "base/i18n.h"
 #include "base/json.h"
@@ -94,15 +95,15 @@ static void clear_finding(struct finding *finding)
 
 /* ---- the source's, for afterwards ---- */
 
-static void write_down(struct journey *journey)
+static bool write_private_down(struct journey *journey, GError **error)
 {
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_ARRAY);
 	json_node_set_array(node, journey->private_files);
 	g_autofree char *text = json_to_string(node, FALSE);
-	journal_add_event(journey->journal, journey->report->id, "private-files", text, NULL);
+	return stage_enter(journey, STAGE_PRIVATE_FILES, text, error);
 }
 
-static void note_private(struct journey *journey, const struct finding *finding)
+static bool note_private(struct journey *journey, const struct finding *finding, GError **error)
 {
 	JsonObject *object = json_object_new();
 	if (!journey->private_files)
@@ -110,12 +111,13 @@ static void note_private(struct journey *journey, const struct finding *finding)
 	json_object_set_string_member(object, "path", finding->path);
 	json_object_set_string_member(object, "identity", finding->identity);
 	json_array_add_object_element(journey->private_files, object);
-	write_down(journey);
+	return write_private_down(journey, error);
 }
 
 void files_read(struct journey *journey, const char *id)
 {
-	g_autofree char *text = journal_find_event(journey->journal, id, "private-files");
+	g_autofree char *text =
+		journal_find_event(journey->journal, id, stage_name(STAGE_PRIVATE_FILES));
 	g_autoptr(JsonParser) parser = json_parser_new();
 	if (!text || !json_parser_load_from_data(parser, text, -1, NULL))
 		return;
@@ -142,7 +144,8 @@ static bool judge_finding(struct finding *finding, GError **error)
 		return true; /* nothing was kept yet */
 	if (finding->user)
 		return is_used(finding, error);
-	note_private(journey, finding);
+	if (!note_private(journey, finding, error))
+		return false;
 	/* that of a running VM's TPM comes with its memory */
 	if (live && finding->directory)
 		return true;

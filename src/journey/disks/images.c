@@ -2,6 +2,8 @@
 /* Images made, noted and removed. See images.h. */
 #include "journey/disks/images.h"
 
+#include "journey/stage.h"
+
 #include "base/i18n.h"
 #include "base/json.h"
 #include "host/image.h"
@@ -12,17 +14,11 @@
 static bool write_images_down(struct journey *journey, GError **error)
 {
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_ARRAY);
-	g_autoptr(GError) failure = NULL;
 	json_node_set_array(node, journey->images);
 	g_autofree char *text = json_to_string(node, FALSE);
-	if (journey->journal &&
-	    journal_add_event(journey->journal, journey->report->id, "images", text, &failure))
-		return true;
-	g_autofree char *what = failure ? error_what(failure) : g_strdup(_("there is none"));
-	return error_set(error, WATARI_ERROR_REFUSED,
-			 _("Set WATARI_STATE_DIR to a directory that can be written."),
-			 _("nothing is made at the destination without a journal that says so: %s"),
-			 what);
+	bool good = stage_enter_recorded(journey, STAGE_IMAGES, text, error);
+	error_classify(error, WATARI_ERROR_REFUSED, NULL);
+	return good;
 }
 
 bool images_note_intent(struct journey *journey, const struct images_intent *intent,
@@ -50,9 +46,9 @@ bool images_note_made(struct journey *journey, unsigned index, const char *ident
 
 void images_read(struct journey *journey, const char *id)
 {
-	g_autofree char *text = journal_find_event(journey->journal, id, "images");
+	g_autofree char *text = journal_find_event(journey->journal, id, stage_name(STAGE_IMAGES));
 	g_autoptr(JsonParser) parser = json_parser_new();
-	if (!text || journal_has_event(journey->journal, id, "images-removed") ||
+	if (!text || journal_has_event(journey->journal, id, stage_name(STAGE_IMAGES_REMOVED)) ||
 	    !json_parser_load_from_data(parser, text, -1, NULL))
 		return;
 	JsonNode *root = json_parser_get_root(parser);
@@ -137,8 +133,7 @@ void images_remove(struct journey *journey, struct host *destination)
 			good &= remove_one(journey, destination, json_node_get_object(node));
 	}
 	if (good)
-		journal_add_event(journey->journal, journey->report->id, "images-removed", NULL,
-				  NULL);
+		stage_note_done(journey, STAGE_IMAGES_REMOVED);
 	journey->acted = true;
 	g_clear_pointer(&journey->images, json_array_unref);
 }

@@ -6,6 +6,7 @@
 #include "journey/disks/files.h"
 #include "journey/disks/images.h"
 #include "journey/movers.h"
+#include "journey/stage.h"
 #include "journey/still/offline.h"
 #include "journey/perform/before.h"
 #include "journey/perform/finish.h"
@@ -58,9 +59,10 @@ static void read_options(struct journey *journey, const struct journal_move *mov
 	journey->undefine_source = options && json_get_bool(options, "undefine_source", false);
 	if (options && g_str_equal(json_get_string(options, "kind", ""), "offline"))
 		journey->offline = g_new0(struct offline, 1);
-	if (journal_has_event(journey->journal, move->id, "postcopy"))
+	if (journal_has_event(journey->journal, move->id, stage_name(STAGE_POSTCOPY)))
 		postcopy_note_switched(journey);
-	journey->defining = journal_has_event(journey->journal, move->id, "defining");
+	journey->defining =
+		journal_has_event(journey->journal, move->id, stage_name(STAGE_DEFINING));
 	const char *state = options ? json_get_string(options, "state", NULL) : NULL;
 	/* After an end that was clear, whatever stands still is somebody else's doing. */
 	if (!is_unfinished(move)) {
@@ -69,7 +71,8 @@ static void read_options(struct journey *journey, const struct journal_move *mov
 		return;
 	}
 	journey->paused_before = options && json_get_bool(options, "paused_before", false);
-	journey->suspending = journal_has_event(journey->journal, move->id, "suspending");
+	journey->suspending =
+		journal_has_event(journey->journal, move->id, stage_name(STAGE_SUSPENDING));
 	before_recall(journey, move->id);
 	if (!state)
 		return;
@@ -113,7 +116,8 @@ static bool prepare(struct journey *journey, const struct resolve_request *reque
 static bool recover(struct journey *journey, const struct journal_move *move, GError **error)
 {
 	static struct journey_request request; /* one resolve a process */
-	g_autofree char *text = journal_find_event(journey->journal, move->id, "postcopy-asked");
+	g_autofree char *text =
+		journal_find_event(journey->journal, move->id, stage_name(STAGE_POSTCOPY_ASKED));
 	g_clear_error(error);
 	/* it is said anew, and no old mark may speak of that */
 	if (!finish_forget(journey))

@@ -234,14 +234,10 @@ static void explain(struct performing *performing, GError **error)
 /* Without a hold on it QEMU would throttle the VM further than the user permits. */
 static bool hold_throttle(struct journey *journey, GError **error)
 {
-	if (before_read(journey, error) &&
-	    (journey->limits.max_slowdown == 0 ||
-	     throttle_hold(journey->domain, &journey->throttle, error)))
-		return true;
-	error_prefix(error, _("--max-slowdown cannot be kept, for QEMU's throttle cannot be held"));
-	error_classify(error, WATARI_ERROR_REFUSED,
-		       _("Move it without --max-slowdown; --allow-postcopy is another way."));
-	return false;
+	return before_read(journey, error) &&
+	       (journey->limits.max_slowdown == 0 ||
+		throttle_hold(journey->domain, &journey->throttle, error) ||
+		throttle_refuse(error));
 }
 
 /* In post-copy the end of libvirt's call need not be the end: the movers may go on all the same, or

@@ -2,6 +2,7 @@
 /* The switch to post-copy: asked for, told of, watched. See postcopy.h. */
 #include "journey/movers.h"
 #include "journey/perform/postcopy_internal.h"
+#include "journey/stage.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -38,10 +39,7 @@ static bool write_switch_down(struct journey *journey, GError **error)
 	json_object_set_int_member(numbers, "wire_rate", llrint(journey->link.wire_rate));
 	postcopy_describe_resume(journey, numbers);
 	g_autofree char *text = json_print_object(numbers);
-	if (journal_add_event(journey->journal, journey->report->id, "postcopy-asked", text, error))
-		return true;
-	error_prefix(error, _("the switch to post-copy could not be written down"));
-	return false;
+	return stage_enter_recorded(journey, STAGE_POSTCOPY_ASKED, text, error);
 }
 
 static void tell(struct journey *journey)

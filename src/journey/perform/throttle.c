@@ -63,6 +63,14 @@ bool throttle_set(virDomainPtr domain, int percent, GError **error)
 	return set_both(domain, percent, percent, error);
 }
 
+bool throttle_refuse(GError **error)
+{
+	error_prefix(error, _("--max-slowdown cannot be kept, for QEMU's throttle cannot be held"));
+	error_classify(error, WATARI_ERROR_REFUSED,
+		       _("Move it without --max-slowdown; --allow-postcopy is another way."));
+	return false;
+}
+
 void throttle_restore(virDomainPtr domain, const struct throttle *throttle)
 {
 	if (throttle->changed)

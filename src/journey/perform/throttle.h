@@ -33,5 +33,7 @@ bool throttle_read(virDomainPtr domain, struct throttle *throttle, GError **erro
 bool throttle_hold(virDomainPtr domain, struct throttle *throttle, GError **error);
 /* PERCENT at most from here on. */
 bool throttle_set(virDomainPtr domain, int percent, GError **error);
+/* What one of these could not do means for the move. Returns false. */
+bool throttle_refuse(GError **error);
 /* After a migration that failed: as it was before. */
 void throttle_restore(virDomainPtr domain, const struct throttle *throttle);

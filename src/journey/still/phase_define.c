@@ -2,6 +2,7 @@
 /* The definition of a VM that is off goes to the destination. That it leaves the source is the end's
  * business (settle.c), which looks at both hosts first. */
 #include "journey/disks/disk_params.h"
+#include "journey/stage.h"
 #include "journey/still/offline.h"
 
 #include "base/i18n.h"
@@ -55,10 +56,7 @@ static void call_define(void *data)
  * nobody picks it up. */
 static bool enter_defining(struct journey *journey, GError **error)
 {
-	journey->defining =
-		journal_add_event(journey->journal, journey->report->id, "defining", NULL, error);
-	if (!journey->defining)
-		error_prefix(error, _("it cannot be written down that the VM is defined there"));
+	journey->defining = stage_enter(journey, STAGE_DEFINING, NULL, error);
 	return journey->defining;
 }
 

@@ -128,13 +128,23 @@ static void call_resume(void *data)
 		virDomainFree(domain);
 }
 
+/* Where even that cannot be written the copy there waits, and the ending says so. */
+static void go_back(struct journey *journey)
+{
+	g_autoptr(GError) error = NULL;
+	if (through_enter(journey, THROUGH_BACK, &error))
+		return;
+	g_autofree char *what = error_what(error);
+	journey_note(journey, true, "%s", what);
+}
+
 static bool restore(struct restoring *restoring, GError **error)
 {
 	struct journey *journey = restoring->journey;
 	journey_say(journey, _("restoring the VM at the destination"));
 	if (!do_call(restoring, call_restore, error) ||
 	    !through_enter(journey, THROUGH_RESUMED, error)) {
-		through_enter(journey, THROUGH_BACK, NULL);
+		go_back(journey);
 		return false;
 	}
 	if (journey->paused_before)
@@ -144,7 +154,7 @@ static bool restore(struct restoring *restoring, GError **error)
 		return true;
 	}
 	if (restoring->paused)
-		through_enter(journey, THROUGH_BACK, NULL);
+		go_back(journey);
 	return false;
 }
 

@@ -194,8 +194,8 @@ static bool take_digest(struct journey *journey, GError **error)
 	report->state_path = g_strdup(journey->through->path);
 	report->state_bytes = (uint64_t) json_get_int(answer, "size", 0);
 	report->state_digest = g_strdup(json_get_string(answer, "sha256", ""));
-	through_note_digest(journey, report->state_digest);
-	return journey_check_cancel(journey, error);
+	return through_note_digest(journey, report->state_digest, error) &&
+	       journey_check_cancel(journey, error);
 }
 
 bool phase_save(struct journey *journey, GError **error)

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/i18n.h"
 #include "base/unit.h"
+#include "journey/stage.h"
 #include "journey/still/quick_limit.h"
 
 struct quick {
@@ -37,13 +38,26 @@ static gpointer suspend(gpointer data)
 	return NULL;
 }
 
+/* Whoever found it stopped would take it for stopped by a person. */
+static bool may_suspend(struct journey *journey)
+{
+	g_autoptr(GError) error = NULL;
+	if (stage_enter(journey, STAGE_SUSPENDING, NULL, &error))
+		return true;
+	journey->mover_reason = error_what(error);
+	journey->mover_next = error_next(error);
+	return false;
+}
+
 static void stop_in_time(struct quick *quick)
 {
 	struct journey *journey = quick->journey;
 	if (!journey->request->prewarm || quick->suspender || journey->still || journey->stopped ||
-	    journey->paused_before || journey->cancelled || journey->progress.iteration < 2)
+	    journey->paused_before || journey->cancelled || journey->mover_reason ||
+	    journey->progress.iteration < 2)
 		return;
-	journal_add_event(journey->journal, journey->report->id, "suspending", NULL, NULL);
+	if (!may_suspend(journey))
+		return;
 	journey->suspending = true;
 	quick->suspender = g_thread_new("suspend", suspend, quick);
 }

@@ -3,13 +3,12 @@
 #include "journey/still/through.h"
 
 #include "journey/movers.h"
+#include "journey/stage.h"
 
 #include "base/i18n.h"
 #include "base/json.h"
 
 #include <string.h>
-
-#define DIGEST "through-digest" /* event of the journal */
 
 enum { FILE_MS = 3600 * 1000 }; /* a large state is read whole */
 
@@ -32,36 +31,31 @@ void through_free(struct through *through)
 
 /* ---- stages ---- */
 
-static const char *const events[] = {
-	[THROUGH_NONE] = "through-none",         [THROUGH_BEFORE] = "through-before",
-	[THROUGH_STOPPED] = "through-stopped",   [THROUGH_LEFT] = "through-left",
-	[THROUGH_RESUMED] = "through-resumed",   [THROUGH_BACK] = "through-back",
-	[THROUGH_RESTORED] = "through-restored",
+/* From STOPPED on. */
+static const enum stage written[] = {
+	[THROUGH_STOPPED] = STAGE_THROUGH_STOPPED,   [THROUGH_LEFT] = STAGE_THROUGH_LEFT,
+	[THROUGH_RESUMED] = STAGE_THROUGH_RESUMED,   [THROUGH_BACK] = STAGE_THROUGH_BACK,
+	[THROUGH_RESTORED] = STAGE_THROUGH_RESTORED,
 };
-_Static_assert(G_N_ELEMENTS(events) == THROUGH_LAST, "every stage has its event");
+_Static_assert(G_N_ELEMENTS(written) == THROUGH_LAST, "every stage is written down");
 
 bool through_enter(struct journey *journey, enum ending_through stage, GError **error)
 {
-	g_autoptr(GError) failure = NULL;
-	if (journey->journal && journal_add_event(journey->journal, journey->report->id,
-						  events[stage], NULL, &failure)) {
+	bool good = stage_enter_recorded(journey, written[stage], NULL, error);
+	if (good)
 		journey->through->stage = stage;
-		return true;
-	}
-	g_autofree char *what = failure ? error_what(failure) : g_strdup(_("there is none"));
-	return error_set(error, WATARI_ERROR_FAILED,
-			 _("Set WATARI_STATE_DIR to a directory that can be written."),
-			 _("without a journal no VM is moved through a directory: %s"), what);
+	return good;
 }
 
 void through_read(struct journey *journey, const char *id)
 {
 	journey->through->stage = THROUGH_BEFORE;
 	for (int stage = THROUGH_STOPPED; stage < THROUGH_LAST; stage++)
-		if (journal_has_event(journey->journal, id, events[stage]))
+		if (journal_has_event(journey->journal, id, stage_name(written[stage])))
 			journey->through->stage = (enum ending_through) stage;
 	g_free(journey->through->sha256);
-	journey->through->sha256 = journal_find_event(journey->journal, id, DIGEST);
+	journey->through->sha256 =
+		journal_find_event(journey->journal, id, stage_name(STAGE_THROUGH_DIGEST));
 }
 
 /* ---- the file ---- */
@@ -115,11 +109,11 @@ bool through_file(struct journey *journey, enum journey_side side, const char *a
 	return false;
 }
 
-void through_note_digest(struct journey *journey, const char *sha256)
+bool through_note_digest(struct journey *journey, const char *sha256, GError **error)
 {
 	g_free(journey->through->sha256);
 	journey->through->sha256 = g_strdup(sha256);
-	journal_add_event(journey->journal, journey->report->id, DIGEST, sha256, NULL);
+	return stage_enter_recorded(journey, STAGE_THROUGH_DIGEST, sha256, error);
 }
 
 bool through_check(struct journey *journey, enum journey_side side, GError **error)

@@ -40,7 +40,7 @@ void through_read(struct journey *journey, const char *id);
 bool through_file(struct journey *journey, enum journey_side side, const char *action,
 		  JsonObject **answer, GError **error);
 /* The state has this digest: kept, and written down for resolve. */
-void through_note_digest(struct journey *journey, const char *sha256);
+bool through_note_digest(struct journey *journey, const char *sha256, GError **error);
 /* What SIDE is about to restore from is what the source saved. What lies beside the file does not decide
  * that: whoever can replace the one can replace the other. */
 bool through_check(struct journey *journey, enum journey_side side, GError **error);

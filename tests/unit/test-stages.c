@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A journal that fails at one stage: each stage of every way, walked as a table. What a stage names is not done, it is
+ * said why, and with a journal that works it is done. The hosts are two of libvirt's own test driver. */
+#include "journey/belongings.h"
+#include "journey/disks/images.h"
+#include "journey/ending/carry_out.h"
+#include "journey/movers_heard.h"
+#include "journey/perform/before.h"
+#include "journey/perform/postcopy.h"
+#include "journey/stage.h"
+#include "journey/still/quick.h"
+#include "journey/still/through.h"
+
+#include <glib/gstdio.h>
+#include <libvirt/virterror.h>
+#include <sqlite3.h>
+#include <string.h>
+
+#define UUID "6695eb01-f6a4-8304-79aa-97f2502e193f"
+#define BROKEN "no room on this disk"
+
+static const char node_text[] = "<node><domain type='test'><name>vm</name><uuid>" UUID "</uuid>"
+				"<memory>8192</memory><vcpu>1</vcpu><os><type>hvm</type></os>"
+				"</domain></node>";
+
+struct scene {
+	char *directory;
+	struct journey_request request;
+	struct journey_observer observer;
+	struct journey_report report;
+	struct journey journey;
+	struct host hosts[JOURNEY_SIDES];
+	struct ending ending;
+	GString *notes;
+	char mover; /* stands for the source's: only its address counts */
+};
+
+static void see_nothing(const struct journey_progress *progress, void *data)
+{
+}
+
+static void hear_note(const char *text, bool important, void *data)
+{
+	g_string_append_printf(data, "%s\n", text);
+}
+
+/* ---- the journal ---- */
+
+static void execute(struct scene *scene, const char *sql)
+{
+	g_autofree char *path = g_build_filename(scene->directory, "journal.sqlite", NULL);
+	sqlite3 *database = NULL;
+	g_assert_cmpint(sqlite3_open(path, &database), ==, SQLITE_OK);
+	g_assert_cmpint(sqlite3_exec(database, sql, NULL, NULL, NULL), ==, SQLITE_OK);
+	sqlite3_close(database);
+}
+
+static void break_journal(struct scene *scene, enum stage stage)
+{
+	g_autofree char *sql = g_strdup_printf("CREATE TRIGGER broken BEFORE INSERT ON events "
+					       "WHEN NEW.kind = '%s' BEGIN "
+					       "SELECT RAISE(ABORT, '" BROKEN "'); END",
+					       stage_name(stage));
+	execute(scene, sql);
+}
+
+static void begin_journal(struct scene *scene)
+{
+	struct journal_move move = { .id = scene->report.id,
+				     .vm_name = scene->report.vm_name,
+				     .vm_uuid = scene->report.vm_uuid,
+				     .source = (char[]){ "" },
+				     .destination = (char[]){ "" },
+				     .phase = (char[]){ "perform" } };
+	g_strlcpy(scene->report.id, "0123456789abcdef0123456789abcdef", sizeof scene->report.id);
+	scene->journey.journal = journal_open(scene->directory, NULL);
+	g_assert_true(journal_begin(scene->journey.journal, &move, NULL));
+}
+
+/* ---- the scene ---- */
+
+static void fill(struct scene *scene)
+{
+	struct journey *journey = &scene->journey;
+	g_autofree char *program = g_build_filename(scene->directory, "watari", NULL);
+	g_assert_true(g_file_set_contents(program, "#!/bin/sh\necho {}\n", -1, NULL));
+	g_chmod(program, 0755);
+	scene->notes = g_string_new(NULL);
+	scene->observer = (struct journey_observer){ .progress = see_nothing,
+						     .note = hear_note,
+						     .data = scene->notes };
+	journey->shell.watari = g_intern_string(program);
+	journey->request = &scene->request;
+	journey->observer = &scene->observer;
+	journey->report = &scene->report;
+	journey->movers[JOURNEY_SOURCE] = NULL;
+	journey_report_init(&scene->report);
+	scene->report.vm_uuid = g_strdup(UUID);
+	scene->report.vm_name = g_strdup("vm");
+	scene->ending = (struct ending){ .uuid = UUID, .name = "vm" };
+}
+
+static struct scene *scene_new(void)
+{
+	struct scene *scene = g_new0(struct scene, 1);
+	scene->directory = g_dir_make_tmp("watari-stages-XXXXXX", NULL);
+	g_autofree char *path = g_build_filename(scene->directory, "node.xml", NULL);
+	g_autofree char *uri = g_strdup_printf("test://%s", path);
+	g_assert_true(g_file_set_contents(path, node_text, -1, NULL));
+	fill(scene);
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		struct host *host = &scene->hosts[side];
+		scene->journey.addresses[side] = host_address_parse(NULL, NULL);
+		scene->ending.addresses[side] = host->address = scene->journey.addresses[side];
+		host->connection = virConnectOpen(uri);
+		g_assert_nonnull(host->connection);
+		scene->journey.hosts[side] = host;
+		scene->ending.hosts[side] = scene->ending.borrowed[side] = host;
+	}
+	scene->journey.domain =
+		virDomainLookupByUUIDString(scene->hosts[JOURNEY_SOURCE].connection, UUID);
+	begin_journal(scene);
+	return scene;
+}
+
+static void scene_free(struct scene *scene)
+{
+	struct journey *journey = &scene->journey;
+	postcopy_free(journey);
+	through_free(journey->through);
+	virDomainFree(journey->domain);
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		virConnectClose(scene->hosts[side].connection);
+		host_address_free(journey->addresses[side]);
+	}
+	g_clear_pointer(&journey->images, json_array_unref);
+	g_clear_pointer(&journey->belongings, json_object_unref);
+	g_free(journey->mover_reason);
+	g_free(journey->mover_next);
+	journal_close(journey->journal);
+	journey_report_clear(&scene->report);
+	g_string_free(scene->notes, TRUE);
+	g_autofree char *command = g_strdup_printf("rm -rf %s", scene->directory);
+	g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
+	g_free(scene->directory);
+	g_free(scene);
+}
+
+static enum host_vm_state state_of(struct scene *scene, enum journey_side side)
+{
+	struct host_vm vm;
+	g_assert_true(host_vm_ask(&scene->hosts[side], UUID, &vm, NULL));
+	return vm.state;
+}
+
+static void begin_through(struct scene *scene, enum ending_through stage)
+{
+	g_autofree char *path = g_build_filename(scene->directory, "watari-0.state", NULL);
+	scene->journey.through = through_new(path);
+	scene->journey.through->stage = stage;
+	scene->ending.state = scene->journey.through->path;
+}
+
+/* ---- the ways: true when what the stage names was done ---- */
+
+static bool note_private_file(struct scene *scene, enum stage stage, GError **error)
+{
+	return stage_enter(&scene->journey, stage, "[]", error);
+}
+
+static bool make_image(struct scene *scene, enum stage stage, GError **error)
+{
+	struct images_intent intent = { .path = "/nowhere/a.img" };
+	unsigned index = 0;
+	return images_note_intent(&scene->journey, &intent, &index, error);
+}
+
+/* The VM's snapshot is taken off only once it is safe. (That the test driver cannot: it is tried.) */
+static bool take_belongings(struct scene *scene, enum stage stage, GError **error)
+{
+	virDomainPtr domain = scene->journey.domain;
+	virDomainSnapshotPtr made = virDomainSnapshotCreateXML(
+		domain, "<domainsnapshot><name>s</name></domainsnapshot>", 0);
+	g_assert_nonnull(made);
+	virDomainSnapshotFree(made);
+	g_assert_false(phase_belongings(&scene->journey, error));
+	bool tried = !strstr((*error)->message, "written down");
+	if (tried)
+		g_clear_error(error);
+	return tried;
+}
+
+static bool change_limits(struct scene *scene, enum stage stage, GError **error)
+{
+	return before_read(&scene->journey, error);
+}
+
+static bool ask_postcopy(struct scene *scene, enum stage stage, GError **error)
+{
+	scene->request.allow_postcopy = scene->journey.limits.postcopy = true;
+	scene->journey.performing = true;
+	bool good = postcopy_begin(&scene->journey, error);
+	g_assert_true(good == postcopy_asked(&scene->journey));
+	return good;
+}
+
+/* The reason goes the way of a mover's, which ends the move. */
+static bool suspend(struct scene *scene, enum stage stage, GError **error)
+{
+	static const struct watch_numbers numbers;
+	struct journey *journey = &scene->journey;
+	scene->request.kind = JOURNEY_QUICK;
+	scene->request.prewarm = true;
+	journey->progress.iteration = 2;
+	struct quick *quick = quick_new(journey);
+	quick_tick(quick, &numbers);
+	quick_tick(quick, &numbers);
+	quick_end(quick);
+	if (journey->mover_reason)
+		error_set(error, WATARI_ERROR_INTERNAL, journey->mover_next, "%s",
+			  journey->mover_reason);
+	bool stopped = state_of(scene, JOURNEY_SOURCE) == HOST_VM_PAUSED;
+	g_assert_true(stopped == journey->suspending);
+	return stopped;
+}
+
+static bool define_there(struct scene *scene, enum stage stage, GError **error)
+{
+	virDomainPtr there =
+		virDomainLookupByUUIDString(scene->hosts[JOURNEY_DESTINATION].connection, UUID);
+	g_assert_cmpint(virDomainDestroy(there), ==, 0);
+	g_assert_cmpint(virDomainUndefine(there), ==, 0);
+	virDomainFree(there);
+	g_assert_cmpint(virDomainDestroy(scene->journey.domain), ==, 0);
+	scene->journey.undefine_source = true;
+	scene->report.disks = g_ptr_array_new();
+	bool good = phase_define(&scene->journey, error);
+	bool defined = state_of(scene, JOURNEY_DESTINATION) != HOST_VM_ABSENT;
+	g_assert_true(defined == good && good == scene->journey.defining);
+	return good;
+}
+
+/* What comes after the stop, the test driver cannot do. */
+static bool stop_for_state(struct scene *scene, enum stage stage, GError **error)
+{
+	begin_through(scene, THROUGH_BEFORE);
+	scene->report.disks = g_ptr_array_new();
+	phase_save(&scene->journey, error);
+	bool stopped = state_of(scene, JOURNEY_SOURCE) == HOST_VM_PAUSED;
+	if (stopped)
+		g_clear_error(error);
+	return stopped;
+}
+
+static bool note_digest(struct scene *scene, enum stage stage, GError **error)
+{
+	begin_through(scene, THROUGH_STOPPED);
+	return through_note_digest(&scene->journey, "00", error);
+}
+
+/* What follows these the test driver cannot do. */
+static bool enter_through(struct scene *scene, enum stage stage, GError **error)
+{
+	enum ending_through next = stage == STAGE_THROUGH_LEFT   ? THROUGH_LEFT
+				   : stage == STAGE_THROUGH_BACK ? THROUGH_BACK
+								 : THROUGH_RESTORED;
+	begin_through(scene, THROUGH_STOPPED);
+	bool good = through_enter(&scene->journey, next, error);
+	g_assert_true((scene->journey.through->stage == next) == good);
+	return good;
+}
+
+/* D is restored and paused, S is ended. */
+static bool resume_there(struct scene *scene, enum stage stage, GError **error)
+{
+	virDomainPtr there =
+		virDomainLookupByUUIDString(scene->hosts[JOURNEY_DESTINATION].connection, UUID);
+	begin_through(scene, THROUGH_LEFT);
+	g_assert_cmpint(virDomainSuspend(there), ==, 0);
+	virDomainFree(there);
+	g_assert_cmpint(virDomainDestroy(scene->journey.domain), ==, 0);
+	struct ending_sight seen = { .ran = ENDING_RAN_NEVER, .through = THROUGH_LEFT };
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		seen.known[side] = host_vm_ask(&scene->hosts[side], UUID, &seen.vms[side], NULL);
+	const struct ending_rule *rule = ending_judge(&seen);
+	g_assert_cmpint(rule->action, ==, ENDING_RESUME_DESTINATION);
+	bool good = carry_out_ending(&scene->journey, &scene->ending, &seen, rule, error);
+	g_assert_true((state_of(scene, JOURNEY_DESTINATION) == HOST_VM_RUNNING) == good);
+	return good;
+}
+
+/* ---- what is done already ---- */
+
+static bool is_done(struct scene *scene, enum stage stage, GError **error)
+{
+	stage_note_done(&scene->journey, stage);
+	return true;
+}
+
+static bool switched(struct scene *scene, enum stage stage, GError **error)
+{
+	struct journey *journey = &scene->journey;
+	g_autoptr(JsonObject) event = json_object_new();
+	json_object_set_string_member(event, "what", "postcopy");
+	scene->request.allow_postcopy = true;
+	journey->movers[JOURNEY_SOURCE] = (struct dialogue *) (void *) &scene->mover;
+	movers_heard(journey->movers[JOURNEY_SOURCE], "event", event, journey);
+	journey->movers[JOURNEY_SOURCE] = NULL;
+	return postcopy_switched(journey);
+}
+
+static const struct {
+	bool (*act)(struct scene *scene, enum stage stage, GError **error);
+	bool done; /* before it is written down: it stays done, and is said */
+} ways[] = {
+	[STAGE_PRIVATE_FILES] = { note_private_file, false },
+	[STAGE_IMAGES] = { make_image, false },
+	[STAGE_BELONGINGS] = { take_belongings, false },
+	[STAGE_BEFORE] = { change_limits, false },
+	[STAGE_POSTCOPY_ASKED] = { ask_postcopy, false },
+	[STAGE_SUSPENDING] = { suspend, false },
+	[STAGE_DEFINING] = { define_there, false },
+	[STAGE_THROUGH_STOPPED] = { stop_for_state, false },
+	[STAGE_THROUGH_DIGEST] = { note_digest, false },
+	[STAGE_THROUGH_LEFT] = { enter_through, false },
+	[STAGE_THROUGH_RESUMED] = { resume_there, false },
+	[STAGE_THROUGH_BACK] = { enter_through, false },
+	[STAGE_THROUGH_RESTORED] = { enter_through, false },
+	[STAGE_IMAGES_REMOVED] = { is_done, true },
+	[STAGE_BELONGINGS_GIVEN] = { is_done, true },
+	[STAGE_BEFORE_RESTORED] = { is_done, true },
+	[STAGE_POSTCOPY] = { switched, true },
+};
+_Static_assert(G_N_ELEMENTS(ways) == STAGE_LAST, "every stage is walked");
+
+static void walk(enum stage stage, bool broken)
+{
+	struct scene *scene = scene_new();
+	g_autoptr(GError) error = NULL;
+	if (broken)
+		break_journal(scene, stage);
+	bool done = ways[stage].act(scene, stage, &error);
+	g_test_message("%s%s: %s%s", stage_name(stage), broken ? ", broken" : "",
+		       error ? error->message : "", scene->notes->str);
+	g_assert_true(done == (!broken || ways[stage].done));
+	g_assert_true(journal_has_event(scene->journey.journal, scene->report.id,
+					stage_name(stage)) == !broken);
+	if (broken && ways[stage].done)
+		g_assert_nonnull(strstr(scene->notes->str, BROKEN));
+	else if (broken)
+		g_assert_nonnull(strstr(error->message, BROKEN));
+	else
+		g_assert_null(strstr(scene->notes->str, "written down"));
+	scene_free(scene);
+}
+
+static void test_stage(gconstpointer data)
+{
+	enum stage stage = (enum stage) GPOINTER_TO_UINT(data);
+	g_assert_nonnull(ways[stage].act);
+	walk(stage, false);
+	walk(stage, true);
+}
+
+/* Neither a journal nor a row in it: only what would be lost with the conductor is not done. */
+static void test_unrecorded(void)
+{
+	for (unsigned stage = 0; stage < STAGE_IMAGES_REMOVED; stage++) {
+		struct scene *scene = scene_new();
+		scene->journey.unrecorded = true;
+		g_assert_true(stage_enter(&scene->journey, stage, NULL, NULL));
+		g_assert_false(stage_enter_recorded(&scene->journey, stage, NULL, NULL));
+		scene_free(scene);
+	}
+}
+
+static void silence(void *data, virErrorPtr error)
+{
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	virSetErrorFunc(NULL, silence);
+	for (unsigned stage = 0; stage < STAGE_LAST; stage++) {
+		g_autofree char *path = g_strdup_printf("/stages/%s", stage_name(stage));
+		g_test_add_data_func(path, GUINT_TO_POINTER(stage), test_stage);
+	}
+	g_test_add_func("/stages/unrecorded", test_unrecorded);
+	return g_test_run();
+}
