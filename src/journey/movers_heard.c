@@ -2,6 +2,7 @@
 /* What movers say unasked: numbers five times a second, and events. */
 #include "journey/movers_heard.h"
 
+#include "journey/movers.h"
 #include "journey/stage.h"
 #include "journey/perform/postcopy.h"
 #include "journey/ahead/rehearsal.h"
@@ -126,6 +127,14 @@ static void on_stopped(struct journey *journey, JsonObject *event)
 	journey_say(journey, _("the VM is stopped; sending the rest"));
 }
 
+/* Nothing may be done before it: the VM stands still. */
+static void on_ask_awake(struct journey *journey, JsonObject *event)
+{
+	JsonObject *answer = dialogue_message("awake");
+	json_object_set_int_member(answer, "n", json_get_int(event, "n", 0));
+	movers_tell(journey, JOURNEY_SOURCE, answer);
+}
+
 static void on_loaded(struct journey *journey, JsonObject *event)
 {
 	journey->loaded = true;
@@ -240,6 +249,7 @@ static const struct {
 	{ "postcopy", true, on_postcopy },
 	{ "disagreed", true, on_disagreed },
 	{ "loaded", true, on_loaded },
+	{ "ask-awake", true, on_ask_awake },
 	{ "agreeing", true, NULL },
 	{ "agreed", true, on_agreed },
 	{ "verified", true, on_verified },

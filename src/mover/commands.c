@@ -6,6 +6,7 @@
 #include "base/i18n.h"
 #include "content/known.h"
 #include "mover/announce.h"
+#include "mover/awake.h"
 #include "mover/disk_source.h"
 #include "mover/fingerprint.h"
 #include "mover/hold.h"
@@ -289,6 +290,14 @@ static bool do_stopped(struct mover *mover, JsonObject *message, GError **error)
 	return true;
 }
 
+static bool do_awake(struct mover *mover, JsonObject *message, GError **error)
+{
+	if (!mover->run)
+		return out_of_turn(error);
+	awake_answered(mover->run, json_get_int(message, "n", 0));
+	return true;
+}
+
 static bool do_start(struct mover *mover, JsonObject *message, GError **error)
 {
 	if (!mover->linked || mover->started || (mover->probe && !errand_is_done(mover->probe)))
@@ -447,16 +456,27 @@ static const struct {
 	bool (*act)(struct mover *mover, JsonObject *message, GError **error);
 	const char *code; /* of its errors */
 } commands[] = {
-	{ "setup", do_setup, "local" },          { "listen", do_listen, "link" },
-	{ "connect", do_connect, "link" },       { "start", do_start, "internal" },
-	{ "disks", do_disks, "local" },          { "seeds", do_seeds, "local" },
-	{ "stopped", do_stopped, "protocol" },   { "limits", do_limits, "protocol" },
-	{ "finish", do_finish, "protocol" },     { "hold", do_hold, "local" },
-	{ "probe", do_probe, "protocol" },       { "measure", do_measure, "protocol" },
-	{ "clock", do_clock, "protocol" },       { "fingerprint", do_fingerprint, "protocol" },
-	{ "dwell", do_dwell, "protocol" },       { "abort", do_abort, "protocol" },
-	{ "announce", do_announce, "local" },    { "file-token", do_file_token, "local" },
-	{ "postcopy", do_postcopy, "protocol" }, { "bye", do_bye, "protocol" },
+	{ "setup", do_setup, "local" },
+	{ "listen", do_listen, "link" },
+	{ "connect", do_connect, "link" },
+	{ "start", do_start, "internal" },
+	{ "disks", do_disks, "local" },
+	{ "seeds", do_seeds, "local" },
+	{ "stopped", do_stopped, "protocol" },
+	{ "limits", do_limits, "protocol" },
+	{ "finish", do_finish, "protocol" },
+	{ "hold", do_hold, "local" },
+	{ "probe", do_probe, "protocol" },
+	{ "measure", do_measure, "protocol" },
+	{ "clock", do_clock, "protocol" },
+	{ "fingerprint", do_fingerprint, "protocol" },
+	{ "dwell", do_dwell, "protocol" },
+	{ "abort", do_abort, "protocol" },
+	{ "awake", do_awake, "protocol" },
+	{ "announce", do_announce, "local" },
+	{ "file-token", do_file_token, "local" },
+	{ "postcopy", do_postcopy, "protocol" },
+	{ "bye", do_bye, "protocol" },
 };
 
 void commands_got(JsonObject *message, void *data)

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/i18n.h"
 #include "base/wait.h"
+#include "mover/awake.h"
 #include "mover/disk_destination.h"
 #include "mover/fault.h"
 #include "mover/proof.h"
@@ -97,6 +98,34 @@ static void tell_disagreement(struct run *run, const GError *error)
 	run_post(run, "disagreed", extra);
 }
 
+/* The destination's word may be older than its end: the link says whether it is still there. */
+static bool is_linked(struct run *run, GError **error)
+{
+	return link_check(run->link, error);
+}
+
+/* In this order: what takes long comes first, and what may have changed meanwhile last. */
+static const struct {
+	bool (*holds)(struct run *run, GError **error);
+	const char *code;
+} conditions[] = {
+	{ agree, "verify" },     { proof_compare, "verify" }, { awake_wait, "protocol" },
+	{ is_linked, "verify" }, { within_limit, "limit" },
+};
+
+static bool may_release(struct run *run)
+{
+	awake_ask(run);
+	for (size_t i = 0; i < G_N_ELEMENTS(conditions); i++) {
+		g_autoptr(GError) error = NULL;
+		if (conditions[i].holds(run, &error))
+			continue;
+		run_refuse_error(run, conditions[i].code, error);
+		return false;
+	}
+	return true;
+}
+
 bool gate_pass(struct run *run)
 {
 	g_autoptr(GError) error = NULL;
@@ -114,16 +143,8 @@ bool gate_pass(struct run *run)
 	 * what was handed on are compared all the same, for the report. */
 	if (postcopy && !agree(run, &error))
 		tell_disagreement(run, error);
-	/* The destination's word may be older than its end: the link says whether it is still there. */
-	if (!postcopy && (!agree(run, &error) || !proof_compare(run, &error) ||
-			  !link_check(run->link, &error))) {
-		run_refuse_error(run, "verify", error);
+	if (!postcopy && !may_release(run))
 		return false;
-	}
-	if (!postcopy && !within_limit(run, &error)) {
-		run_refuse_error(run, "limit", error);
-		return false;
-	}
 	if (!run_advance(run, RUN_RELEASED))
 		return false;
 	fault_release(run);

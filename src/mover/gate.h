@@ -9,6 +9,7 @@
  *   <------------------------------------- TAGS, or NO {reason}
  *   RELEASED ---------------------------->
  *
+ * Besides, the conductor must be there to carry the hand-over on (awake.h).
  * The messages are frames of LINK_TALK; their kind is in the frame's flags.
  */
 #pragma once

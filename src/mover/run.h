@@ -66,7 +66,7 @@ struct run {
 
 	/* under `lock` */
 	pthread_mutex_t lock;
-	pthread_cond_t changed; /* phase, frames */
+	pthread_cond_t changed; /* phase, frames, awake */
 	enum run_phase phase;
 	int qemu; /* connection to the local QEMU, -1: none; its threads use it, run_refuse shuts it
 		   */
@@ -82,6 +82,10 @@ struct run {
 	uint8_t chain[TAG_BYTES];   /* of those */
 	GQueue events;              /* JsonObject *, on their way to the main thread */
 	int64_t stopped_us, loaded_us, released_us; /* 0: not yet; monotonic clock */
+	struct {                                    /* source: the conductor (awake.h) */
+		int64_t asked, answered;            /* numbers of questions; 0: none */
+		int64_t answered_us;
+	} awake;
 
 	/* Source. What is sorted is submitted before the lock is given back: so the order in which the
 	 * sorter sees things is that in which they travel. */

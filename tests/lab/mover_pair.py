@@ -37,6 +37,8 @@ class Mover:
             if kind == "stats":
                 self.stats = message
             elif kind == "event":
+                if message["what"] == "ask-awake":
+                    self.send("awake", n=message["n"])
                 self.events.append(message)
                 self.messages.put(message)
             else:
