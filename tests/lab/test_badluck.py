@@ -2,9 +2,11 @@
 """Bad luck in the middle of a move: each kind once at its most dangerous moment, the movers' deaths at all three. The
 whole table is in long_badluck.py; what a scenario is and what it asserts, in badluck.py."""
 import glob
+import json
 import os
 import re
 import signal
+import subprocess
 import time
 import unittest
 
@@ -124,6 +126,33 @@ class Chosen(BadLuck):
         self.assertEqual(guest.where(self.scene.lab, VM), {self.scene.hosts['destination'].name: 'paused'})
         self.scene.hosts['destination'].virsh('resume', VM)
         self.assertEqual(self.marks(), [])
+
+    def test_96_the_destination_is_gone_and_was_never_told(self):
+        """The CLI is killed before Finish, and the destination cannot be asked: the source need not wait for it."""
+        scene = self.scene
+        scene.take_sides()
+        scene.launch(Row('kill -9 of the CLI', DECIDED, (KILLED,)))
+        scene.wait_moment(DECIDED)
+        os.kill(scene.cli.inner_pid(), signal.SIGKILL)
+        self.assertEqual(scene.wait_cli(), KILLED)
+        scene.hosts['destination'].stop_sshd()
+        try:
+            wait_until(lambda: self.state('source') == 'paused (migrating)', 30, 'the hand-over was not decided')
+            self.assertEqual(self.marks(), ['n'])
+            began = time.monotonic()
+            resolving = scene.conductor.popen(['watari', 'resolve', VM, '--json'], text=True, stdin=subprocess.DEVNULL,
+                                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            wait_until(lambda: self.state('source').startswith('running'), 60, 'the VM does not go on')
+            print(f'# it goes on after {time.monotonic() - began:.1f} s', flush=True)
+            self.assertLess(time.monotonic() - began, 30)
+        finally:
+            scene.hosts['destination'].start_sshd()
+        out, said = resolving.communicate(timeout=150)
+        self.assertEqual((resolving.returncode, json.loads(out)['acted']), (0, True), said)
+        self.assertEqual(list(guest.where(scene.lab, VM)), [scene.hosts['source'].name])
+        self.assertEqual(self.marks(), [])
+        scene.assert_intact()
+        scene.assert_clean()
 
     def test_99_ended_at_the_destination_where_nothing_is_left(self):
         """The same without a definition; and a person says that it ran."""

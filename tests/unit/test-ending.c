@@ -389,6 +389,37 @@ static void test_ran(void)
 	assert_situation(seen, "source-held", ENDING_NOTHING);
 }
 
+/* A destination that does not answer holds the source back only as long as somebody might start it there. */
+static void test_alone(void)
+{
+	static const struct {
+		enum ending_ran ran;
+		bool never_starts;
+		int reason; /* of the stopped source */
+		const char *name;
+	} rows[] = {
+		{ ENDING_RAN_NEVER, true, MIGRATION, "source-alone" },
+		/* a person's word says nothing of what is still on its way */
+		{ ENDING_RAN_NEVER, false, MIGRATION, "destination-unknown" },
+		{ ENDING_RAN_MAYBE, false, MIGRATION, "destination-unknown" },
+		{ ENDING_RAN_ONCE, true, MIGRATION, "destination-unknown" },
+		{ ENDING_RAN_NEVER, true, USER, "destination-unknown" },
+		{ ENDING_RAN_NEVER, true, VIR_DOMAIN_PAUSED_POSTCOPY, "destination-unknown" },
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		bool alone = g_str_equal(rows[i].name, "source-alone");
+		struct ending_sight seen = sight(HOST_VM_PAUSED, rows[i].reason, HOST_VM_ABSENT, 0);
+		seen.known[JOURNEY_DESTINATION] = false;
+		seen.ran = rows[i].ran;
+		seen.never_starts = rows[i].never_starts;
+		assert_situation(seen, rows[i].name,
+				 alone ? ENDING_RESUME_SOURCE_ALONE : ENDING_NOTHING);
+		g_assert_true(ending_is_alone(ending_judge(&seen)) == alone);
+		seen.foreign_job = true;
+		g_assert_cmpint(ending_judge(&seen)->action, ==, ENDING_NOTHING);
+	}
+}
+
 /* A VM that was off: what is defined at the destination was proven to be whole, but only if this move
  * defined it. */
 static void test_offline(void)
@@ -596,6 +627,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/ending/postcopy", test_postcopy);
 	g_test_add_func("/ending/paused-before", test_paused_before);
 	g_test_add_func("/ending/ran", test_ran);
+	g_test_add_func("/ending/alone", test_alone);
 	g_test_add_func("/ending/ended", test_ended);
 	g_test_add_func("/ending/over", test_over);
 	g_test_add_func("/ending/foreign", test_foreign);

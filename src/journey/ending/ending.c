@@ -274,6 +274,18 @@ static const struct ending_rule started_there = {
 	   "that of the stopped copy at the source"),
 	N_("Continue it at the destination (virsh resume), then run “watari resolve”.")
 };
+/* libvirt there destroys what it may still have as soon as its client is gone, and only Finish would have
+ * started it. */
+static const struct ending_rule source_alone = {
+	"source-alone",
+	ENDING_RESUME_SOURCE_ALONE,
+	JOURNEY_FAILED,
+	true,
+	N_("the destination does not answer, but libvirt there was never told to start the VM: it "
+	   "goes on at the source"),
+	N_("When the destination can be reached again, run “watari resolve”: it removes what is "
+	   "left there.")
+};
 static const struct ending_rule ran_there = {
 	"ran-there",
 	ENDING_END_STALE,
@@ -384,6 +396,19 @@ static const struct ending_rule *judge_stale(const struct ending_sight *sight, e
 	}
 }
 
+/* NULL: both hosts are needed, or it may have run. */
+static const struct ending_rule *judge_alone(const struct ending_sight *sight, enum seen source,
+					     enum seen destination)
+{
+	bool proven = sight->never_starts && sight->ran == ENDING_RAN_NEVER;
+	return proven && source == STOPPED && destination == UNKNOWN ? &source_alone : NULL;
+}
+
+bool ending_is_alone(const struct ending_rule *rule)
+{
+	return rule == &source_alone;
+}
+
 bool ending_is_unproven(const struct ending_rule *rule)
 {
 	return rule == &may_have_run || rule == &may_have_stopped;
@@ -432,6 +457,8 @@ const struct ending_rule *ending_judge(const struct ending_sight *sight)
 	    !is_complete(&sight->vms[JOURNEY_DESTINATION]))
 		destination = PARTIAL;
 	const struct ending_rule *rule = judge_stale(sight, source, destination);
+	if (!rule)
+		rule = judge_alone(sight, source, destination);
 	if (!rule)
 		rule = judge_ended(sight, source, destination);
 	if (!rule)
@@ -499,7 +526,7 @@ const struct ending_rule *ending_rule_at(size_t index)
 	static const struct ending_rule *const others[] = {
 		&may_have_run,    &may_have_stopped,    &started_there,   &ran_there,
 		&ended_at_source, &ended_and_left,      &ended_there,     &paused_twice,
-		&over_at_source,  &over_at_destination, &moves_elsewhere,
+		&over_at_source,  &over_at_destination, &moves_elsewhere, &source_alone,
 	};
 	if (index < G_N_ELEMENTS(rules))
 		return &rules[index].rule;

@@ -38,6 +38,7 @@ struct ending_sight {
 	bool defined;
 	bool postcopy; /* the switch to post-copy was seen */
 	enum ending_ran ran;
+	bool never_starts; /* proven, by more than a person's word: nobody can start it there any more */
 	enum ending_closed closed;
 	enum ending_through through;
 	bool suspended;     /* this very journey asked for the stop */
@@ -76,6 +77,8 @@ const struct ending_rule *ending_judge(const struct ending_sight *sight);
 #define ENDING_ENDED_AT_SOURCE "ended-at-source"
 /* For a person, translated: what RULE says, and of a VM that ended by what. NULL: nothing. */
 const char *ending_what(const struct ending_rule *rule, const struct ending_sight *sight);
+/* The destination does not answer, and need not. */
+bool ending_is_alone(const struct ending_rule *rule);
 /* Somebody else's move of the VM lives: nothing is done. */
 const struct ending_rule *ending_rule_moving(void);
 /* Each rule that there is, in any order, for whoever checks them all; NULL: INDEX is behind the last. */

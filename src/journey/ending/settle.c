@@ -61,6 +61,7 @@ static void call_look(void *data)
 	settling->sight.defined = settling->journey->defining;
 	settling->sight.suspended = settling->journey->suspending;
 	settling->sight.ran = finish_find_out(settling->journey);
+	settling->sight.never_starts = finish_never_comes(settling->journey);
 	settling->sight.closed = settling->journey->closed;
 	look_at_job(settling);
 	if (settling->journey->through)
@@ -138,6 +139,9 @@ static bool is_settled(const struct settling *settling, int64_t same_ms, int64_t
 {
 	if (may_still_start(settling))
 		return same_ms >= LATE_MS;
+	/* a look at a host that does not answer is long enough by itself, and the VM stands still */
+	if (ending_is_alone(settling->rule))
+		return !settling->sight.vms[JOURNEY_SOURCE].busy || all_ms >= UNSTABLE_MS;
 	/* one that gets on is alive (unless its conductor is known to be dead: then it may be about to
 	 * end), one that does not is watched until it is proven to be dead */
 	if (settling->sight.foreign_job)
@@ -247,6 +251,18 @@ static void act(struct settling *settling)
 	journal_note_event(journey->journal, journey->report->id, "ending", settling->rule->name);
 	settling->good = carry_out_ending(journey, &settling->ending, &settling->sight,
 					  settling->rule, &settling->error);
+}
+
+/* The VM goes on already; what is left at the destination is put right if it answers in time. */
+static void clean_up_late(struct settling *settling)
+{
+	const struct ending_rule *alone = settling->rule;
+	look_until_clear(settling);
+	if (settling->rule->outcome == JOURNEY_FAILED)
+		act(settling);
+	else
+		settling->rule = alone;
+	settling->journey->acted = true;
 }
 
 /* ---- the outcome ---- */
@@ -367,6 +383,8 @@ bool journey_settle(struct journey *journey, bool said_migrated, GError **error)
 	borrow_hosts(&settling);
 	look_until_clear(&settling);
 	act(&settling);
+	if (ending_is_alone(settling.rule) && settling.good && !journey->dry_run)
+		clean_up_late(&settling);
 	if (journey->acted) {
 		g_autoptr(GError) kept = g_steal_pointer(&settling.error);
 		const struct ending_rule *rule = settling.rule;

@@ -25,18 +25,33 @@ void finish_arm(struct journey *journey)
 	guard_arm(journey->guard);
 }
 
+/* (A journey that picks up another one's migration did not see what that one said.) */
+static bool is_own(const struct journey *journey)
+{
+	return journey->guard && journey->performed && !journey->resume_flags;
+}
+
+static bool is_proven_never(struct journey *journey)
+{
+	return is_own(journey) ? g_atomic_int_get(&journey->finish_said) != FINISH_SAID
+			       : finish_mark_proves_never(journey->report->id);
+}
+
 enum ending_ran finish_find_out(struct journey *journey)
 {
 	if (journey->ran != ENDING_RAN_MAYBE || journey->outdated)
 		return journey->ran;
-	/* (A journey that picks up another one's migration did not see what that one said.) */
-	bool own = journey->guard && journey->performed && !journey->resume_flags;
 	/* It took over, whatever became of it since. */
-	if (own && guard_answer(journey->guard) == GUARD_RUNS)
+	if (is_own(journey) && guard_answer(journey->guard) == GUARD_RUNS)
 		return ENDING_RAN_ONCE;
-	bool never = own ? g_atomic_int_get(&journey->finish_said) != FINISH_SAID
-			 : finish_mark_proves_never(journey->report->id);
-	return never ? ENDING_RAN_NEVER : ENDING_RAN_MAYBE;
+	return is_proven_never(journey) ? ENDING_RAN_NEVER : ENDING_RAN_MAYBE;
+}
+
+/* A dead conductor says nothing any more; of our own one the way must be closed. */
+bool finish_never_comes(struct journey *journey)
+{
+	return !journey->outdated && is_proven_never(journey) &&
+	       (!is_own(journey) || guard_is_broken(journey->guard, GUARD_DESTINATION, NULL));
 }
 
 bool finish_forget(struct journey *journey)

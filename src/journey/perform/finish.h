@@ -11,5 +11,8 @@ void finish_begin(struct journey *journey);
 void finish_arm(struct journey *journey);
 /* Where it is not proven that the VM never ran there: ENDING_RAN_MAYBE. */
 enum ending_ran finish_find_out(struct journey *journey);
+/* It is proven, and not only by a person's word, that Finish was not carried out there and cannot be any
+ * more, whatever is still on its way. */
+bool finish_never_comes(struct journey *journey);
 /* Nothing proves it from here on. */
 bool finish_forget(struct journey *journey);
