@@ -152,6 +152,8 @@ static bool phase_record(struct journey *journey, GError **error)
 		return false;
 	learn_hand_over(journey);
 	counter_open(journey);
+	if (moves)
+		journey->inhibit = inhibit_begin(_("this program moves a virtual machine"));
 	return true;
 }
 
@@ -318,6 +320,7 @@ void journey_clear(struct journey *journey)
 	ahead_free(journey->ahead);
 	g_free(journey->rehearsal);
 	finish_mark_free(journey->finish_mark);
+	inhibit_end(journey->inhibit);
 	journal_close(journey->journal);
 	g_strfreev(journey->shell.rsh);
 	free(journey->live_xml); /* libvirt's */

@@ -5,6 +5,7 @@
  * callers hand to journey_call() and the two structs that say so themselves.
  */
 #pragma once
+#include "base/inhibit.h"
 #include "host/guard.h"
 #include "host/host.h"
 #include "journey/dialogue.h"
@@ -106,6 +107,8 @@ struct journey {
 	bool defining; /* its definition at the destination was tried at least */
 
 	/* the migration itself */
+	struct inhibit
+		*inhibit; /* this machine is not to sleep meanwhile; NULL: nothing is moved */
 	struct journal *journal;
 	bool unrecorded;        /* this journey has no row in it */
 	JsonObject *belongings; /* what is carried beside the VM (belongings.h); NULL: not read */

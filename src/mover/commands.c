@@ -22,9 +22,8 @@
 
 #define ADDRESSES_MAX 16
 #define LINK_WAIT_MS 10000
-#define TRIAL_WAIT_MS 60000 /* once the other one was reached: its bytes may come slowly */
-#define SILENCE_LEAST_MS \
-	30000 /* of this mover's own main thread, before it counts as one that hangs */
+#define TRIAL_WAIT_MS 60000    /* once the other one was reached: its bytes may come slowly */
+#define SILENCE_LEAST_MS 30000 /* of the main thread, before this mover counts as one that hangs */
 
 static JsonObject *message_new(const char *type)
 {
@@ -303,6 +302,7 @@ static bool do_start(struct mover *mover, JsonObject *message, GError **error)
 	if (!mover->linked || mover->started || (mover->probe && !errand_is_done(mover->probe)))
 		return out_of_turn(error);
 	mover->started = true;
+	mover->inhibit = inhibit_begin(_("a virtual machine is moving"));
 	watchdog_set_limit(mover->watchdog, mover->settings->stop_limit_ms);
 	if (!run_start(mover->run, error))
 		return false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the conductor may ask a mover to do: one function a message (docs/control.md). */
 #pragma once
+#include "base/inhibit.h"
 #include "mover/control.h"
 #include "mover/errand.h"
 #include "mover/run.h"
@@ -17,6 +18,7 @@ struct mover {
 	struct watchdog *watchdog; /* NULL: there is none, or none is needed */
 	struct hold *hold;         /* images that nobody may write to meanwhile; NULL: none */
 	struct errand *probe, *measure, *fingerprint; /* NULL: none was asked for */
+	struct inhibit *inhibit; /* this host is not to be shut down meanwhile; NULL: not started */
 	bool linked, started, ended, orphan;
 	bool dismissed; /* “bye” was said: the end of the control channel is no loss */
 	bool heard;     /* the conductor, of late */

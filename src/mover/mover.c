@@ -183,6 +183,7 @@ static void mover_clear(struct mover *mover)
 	run_free(mover->run);
 	if (settings && !keep)
 		state_remove(settings);
+	inhibit_end(mover->inhibit);
 	watchdog_free(mover->watchdog);
 	hold_free(mover->hold);
 	mover_settings_free(settings);

@@ -4,6 +4,8 @@
 time to look; at one host QEMU has a user of its own, into whose group ordinary people are put."""
 import json
 import os
+import shutil
+import signal
 import stat
 import subprocess
 import time
@@ -24,6 +26,51 @@ try:
 except OSError as e:
     print(type(e).__name__)
 """
+
+
+LOGIND = '/lib/systemd/systemd-logind'
+BUS = """<busconfig><type>system</type><listen>unix:path=/run/dbus/system_bus_socket</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_type="signal"/>
+<allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/>
+<allow receive_type="method_call"/><allow receive_type="method_return"/><allow receive_type="error"/>
+<allow receive_type="signal"/></policy></busconfig>
+"""
+
+
+class Logind:
+    """The true one, on a bus of its own at a lab host."""
+
+    def __init__(self, node):
+        self.node = node
+        node.run(['mkdir', '-p', '/run/dbus', *[f'/run/systemd/{name}' for name in ('inhibit', 'seats', 'sessions', 'users')]])
+        node.write_text('/run/dbus/bus.conf', BUS)
+        self.started = [self.start(['dbus-daemon', '--config-file=/run/dbus/bus.conf', '--nofork', '--nopidfile'])]
+        self.wait(lambda: node.exists('/run/dbus/system_bus_socket'), 'no bus')
+        self.started.append(self.start([LOGIND]))
+        self.wait(lambda: self.list() == [], 'logind does not answer')
+
+    def start(self, argv):
+        return self.node.popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    @staticmethod
+    def wait(condition, complaint):
+        end = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < end, complaint
+            time.sleep(0.1)
+
+    def list(self):
+        """What is inhibited, of each lock; None: no logind."""
+        asked = self.node.run(['systemd-inhibit', '--list', '--no-pager', '--no-legend'], check=False)
+        return [line for line in asked.stdout.splitlines() if 'watari' in line] if asked.returncode == 0 else None
+
+    def stop(self):
+        for process in reversed(self.started):
+            pid = process.inner_pid()
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
+            process.wait(10)
+        self.node.run(['rm', '-rf', '/run/dbus', '/run/systemd'])
 
 
 class Rights(DiskLab):
@@ -123,6 +170,30 @@ class Rights(DiskLab):
             self.assertEqual(self.knock(self.here, user, user, memory), 'PermissionError')
         finally:
             self.finish(moving)
+
+    def test_3_nobody_shuts_a_host_down(self):
+        """Each mover and the conductor hold a lock of logind's, until they have ended."""
+        if not os.path.exists(LOGIND) or not shutil.which('dbus-daemon'):
+            self.skipTest('no logind or no dbus-daemon is installed')
+        logins = []
+        try:
+            for node in (self.here, self.there):
+                logins.append(Logind(node))
+            moving = self.begin()
+            try:
+                for login, locks in zip(logins, (2, 1)):  # the conductor is here
+                    Logind.wait(lambda login=login, locks=locks: len(login.list()) == locks, f'not {locks} locks: {login.list()}')
+                    for line in login.list():
+                        self.assertIn('sleep', line)
+                        self.assertIn('shutdown', line)
+                        self.assertTrue(line.endswith('block'), line)
+            finally:
+                self.finish(moving)
+            for login in logins:
+                self.assertEqual(login.list(), [])
+        finally:
+            for login in logins:
+                login.stop()
 
     def inner(self, pid):
         return int(self.status(pid)['NSpid'].split()[-1])
