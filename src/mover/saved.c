@@ -23,6 +23,7 @@ struct saved {
 	char *beside;
 	int64_t size;
 	char sha256[2 * EVP_MAX_MD_SIZE + 1];
+	char *identity; /* of the file, with all that tells that it was written to */
 };
 
 static bool fail(const char *path, GError **error)
@@ -47,6 +48,29 @@ static bool hash_file(int fd, EVP_MD_CTX *hash, struct saved *saved)
 	return true;
 }
 
+static bool identify(int fd, struct saved *saved, GError **error)
+{
+	struct stat facts;
+	if (fd < 0 || fstat(fd, &facts) != 0)
+		return fail(saved->path, error);
+	g_free(saved->identity);
+	saved->identity = g_strdup_printf(
+		"%ju:%ju:%jd:%jd.%09ld:%jd.%09ld", (uintmax_t) facts.st_dev,
+		(uintmax_t) facts.st_ino, (intmax_t) facts.st_size, (intmax_t) facts.st_mtim.tv_sec,
+		facts.st_mtim.tv_nsec, (intmax_t) facts.st_ctim.tv_sec, facts.st_ctim.tv_nsec);
+	return true;
+}
+
+/* What was read is one state only if nobody wrote to it meanwhile. */
+static bool is_still(int fd, struct saved *saved, GError **error)
+{
+	g_autofree char *before = g_steal_pointer(&saved->identity);
+	return identify(fd, saved, error) &&
+	       (g_str_equal(before, saved->identity) ||
+		error_set(error, WATARI_ERROR_FAILED, NULL,
+			  _("%s was written to while it was read"), saved->path));
+}
+
 static bool read_state(struct saved *saved, GError **error)
 {
 	uint8_t digest[EVP_MAX_MD_SIZE];
@@ -55,13 +79,15 @@ static bool read_state(struct saved *saved, GError **error)
 	/* what the other host shall find must have left this one */
 	if (fd < 0 || fsync(fd) != 0)
 		return fail(saved->path, error);
+	if (!identify(fd, saved, error))
+		return false;
 	EVP_MD_CTX *hash = EVP_MD_CTX_new();
 	bool good = hash && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) &&
 		    hash_file(fd, hash, saved) && EVP_DigestFinal_ex(hash, digest, &length);
 	EVP_MD_CTX_free(hash);
 	for (unsigned i = 0; good && i < length; i++)
 		g_snprintf(saved->sha256 + (size_t) 2 * i, 3, "%02x", digest[i]);
-	return good || fail(saved->path, error);
+	return good ? is_still(fd, saved, error) : fail(saved->path, error);
 }
 
 /* ---- the file beside it ---- */
@@ -73,6 +99,8 @@ static JsonObject *describe(const struct saved *saved)
 	json_object_set_string_member(object, "vm", saved->uuid);
 	json_object_set_int_member(object, "size", saved->size);
 	json_object_set_string_member(object, "sha256", saved->sha256);
+	if (saved->identity)
+		json_object_set_string_member(object, "identity", saved->identity);
 	return object;
 }
 
@@ -126,6 +154,12 @@ static bool do_check(struct saved *saved, GError **error)
 	return read_state(saved, error) && compare(saved, error);
 }
 
+static bool do_look(struct saved *saved, GError **error)
+{
+	FD_AUTO int fd = open(saved->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	return identify(fd, saved, error);
+}
+
 static bool do_remove(struct saved *saved, GError **error)
 {
 	const char *const paths[] = { saved->path, saved->beside };
@@ -141,6 +175,7 @@ static const struct {
 } actions[] = {
 	{ "digest", do_digest },
 	{ "check", do_check },
+	{ "look", do_look },
 	{ "remove", do_remove },
 };
 
@@ -171,5 +206,6 @@ int saved_run(const char *action, const char *path, const char *uuid)
 	g_autofree char *text = json_print_object(answer);
 	puts(text);
 	g_free(saved.beside);
+	g_free(saved.identity);
 	return error ? (int) error_exit_code(error) : WATARI_EXIT_OK;
 }

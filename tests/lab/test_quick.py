@@ -338,9 +338,10 @@ class ThroughADirectory(Quick):
     def setUp(self):
         super().setUp()
         self.here.write_text('/usr/local/bin/hooked',
-                             '#!/bin/sh\ncase "$*" in *--saved*check*) [ ! -e /tmp/hook ] || sh /tmp/hook ;; esac\n'
+                             '#!/bin/sh\ncase "$*" in *--saved*check*) [ ! -e /tmp/hook ] || sh /tmp/hook ;; '
+                             '*--saved*look*) [ ! -e /tmp/hook-look ] || sh /tmp/hook-look ;; esac\n'
                              'exec ssh "$@"\n', 0o755)
-        self.addCleanup(self.here.run, ['rm', '-f', '/tmp/hook', '/tmp/reached'])
+        self.addCleanup(self.here.run, ['rm', '-f', '/tmp/hook', '/tmp/hook-look', '/tmp/looks', '/tmp/reached'])
         self.here.virsh('autostart', self.vm)
 
     def through(self, *options):
@@ -404,6 +405,22 @@ class ThroughADirectory(Quick):
                 self.assertIn(word, report['error']['what'])
                 self.assert_stayed(report, FAILED)
                 self.assertEqual(self.defined(), [self.here.name])
+
+    def test_8_another_file_after_the_check(self):
+        """The same bytes, but not the file that was checked: found while the copy at the source still stands, and also when
+        it is ended; that one is restored from what the source finds to be whole."""
+        for look in (1, 2):
+            with self.subTest(look=look):
+                self.here.run(['rm', '-f', '/tmp/looks'])
+                self.here.write_text('/tmp/hook-look',
+                                     f'echo >>/tmp/looks; [ $(wc -l </tmp/looks) = {look} ] || exit 0\n'
+                                     f'f=$(ls {SHARED}/watari-*.state); cp -p $f $f.other; mv $f.other $f\n')
+                report = self.through()
+                self.assertEqual(len(self.here.read_text('/tmp/looks').splitlines()), look)
+                self.assertIn('not the file any more', report['error']['what'])
+                self.assert_stayed(report, FAILED)
+                self.assertEqual(self.defined(), [self.here.name])
+                self.assertEqual(self.state(self.there), '')
 
     def test_3_the_destination_cannot_restore_it(self):
         """The copy at the source is ended by then: the VM goes on there from its saved state."""

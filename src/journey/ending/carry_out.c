@@ -65,6 +65,7 @@ static bool go_on_from_state(struct carrying *carrying)
 {
 	struct journey *journey = carrying->journey;
 	if (!through_check(journey, JOURNEY_SOURCE, &carrying->error) ||
+	    !through_is_unchanged(journey, JOURNEY_SOURCE, &carrying->error) ||
 	    !do_action(carrying, carrying->rule->action))
 		return false;
 	journey_call(journey, call_look_again, carrying);

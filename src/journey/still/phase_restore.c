@@ -92,6 +92,7 @@ static bool leave(struct restoring *restoring, GError **error)
 	       do_call(restoring, call_check, error) &&
 	       check_limit(journey, clock_now_ms() - start_ms, error) &&
 	       journey_check_cancel(journey, error) &&
+	       through_is_unchanged(journey, JOURNEY_DESTINATION, error) &&
 	       through_enter(journey, THROUGH_LEFT, error) && do_call(restoring, call_leave, error);
 }
 
@@ -142,7 +143,8 @@ static bool restore(struct restoring *restoring, GError **error)
 {
 	struct journey *journey = restoring->journey;
 	journey_say(journey, _("restoring the VM at the destination"));
-	if (!do_call(restoring, call_restore, error) ||
+	if (!through_is_unchanged(journey, JOURNEY_DESTINATION, error) ||
+	    !do_call(restoring, call_restore, error) ||
 	    !through_enter(journey, THROUGH_RESUMED, error)) {
 		go_back(journey);
 		return false;

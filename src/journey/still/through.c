@@ -26,6 +26,7 @@ void through_free(struct through *through)
 		return;
 	g_free(through->path);
 	g_free(through->sha256);
+	g_free(through->checked);
 	g_free(through);
 }
 
@@ -123,11 +124,28 @@ bool through_check(struct journey *journey, enum journey_side side, GError **err
 	if (!through_file(journey, side, "check", &answer, error))
 		return false;
 	const char *found = answer ? json_get_string(answer, "sha256", "") : "";
+	g_free(journey->through->checked);
+	journey->through->checked =
+		g_strdup(answer ? json_get_string(answer, "identity", NULL) : NULL);
 	return !saved || g_str_equal(saved, found) ||
 	       error_set(error, WATARI_ERROR_FAILED,
 			 _("Find out who can write in that directory; do not restore from it."),
 			 _("%s at %s is not what the source saved: it was replaced, and its digest "
 			   "with it"),
+			 journey->through->path, journey->addresses[side]->text);
+}
+
+bool through_is_unchanged(struct journey *journey, enum journey_side side, GError **error)
+{
+	g_autoptr(JsonObject) answer = NULL;
+	if (!through_file(journey, side, "look", &answer, error))
+		return false;
+	const char *found = answer ? json_get_string(answer, "identity", NULL) : NULL;
+	return (found && g_strcmp0(found, journey->through->checked) == 0) ||
+	       error_set(error, WATARI_ERROR_FAILED,
+			 _("Find out who can write in that directory; do not restore from it."),
+			 _("%s at %s is not the file any more that was checked: it was written to, "
+			   "or replaced"),
 			 journey->through->path, journey->addresses[side]->text);
 }
 

@@ -24,8 +24,9 @@
 struct through {
 	char *path; /* of the state */
 	enum ending_through stage;
-	char *sha256;      /* of the state, as the source saved it; NULL: it was not taken */
-	bool persist;      /* defined at the destination */
+	char *sha256;  /* of the state, as the source saved it; NULL: it was not taken */
+	char *checked; /* which file was found to be that by the last through_check(); or NULL */
+	bool persist;  /* defined at the destination */
 	int64_t saving_ms; /* it took so long to write the state */
 };
 
@@ -44,5 +45,8 @@ bool through_note_digest(struct journey *journey, const char *sha256, GError **e
 /* What SIDE is about to restore from is what the source saved. What lies beside the file does not decide
  * that: whoever can replace the one can replace the other. */
 bool through_check(struct journey *journey, enum journey_side side, GError **error);
+/* SIDE still has the very file that was checked, as it was: to be asked right before what trusts it, for the check
+ * reads all of it and takes its time. */
+bool through_is_unchanged(struct journey *journey, enum journey_side side, GError **error);
 /* The VM is proven to be somewhere: the state and its digest go. */
 void through_remove(struct journey *journey);
