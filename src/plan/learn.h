@@ -3,9 +3,9 @@
  *
  * For each quantity the outcome is taken for fixed + factor x model: the fixed part is that of this pair
  * of hosts, and what the model overlooks is in the factor. Both are found by ridge regression over past
- * moves, drawn to a prior by as much as a few moves weigh, so that the first forecast works and
- * the tenth is this site's own. Moves of this VM and of this pair weigh more, old ones less. What the line
- * leaves unexplained, as ratios, gives the range.
+ * moves, drawn to a prior (the factor by as much as a few moves weigh, the fixed part by less: it may be many times
+ * the prior), so that the first forecast works and the fifth is this site's own. Moves of this VM and of this
+ * pair weigh more, old ones less. What the line leaves unexplained, as ratios, gives the range.
  */
 #pragma once
 #include "plan/forecast.h"

@@ -271,6 +271,10 @@ static void test_learn(void)
 	struct forecast_range taught = learn_forecast(cases, 20, &prior, 3000);
 	assert_near(taught.p50, 5300, 0.03);
 	g_assert_cmpfloat(taught.p90 / taught.p50, <, first.p90 / first.p50);
+	/* hosts that need eight times as long for any move are known after three of them */
+	for (int i = 0; i < 3; i++)
+		cases[i] = (struct learn_case){ 2000 + 2000 * i, 8000 + (2000 + 2000 * i), 0.8 };
+	assert_near(learn_forecast(cases, 3, &prior, 3000).p50, 11000, 0.08);
 	/* what is like nothing seen has no weight */
 	for (int i = 0; i < 20; i++)
 		cases[i].weight = 0;
