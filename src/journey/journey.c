@@ -166,12 +166,17 @@ static bool enter(struct journey *journey, const struct journey_phase *phase, GE
 	if (phase->doing)
 		journey_say(journey, _(phase->doing));
 	journal_set_phase(journey->journal, journey->report->id, phase->name, NULL);
-	return journey_check_cancel(journey, error) && phase->run(journey, error);
+	int64_t began_ms = clock_now_ms();
+	bool good = journey_check_cancel(journey, error) && phase->run(journey, error);
+	json_object_set_int_member(journey->report->phases_ms, phase->name,
+				   clock_now_ms() - began_ms);
+	return good;
 }
 
 static bool walk(struct journey *journey, GError **error)
 {
 	unsigned kind = journey->through ? THROUGH : 1U << journey->request->kind;
+	journey->report->phases_ms = json_object_new();
 	for (size_t i = 0; i < G_N_ELEMENTS(phases); i++) {
 		if (!(phases[i].kinds & kind))
 			continue;

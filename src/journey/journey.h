@@ -74,6 +74,7 @@ struct journey_report {
 	char *failed_phase; /* stable word, or NULL */
 	int64_t started_s;  /* since the epoch */
 	int64_t total_ms, migration_ms;
+	JsonObject *phases_ms;       /* each phase by its stable word, in order; or NULL */
 	int64_t downtime_ms;         /* the best known whole figure; -1: unknown */
 	int64_t stop_to_release_ms;  /* as the source mover saw it; -1 */
 	int64_t libvirt_downtime_ms; /* as libvirt says for the whole; -1 */

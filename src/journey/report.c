@@ -60,6 +60,7 @@ void journey_report_clear(struct journey_report *report)
 	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(texts[i]);
 	g_free(report->lane_bytes);
+	g_clear_pointer(&report->phases_ms, json_object_unref);
 	g_clear_pointer(&report->limits, json_array_unref);
 	g_clear_pointer(&report->carried, json_array_unref);
 	g_clear_pointer(&report->page_requests, json_object_unref);
@@ -115,6 +116,9 @@ static JsonObject *describe_times(const struct journey_report *report)
 	set_number(object, "downtime_ms", report->downtime_ms);
 	set_number(object, "stop_to_release_ms", report->stop_to_release_ms);
 	set_number(object, "libvirt_downtime_ms", report->libvirt_downtime_ms);
+	json_object_set_object_member(object, "phases_ms",
+				      report->phases_ms ? json_object_ref(report->phases_ms)
+							: json_object_new());
 	return object;
 }
 

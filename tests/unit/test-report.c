@@ -28,6 +28,8 @@ static struct journey_report sample(void)
 		.stream_agreed = true,
 	};
 	report.lane_bytes = g_new0(uint64_t, 2);
+	report.phases_ms = json_object_new();
+	json_object_set_int_member(report.phases_ms, "connect", 12);
 	report.notes = g_ptr_array_new_with_free_func(g_free);
 	g_ptr_array_add(report.notes, g_strdup("a \"note\""));
 	for (int side = 0; side < JOURNEY_SIDES; side++)
@@ -67,6 +69,8 @@ static void test_fields(void)
 	g_assert_cmpint(json_get_int(times, "downtime_ms", -1), ==, 87);
 	/* not known is null, not a number */
 	g_assert_true(json_object_get_null_member(times, "libvirt_downtime_ms"));
+	JsonObject *phases = json_get_object(times, "phases_ms");
+	g_assert_cmpint(json_get_int(phases, "connect", -1), ==, 12);
 	JsonObject *destination = json_get_object(object, "destination");
 	g_assert_cmpstr(json_get_string(destination, "vm_state", ""), ==, "running");
 	journey_report_clear(&report);
