@@ -67,6 +67,15 @@ char *json_print_object(JsonObject *object)
 	return json_to_string(node, FALSE);
 }
 
+JsonObject *json_copy_object(JsonObject *object)
+{
+	g_autofree char *text = json_print_object(object);
+	g_autoptr(JsonParser) parser = json_parser_new();
+	if (!json_parser_load_from_data(parser, text, -1, NULL))
+		return json_object_new();
+	return json_object_ref(json_node_get_object(json_parser_get_root(parser)));
+}
+
 static JsonNode *value_of(JsonObject *object, const char *name, GType type)
 {
 	JsonNode *node = json_object_get_member(object, name);

@@ -18,6 +18,9 @@ JsonObject *json_parse_kept(const char *text);
 /* One line, no newline. Caller frees. */
 char *json_print_object(JsonObject *object);
 
+/* One that shares nothing with OBJECT, for another thread: the library's counts of references are for one. */
+JsonObject *json_copy_object(JsonObject *object);
+
 /* A string, or null where TEXT is NULL. */
 void json_set_text(JsonObject *object, const char *name, const char *text);
 /* {"class", "what", "next"}. */

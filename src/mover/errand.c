@@ -9,13 +9,12 @@ struct errand {
 	void (*send)(JsonObject *answer, void *data);
 	void *send_data;
 	GThread *thread;
-	/* the thread's, until `source` runs */
-	JsonObject *answer;
 	/* under lock */
 	GMutex lock;
 	GCond wake;
-	bool over;
-	guint source; /* on its way to the main thread */
+	bool over, ended;
+	GQueue messages; /* JsonObject, on their way to the main thread */
+	guint source;    /* that brings them */
 	/* main thread */
 	bool done;
 };
@@ -24,20 +23,30 @@ static gboolean deliver(void *data)
 {
 	struct errand *errand = data;
 	g_mutex_lock(&errand->lock);
-	errand->source = 0;
+	JsonObject *message = g_queue_pop_head(&errand->messages);
+	bool more = !g_queue_is_empty(&errand->messages);
+	errand->done = errand->ended && !more;
+	if (!more)
+		errand->source = 0;
 	g_mutex_unlock(&errand->lock);
-	errand->done = true;
-	errand->send(g_steal_pointer(&errand->answer), errand->send_data);
-	return G_SOURCE_REMOVE;
+	errand->send(message, errand->send_data);
+	return more ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
+}
+
+static void post_message(struct errand *errand, JsonObject *message, bool ended)
+{
+	g_mutex_lock(&errand->lock);
+	errand->ended = ended;
+	g_queue_push_tail(&errand->messages, message);
+	if (!errand->source)
+		errand->source = g_idle_add(deliver, errand);
+	g_mutex_unlock(&errand->lock);
 }
 
 static void *run(void *data)
 {
 	struct errand *errand = data;
-	errand->answer = errand->work(errand, errand->data);
-	g_mutex_lock(&errand->lock);
-	errand->source = g_idle_add(deliver, errand);
-	g_mutex_unlock(&errand->lock);
+	post_message(errand, errand->work(errand, errand->data), true);
 	return NULL;
 }
 
@@ -51,10 +60,16 @@ struct errand *errand_new(JsonObject *(*work)(struct errand *errand, void *data)
 	errand->clear = clear;
 	errand->send = send;
 	errand->send_data = send_data;
+	g_queue_init(&errand->messages);
 	g_mutex_init(&errand->lock);
 	g_cond_init(&errand->wake);
 	errand->thread = g_thread_new("errand", run, errand);
 	return errand;
+}
+
+void errand_report(struct errand *errand, JsonObject *message)
+{
+	post_message(errand, message, false);
 }
 
 bool errand_sleep(struct errand *errand, int ms)
@@ -92,7 +107,7 @@ void errand_free(struct errand *errand)
 	g_thread_join(errand->thread);
 	if (errand->source)
 		g_source_remove(errand->source);
-	g_clear_pointer(&errand->answer, json_object_unref);
+	g_queue_clear_full(&errand->messages, (GDestroyNotify) json_object_unref);
 	if (errand->clear)
 		errand->clear(errand->data);
 	g_mutex_clear(&errand->lock);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Something that takes a while and ends with one message to the conductor, in a thread of its own. */
+/* Something that takes a while and ends with one message to the conductor, in a thread of its own. What is known
+ * earlier may be reported before. */
 #pragma once
 #include <glib.h>
 #include <json-glib/json-glib.h>
@@ -11,6 +12,8 @@ struct errand;
 struct errand *errand_new(JsonObject *(*work)(struct errand *errand, void *data), void *data,
 			  void (*clear)(void *data), void (*send)(JsonObject *answer, void *data),
 			  void *send_data);
+/* Sends MESSAGE before the answer; takes it. The errand's own thread. */
+void errand_report(struct errand *errand, JsonObject *message);
 /* False: it is over, go home. Any thread, as is errand_is_over(). */
 bool errand_sleep(struct errand *errand, int ms);
 bool errand_is_over(struct errand *errand);

@@ -95,6 +95,11 @@ void fault_late(struct run *run, const struct batch *batch, uint8_t *records, si
 	}
 }
 
+int64_t fault_late_look_ms(const struct mover_settings *settings)
+{
+	return settings->faults & MOVER_FAULT_SLOW_LOOK ? 6000 : 0;
+}
+
 void fault_gate(struct run *run)
 {
 	if (run->settings->faults & MOVER_FAULT_GATE)
@@ -121,6 +126,11 @@ void fault_decoded(struct run *run, const struct batch *batch)
 
 void fault_late(struct run *run, const struct batch *batch, uint8_t *records, size_t length)
 {
+}
+
+int64_t fault_late_look_ms(const struct mover_settings *settings)
+{
+	return 0;
 }
 
 void fault_gate(struct run *run)

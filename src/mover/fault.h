@@ -11,6 +11,8 @@ void fault_packed(struct run *run, uint8_t *packed, size_t length);
 void fault_decoded(struct run *run, const struct batch *batch);
 /* Between the check of the tag and QEMU: LENGTH bytes of records. */
 void fault_late(struct run *run, const struct batch *batch, uint8_t *records, size_t length);
+/* So much later than it was asked for comes the last look of “measure”. */
+int64_t fault_late_look_ms(const struct mover_settings *settings);
 /* At the closed gate. */
 void fault_gate(struct run *run);
 /* Behind the gate: the hand-over is decided, and QEMU does not know it yet. */

@@ -2,7 +2,6 @@
 #include "mover/image_content.h"
 
 #include "content/batch.h"
-#include "disk/reader.h"
 #include "mover/packing.h"
 
 enum {
@@ -98,16 +97,13 @@ static void pack_blocks(GArray *tags, const struct seed_index *index, struct dis
 		pack_cluster(cluster, reader, packing);
 }
 
-void image_content_describe(GArray *tags, const struct seed_index *index, const char *path,
-			    const char *format, JsonObject *object)
+void image_content_describe(GArray *tags, const struct seed_index *index,
+			    struct disk_reader *reader, JsonObject *object)
 {
-	const struct disk_reader_config config = { .path = path, .format = format, .disk = path };
 	json_object_set_int_member(object, "blocks", tags->len);
-	struct disk_reader *reader = tags->len ? disk_reader_open(&config, NULL) : NULL;
-	if (!reader)
+	if (tags->len == 0 || !reader)
 		return;
 	struct packing *packing = packing_new(PACKED_MOST);
 	pack_blocks(tags, index, reader, packing);
 	packing_end(packing, object);
-	disk_reader_free(reader);
 }

@@ -6,6 +6,7 @@
  * Memory: 8 bytes a block of an image and of one below, and a trial of the encoders. */
 #pragma once
 #include "content/tag.h"
+#include "disk/reader.h"
 #include "disk/seed_index.h"
 
 #include <json-glib/json-glib.h>
@@ -14,7 +15,7 @@
 GArray *image_content_new(const struct seed_index *index);
 /* Takes those out of LEFT that INDEX (NULL: none) has as well, and returns them. */
 GArray *image_content_take(GArray *left, const struct seed_index *index);
-/* Into OBJECT: "blocks", how many TAGS are; and how some of them pack, read of the image at PATH ("batch", "stream",
- * as packing_end()). */
-void image_content_describe(GArray *tags, const struct seed_index *index, const char *path,
-			    const char *format, JsonObject *object);
+/* Into OBJECT: "blocks", how many TAGS are; and how some of them pack, read of the image by READER ("batch", "stream",
+ * as packing_end()); NULL: it cannot be read. */
+void image_content_describe(GArray *tags, const struct seed_index *index,
+			    struct disk_reader *reader, JsonObject *object);

@@ -12,8 +12,12 @@ struct image_tags;
  * which nothing is kept, or something old, for SCAN_MS at most (0: not at all), in a thread of its own. NULL:
  * nonsense, or no key could be had. */
 struct image_tags *image_tags_begin(JsonArray *images, int64_t scan_ms);
-/* Waits for the end of the looking through, and finds the pages of SAMPLE's last look (NULL: none).
+/* Gives the thread its time, and hardly more: storage that does not answer holds nobody for long. */
+void image_tags_wait(struct image_tags *tags);
+/* Finds the pages of SAMPLE's last look (NULL: none) on what is known by now, and notes in SAMPLE which are there.
  * [{"path", "known": how many of them, those of earlier images left out, "bytes": of the image that are not
  * zero, "size": of its file, "kept": it was known from before, "whole": to its end, "content": what it alone gives to
- * the disk (image_content.h); only where there was time to scan}]. Frees TAGS. */
-JsonArray *image_tags_end(struct image_tags *tags, struct sample *sample);
+ * the disk (image_content.h); only where there was time to scan}]. */
+JsonArray *image_tags_describe(struct image_tags *tags, struct sample *sample);
+/* NULL is none. */
+void image_tags_free(struct image_tags *tags);

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/i18n.h"
 #include "base/json.h"
+#include "mover/fault.h"
 #include "mover/guest_memory.h"
 #include "mover/image_tags.h"
 #include "mover/sample.h"
@@ -38,86 +39,119 @@ static void measure_clear(void *data)
 	g_free(measure);
 }
 
-/* False when the errand is over. */
-static bool sleep_until(struct errand *errand, int64_t until_ms)
+/* What there is so far. */
+struct looks {
+	/* set once */
+	struct errand *errand;
+	const struct measure *measure;
+	struct image_tags *tags; /* NULL: no images */
+	/* the errand's */
+	struct sample *sample; /* NULL: none, or none any more */
+	int64_t windows_ms[WINDOWS_MAX], changed[WINDOWS_MAX];
+	unsigned count;
+	JsonObject *host;
+	GError *error;
+};
+
+static void begin_sample(struct looks *looks)
 {
-	int64_t left = until_ms - clock_now_ms();
-	return errand_sleep(errand, (int) MAX(left, 0));
+	const struct measure *measure = looks->measure;
+	if (!measure->memories)
+		return;
+	int pid = guest_memory_find_qemu(measure->vm_name, measure->vm_uuid, &looks->error);
+	if (pid > 0)
+		looks->sample = sample_new(pid, measure->lengths, measure->memories, measure->pages,
+					   &looks->error);
+	if (looks->sample && sample_look(looks->sample, &looks->error) < 0)
+		g_clear_pointer(&looks->sample, sample_free);
 }
 
-static struct sample *begin_sample(const struct measure *measure, GError **error)
+static void look_again(struct looks *looks, int64_t begin_ms)
 {
-	int pid = guest_memory_find_qemu(measure->vm_name, measure->vm_uuid, error);
-	struct sample *sample = pid > 0 ? sample_new(pid, measure->lengths, measure->memories,
-						     measure->pages, error)
-					: NULL;
-	if (sample && sample_look(sample, error) < 0)
-		g_clear_pointer(&sample, sample_free);
-	return sample;
+	if (!looks->sample)
+		return;
+	int64_t changed = sample_look(looks->sample, &looks->error);
+	looks->windows_ms[looks->count] = clock_now_ms() - begin_ms;
+	looks->changed[looks->count++] = changed;
+	if (changed < 0)
+		g_clear_pointer(&looks->sample, sample_free);
 }
 
-static bool look_on(struct errand *errand, const struct measure *measure, struct sample *sample,
-		    JsonObject *memory, GError **error)
-{
-	JsonArray *windows = json_array_new(), *changed = json_array_new();
-	int64_t begin_ms = clock_now_ms();
-	bool good = true;
-	for (unsigned i = 0; i < measure->windows && good; i++) {
-		int64_t count = -1;
-		good = sleep_until(errand, begin_ms + measure->windows_ms[i]) &&
-		       (count = sample_look(sample, error)) >= 0;
-		if (!good)
-			break;
-		json_array_add_int_element(windows, clock_now_ms() - begin_ms);
-		json_array_add_int_element(changed, count);
-	}
-	json_object_set_array_member(memory, "windows_ms", windows);
-	json_object_set_array_member(memory, "changed", changed);
-	return good;
-}
+/* ---- the answer ---- */
 
-/* TAGS and SAMPLE may be NULL. */
-static void end_images(struct image_tags *tags, struct sample *sample, JsonObject *answer)
+static JsonObject *describe_memory(struct looks *looks)
 {
-	if (tags)
-		json_object_set_array_member(answer, "images", image_tags_end(tags, sample));
-}
-
-static JsonObject *measure_memory(struct errand *errand, const struct measure *measure,
-				  struct image_tags *tags, JsonObject *answer)
-{
-	g_autoptr(GError) error = NULL;
 	JsonObject *memory = json_object_new();
-	struct sample *sample = begin_sample(measure, &error);
-	bool looked = sample && look_on(errand, measure, sample, memory, &error);
-	end_images(tags, looked ? sample : NULL, answer);
-	if (looked)
-		json_object_set_object_member(memory, "sample", sample_describe(sample));
-	sample_free(sample);
-	if (error) {
-		g_autofree char *what = error_what(error);
+	if (looks->sample) {
+		JsonArray *windows = json_array_new(), *changed = json_array_new();
+		for (unsigned i = 0; i < looks->count; i++) {
+			json_array_add_int_element(windows, looks->windows_ms[i]);
+			json_array_add_int_element(changed, looks->changed[i]);
+		}
+		json_object_set_array_member(memory, "windows_ms", windows);
+		json_object_set_array_member(memory, "changed", changed);
+		json_object_set_object_member(memory, "sample", sample_describe(looks->sample));
+	}
+	if (looks->error) {
+		g_autofree char *what = error_what(looks->error);
 		json_object_set_string_member(memory, "reason", what);
 	}
 	return memory;
 }
 
+static JsonObject *describe_looks(struct looks *looks, const char *type)
+{
+	JsonObject *answer = json_object_new();
+	json_object_set_string_member(answer, "t", type);
+	json_object_set_object_member(answer, "host", json_copy_object(looks->host));
+	/* first: what lies on them is left out of the trial of the encoders */
+	if (looks->tags)
+		json_object_set_array_member(answer, "images",
+					     image_tags_describe(looks->tags, looks->sample));
+	if (looks->measure->memories)
+		json_object_set_object_member(answer, "memory", describe_memory(looks));
+	return answer;
+}
+
+/* ---- the work ---- */
+
+/* The move may begin after the first window: what the host does without it, and how fast it is then, is found out
+ * at that one's end, and so is how pages pack. Without a sample there is nothing to look at later. */
+static void look_on(struct looks *looks)
+{
+	const struct measure *measure = looks->measure;
+	struct vitals before = vitals_read();
+	int64_t begin_ms = clock_now_ms();
+	for (unsigned i = 0; i < measure->windows && (i == 0 || looks->sample); i++) {
+		int64_t left_ms = begin_ms + measure->windows_ms[i] - clock_now_ms();
+		if (!errand_sleep(looks->errand, (int) MAX(left_ms, 0)))
+			break;
+		look_again(looks, begin_ms);
+		if (i > 0)
+			continue;
+		looks->host = vitals_describe(&before);
+		if (looks->sample && measure->windows > 1)
+			errand_report(looks->errand, describe_looks(looks, "measuring"));
+	}
+	if (!looks->host)
+		looks->host = vitals_describe(&before);
+}
+
 static JsonObject *work(struct errand *errand, void *data)
 {
 	const struct measure *measure = data;
-	JsonObject *answer = json_object_new();
-	struct vitals before = vitals_read();
-	struct image_tags *tags =
-		measure->images ? image_tags_begin(measure->images, measure->scan_ms) : NULL;
-	json_object_set_string_member(answer, "t", "measured");
-	if (measure->memories) {
-		JsonObject *memory = measure_memory(errand, measure, tags, answer);
-		json_object_set_object_member(answer, "memory", memory);
-	} else {
-		if (measure->windows)
-			errand_sleep(errand, (int) measure->windows_ms[measure->windows - 1]);
-		end_images(tags, NULL, answer);
-	}
-	json_object_set_object_member(answer, "host", vitals_describe(&before));
+	struct looks looks = { .errand = errand, .measure = measure };
+	if (measure->images)
+		looks.tags = image_tags_begin(measure->images, measure->scan_ms);
+	begin_sample(&looks);
+	look_on(&looks);
+	if (looks.tags && !errand_is_over(errand))
+		image_tags_wait(looks.tags);
+	JsonObject *answer = describe_looks(&looks, "measured");
+	image_tags_free(looks.tags);
+	sample_free(looks.sample);
+	json_object_unref(looks.host);
+	g_clear_error(&looks.error);
 	return answer;
 }
 
@@ -157,7 +191,10 @@ struct errand *measure_start(const struct mover_settings *settings, JsonObject *
 	measure->vm_name = g_strdup(settings->vm_name);
 	measure->vm_uuid = g_strdup(settings->vm_uuid);
 	measure->pages = (unsigned) MIN(room, PAGES_MAX);
-	if (parse(measure, message))
+	bool good = parse(measure, message);
+	if (good && measure->windows > 0)
+		measure->windows_ms[measure->windows - 1] += fault_late_look_ms(settings);
+	if (good)
 		return errand_new(work, measure, measure_clear, send, data);
 	measure_clear(measure);
 	error_set(error, WATARI_ERROR_INTERNAL, NULL, _("measure: bad windows_ms or memories"));

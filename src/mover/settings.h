@@ -29,6 +29,7 @@ enum mover_fault {
 	MOVER_FAULT_LIE_REFERENCE = 1 << 10,
 	MOVER_FAULT_LIE_DELTA = 1 << 11,
 	MOVER_FAULT_LIE_PACKED = 1 << 12,
+	MOVER_FAULT_SLOW_LOOK = 1 << 13, /* the last look at the memory is 6 s late */
 };
 
 struct mover_settings {

@@ -7,8 +7,10 @@
 
 #include "base/json.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MIB = 1 << 20, BYTES = 64 * MIB + 12 * SAMPLE_PAGE, PAGES = BYTES / SAMPLE_PAGE };
@@ -85,6 +87,16 @@ static char *write_image(const char *folder, const uint8_t *bytes, size_t length
 	return path;
 }
 
+static JsonArray *look_through(JsonArray *images, int64_t scan_ms, struct sample *sample)
+{
+	struct image_tags *tags = image_tags_begin(images, scan_ms);
+	g_assert_nonnull(tags);
+	image_tags_wait(tags);
+	JsonArray *found = image_tags_describe(tags, sample);
+	image_tags_free(tags);
+	return found;
+}
+
 static JsonObject *look_for_pages(struct sample *sample, const char *path, int64_t scan_ms)
 {
 	g_autoptr(JsonArray) images = json_array_new();
@@ -92,9 +104,7 @@ static JsonObject *look_for_pages(struct sample *sample, const char *path, int64
 	json_object_set_string_member(image, "path", path);
 	json_object_set_string_member(image, "format", "raw");
 	json_array_add_object_element(images, image);
-	struct image_tags *tags = image_tags_begin(images, scan_ms);
-	g_assert_nonnull(tags);
-	g_autoptr(JsonArray) found = image_tags_end(tags, sample);
+	g_autoptr(JsonArray) found = look_through(images, scan_ms, sample);
 	g_assert_cmpuint(json_array_get_length(found), ==, 1);
 	return json_object_ref(json_array_get_object_element(found, 0));
 }
@@ -217,7 +227,7 @@ static void test_content(void)
 	g_autoptr(JsonArray) images = json_array_new();
 	add_image(images, disk, false);
 	add_image(images, base, true);
-	g_autoptr(JsonArray) found = image_tags_end(image_tags_begin(images, 20000), NULL);
+	g_autoptr(JsonArray) found = look_through(images, 20000, NULL);
 	JsonObject *own = content_of(found, 0), *below = content_of(found, 1);
 	g_assert_cmpint(json_get_int(own, "blocks", -1), ==, OWN_BLOCKS);
 	g_assert_cmpint(json_get_int(below, "blocks", -1), ==, BASE_BLOCKS / 2);
@@ -232,8 +242,29 @@ static void test_content(void)
 	g_assert_cmpfloat(json_get_double(batch, "share", 0), <, 0.55);
 	g_assert_nonnull(json_get_object(below, "stream"));
 	/* where nothing may be read, nothing is tried */
-	g_autoptr(JsonArray) blind = image_tags_end(image_tags_begin(images, 0), NULL);
+	g_autoptr(JsonArray) blind = look_through(images, 0, NULL);
 	g_assert_null(json_get_object(json_array_get_object_element(blind, 0), "content"));
+	g_unsetenv("WATARI_STATE_DIR");
+	g_autofree char *command = g_strdup_printf("rm -r '%s'", folder);
+	g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
+}
+
+/* Storage that does not answer: whoever opens a pipe that nobody writes to waits for ever. */
+static void test_silent_image(void)
+{
+	g_autofree char *folder = g_dir_make_tmp("watari-images-XXXXXX", NULL);
+	g_autofree char *path = g_build_filename(folder, "disk.raw", NULL);
+	g_setenv("WATARI_STATE_DIR", folder, TRUE);
+	g_assert_cmpint(mkfifo(path, 0600), ==, 0);
+	gint64 begin = g_get_monotonic_time();
+	g_autoptr(JsonObject) found = look_for_pages(NULL, path, 100);
+	g_assert_cmpint(g_get_monotonic_time() - begin, <, 10 * G_USEC_PER_SEC);
+	g_assert_cmpint(json_get_int(found, "known", -1), ==, 0);
+	g_assert_false(json_get_bool(found, "whole", true));
+	/* its thread goes home */
+	int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	g_assert_cmpint(fd, >=, 0);
+	close(fd);
 	g_unsetenv("WATARI_STATE_DIR");
 	g_autofree char *command = g_strdup_printf("rm -r '%s'", folder);
 	g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
@@ -302,6 +333,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sample/sample", test_sample);
 	g_test_add_func("/sample/on-images", test_on_images);
 	g_test_add_func("/sample/content", test_content);
+	g_test_add_func("/sample/silent-image", test_silent_image);
 	g_test_add_func("/sample/bad-images", test_bad_images);
 	g_test_add_func("/sample/not-found", test_not_found);
 	g_test_add_func("/sample/pages-left", test_pages_left);
