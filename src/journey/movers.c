@@ -255,11 +255,14 @@ static void advise_rights(struct journey *journey, enum journey_side side, GErro
 	error_classify(error, WATARI_ERROR_REFUSED, rights ? there : other);
 }
 
+/* Both make theirs at once: the way to them may be long. */
 bool movers_set_up(struct journey *journey, GError **error)
 {
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		if (!dialogue_send(journey->movers[side], describe_setup(journey, side), error))
+			return false;
 	for (int side = 0; side < JOURNEY_SIDES; side++) {
-		g_autoptr(JsonObject) ready = movers_ask(
-			journey, side, describe_setup(journey, side), "ready", SETUP_MS, error);
+		g_autoptr(JsonObject) ready = movers_wait(journey, side, "ready", SETUP_MS, error);
 		if (!ready) {
 			advise_rights(journey, side, error);
 			return false;

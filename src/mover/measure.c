@@ -116,7 +116,7 @@ static JsonObject *describe_looks(struct looks *looks, const char *type)
 /* ---- the work ---- */
 
 /* The move may begin after the first window: what the host does without it, and how fast it is then, is found out
- * at that one's end, and so is how pages pack. Without a sample there is nothing to look at later. */
+ * at that one's end. Without a sample there is nothing to look at later. */
 static void look_on(struct looks *looks)
 {
 	const struct measure *measure = looks->measure;

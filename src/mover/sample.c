@@ -3,7 +3,6 @@
 
 #include "base/error.h"
 #include "base/i18n.h"
-#include "base/json.h"
 #include "content/codec.h"
 #include "content/delta.h"
 #include "mover/guest_memory.h"
@@ -16,10 +15,6 @@ enum {
 	GROUP = 64,        /* changes that are packed together, as in a batch */
 	PACKED_MAX = 4096, /* pages that are packed for a trial */
 };
-/* Of packing.h. */
-static const char *const trial_names[] = { "batch", "stream" };
-enum { TRIALS = G_N_ELEMENTS(trial_names) };
-
 enum held { HELD_ABSENT, HELD_SWAPPED, HELD_ZERO, HELD_DATA };
 
 struct sample {
@@ -32,7 +27,6 @@ struct sample {
 	uint8_t *states;       /* of the last look */
 	uint8_t *changed;      /* since the first */
 	uint8_t *elsewhere;    /* enum sample_elsewhere, or 0 */
-	double speeds[TRIALS]; /* of the first trials; 0: not yet */
 };
 
 static const uint8_t zeros[SAMPLE_PAGE];
@@ -196,19 +190,6 @@ static void pack_pages(struct sample *sample, JsonObject *object)
 	packing_end(packing, object);
 }
 
-/* How fast they pack stays as it was at first: later the copy may be under way, and in the caches. */
-static void keep_speeds(struct sample *sample, JsonObject *object)
-{
-	for (size_t i = 0; i < TRIALS; i++) {
-		JsonObject *numbers = json_get_object(object, trial_names[i]);
-		if (!numbers)
-			continue;
-		if (sample->speeds[i] <= 0)
-			sample->speeds[i] = json_get_double(numbers, "speed", 0);
-		json_object_set_double_member(numbers, "speed", sample->speeds[i]);
-	}
-}
-
 /* Bytes for a changed page: as a change where that is shorter, packed in groups. */
 static double pack_changes(struct sample *sample)
 {
@@ -259,7 +240,6 @@ JsonObject *sample_describe(struct sample *sample)
 	json_object_set_int_member(object, "pages", (gint64) n);
 	json_object_set_int_member(object, "whole_pages", (gint64) sample->whole);
 	pack_pages(sample, object);
-	keep_speeds(sample, object);
 	json_object_set_double_member(object, "changed_bytes", pack_changes(sample));
 	return object;
 }

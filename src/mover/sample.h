@@ -36,6 +36,5 @@ const uint8_t *sample_next_page(const struct sample *sample, size_t *at);
  * earlier one of the sample is the same. */
 enum sample_elsewhere { SAMPLE_ON_IMAGE = 1, SAMPLE_TWICE };
 void sample_note_elsewhere(struct sample *sample, size_t page, enum sample_elsewhere where);
-/* How those pages of the last look pack that lie nowhere else, and those that changed since the first. Of a later
- * answer the speeds are those of the first. */
+/* How those pages of the last look pack that lie nowhere else, and those that changed since the first. */
 JsonObject *sample_describe(struct sample *sample);

@@ -4,13 +4,17 @@
 
 Real hosts, a real guest that dirties its memory, a client outside that would notice if it stopped.
 """
+import base64
 import contextlib
 import json
 import os
 import pathlib
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -245,6 +249,53 @@ class Counted(Ahead):
         self.here = self.there
         self.assertEqual(self.counted()["status"], "unstarted")
         self.assert_goes_on()
+
+
+class Beside(Ahead):
+    """A live move waits for no sample: here the last look at the memory comes six seconds late."""
+    LATE = {**ASAN, "WATARI_TEST_FAULTS": "slow-look"}
+
+    def move(self, *options):
+        done = self.watari("migrate", "g1", self.there, "--json", "--max-downtime", "20s", *options, env=self.LATE)
+        report = json.loads(done.stdout)
+        self.assertEqual(report["outcome"], "migrated", done.stderr)
+        score = json.loads(self.watari("score", "--json").stdout)
+        self.assertEqual(score["moves"][0]["id"], report["id"])
+        return report
+
+    def told(self, move):
+        """What the journal has of it, in order."""
+        copy = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, copy)
+        for end in ("", "-wal", "-shm"):
+            if lab.host(self.here).exists(f"/var/lib/watari/journal.sqlite{end}"):
+                data = lab.host(self.here).run(["base64", f"/var/lib/watari/journal.sqlite{end}"]).stdout
+                pathlib.Path(f"{copy}/journal.sqlite{end}").write_bytes(base64.b64decode(data))
+        with contextlib.closing(sqlite3.connect(f"{copy}/journal.sqlite")) as journal:
+            return [kind for (kind,) in journal.execute("SELECT kind FROM events WHERE move = ? ORDER BY id", (move,))]
+
+    def assert_not_waited(self, report):
+        phases = report["times"]["phases_ms"]
+        self.assertLess(phases["forecast"], 3000, phases)
+        before = sum(ms for phase, ms in phases.items() if phase != "perform")
+        self.assertGreater(report["forecast"]["known_ms"], before)
+
+    def test_copies_before_it_is_predicted(self):
+        """The forecast is made beside the first pass, of the whole sample, and is kept before the outcome is known."""
+        guest.load(lab, "g1", "random", rate=100, set_mib=48)
+        report = self.move("--bandwidth", "3M")
+        self.assert_not_waited(report)
+        self.assertGreater(report["forecast"]["facts"]["looks"][2], 6, report["forecast"])
+        told = self.told(report["id"])
+        self.assertLess(told.index("mover-connected"), told.index("forecast"), told)
+        self.assertLess(told.index("forecast"), told.index("mover-stopped"), told)
+
+    def test_stops_before_it_is_measured(self):
+        """Then the first look has to do: of a stopped VM the second one would say that it writes nothing."""
+        report = self.move()
+        self.assert_not_waited(report)
+        self.assertEqual(len(report["forecast"]["facts"]["looks"]), 2, report["forecast"])
+        self.assertGreater(report["forecast"]["facts"]["hosts"][0]["speed"], 0)
 
 
 class PlanFile(Ahead):

@@ -258,24 +258,33 @@ enum plan_strategy ahead_choose(const struct journey_request *request)
 	return request->strategy == JOURNEY_STRATEGY_POSTCOPY ? PLAN_POSTCOPY : PLAN_LIVE;
 }
 
-void ahead_look(struct journey *journey)
+void ahead_recall(struct journey *journey)
+{
+	read_past(journey);
+	if (!journey->rehearsal)
+		take_rehearsals(journey);
+}
+
+void ahead_predict(struct journey *journey)
 {
 	struct ahead *ahead = journey->ahead;
 	int kind = journey->request->kind;
 	bool moves = kind != JOURNEY_PLAN && kind != JOURNEY_REHEARSAL;
 	double to_come = kind == JOURNEY_PLAN ? PLAN_BY_PLAN : PLAN_BY_ITSELF;
-	double elapsed_ms = (double) (clock_now_us() - journey->started_us) / 1e3;
 	const struct facts_host *source = &ahead->facts.hosts[JOURNEY_SOURCE];
 	int cores = journey->request->cores;
 	/* as src/mover/workers.c */
 	ahead->facts.workers = cores > 0 ? cores : CLAMP(source->cpus / 4, 1, 4);
-	read_past(journey);
-	if (!journey->rehearsal)
-		take_rehearsals(journey);
 	for (int i = 0; i < PLAN_STRATEGY_LAST; i++)
 		ahead->outlooks[i] =
 			plan_look_ahead(&ahead->facts, i, ahead->past, ahead->past_count,
-					moves ? elapsed_ms : to_come);
+					moves ? ahead->elapsed_ms : to_come);
+}
+
+void ahead_look(struct journey *journey)
+{
+	ahead_recall(journey);
+	ahead_predict(journey);
 }
 
 bool ahead_take_plan(struct ahead *ahead, JsonObject *forecast)
@@ -309,6 +318,7 @@ JsonObject *ahead_describe(const struct ahead *ahead)
 	json_object_set_array_member(object, "strategies", strategies);
 	json_object_set_string_member(object, "chosen", plan_strategy_name(ahead->chosen));
 	json_object_set_int_member(object, "learnt_from", ahead->past_count);
+	json_object_set_double_member(object, "known_ms", round(ahead->known_ms));
 	return object;
 }
 

@@ -4,6 +4,7 @@
 #include "journey/perform/performing.h"
 #include "journey/perform/rungs.h"
 
+#include "base/clock.h"
 #include "base/i18n.h"
 
 static const double disk_rate_weight = 0.2; /* of each look */
@@ -32,6 +33,16 @@ static void show_disks(struct performing *performing, const struct watch_numbers
 	journey_show_progress(performing->journey);
 }
 
+/* Until QEMU's numbers say how long it takes, the forecast does. */
+static int64_t left_by_forecast(const struct journey *journey)
+{
+	if (!journey->forecast || journey->stopped || journey->still)
+		return -1;
+	int64_t elapsed_ms = (clock_now_us() - journey->started_us) / 1000;
+	int64_t left_ms = (int64_t) journey->forecast->total_ms.p50 - elapsed_ms;
+	return left_ms > 0 ? left_ms : -1;
+}
+
 void perform_show(struct performing *performing)
 {
 	struct journey *journey = performing->journey;
@@ -41,6 +52,8 @@ void perform_show(struct performing *performing)
 	watch_get(performing->watch, &numbers);
 	if (numbers.disks_only)
 		show_disks(performing, &numbers);
+	else if (!numbers.total)
+		progress->left_ms = left_by_forecast(journey);
 	if (!numbers.total)
 		disk_watch_tick(performing->disk_watch, true);
 	if (!numbers.total)
@@ -58,7 +71,9 @@ void perform_show(struct performing *performing)
 	if (numbers.iteration > progress->iteration)
 		progress->iteration = numbers.iteration;
 	double gain = progress->rate - numbers.dirty_rate;
-	progress->left_ms = !journey->stopped && gain > 0
-				    ? (int64_t) ((double) numbers.remaining / gain * 1000)
-				    : -1;
+	progress->left_ms = -1;
+	if (!journey->stopped && gain > 0)
+		progress->left_ms = (int64_t) ((double) numbers.remaining / gain * 1000);
+	else if (progress->iteration <= 1)
+		progress->left_ms = left_by_forecast(journey);
 }

@@ -124,6 +124,7 @@ static gboolean tick(gpointer data)
 		      limits->postcopy);
 	perform_show(performing);
 	tell_changes(performing);
+	ahead_tick(journey);
 	perform_nudge(performing);
 	ceiling_tick(performing->ceiling);
 	look_after_strategy(performing);
@@ -287,6 +288,8 @@ static void start(struct performing *performing)
 	finish_arm(journey);
 	rehearsal_begin(journey);
 	run_migration(performing);
+	if (performing->result)
+		ahead_end(journey);
 }
 
 /* Of a rehearsal whose disks are more than was to be copied. */
