@@ -10,11 +10,11 @@ struct ahead {
 	struct plan_facts facts;
 	bool counting; /* QEMU counts the pages that are written (dirtied.h) */
 	JsonArray *images
-		[FACTS_HOSTS]; /* what the movers found on them (references.h); NULL: nothing */
+		[FACTS_HOSTS];   /* what the movers found on them (references.h); NULL: nothing */
 	bool known[FACTS_HOSTS]; /* what was measured there, beside the move */
-	bool to_come;      /* the move has begun, and what was measured is not known yet */
-	double elapsed_ms; /* from the command's start to when the move could begin */
-	double known_ms;   /* and to when it was predicted */
+	bool to_come;            /* the move has begun, and what was measured is not known yet */
+	double elapsed_ms;       /* from the command's start to when the move could begin */
+	double known_ms;         /* and to when it was predicted */
 	double asked_ms[FACTS_HOSTS]; /* how long the question for the time took; 0: not asked */
 	struct plan_past *past;       /* past_count of them */
 	unsigned past_count;
