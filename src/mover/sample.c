@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/i18n.h"
+#include "base/json.h"
 #include "content/codec.h"
 #include "content/delta.h"
 #include "mover/guest_memory.h"
@@ -14,6 +15,7 @@ enum {
 	MAPPINGS_MAX = 64,
 	GROUP = 64,        /* changes that are packed together, as in a batch */
 	PACKED_MAX = 4096, /* pages that are packed for a trial */
+	ALIKE = 50,        /* where less than that part is new, the last trial holds */
 };
 enum held { HELD_ABSENT, HELD_SWAPPED, HELD_ZERO, HELD_DATA };
 
@@ -27,6 +29,8 @@ struct sample {
 	uint8_t *states;       /* of the last look */
 	uint8_t *changed;      /* since the first */
 	uint8_t *elsewhere;    /* enum sample_elsewhere, or 0 */
+	JsonObject *packed;    /* what the last trial said; NULL: there was none */
+	size_t packed_sent;    /* pages that were to be sent then */
 };
 
 static const uint8_t zeros[SAMPLE_PAGE];
@@ -98,6 +102,7 @@ void sample_free(struct sample *sample)
 	g_free(sample->states);
 	g_free(sample->changed);
 	g_free(sample->elsewhere);
+	g_clear_pointer(&sample->packed, json_object_unref);
 	g_free(sample);
 }
 
@@ -172,13 +177,20 @@ static bool is_sent(const struct sample *sample, size_t page)
 	return sample->states[page] == HELD_DATA && !sample->elsewhere[page];
 }
 
-/* Pages of the last look that hold something and travel, clusters of them from everywhere. */
-static void pack_pages(struct sample *sample, JsonObject *object)
+static size_t count_sent(const struct sample *sample)
 {
-	size_t n = (size_t) sample->count * SAMPLE_CLUSTER, sent = 0, met = 0;
-	struct packing *packing = packing_new(PACKED_MAX);
+	size_t n = (size_t) sample->count * SAMPLE_CLUSTER, sent = 0;
 	for (size_t i = 0; i < n; i++)
 		sent += is_sent(sample, i);
+	return sent;
+}
+
+/* Pages of the last look that hold something and travel, clusters of them from everywhere. */
+static JsonObject *try_pages(struct sample *sample, size_t sent)
+{
+	size_t n = (size_t) sample->count * SAMPLE_CLUSTER, met = 0;
+	struct packing *packing = packing_new(PACKED_MAX);
+	JsonObject *object = json_object_new();
 	size_t stride =
 		(sent / PACKED_MAX + 1) * SAMPLE_CLUSTER; /* or the last ones are left out */
 	for (size_t i = 0; i < n; i++) {
@@ -188,6 +200,26 @@ static void pack_pages(struct sample *sample, JsonObject *object)
 			break;
 	}
 	packing_end(packing, object);
+	return object;
+}
+
+/* A trial takes a tenth of a second of a processor, so it is made again only if others are to be sent: by then the move
+ * may be under way. */
+static void pack_pages(struct sample *sample, JsonObject *object)
+{
+	static const char *const names[] = { "batch", "stream" };
+	size_t sent = count_sent(sample), before = sample->packed_sent;
+	size_t apart = sent > before ? sent - before : before - sent;
+	if (!sample->packed || apart > before / ALIKE) {
+		g_clear_pointer(&sample->packed, json_object_unref);
+		sample->packed = try_pages(sample, sent);
+		sample->packed_sent = sent;
+	}
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+		JsonObject *numbers = json_get_object(sample->packed, names[i]);
+		if (numbers)
+			json_object_set_object_member(object, names[i], json_copy_object(numbers));
+	}
 }
 
 /* Bytes for a changed page: as a change where that is shorter, packed in groups. */
