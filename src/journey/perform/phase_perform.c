@@ -215,6 +215,9 @@ static void explain(struct performing *performing, GError **error)
 {
 	struct journey *journey = performing->journey;
 	g_autofree char *libvirt_says = error_what(performing->error);
+	/* behind the gate nothing was ended for it, but it may be why libvirt failed */
+	if (!journey->mover_reason && movers_failure(journey))
+		journey->mover_reason = error_what(movers_failure(journey));
 	if (journey->cancelled && (!journey->released || performing->ending_ms))
 		journey_check_cancel(journey, error);
 	else if (journey->mover_reason && journey->mover_next)
