@@ -190,7 +190,7 @@ class Scene:
 
     def play(self, cell):
         """Where the guest is at the end; what was seen is in notes. AssertionError and others: it went wrong."""
-        self.notes, self.situations, self.code, self.error = [], [], None, None
+        self.notes, self.situations, self.said, self.code, self.error = [], [], [], None, None
         self.take_sides()
         self.last_state = guest.state(self.lab, VM)
         event = cell.fault.event

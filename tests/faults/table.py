@@ -83,7 +83,8 @@ FAULTS = (
     Fault('journal read-only', faults.JournalReadOnly(), HARMLESS,
           not_run={kind: 'cannot be forced: what is open for writing cannot be made read-only; it is from the beginning'
                    for kind in (COPYING, STOPPED, DECIDED, OVER)}),
-    Fault('journal locked for 25 s', faults.JournalLocked(), HARMLESS),
+    Fault('journal locked for 6 s', faults.JournalLocked(6), HARMLESS),
+    Fault('journal locked for 25 s', faults.JournalLocked(25), HARMLESS),
     Fault('clock an hour ahead at the source', faults.StepClock('source', 3600), HARMLESS, ('admin', 'source')),
     Fault('clock an hour back at the source', faults.StepClock('source', -3600), HARMLESS, ('source',)),
     Fault('clock an hour ahead at the destination', faults.StepClock('destination', 3600), HARMLESS, ('admin', 'destination')),
