@@ -13,8 +13,6 @@ static const double usual_off = 0.3; /* of the logarithm */
 static const double other_vm = 0.6, other_pair = 0.15, half_life_days = 30;
 /* That quantile of Student's t distribution, about: ninety + few / degrees of freedom. */
 static const double ninety = 1.2816, few = 0.95;
-/* What a pair of hosts needs for any move may be many times the prior, so a few of its moves must outweigh that. */
-static const double fixed_hold = 0.03;
 static const double floor_share = 0.3; /* of the prior: no forecast is below that part of it */
 
 double learn_weight(bool same_vm, double nearness, double age_days)
@@ -36,7 +34,8 @@ static double trust(const struct learn_case *one, const struct line *line)
 static struct line fit_once(const struct learn_case *cases, unsigned count,
 			    const struct learn_prior *prior, const struct line *last)
 {
-	double aa = prior->strength * fixed_hold, bb = prior->strength, ab = 0, ay = 0, by = 0;
+	double hold = prior->hold > 0 ? prior->hold : LEARN_LOOSE;
+	double aa = prior->strength * hold, bb = prior->strength, ab = 0, ay = 0, by = 0;
 	for (unsigned i = 0; i < count; i++) {
 		double expected = prior->fixed + prior->factor * cases[i].model;
 		double scale = cases[i].weight * trust(&cases[i], last) / (expected * expected);

@@ -12,6 +12,8 @@
 
 #include <stdbool.h>
 
+#define LEARN_LOOSE 0.03
+
 /* One past move, or one rehearsal. */
 struct learn_case {
 	double model, outcome;
@@ -23,6 +25,9 @@ struct learn_prior {
 	double fixed, factor;
 	double spread;   /* standard deviation of the logarithm of outcome / forecast */
 	double strength; /* as many moves of full weight */
+	/* Of that, what the fixed part is held by; 0: LEARN_LOOSE. What a pair of hosts needs for any move may be
+	 * many times what was believed, so a few of its moves must outweigh that, where nobody has measured it. */
+	double hold;
 };
 
 /* NEARNESS of the two pairs of hosts: 1 the same, 0 none in common. */

@@ -80,7 +80,7 @@ static struct learn_prior prior_of_total(const struct plan_facts *facts)
 	if (facts->setup_ms <= 0)
 		return total_prior;
 	return (struct learn_prior){ facts->setup_ms + end_ms, 1, rehearsed_spread,
-				     rehearsed_strength };
+				     rehearsed_strength, 1 };
 }
 
 struct plan_outlook plan_look_ahead(const struct plan_facts *facts, enum plan_strategy strategy,
