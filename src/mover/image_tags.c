@@ -241,32 +241,37 @@ void image_tags_free(struct image_tags *tags)
 struct sampled {
 	uint64_t tag;
 	size_t page;
+	bool older; /* as it was at the first look */
 };
 
 static GArray *tag_sample(const struct image_tags *tags, const struct sample *sample)
 {
 	GArray *list = g_array_new(FALSE, FALSE, sizeof(struct sampled));
 	struct tag_context *pages = sample ? tag_context_new(tags->key, "page") : NULL;
-	const uint8_t *page;
-	for (size_t at = 0; pages && (page = sample_next_page(sample, &at));) {
-		uint8_t tag[TAG_BYTES];
-		tag_compute(pages, page, SAMPLE_PAGE, tag);
-		struct sampled one = { item_short_tag(tag), at - 1 };
-		g_array_append_val(list, one);
+	for (int older = 0; pages && older < 2; older++) {
+		const uint8_t *page;
+		size_t at = 0;
+		while ((page = older ? sample_next_older(sample, &at)
+				     : sample_next_page(sample, &at))) {
+			uint8_t tag[TAG_BYTES];
+			tag_compute(pages, page, SAMPLE_PAGE, tag);
+			struct sampled one = { item_short_tag(tag), at - 1, older };
+			g_array_append_val(list, one);
+		}
 	}
 	tag_context_free(pages);
 	return list;
 }
 
-/* How often each tag is in the sample. */
+/* How often each tag is in the sample's last look; those of older pages are there, and count for nothing. */
 static GHashTable *count_sampled(const GArray *list)
 {
 	GHashTable *counts = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	for (guint i = 0; i < list->len; i++) {
-		uint64_t key = g_array_index(list, struct sampled, i).tag;
-		guint count = GPOINTER_TO_UINT(g_hash_table_lookup(counts, &key));
-		g_hash_table_insert(counts, g_memdup2(&key, sizeof key),
-				    GUINT_TO_POINTER(count + 1));
+		const struct sampled *one = &g_array_index(list, struct sampled, i);
+		guint count = GPOINTER_TO_UINT(g_hash_table_lookup(counts, &one->tag));
+		g_hash_table_insert(counts, g_memdup2(&one->tag, sizeof one->tag),
+				    GUINT_TO_POINTER(count + !one->older));
 	}
 	return counts;
 }
@@ -278,8 +283,9 @@ static void note_elsewhere(struct sample *sample, const GArray *list, GHashTable
 	for (guint i = 0; i < list->len; i++) {
 		struct sampled *one = &g_array_index(list, struct sampled, i);
 		if (!g_hash_table_contains(counts, &one->tag))
-			sample_note_elsewhere(sample, one->page, SAMPLE_ON_IMAGE);
-		else if (!g_hash_table_add(met, &one->tag))
+			sample_note_elsewhere(sample, one->page,
+					      one->older ? SAMPLE_OLDER_ON_IMAGE : SAMPLE_ON_IMAGE);
+		else if (!one->older && !g_hash_table_add(met, &one->tag))
 			sample_note_elsewhere(sample, one->page, SAMPLE_TWICE);
 	}
 }

@@ -28,7 +28,7 @@ struct sample {
 	uint8_t *first, *last; /* the pages, at the first and the last look */
 	uint8_t *states;       /* of the last look */
 	uint8_t *changed;      /* since the first */
-	uint8_t *elsewhere;    /* enum sample_elsewhere, or 0 */
+	uint8_t *elsewhere;    /* of enum sample_elsewhere */
 	JsonObject *packed;    /* what the last trial said; NULL: there was none */
 	size_t packed_sent;    /* pages that were to be sent then */
 };
@@ -165,16 +165,25 @@ const uint8_t *sample_next_page(const struct sample *sample, size_t *at)
 	return *at < n ? sample->last + (*at)++ * SAMPLE_PAGE : NULL;
 }
 
+const uint8_t *sample_next_older(const struct sample *sample, size_t *at)
+{
+	size_t n = (size_t) sample->count * SAMPLE_CLUSTER;
+	while (*at < n && !sample->changed[*at])
+		(*at)++;
+	return *at < n ? sample->first + (*at)++ * SAMPLE_PAGE : NULL;
+}
+
 void sample_note_elsewhere(struct sample *sample, size_t page, enum sample_elsewhere where)
 {
-	sample->elsewhere[page] = where;
+	sample->elsewhere[page] |= where;
 }
 
 /* ---- how it packs ---- */
 
 static bool is_sent(const struct sample *sample, size_t page)
 {
-	return sample->states[page] == HELD_DATA && !sample->elsewhere[page];
+	return sample->states[page] == HELD_DATA &&
+	       !(sample->elsewhere[page] & (SAMPLE_ON_IMAGE | SAMPLE_TWICE));
 }
 
 static size_t count_sent(const struct sample *sample)
@@ -222,6 +231,19 @@ static void pack_pages(struct sample *sample, JsonObject *object)
 	}
 }
 
+/* A change, or all of the page: at most a page. */
+static size_t encode_change(const struct sample *sample, size_t page, uint8_t *out)
+{
+	const uint8_t *new = sample->last + page *SAMPLE_PAGE;
+	size_t length = 0;
+	if (!(sample->elsewhere[page] & SAMPLE_OLDER_ON_IMAGE))
+		length = delta_encode(sample->first + page * SAMPLE_PAGE, new, SAMPLE_PAGE, out,
+				      SAMPLE_PAGE - 1);
+	if (length == 0)
+		memcpy(out, new, length = SAMPLE_PAGE);
+	return length;
+}
+
 /* Bytes for a changed page: as a change where that is shorter, packed in groups. */
 static double pack_changes(struct sample *sample)
 {
@@ -236,12 +258,7 @@ static double pack_changes(struct sample *sample)
 	for (size_t i = 0; i <= n && pages < PACKED_MAX; i++) {
 		bool last = i == n || pages + 1 == PACKED_MAX;
 		if (i < n && sample->changed[i]) {
-			const uint8_t *new = sample->last + i *SAMPLE_PAGE;
-			size_t length = delta_encode(sample->first + i * SAMPLE_PAGE, new,
-						     SAMPLE_PAGE, deltas + filled, SAMPLE_PAGE - 1);
-			if (length == 0)
-				memcpy(deltas + filled, new, length = SAMPLE_PAGE);
-			filled += length;
+			filled += encode_change(sample, i, deltas + filled);
 			in_group++;
 			pages++;
 		}
@@ -264,7 +281,7 @@ JsonObject *sample_describe(struct sample *sample)
 	size_t n = (size_t) sample->count * SAMPLE_CLUSTER;
 	for (size_t i = 0; i < n; i++) {
 		counts[sample->states[i]]++;
-		twice += sample->elsewhere[i] == SAMPLE_TWICE;
+		twice += (sample->elsewhere[i] & SAMPLE_TWICE) != 0;
 	}
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
 		json_object_set_int_member(object, names[i], counts[i]);

@@ -32,9 +32,12 @@ int64_t sample_look(struct sample *sample, GError **error);
 /* The next page of the last look, from *AT on, that holds something; *AT goes behind it. NULL: no more. It
  * belongs to SAMPLE, until the next look. */
 const uint8_t *sample_next_page(const struct sample *sample, size_t *at);
+/* The same for pages that changed since the first look: as they were then. */
+const uint8_t *sample_next_older(const struct sample *sample, size_t *at);
 /* Page number PAGE of it (*AT - 1 of the call that gave it) will not travel: it lies on an image as well, or an
- * earlier one of the sample is the same. */
-enum sample_elsewhere { SAMPLE_ON_IMAGE = 1, SAMPLE_TWICE };
+ * earlier one of the sample is the same; or it changed, and what it was lay on an image: no older version of it will
+ * have travelled, so that the new one goes whole. */
+enum sample_elsewhere { SAMPLE_ON_IMAGE = 1, SAMPLE_TWICE = 2, SAMPLE_OLDER_ON_IMAGE = 4 };
 void sample_note_elsewhere(struct sample *sample, size_t page, enum sample_elsewhere where);
 /* How those pages of the last look pack that lie nowhere else, and those that changed since the first. */
 JsonObject *sample_describe(struct sample *sample);

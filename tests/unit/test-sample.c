@@ -152,6 +152,22 @@ static void test_on_images(void)
 	g_autoptr(JsonObject) sent = sample_describe(sample); /* without those */
 	assert_share(sent, 0, 0.05);
 	g_assert_cmpint(json_get_int(sent, "twice", -1), ==, 0);
+	/* a change is small where the page itself has travelled, and whole where it came from the disk */
+	for (unsigned i = PAGES / 4; i < PAGES / 2; i++)
+		memory[(size_t) i * SAMPLE_PAGE + 100] ^= 1;
+	g_assert_cmpint(sample_look(sample, &error), >, 0);
+	g_autoptr(JsonObject) no_older = look_for_pages(sample, path, 0);
+	g_autoptr(JsonObject) small = sample_describe(sample);
+	g_assert_cmpfloat(json_get_double(small, "changed_bytes", 1e9), <, 200);
+	for (unsigned i = 0; i < PAGES / 4; i++)
+		memory[(size_t) i * SAMPLE_PAGE + 100] ^= 1;
+	g_assert_cmpint(sample_look(sample, &error), >, 0);
+	g_autoptr(JsonObject) from_disk = look_for_pages(sample, path, 0);
+	g_autoptr(JsonObject) whole = sample_describe(sample);
+	g_assert_cmpfloat(json_get_double(whole, "changed_bytes", 0), >, 800);
+	g_assert_cmpint(json_get_int(from_disk, "known", -1), ==, 0);
+	for (unsigned i = 0; i < PAGES / 4; i++)
+		memory[(size_t) i * SAMPLE_PAGE + 100] ^= 1;
 	/* a page of the second half is as many others are */
 	for (unsigned i = PAGES / 2; i < PAGES * 5 / 8; i++)
 		memset(memory + (size_t) i * SAMPLE_PAGE, 99, SAMPLE_PAGE);
