@@ -218,6 +218,31 @@ static void test_low_ceiling(void)
 	g_assert_true(model.stopped || model.hopeless);
 }
 
+/* The end of a round on a slow link: what is left fits, so QEMU gets a limit that is far too much for the
+ * next round. Where the switch to post-copy is on its way no stop is wanted at all. */
+static void test_held(void)
+{
+	for (int held = 0; held < 2; held++) {
+		struct limit limit;
+		struct limit_change change;
+		struct limit_sample sample = { .at_us = 1000000,
+					       .iteration = 1,
+					       .remaining = 40000,
+					       .sent = 8000000,
+					       .qemu_rate = 60e3,
+					       .wire_rate = 10e6 };
+		limit_init(&limit, 1000, 100, RULE_EASY_MS);
+		limit.held = held;
+		g_assert_false(limit_look(&limit, &sample, &change));
+		sample.at_us += 100000;
+		sample.sent += 6000;
+		sample.iteration = 2;
+		sample.remaining = 20000;
+		g_assert_cmpint(limit_look(&limit, &sample, &change), ==, !held);
+		g_assert_cmpint(limit.limit_ms > LIMIT_LEAST_MS, ==, !held);
+	}
+}
+
 /* Nothing known is no reason to divide by it. */
 static void test_nothing_known(void)
 {
@@ -265,6 +290,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/limit/window-before-the-look", test_window_before_the_look);
 	g_test_add_func("/limit/few-rounds", test_few_rounds);
 	g_test_add_func("/limit/low-ceiling", test_low_ceiling);
+	g_test_add_func("/limit/held", test_held);
 	g_test_add_func("/limit/nothing-known", test_nothing_known);
 	g_test_add_func("/limit/disk-trend", test_disk_trend);
 	return g_test_run();

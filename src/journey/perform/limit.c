@@ -194,7 +194,7 @@ static bool translate(struct limit *limit, const struct limit_sample *sample, do
 	rate = fmax(rate, limit->drain);
 	if ((double) sample->remaining > bytes)
 		rate = fmax(rate, ((double) sample->remaining + lately) / qemu_window_s);
-	if (bytes <= 0 || rate <= 0 || sample->iteration < 2)
+	if (limit->held || bytes <= 0 || rate <= 0 || sample->iteration < 2)
 		return false;
 	double wanted_ms = fmin(ceil(bytes / rate * 1e3), floor(limit->top_ms));
 	int64_t limit_ms = (int64_t) fmax(wanted_ms, LIMIT_LEAST_MS);

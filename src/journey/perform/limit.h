@@ -14,6 +14,7 @@
  *  - Once they do not, find how long the best one of late would take: pages by the measured drain of
  *    dirty pages, plus what is in flight, plus a round trip. When that fits the target, let QEMU stop
  *    at the next round that is about as small as the best: a local minimum.
+ *  - Where post-copy follows the first pass, no stop before it is wanted: nothing is raised.
  *  - The target begins at a downtime that nobody minds (LIMIT_COMFORT_MS) and grows with each round
  *    that got no smaller, up to what the user's ceiling leaves.
  *
@@ -84,6 +85,7 @@ struct limit {
 	struct limit_sample last;
 	int64_t round_us; /* when a look last saw a new round */
 	bool looked;
+	bool held; /* set by the user: nothing is raised */
 	double drain;
 	double rounds[LIMIT_ROUNDS]; /* sizes in bytes, the newest at (count - 1) % LIMIT_ROUNDS */
 	unsigned count;

@@ -121,7 +121,7 @@ static gboolean tick(gpointer data)
 	struct journey *journey = performing->journey;
 	const struct journey_limits *limits = &journey->limits;
 	watch_tighten(performing->watch, limits->ceiling_ms, limits->hand_over_ms,
-		      limits->postcopy);
+		      limits->postcopy && !postcopy_refused(journey));
 	perform_show(performing);
 	tell_changes(performing);
 	ahead_tick(journey);

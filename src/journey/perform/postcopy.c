@@ -202,6 +202,11 @@ bool postcopy_asked(const struct journey *journey)
 	return journey->postcopy && !journey->postcopy->refused;
 }
 
+bool postcopy_refused(const struct journey *journey)
+{
+	return journey->postcopy && journey->postcopy->refused;
+}
+
 bool postcopy_switched(const struct journey *journey)
 {
 	return journey->postcopy && journey->postcopy->switched;

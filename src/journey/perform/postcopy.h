@@ -24,6 +24,8 @@ void postcopy_tick(struct journey *journey);
 void postcopy_join(struct journey *journey);
 /* It was asked for and not refused: from here on nothing is broken off. */
 bool postcopy_asked(const struct journey *journey);
+/* libvirt did not do it, or it could not be written down: the move goes on as one without. */
+bool postcopy_refused(const struct journey *journey);
 /* The source's mover says so: QEMU is connected to it; the switch is seen. */
 void postcopy_note_connected(struct journey *journey);
 void postcopy_note_switched(struct journey *journey);

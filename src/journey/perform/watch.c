@@ -105,6 +105,8 @@ static void decide(struct watch *watch, struct limit_sample *sample, int throttl
 	struct limit_change change;
 	struct ladder_decision decision;
 	take_news(watch, sample);
+	/* QEMU hears of the switch a little after it was decided */
+	watch->limit.held = watch->ladder.rules.postcopy_first;
 	if (limit_look(&watch->limit, sample, &change) && set_limit(watch, change.limit_ms))
 		keep(watch, &watch->changes, g_memdup2(&change, sizeof(change)));
 	if (!ladder_look(&watch->ladder, &watch->limit, sample, throttle, &decision))
