@@ -4,5 +4,5 @@
  * -Dfaults=true contain none of it. */
 #pragma once
 
-/* WORD was just written. */
+/* WORD was just written, or given to who writes notes. */
 void hold_written(const char *word);

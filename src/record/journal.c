@@ -314,6 +314,7 @@ void journal_note_event(struct journal *journal, const char *id, const char *kin
 	}
 	pthread_cond_signal(&journal->changed);
 	pthread_mutex_unlock(&journal->lock);
+	hold_written(kind);
 }
 
 bool journal_flush(struct journal *journal, GError **error)
