@@ -12,6 +12,7 @@ COPYING = 'copying'  # the guest runs at the source
 STOPPED = 'stopped'  # the guest stands still, nothing is handed over
 DECIDED = 'decided'  # the hand-over is decided, not everybody knows it
 OVER = 'over'  # the guest runs at the destination
+PARTIAL = 'partial'  # post-copy: neither host alone has the guest
 KINDS = (EARLY, COPYING, STOPPED, DECIDED, OVER)
 
 

@@ -15,6 +15,10 @@ from witness import Witness, vcpu_ns
 MIB = 1 << 20
 
 
+KILLS = tuple(f'kill -9 of the {victim}' for victim in (
+    'source mover', 'destination mover', 'conductor', 'source libvirtd', 'destination libvirtd', 'destination QEMU'))  # of the table
+
+
 class Event:
     """`act` strikes and proves it; `undo` puts the lab right again, `after_s` later; `follow` is what people do when the
     conductor has ended."""
@@ -211,9 +215,6 @@ class HangMover(Hang):
     """It is never continued. Where the guest stands still it must compute again, at the source, within the ceiling and 2 s;
     without the child that watches over the mover, too."""
 
-    CEILING_S = 2.0
-    CEILING = ('--max-downtime', '2s')
-
     def __init__(self, side, and_child=False):
         super().__init__('mover', side, None, and_child)
 
@@ -229,7 +230,7 @@ class HangMover(Hang):
         wait_until(lambda: sum(vcpu_ns(source, scene.vm).values()) - before > 20_000_000, 60, 'the guest does not come back')
         back = time.monotonic() - began
         scene.say(f'the guest is back after {back:.2f} s')
-        assert back < self.CEILING_S + 2, f'the guest was away for {back:.2f} s'
+        assert back < scene.ceiling_s + 2, f'the guest was away for {back:.2f} s'
 
 
 class HangConductor(Event):

@@ -41,3 +41,18 @@ def ask(node, question, values=()):
 def open_moves(node, vm):
     """(phase, outcome) of the moves of a VM that have no clear end."""
     return ask(node, "SELECT phase, outcome FROM moves WHERE vm_name = ? AND (outcome IS NULL OR outcome = 'attention')", [vm])
+
+
+def count(node):
+    """Of moves in it."""
+    rows = ask(node, 'SELECT count(*) FROM moves')
+    return rows[0][0] if rows else 0
+
+
+def said(node, before):
+    """The phase and the events of the newest move, unless there are only so many moves."""
+    with contextlib.suppress(sqlite3.OperationalError):  # it is being made
+        if count(node) > before:
+            (newest, phase), = ask(node, 'SELECT id, phase FROM moves ORDER BY rowid DESC LIMIT 1')
+            return [phase, *(kind for kind, in ask(node, 'SELECT kind FROM events WHERE move = ?', [newest]))]
+    return []

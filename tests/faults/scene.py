@@ -14,7 +14,7 @@ import time
 from watari_lab import HostSpec, Lab, client, guest
 
 import journal
-from answers import ATTENTION, KILLED
+from answers import ATTENTION, DESTINATION, KILLED
 from judge import judge
 from proven import Premise, continue_if_there, stop_proven
 from witness import Announcements, Witness
@@ -32,7 +32,27 @@ class Scene:
     moments = ()
     vm = VM
     runs_as = 'running'  # the state in which the VM is found at the end
+    computes = True  # the guest runs, so the witness sees it
+    done_at = DESTINATION  # where the guest is after exit code 0
     bandwidth = '12M'
+    ceiling_s = 2.0  # that a fault asks for
+    impatient = ('--link-timeout', '4s')
+    tried = None  # names of the faults that are tried, at each moment; None: all
+    tried_at = {}  # {moment: more of them}
+    places = None  # of the conductor; None: all that a fault names
+    answers = {}  # {(moment, fault): Answer} where it is another than the fault's own
+
+    @classmethod
+    def ceiling(cls):
+        return ('--max-downtime', f'{cls.ceiling_s:.0f}s')
+
+    @classmethod
+    def tries(cls, moment, fault):
+        return cls.tried is None or fault in cls.tried or fault in cls.tried_at.get(moment, ())
+
+    @classmethod
+    def answer(cls, moment, fault):
+        return cls.answers.get((moment.name, fault.name)) or fault.does[moment.kind]
 
     def __init__(self, lab_name):
         watari = os.environ.get('WATARI_TEST_BINARY', str(TOP / 'build-asan/src/cli/watari'))
@@ -87,6 +107,25 @@ class Scene:
         """Bytes that the migration network has brought since the move began."""
         return self.received('mig0') - self.received_before
 
+    def arrived_since(self, mark):
+        """Bytes since this was first asked with this word."""
+        return self.received('mig0') - self.marks.setdefault(mark, self.received('mig0'))
+
+    def state(self, side):
+        """As libvirt there says: "running (booted)", "" when it does not know the VM."""
+        return self.hosts[side].virsh('domstate', '--reason', VM, check=False).stdout.strip()
+
+    def written(self, word):
+        """Whether this move has come to that phase or event, as its journal says."""
+        return word in journal.said(self.conductor, self.moves_before)
+
+    def where(self):
+        """{host: state of the VM}, wherever it is."""
+        return guest.where(self.lab, VM)
+
+    def remember(self):
+        self.last_state = guest.state(self.lab, VM)
+
     def left_behind(self, side):
         """What this way must not leave besides, the guest being at SIDE."""
         return []
@@ -104,9 +143,9 @@ class Scene:
     # ---- acting ----
 
     def take_sides(self):
-        where = guest.where(self.lab, VM)
-        if list(where.values()) != ['running']:
-            raise Premise(f'the guest does not run when the cell begins: {where}')
+        where = self.where()
+        if list(where.values()) != [self.runs_as]:
+            raise Premise(f'the guest is not {self.runs_as} when the cell begins: {where}')
         source = next(iter(where))
         names = {'source': source, 'destination': 'hostb' if source == 'hosta' else 'hosta'}
         self.hosts = {side: self.lab.host(name) for side, name in names.items()}
@@ -119,7 +158,10 @@ class Scene:
     def words(self, conductor):
         """The command line of the move."""
         return ['watari', 'migrate', *self.vm_words(conductor), '--json', '-v', '--max-downtime', '25s',
-                '--link-address', self.hosts['destination'].address('migration'), '--connect-from', 'source', '--link', 'tcp',
+                *self.link_words()]
+
+    def link_words(self):
+        return ['--link-address', self.hosts['destination'].address('migration'), '--connect-from', 'source', '--link', 'tcp',
                 '--bandwidth', self.bandwidth]
 
     def node_of(self, place):
@@ -127,10 +169,12 @@ class Scene:
 
     def launch(self, moment, place='admin', options=()):
         self.moment, self.conductor = moment, self.node_of(place)
-        held = {'WATARI_TEST_FAULTS': moment.held_by} if moment.held_by else {}
-        self.received_before = self.received('mig0')
-        self.cli = self.conductor.popen([*self.words(self.conductor), *options], env=held, text=True, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        held = {'WATARI_TEST_FAULTS': moment.held_by, 'WATARI_TEST_HOLD': moment.held_at}
+        held = {name: word for name, word in held.items() if word}
+        self.received_before, self.marks = self.received('mig0'), {}
+        self.moves_before = journal.count(self.conductor)
+        self.cli = self.conductor.popen([*self.words(self.conductor), *moment.options, *options], env=held, text=True,
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.said, self.printed = [], []
         self.readers = [threading.Thread(target=lambda: self.said.extend(self.cli.stderr), daemon=True),
                         threading.Thread(target=lambda: self.printed.extend(self.cli.stdout), daemon=True)]
@@ -192,7 +236,7 @@ class Scene:
         """Where the guest is at the end; what was seen is in notes. AssertionError and others: it went wrong."""
         self.notes, self.situations, self.said, self.code, self.error = [], [], [], None, None
         self.take_sides()
-        self.last_state = guest.state(self.lab, VM)
+        self.remember()
         event = cell.fault.event
         event.prepare(self, cell)
         probed = cell.is_probed

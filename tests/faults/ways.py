@@ -1,48 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ways of moving: each is a Scene with its guest, its command line and its moments.
-
-A moment says how far the move has come then (KIND of answers.py decides what may be answered), how it is recognised, and what
-keeps the move there: a test fault of the program (held_by, WATARI_TEST_FAULTS), a frozen conductor, or that it lasts anyway.
-"""
-import collections.abc
-import dataclasses
-
-from answers import COPYING, DECIDED, EARLY, OVER, STOPPED
-from scene import MIB, VM, Scene
-from witness import Witness, vcpu_ns
-
-
-@dataclasses.dataclass(frozen=True)
-class Moment:
-    name: str
-    kind: str
-    reached: collections.abc.Callable  # of a Scene
-    held_by: str = ''
-    freezes: bool = False  # the conductor is stopped (SIGSTOP) when it is reached, and continued when the fault has struck
-
-
-def has_movers(scene):
-    return scene.phase('source') and scene.phase('destination')
-
-
-def is_copying(scene):
-    return scene.phase('source') == 'moving' and scene.arrived() > 12 * MIB
-
-
-def source_is(phase):
-    return lambda scene: scene.phase('source') == phase
-
-
-def runs_there(scene):
-    """The guest computes at the destination; the conductor asks both hosts, tidies up and reports."""
-    return sum(vcpu_ns(scene.hosts['destination'], VM).values()) > Witness.BUSY_NS
-
-
-BEGIN = Moment('early', EARLY, has_movers)
-MID = Moment('mid pre-copy', COPYING, is_copying)
-SWITCHOVER = Moment('during switchover', STOPPED, source_is('loaded'), held_by='gate')
-BEHIND = Moment('behind the gate', DECIDED, source_is('released'), held_by='release')
-AFTER = Moment('after the hand-over', OVER, runs_there, freezes=True)
+"""The ways of moving: each is a Scene with its guest, its command line and its moments."""
+from moments import AFTER, BEGIN, BEHIND, MID, SWITCHOVER
+from scene import Scene
+from way_disks import LiveWithDisks
+from way_offline import Offline
+from way_postcopy import PostCopy
+from way_quick import Quick, QuickWithDisks
+from way_rehearse import Rehearse
+from way_through import Through
 
 
 class Live(Scene):
@@ -52,4 +17,4 @@ class Live(Scene):
     moments = (BEGIN, MID, SWITCHOVER, BEHIND, AFTER)
 
 
-WAYS = (Live,)
+WAYS = (Live, LiveWithDisks, Quick, QuickWithDisks, Through, PostCopy, Offline, Rehearse)
