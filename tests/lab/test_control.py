@@ -106,8 +106,8 @@ class Control(unittest.TestCase):
         self.assertIn("copying memory", self.watari("status").stdout)
         watch = self.host.popen(["watari", "watch", "g1", "--json"], stdout=subprocess.PIPE, text=True)
         self.addCleanup(self.reap, watch)
-        seen = [json.loads(watch.stdout.readline())["bytes"] for _ in range(5)]
-        self.assertGreater(seen[-1], seen[0])
+        first = json.loads(watch.stdout.readline())["bytes"]
+        self.wait_for(lambda: json.loads(watch.stdout.readline())["bytes"] > first)
         self.assertIn("runs at the source", self.watari("cancel", "g1").stdout)
         self.assertEqual(self.end(move, CANCELLED)["outcome"], "cancelled")
         last = json.loads(watch.communicate(timeout=20)[0].splitlines()[-1])
@@ -125,7 +125,7 @@ class Control(unittest.TestCase):
                                 stderr=screen.terminal, env={"TERM": "xterm"})
         self.addCleanup(self.reap, watch)
         screen.hand_over()
-        self.wait_for(lambda: screen.read() and len(screen.drawn()) >= 5)
+        self.wait_for(lambda: screen.read() and len(set(screen.drawn())) > 4)
         self.assertEqual(len(screen.lines()), 1, screen.lines())
         self.watari("cancel", "g1")
         while screen.read():
@@ -134,7 +134,6 @@ class Control(unittest.TestCase):
         drawn, (last,) = screen.drawn(), screen.lines()
         self.assertLess(max(width(line) for line in drawn[:-1]), 46)
         self.assertTrue(any("copying memory" in line for line in drawn), drawn)
-        self.assertGreater(len(set(drawn)), 4)
         self.assertTrue(last.startswith("watari: "), last)
         self.end(move, CANCELLED)
         self.assert_stayed()
