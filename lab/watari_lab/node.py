@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import subprocess
+import time
 import typing
 
 from . import daemons, files, process, wire
@@ -146,9 +147,14 @@ class Node:
         return self._outer_pid(daemons.pid(self.run, daemons.LIBVIRTD_PID_FILE))
 
     def kill_libvirtd(self, sig: int = signal.SIGKILL) -> None:
+        """End it with SIG, and wait until it has ended."""
         pid = self.libvirtd_pid()
-        if pid is not None:
-            os.kill(pid, sig)
+        if pid is None:
+            return
+        os.kill(pid, sig)
+        deadline = time.monotonic() + 10
+        while self.libvirtd_pid() == pid and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def start_libvirtd(self, env: dict[str, str] | None = None) -> None:
         """Start libvirtd (if it does not run), with these variables, and wait until it answers. QEMU

@@ -12,6 +12,7 @@ import unittest
 from disklab import FAILED, MIGRATED, DiskLab, disks, guest, time
 
 TIME_LIMIT_S = 900
+SLEEPS = 'does not notice that the VM\'s migration is over'
 IMAGE, SHARED = '/lab/images/e1.raw', '/lab/shared/e1.qcow2'
 
 
@@ -36,6 +37,7 @@ class Ended(DiskLab):
             guest.wait_ready(self.lab, self.vm)
         self.here, self.there = here, self.lab.host('hostb')
         self.before_there = disks.listing(self.there)
+        self.forgot = False
 
     def state(self, node):
         asked = node.virsh('domstate', '--reason', self.vm, check=False)
@@ -65,16 +67,40 @@ class Ended(DiskLab):
             pass  # it may be gone before it answers
 
     def report(self):
-        out, said = self.moving.communicate(timeout=120)
+        end = time.monotonic() + 180
+        while True:
+            try:
+                out, said = self.moving.communicate(timeout=0.5)
+                break
+            except subprocess.TimeoutExpired:
+                self.assertLess(time.monotonic(), end, 'the move does not end')
+                self.look_after_libvirtd()
         self.assertTrue(out, said)
         report = json.loads(out)
         report['said'] = said
+        if SLEEPS in said:
+            print('# libvirtd slept over the end of the VM', flush=True)
+            self.here.kill_libvirtd()  # what the program asks a person to do
+            self.look_after_libvirtd()
         return report
+
+    def look_after_libvirtd(self):
+        """As systemd does. libvirt 9.0 may crash, or sleep for ever, when a VM ends while its disks are mirrored: about
+        one of eight times, more often on a busy machine."""
+        if self.here.libvirtd_pid() is None:
+            print('# libvirtd is started again', flush=True)
+            self.forgot = True
+            self.here.start_libvirtd()
+
+    def assert_off(self, state):
+        """A new libvirtd knows that the VM is off, not why."""
+        found = self.state(self.here)
+        self.assertTrue(found.startswith('shut off') if self.forgot else found == state, found)
 
     def assert_ended(self, report, word='shut itself down', state='shut off (shutdown)'):
         self.assertEqual((report['exit_code'], report['outcome']), (FAILED, 'failed'), report)
-        self.assertIn(word, report['error']['what'])
-        self.assertEqual(self.state(self.here), state)
+        self.assert_off(state)
+        self.assertRegex(report['error']['what'], f'{word}|the VM ended at the source' if self.forgot else word)
         self.assertEqual(self.state(self.there), 'absent')
         self.assertEqual(disks.listing(self.there), self.before_there, 'images at the destination')
         self.assert_clean()
@@ -114,11 +140,12 @@ class Ended(DiskLab):
         self.kill_conductor()
         self.power('off')
         end = time.monotonic() + 30
-        while self.state(self.here) != 'shut off (shutdown)' and time.monotonic() < end:
+        while not self.state(self.here).startswith('shut off') and time.monotonic() < end:
+            self.look_after_libvirtd()
             time.sleep(0.1)
         code, document = self.resolve()
         self.assertEqual((code, document['situation']), (0, 'ended-at-source'), document)
-        self.assertEqual(self.state(self.here), 'shut off (shutdown)')
+        self.assert_off('shut off (shutdown)')
         self.assertEqual(disks.listing(self.there), self.before_there, 'images at the destination')
         self.assert_clean()
         self.assertIn('"failed"', self.here.run(['watari', 'status', self.vm, '--json']).stdout)

@@ -15,6 +15,7 @@ enum {
 	SILENCE_MS = 60000,    /* from the hand-over to libvirt's answer */
 	NUDGE_MS = 400,        /* an answer that is longer in coming may not have been asked for */
 	STUCK_MS = 45000,      /* from a cancel or a lost mover to libvirt's answer */
+	GONE_MS = 10000,       /* from the VM's own end to libvirt's answer */
 };
 
 static gpointer abort_job(gpointer data)
@@ -128,6 +129,13 @@ const char *perform_reason(struct performing *performing)
 				   "give the move a faster link, or a cap (--bandwidth) below what "
 				   "the link carries, so that its writes wait"));
 	return journey->mover_reason;
+}
+
+/* libvirt 9.0 may sleep for ever over the migration of a VM that has ended: it goes to wait for a copied
+ * disk's news after the last of them was told. It still answers others. */
+bool perform_sleeps(struct performing *performing)
+{
+	return !performing->journey->released && watch_gone_ms(performing->watch) > GONE_MS;
 }
 
 bool perform_is_silent(struct performing *performing)

@@ -32,6 +32,7 @@ struct performing {
 	struct disk_trend disk_trend;
 	struct disk_watch *disk_watch; /* NULL: none */
 	bool disks_hopeless;
+	bool slept; /* the call was cut off, for libvirt slept over it */
 	struct quick *quick; /* NULL: the VM runs as it moves */
 };
 
@@ -42,6 +43,8 @@ const char *perform_reason(struct performing *performing);
 void perform_end_it(struct performing *performing, const char *reason);
 /* A destination that is there but silent must not hold us for ever. */
 bool perform_is_silent(struct performing *performing);
+/* The VM has ended, and libvirt does not notice that its migration has. */
+bool perform_sleeps(struct performing *performing);
 void perform_nudge(struct performing *performing);
 /* Waits for the threads that ended it. */
 void perform_join(struct performing *performing);

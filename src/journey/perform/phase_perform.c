@@ -115,6 +115,19 @@ static void look_after_strategy(struct performing *performing)
 	quick_tick(performing->quick, &numbers);
 }
 
+static void cut_sleeper(struct performing *performing)
+{
+	struct journey *journey = performing->journey;
+	if (!performing->slept)
+		journey_note(journey, true,
+			     _("libvirt at %s does not notice that the VM's migration is over, for the VM has "
+			       "ended; until it is restarted (systemctl restart libvirtd, or virtqemud; VMs "
+			       "go on running) it will not start this VM again"),
+			     journey->hosts[JOURNEY_SOURCE]->name);
+	performing->slept = true;
+	guard_cut(journey->guard);
+}
+
 static gboolean tick(gpointer data)
 {
 	struct performing *performing = data;
@@ -133,6 +146,8 @@ static gboolean tick(gpointer data)
 		perform_end_it(performing, reason);
 	if (perform_is_silent(performing))
 		guard_cut(journey->guard);
+	if (perform_sleeps(performing))
+		cut_sleeper(performing);
 	return G_SOURCE_CONTINUE;
 }
 

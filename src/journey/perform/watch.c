@@ -7,6 +7,7 @@
 #include "base/clock.h"
 
 #include <glib.h>
+#include <libvirt/virterror.h>
 
 enum {
 	POLL_MS = 300,        /* in the first pass */
@@ -28,6 +29,7 @@ struct watch {
 	GCond wake;
 	bool stop;
 	int64_t asked_ms; /* since when it looks; 0: it does not */
+	int64_t gone_ms;  /* since when the VM is seen to have ended; 0: it has not */
 	struct watch_numbers numbers;
 	struct watch_link link;
 	GQueue changes;   /* struct limit_change, carried out */
@@ -116,13 +118,30 @@ static void decide(struct watch *watch, struct limit_sample *sample, int throttl
 	keep(watch, &watch->decisions, g_memdup2(&decision, sizeof(decision)));
 }
 
+/* Whether the VM has ended, by its own will or a person's: of its job there is nothing to be heard then. */
+static void look_for_end(struct watch *watch)
+{
+	int state = VIR_DOMAIN_NOSTATE;
+	bool there = virDomainGetState(watch->domain, &state, NULL, 0) == 0;
+	bool ended = there && (state == VIR_DOMAIN_SHUTOFF || state == VIR_DOMAIN_CRASHED);
+	ended |= !there && virGetLastErrorCode() == VIR_ERR_NO_DOMAIN;
+	g_mutex_lock(&watch->lock);
+	if (!ended)
+		watch->gone_ms = 0;
+	else if (!watch->gone_ms)
+		watch->gone_ms = clock_now_ms();
+	g_mutex_unlock(&watch->lock);
+}
+
 /* Returns how long to wait for the next look. */
 static int look(struct watch *watch)
 {
 	virTypedParameterPtr params = NULL;
 	int count = 0, type = 0;
-	if (virDomainGetJobStats(watch->domain, &type, &params, &count, 0) < 0)
+	if (virDomainGetJobStats(watch->domain, &type, &params, &count, 0) < 0) {
+		look_for_end(watch);
 		return POLL_MS;
+	}
 	struct watch_numbers numbers = { 0 };
 	struct limit_sample sample = { .at_us = clock_now_us() };
 	read_numbers(params, count, &numbers, &sample);
@@ -180,6 +199,14 @@ void watch_get(struct watch *watch, struct watch_numbers *numbers)
 	g_mutex_lock(&watch->lock);
 	*numbers = watch->numbers;
 	g_mutex_unlock(&watch->lock);
+}
+
+int64_t watch_gone_ms(struct watch *watch)
+{
+	g_mutex_lock(&watch->lock);
+	int64_t gone_ms = watch->gone_ms;
+	g_mutex_unlock(&watch->lock);
+	return gone_ms ? clock_now_ms() - gone_ms : 0;
 }
 
 void watch_set_link(struct watch *watch, const struct watch_link *link)

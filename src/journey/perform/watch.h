@@ -49,5 +49,7 @@ bool watch_take_change(struct watch *watch, struct limit_change *change);
 bool watch_take_decision(struct watch *watch, struct ladder_decision *decision);
 /* For how long the thread has been waiting for libvirt's answer. */
 int64_t watch_waiting_ms(struct watch *watch);
+/* For how long it has been seen that the VM is off; 0: it is not. */
+int64_t watch_gone_ms(struct watch *watch);
 /* Ends the thread; waits for libvirt's last answer. */
 void watch_free(struct watch *watch);
