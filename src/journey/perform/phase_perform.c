@@ -120,8 +120,10 @@ static void cut_sleeper(struct performing *performing)
 	struct journey *journey = performing->journey;
 	if (!performing->slept)
 		journey_note(journey, true,
-			     _("libvirt at %s does not notice that the VM's migration is over, for the VM has "
-			       "ended; until it is restarted (systemctl restart libvirtd, or virtqemud; VMs "
+			     _("libvirt at %s does not notice that the VM's migration is over, for "
+			       "the VM has "
+			       "ended; until it is restarted (systemctl restart libvirtd, or "
+			       "virtqemud; VMs "
 			       "go on running) it will not start this VM again"),
 			     journey->hosts[JOURNEY_SOURCE]->name);
 	performing->slept = true;
