@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a destination refuses because its QEMU or libvirt is older: VMs of Debian 13 that Debian 12 cannot run; and the other
 way round, because it is newer."""
+import json
 import pathlib
 import sys
 import unittest
@@ -39,6 +40,24 @@ class OlderDestination(RefusalLab):
             for version in versions:
                 self.assertIn(version, rows[check]['what'])
             self.assertIn('at hostb if you can', rows[check]['next'])
+
+
+    def test_what_only_the_definition_needs(self):
+        """A program that starts with the VM the next time: said, and no reason to refuse. (libvirt knows passt from 9.1 on.)"""
+        self.there.run(['rm', '-f', '/usr/bin/passt'])
+        self.start_vm('p', 'define')
+        self.addCleanup(self.back_to_v)
+        self.addCleanup(self.here.virsh, 'undefine', 'p')
+        self.here.virsh('start', 'p')
+        self.addCleanup(self.here.virsh, 'destroy', 'p')
+        self.here.write_text('/root/passt.xml', "<interface type='user'><backend type='passt'/><model type='virtio'/></interface>")
+        self.here.virsh('attach-device', 'p', '/root/passt.xml', '--config')
+        done = self.here.run(['watari', 'plan', 'p', 'hostb', '--json'], check=False, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        rows = [row for row in json.loads(done.stdout)['checks'] if row['check'] == 'network:passt']
+        self.assertEqual([row['result'] for row in rows], ['warn'], done.stdout)
+        self.assertIn('when it is started next', rows[0]['what'])
+        self.assertIn('Install passt', rows[0]['next'])
 
 
 class NewerDestination(RefusalLab):

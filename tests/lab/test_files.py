@@ -189,6 +189,27 @@ class Files(FileLab):
         self.goes_on()
 
     def test_2_live(self):
+    def test_1_closed_directory(self):
+        """QEMU's own user must come to all of it; whoever overrules that gets a failure that names the right host."""
+        self.there.run(['mkdir', '-p', '-m', '700', '/lab/images/closed'])
+        self.addCleanup(self.forget, self.there, '/lab/images/closed')
+        self.before_there = disks.listing(self.there, '/lab/images', '/var/lib/libvirt/swtpm')
+        report = self.refused('--disk', 'vda=/lab/images/closed/d.qcow2', '--disk', 'sda=/lab/images/closed/cd.iso',
+                              what=("QEMU's user at hostb (", 'may not enter the directory /lab/images/closed,'))
+        closed = {row['check'] for row in report['checks'] if row['result'] == 'refuse'}
+        self.assertEqual(closed, {'access:vda', 'access:sda'})
+        self.assertIn('chmod o+x', report['error']['next'])
+        self.there.run(['chmod', '700', '/lab/images'])
+        self.addCleanup(self.there.run, ['chmod', '755', '/lab/images'])
+        report = self.refused(what=('may not enter the directory /lab/images,',))
+        closed = {row['check'] for row in report['checks'] if row['result'] == 'refuse'}
+        self.assertEqual(closed, {f'access:{name}' for name in ('vda', 'sda', 'fda', 'vdb', 'nvram')})
+        report = self.run_watari('migrate', *(word for name in sorted(closed) for word in ('--accept', name)))
+        self.assertEqual((report['exit_code'], report['failed_phase']), (FAILED, 'perform'), report['said'])
+        self.assertIn('hostb', report['error']['next'])
+        self.assertEqual(disks.listing(self.there, '/lab/images', '/var/lib/libvirt/swtpm'), self.before_there)
+        self.goes_on()
+
         was = self.sources(self.here)
         report = self.move()
         self.assert_all_there(report)

@@ -108,6 +108,15 @@ class Judgements(RefusalLab):
                 for part in parts:
                     self.assertIn(part, rows[check]['what'])
 
+    def test_closed_directory_for_the_state(self):
+        """Nobody but root may enter it: libvirt opens the state, and QEMU's own user need not come there."""
+        self.here.run(['mkdir', '-m', '700', '/lab/shared/closed'])
+        self.addCleanup(self.here.run, ['rm', '-rf', '/lab/shared/closed'])
+        for node, other in ((self.here, 'hostb'), (self.there, 'hosta')):
+            done = node.run(['watari', 'quick', 'v', other, '--yes', '--through', '/lab/shared/closed', '--json'], check=False, timeout=120)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertTrue(ticker.goes_on(self.lab, self.log))
+
     def test_balloon(self):
         """A VM that has been asked to give most of its memory up: what it holds counts, and its maximum is said."""
         text = ticker.domain('b', memory=TOO_MUCH_MIB, log='/lab/shared/ticks-b', backing="<memoryBacking><source type='file'/>"
