@@ -149,6 +149,11 @@ const struct option_row move_rows[] = {
 		     "channel) listens on NEW at the destination, as in 10.0.0.1=10.0.0.2 or "
 		     "5905=5906. "
 		     "May be given several times.") },
+	{ "no-secrets", 0, OPTION_FLAG, AT(request.secrets_stay),
+	  .help = N_(
+		  "Carry no secrets (passphrases of disks, keys of Ceph and iSCSI) to libvirt at "
+		  "the destination: it must have them. "
+		  "The default carries those that it does not have.") },
 	{ "persistent", 0, OPTION_FLAG, AT(request.persistent),
 	  .help = N_("Define the VM at the destination. "
 		     "Without this option and the next one, a persistent VM is defined at the "

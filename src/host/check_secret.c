@@ -1,58 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checks of the secrets that a VM's disks and devices are opened with: libvirt at the destination
- * must have them itself, they do not travel. Their values are not asked for. */
+/* Checks of the secrets that a VM's disks and devices are opened with: what libvirt at the destination does
+ * not have is carried there, as far as libvirt at the source gives its value. */
 #include "host/checks.h"
+#include "host/secret.h"
 
 #include "base/i18n.h"
 
 #include <libvirt/virterror.h>
 #include <string.h>
 
-/* Where a VM's description names secrets, and libvirt's kind of usage for those named by usage. */
-static const struct {
-	const char *path;
-	int usage;
-} places[] = {
-	{ "devices/disk//encryption/secret", VIR_SECRET_USAGE_TYPE_VOLUME },
-	{ "devices/disk//auth/secret[@type='ceph']", VIR_SECRET_USAGE_TYPE_CEPH },
-	{ "devices/disk//auth/secret[@type='iscsi']", VIR_SECRET_USAGE_TYPE_ISCSI },
-	{ "devices/hostdev//auth/secret", VIR_SECRET_USAGE_TYPE_ISCSI },
-	{ "devices/tpm/backend/encryption[@secret]", VIR_SECRET_USAGE_TYPE_VTPM },
-};
-
-struct wanted_secret {
-	char *key;    /* its UUID or its usage, as the VM names it */
-	char *target; /* the disk that needs it; NULL: another device */
-	bool by_uuid;
-	int usage;
-};
-
-static void clear_wanted(struct wanted_secret *wanted)
-{
-	g_free(wanted->key);
-	g_free(wanted->target);
-}
-
-static bool read_wanted(struct xml *vm, xmlNodePtr node, int usage, struct wanted_secret *wanted)
-{
-	*wanted = (struct wanted_secret){ .usage = usage, .by_uuid = true };
-	wanted->key = xml_string(vm, node, "@uuid | self::encryption/@secret");
-	if (!wanted->key) {
-		wanted->by_uuid = false;
-		wanted->key = xml_string(vm, node, "@usage");
-	}
-	wanted->target = xml_string(vm, node, "ancestor::disk/target/@dev");
-	return wanted->key != NULL;
-}
-
-static virSecretPtr look_up(virConnectPtr connection, const struct wanted_secret *wanted)
-{
-	return wanted->by_uuid ? virSecretLookupByUUIDString(connection, wanted->key)
-			       : virSecretLookupByUsage(connection, wanted->usage, wanted->key);
-}
-
-static void refuse_missing(struct check_context *context, const struct wanted_secret *wanted,
-			   const char *check)
+/* WHY: it cannot be carried there. */
+static void refuse_missing(struct check_context *context, const struct secret *wanted,
+			   const char *check, const char *why)
 {
 	const char *next = wanted->by_uuid
 				   ? _("Define it there with the same UUID and give it its value: "
@@ -62,13 +21,62 @@ static void refuse_missing(struct check_context *context, const struct wanted_se
 	if (wanted->target)
 		check_add(context->findings, check, CHECK_REFUSE, next,
 			  _("the disk %s of “%s” is opened with the secret “%s”, which libvirt at "
-			    "%s does not have"),
-			  wanted->target, context->name, wanted->key, context->destination->name);
+			    "%s does not have (%s)"),
+			  wanted->target, context->name, wanted->key, context->destination->name,
+			  why);
 	else
 		check_add(context->findings, check, CHECK_REFUSE, next,
 			  _("a device of “%s” is opened with the secret “%s”, which libvirt at %s "
-			    "does not have"),
-			  context->name, wanted->key, context->destination->name);
+			    "does not have (%s)"),
+			  context->name, wanted->key, context->destination->name, why);
+}
+
+/* Why the source's cannot be carried; NULL: it can. Caller frees. */
+static char *find_obstacle(struct check_context *context, const struct secret *wanted,
+			   virSecretPtr here)
+{
+	g_autoptr(GError) failure = NULL;
+	if (context->options->secrets_stay)
+		return g_strdup(_("--no-secrets carries none"));
+	if (here && secret_gives(here, &failure))
+		return NULL;
+	return failure ? error_what(failure)
+		       : g_strdup_printf(_("nor does libvirt at %s"), context->source->name);
+}
+
+static void judge_missing(struct check_context *context, const struct secret *wanted,
+			  const char *check)
+{
+	virSecretPtr here = secret_look_up(context->source->connection, wanted);
+	g_autofree char *why = find_obstacle(context, wanted, here);
+	if (here)
+		virSecretFree(here);
+	if (why)
+		refuse_missing(context, wanted, check, why);
+	else
+		check_add(context->findings, check, CHECK_PASS, NULL,
+			  _("libvirt at %s is given the secret “%s”, which “%s” needs"),
+			  context->destination->name, wanted->key, context->name);
+}
+
+/* One that lies there with another value would open nothing. */
+static bool has_other_value(struct check_context *context, const struct secret *wanted,
+			    virSecretPtr there)
+{
+	virSecretPtr here = secret_look_up(context->source->connection, wanted);
+	bool other = here && secret_differs(here, there);
+	if (here)
+		virSecretFree(here);
+	return other;
+}
+
+static void refuse_other_value(struct check_context *context, const struct secret *wanted,
+			       const char *check)
+{
+	check_add(context->findings, check, CHECK_REFUSE,
+		  _("Give it the right value there: virsh secret-set-value."),
+		  _("the secret “%s”, which “%s” needs, has another value at %s than at %s"),
+		  wanted->key, context->name, context->destination->name, context->source->name);
 }
 
 /* libvirt keeps the values of lasting secrets in files whose names are known. Only a directory that
@@ -92,42 +100,42 @@ static bool seems_empty(struct check_context *context, virSecretPtr secret)
 	       g_strv_contains((const char *const *) missing, file);
 }
 
-static void check_one_secret(struct check_context *context, const struct wanted_secret *wanted)
+static void judge_known(struct check_context *context, const struct secret *wanted,
+			const char *check, virSecretPtr there)
 {
-	g_autofree char *check = g_strdup_printf("secret:%s", wanted->key);
-	virSecretPtr secret = look_up(context->destination->connection, wanted);
-	virErrorPtr last = virGetLastError();
-	if (!secret && last && last->code == VIR_ERR_NO_SECRET)
-		refuse_missing(context, wanted, check);
-	else if (!secret)
-		check_add_virt(context, check, CHECK_WARN, NULL,
-			       _("the secrets of the destination's libvirt are not known"));
-	else if (seems_empty(context, secret))
+	if (seems_empty(context, there))
 		check_add(context->findings, check, CHECK_WARN,
 			  _("Give it its value there: virsh secret-set-value."),
 			  _("libvirt at %s knows the secret “%s”, which “%s” needs, but seems to "
 			    "have no value for it"),
 			  context->destination->name, wanted->key, context->name);
+	else if (has_other_value(context, wanted, there))
+		refuse_other_value(context, wanted, check);
 	else
 		check_add(context->findings, check, CHECK_PASS, NULL, NULL);
-	if (secret)
-		virSecretFree(secret);
+}
+
+static void check_one_secret(struct check_context *context, const struct secret *wanted)
+{
+	g_autofree char *check = g_strdup_printf("secret:%s", wanted->key);
+	virSecretPtr there = secret_look_up(context->destination->connection, wanted);
+	virErrorPtr last = virGetLastError();
+	if (there)
+		judge_known(context, wanted, check, there);
+	else if (last && last->code == VIR_ERR_NO_SECRET)
+		judge_missing(context, wanted, check);
+	else
+		check_add_virt(context, check, CHECK_WARN, NULL,
+			       _("the secrets of the destination's libvirt are not known"));
+	if (there)
+		virSecretFree(there);
 }
 
 void check_secrets(struct check_context *context)
 {
-	g_autoptr(GHashTable) done = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-	unsigned before = context->findings->len;
-	for (unsigned i = 0; i < G_N_ELEMENTS(places); i++) {
-		g_autoptr(GPtrArray) nodes = xml_find(context->vm, NULL, places[i].path);
-		for (unsigned j = 0; j < nodes->len; j++) {
-			struct wanted_secret wanted;
-			if (read_wanted(context->vm, nodes->pdata[j], places[i].usage, &wanted) &&
-			    g_hash_table_add(done, g_strdup(wanted.key)))
-				check_one_secret(context, &wanted);
-			clear_wanted(&wanted);
-		}
-	}
-	if (context->findings->len == before)
+	g_autoptr(GPtrArray) secrets = secret_list(context->vm);
+	for (guint i = 0; i < secrets->len; i++)
+		check_one_secret(context, secrets->pdata[i]);
+	if (secrets->len == 0)
 		check_add(context->findings, "secret", CHECK_PASS, NULL, NULL);
 }

@@ -52,6 +52,7 @@ static const struct journey_phase phases[] = {
 	{ "measure", N_("measuring link, hosts and memory"), phase_measure, ALL & ~OFFLINE },
 	{ "share", N_("finding out which disks both hosts share"), phase_share, ALL | THROUGH },
 	{ "stay", N_("finding out which disks both hosts share"), phase_stay, THROUGH },
+	{ "secrets", N_("carrying the VM's secrets"), phase_secrets, (ALL & ~PLAN) | THROUGH },
 	{ "disks", N_("making the disks at the destination"), phase_disks, ALL },
 	{ "belongings", N_("reading what belongs to the VM"), phase_belongings,
 	  (ALL & ~PLAN) | THROUGH },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a move carries beside the VM: read and written down, and given back at the end. */
 #include "journey/belongings.h"
+#include "journey/disks/images.h"
 #include "journey/stage.h"
 
 #include "base/i18n.h"
@@ -106,28 +107,32 @@ static void note_not_given(struct journey *journey, const GError *failure)
 
 static void count_carried(struct journey *journey)
 {
-	JsonArray *snapshots = json_get_array(journey->belongings, "snapshots");
+	JsonObject *values = journey->belongings;
+	JsonArray *snapshots = values ? json_get_array(values, "snapshots") : NULL;
 	journey->report->snapshots = snapshots ? (int) json_array_get_length(snapshots) : 0;
 	g_clear_pointer(&journey->report->carried, json_array_unref);
 	journey->report->carried = json_array_new();
-	g_autoptr(GList) names = json_object_get_members(journey->belongings);
+	g_autoptr(GList) names = values ? json_object_get_members(values) : NULL;
 	for (GList *each = names; each; each = each->next)
 		json_array_add_string_element(journey->report->carried, each->data);
+	if (images_count_secrets(journey) > 0)
+		json_array_add_string_element(journey->report->carried, "secrets");
 }
 
 void belongings_hand_over(struct journey *journey, struct host *const *hosts,
 			  enum journey_side side)
 {
 	struct carrying carrying = { .journey = journey, .hosts = hosts, .side = side };
+	if (side == JOURNEY_DESTINATION)
+		count_carried(journey);
 	if (!journey->belongings || !json_object_get_size(journey->belongings))
 		return;
 	journey_call(journey, call_hand_over, &carrying);
 	if (!carrying.good) {
 		note_not_given(journey, carrying.error);
 		g_clear_error(&carrying.error);
+		g_clear_pointer(&journey->report->carried, json_array_unref);
 		return;
 	}
-	if (side == JOURNEY_DESTINATION)
-		count_carried(journey);
 	stage_note_done(journey, STAGE_BELONGINGS_GIVEN);
 }

@@ -170,6 +170,7 @@ static void ask(void *data)
 		.offline = journey->request->kind == JOURNEY_OFFLINE,
 		.disk_places = journey->request->disk_places,
 		.disks_stay = journey->request->disks == JOURNEY_DISKS_SHARED,
+		.secrets_stay = journey->request->secrets_stay,
 	};
 	journey->report->findings =
 		check_run(journey->hosts[JOURNEY_SOURCE], journey->domain,

@@ -69,6 +69,7 @@ struct journey_request {
 	const char *accept[JOURNEY_LIST_MAX + 1];      /* checks whose refusal is overruled */
 	const char *networks[JOURNEY_LIST_MAX + 1];    /* "OLD=NEW" (mapping.h) */
 	const char *listens[JOURNEY_LIST_MAX + 1];     /* likewise */
+	bool secrets_stay;                             /* secrets of libvirt are not carried */
 	bool keep_backing;         /* backing files that are there already are used */
 	bool remove_source_disks;  /* after all went well */
 	JsonObject *plan;          /* that is carried out (cli/plan_file.h); NULL: none */

@@ -188,6 +188,7 @@ bool phase_measure(struct journey *journey, GError **error);
 bool phase_forecast(struct journey *journey, GError **error);
 bool phase_rehearsed(struct journey *journey, GError **error);
 bool phase_share(struct journey *journey, GError **error);
+bool phase_secrets(struct journey *journey, GError **error);
 bool phase_disks(struct journey *journey, GError **error);
 bool phase_belongings(struct journey *journey, GError **error);
 bool phase_movers(struct journey *journey, GError **error);

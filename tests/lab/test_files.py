@@ -5,6 +5,7 @@ firmware, the keys of a TPM. Each is at the destination afterwards, with the sam
 after a failure or a rehearsal nothing of it is; and what was private to the VM leaves the source.
 
 The VM is the ticking ROM, in flash, so that it has variables; hosta's QEMU is root, hostb's is Debian's own user."""
+import base64
 import hashlib
 import json
 import os
@@ -188,7 +189,6 @@ class Files(FileLab):
             self.assertEqual(disks.listing(self.there, '/lab/images', '/var/lib/libvirt/swtpm'), self.before_there)
         self.goes_on()
 
-    def test_2_live(self):
     def test_1_closed_directory(self):
         """QEMU's own user must come to all of it; whoever overrules that gets a failure that names the right host."""
         self.there.run(['mkdir', '-p', '-m', '700', '/lab/images/closed'])
@@ -210,6 +210,7 @@ class Files(FileLab):
         self.assertEqual(disks.listing(self.there, '/lab/images', '/var/lib/libvirt/swtpm'), self.before_there)
         self.goes_on()
 
+    def test_2_live(self):
         was = self.sources(self.here)
         report = self.move()
         self.assert_all_there(report)
@@ -299,6 +300,8 @@ class Inside(FileLab):
     lab_name, flash = 'inside', False
     BARE, LOCKED, PLAIN = '/lab/images/bare.luks', '/lab/images/locked.qcow2', '/lab/images/plain.qcow2'
     SECRET, PASSPHRASE = '5761746a-7269-4c61-8262-00000005ec7e', 'an open & "secret"'
+    SECRET_XML = (f"<secret ephemeral='no' private='no'><uuid>{SECRET}</uuid><description>of “f” &amp; its disks</description>"
+                  "<usage type='volume'><volume>luks of f</volume></usage></secret>")
 
     @staticmethod
     def make(node, *words):
@@ -316,11 +319,10 @@ class Inside(FileLab):
         ticker.install(cls.lab)
         for host in cls.lab.hosts:
             host.run(['mkdir', '-p', '/lab/images'])
-            host.write_text('/root/secret.xml', f"<secret ephemeral='no' private='no'><uuid>{cls.SECRET}</uuid>"
-                            "<usage type='volume'><volume>luks of f</volume></usage></secret>")
-            host.virsh('secret-define', '/root/secret.xml')
             host.write_text('/root/secret.key', cls.PASSPHRASE, 0o600)
-            host.virsh('secret-set-value', cls.SECRET, '--plain', '--file', '/root/secret.key')
+            host.write_text('/root/secret.xml', cls.SECRET_XML)
+        node.virsh('secret-define', '/root/secret.xml')
+        node.virsh('secret-set-value', cls.SECRET, '--plain', '--file', '/root/secret.key')
         key = 'secret,id=k,file=/root/secret.key'
         cls.make(node, '--object', key, '-f', 'luks', '-o', 'key-secret=k,iter-time=10', cls.BARE, '8M')
         cls.make(node, '--object', key, '-f', 'qcow2', '-o',
@@ -350,9 +352,54 @@ class Inside(FileLab):
                 self.assertNotIn('verification failed', said.stdout + said.stderr, (path, what))
             self.assertNotIn(b'Z' * 64, pathlib.Path(node.path(path)).read_bytes(), 'it is not encrypted')
 
+    # ---- the secret: hostb does not have it ----
+
+    def secrets(self, node):
+        return [line.split()[0] for line in node.virsh('secret-list').stdout.splitlines()[2:] if line.split()]
+
+    def value(self, node):
+        return node.virsh('secret-get-value', self.SECRET, '--plain').stdout.strip('\n')
+
+    def leaks(self):
+        """Where the passphrase stands that libvirt does not keep itself: what the programs write, and their reports."""
+        word = base64.b64encode(self.PASSPHRASE.encode()).decode()
+        places = ('/var/lib/watari', '/run/watari', '/tmp', '/var/log', '/root')
+        return [(node.name, line) for node in self.lab.hosts for text in (word, self.PASSPHRASE) for line in
+                node.run(['grep', '-rlF', '--exclude=secret.key', '-e', text, *places], check=False).stdout.splitlines()]
+
+    def test_0_carried_and_removed(self):
+        """A plan and a refusal carry nothing; what failed, was rehearsed or was killed in the middle leaves nothing."""
+        report = self.run_watari('plan')
+        row, = (row for row in report['checks'] if row['check'] == f'secret:{self.SECRET}')
+        self.assertEqual((row['result'], self.secrets(self.there)), ('pass', []), row)
+        self.assertIn('is given the secret', row['what'])
+        report = self.refused('--no-secrets', what=(self.SECRET, 'hostb', '--no-secrets'))
+        self.assertIn(f'--accept secret:{self.SECRET}', report['error']['next'])
+        report = self.run_watari('rehearse', '--bandwidth', '2M', '--max-time', '2s')
+        self.assertEqual((report['exit_code'], self.secrets(self.there)), (0, []), report['said'])
+        self.killed()
+        self.assertEqual(self.secrets(self.there), [self.SECRET])
+        done = self.here.run(['watari', 'resolve', self.name, '--json'], check=False, timeout=60)
+        self.assertEqual((done.returncode, self.secrets(self.there)), (0, []), done.stderr)
+        self.assertEqual(disks.listing(self.there, '/lab/images', '/var/lib/libvirt/swtpm'), self.before_there)
+        self.assertEqual(self.leaks(), [])
+
+    def killed(self):
+        """A move whose conductor dies when the secret is there."""
+        argv = ['watari', 'migrate', self.name, self.there.name, '--json', '--bandwidth', '1M', '--disk-bandwidth', '100k']
+        moving = self.here.popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 60
+        while not (self.secrets(self.there) and self.there.exists(self.LOCKED)) and time.monotonic() < end:
+            time.sleep(0.05)
+        moving.kill()
+        moving.wait()
+
     def test_1_live(self):
         """Each QEMU has a LUKS of its own, opened with the same passphrase, which nobody sees on the way."""
         report = self.move('--verify-disks', 'full')
+        self.assertEqual((report['carried'], self.value(self.there)), (['secrets'], self.PASSPHRASE))
+        told, was = (node.virsh('secret-dumpxml', self.SECRET).stdout for node in (self.there, self.here))
+        self.assertEqual((told, self.leaks()), (was, []))
         self.assertEqual({row['kind'] for row in report['disks']}, {'copied'})
         self.assert_readable(self.there)
         self.goes_on()
@@ -365,12 +412,21 @@ class Inside(FileLab):
     def test_2_a_private_passphrase(self):
         """libvirt does not give it away, so there can be no copy while the VM runs."""
         text = self.here.virsh('secret-dumpxml', self.SECRET).stdout.replace("private='no'", "private='yes'")
+        self.there.run(['sh', '-c', f'echo -n other >/root/other.key; virsh secret-set-value {self.SECRET} --plain --file /root/other.key'])
+        self.refused(what=(self.SECRET, 'has another value at hosta than at hostb'))
+        self.there.virsh('secret-set-value', self.SECRET, '--plain', '--file', '/root/secret.key')
         self.forget(self.there, self.BARE, self.LOCKED)
         self.before_there = disks.listing(self.there, '/lab/images', '/var/lib/libvirt/swtpm')
         self.here.write_text('/root/private.xml', text)
         self.here.virsh('secret-define', '/root/private.xml')
         report = self.refused(what=('vda', 'passphrase'))
         self.assertIn('--offline', report['error']['next'])
+        self.there.virsh('secret-undefine', self.SECRET)
+        report = self.refused(what=(self.SECRET, 'hosta does not have', 'private'))
+        self.assertIn('virsh secret-define', report['error']['next'])
+        self.here.virsh('secret-undefine', self.SECRET)
+        self.here.virsh('secret-define', '/root/secret.xml')
+        self.here.virsh('secret-set-value', self.SECRET, '--plain', '--file', '/root/secret.key')
 
     def test_3_off_with_snapshots(self):
         """As they are: the same bytes, and the snapshots that are inside."""

@@ -39,7 +39,7 @@ const struct belonging belongings[] = {
 	  "devices/graphics/@listen | devices/graphics/listen | "
 	  "devices//source[@mode='bind']/@host",
 	  .fate = BELONGING_MAPPED },
-	{ "secrets", "//secret | devices/disk/auth", .fate = BELONGING_PROVEN },
+	{ "secrets", "//secret | devices/disk/auth", .fate = BELONGING_CARRIED },
 	{ "host-devices",
 	  "devices/hostdev | devices/interface[@type='hostdev'] | "
 	  "devices/tpm/backend[@type='passthrough'] | "

@@ -7,6 +7,7 @@
 #include "base/i18n.h"
 #include "base/json.h"
 #include "host/image.h"
+#include "host/secret.h"
 
 /* ---- the journal ---- */
 
@@ -27,8 +28,9 @@ bool images_note_intent(struct journey *journey, const struct images_intent *int
 	JsonObject *image = json_object_new();
 	if (!journey->images)
 		journey->images = json_array_new();
-	json_object_set_string_member(image, "path", intent->path);
+	json_set_text(image, "path", intent->path);
 	json_set_text(image, "pool", intent->pool);
+	json_set_text(image, "secret", intent->secret);
 	json_set_text(image, "kept", intent->kept);
 	json_set_text(image, "token", intent->token);
 	json_set_text(image, "identity", NULL);
@@ -54,6 +56,19 @@ void images_read(struct journey *journey, const char *id)
 	JsonNode *root = json_parser_get_root(parser);
 	if (root && JSON_NODE_HOLDS_ARRAY(root))
 		journey->images = json_array_ref(json_node_get_array(root));
+}
+
+int images_count_secrets(struct journey *journey)
+{
+	guint count = journey->images ? json_array_get_length(journey->images) : 0;
+	int secrets = 0;
+	for (guint i = 0; i < count; i++) {
+		JsonNode *node = json_array_get_element(journey->images, i);
+		JsonObject *image =
+			JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
+		secrets += image && json_get_string(image, "secret", NULL) != NULL;
+	}
+	return secrets;
 }
 
 /* ---- removal ---- */
@@ -82,6 +97,19 @@ static bool remove_volume(struct host *host, const char *pool_name, const char *
 	return good;
 }
 
+/* Until its identity is written down only its mark says that it is ours. */
+static void remove_secret(struct removing *removing, const char *uuid)
+{
+	const char *identity = json_get_string(removing->image, "identity", NULL);
+	const char *token = json_get_string(removing->image, "token", "");
+	if (removing->host)
+		secret_remove(removing->host->connection, uuid, identity ? NULL : token,
+			      &removing->error);
+	else
+		error_set(&removing->error, WATARI_ERROR_INTERNAL, NULL, "%s",
+			  _("libvirt there cannot be reached"));
+}
+
 /* A volume that was never made (no identity) may be somebody else's of the same name. */
 static void call_remove(void *data)
 {
@@ -92,7 +120,10 @@ static void call_remove(void *data)
 	const char *identity = json_get_string(removing->image, "identity", NULL);
 	const char *kept = json_get_string(removing->image, "kept", NULL);
 	const char *token = json_get_string(removing->image, "token", NULL);
-	if (kept && path)
+	const char *secret = json_get_string(removing->image, "secret", NULL);
+	if (secret)
+		remove_secret(removing, secret);
+	else if (kept && path)
 		image_put_back(&journey->shell, journey->addresses[JOURNEY_DESTINATION], path,
 			       identity, kept, &removing->error);
 	else if (pool && path && identity)
@@ -116,8 +147,11 @@ static bool remove_one(struct journey *journey, struct host *host, JsonObject *i
 	if (!removing.error)
 		return true;
 	g_autofree char *what = error_what(removing.error);
-	journey_note(journey, true, _("The new image %s at the destination is not removed: %s"),
-		     json_get_string(image, "path", "?"), what);
+	const char *secret = json_get_string(image, "secret", NULL);
+	journey_note(journey, true,
+		     secret ? _("The new secret %s at the destination is not removed: %s")
+			    : _("The new image %s at the destination is not removed: %s"),
+		     secret ? secret : json_get_string(image, "path", "?"), what);
 	g_clear_error(&removing.error);
 	return false;
 }
