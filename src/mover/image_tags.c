@@ -164,8 +164,9 @@ static gpointer look_through_images(gpointer data)
 	for (unsigned i = 0; i < tags->count; i++)
 		recall_image(tags, &tags->images[i]);
 	open_images(tags);
-	for (unsigned i = 0; i < tags->count; i++)
-		scan_image(tags, &tags->images[i]);
+	/* the lower ones first: they do not change, so that this is kept for good */
+	for (unsigned i = tags->count; i > 0; i--)
+		scan_image(tags, &tags->images[i - 1]);
 	for (unsigned i = 0; tags->reads && i < tags->count; i++)
 		if (!tags->images[i].below && !g_atomic_int_get(&tags->over))
 			look_into_disk(tags, i);

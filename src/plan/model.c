@@ -162,12 +162,22 @@ static double known_part(double look_s, double seconds)
 	return seconds > 0 ? fmax(1 - late_s / 2 / seconds, 0) : 0;
 }
 
+/* A rehearsal of the memory has no copied disks to refer to, but what they have in common with images at the
+ * destination was there: of the rest of the pages, the part that will be on copied disks. */
+static double part_unseen(const struct plan_facts *facts)
+{
+	double all = facts->disk_own + facts->disk_named + facts->disk_found;
+	double part = fmin(facts->on_copied, 1);
+	double seen = all > 0 ? part * (1 - facts->disk_own / all) : 0;
+	return seen < 1 ? (part - seen) / (1 - seen) : 0;
+}
+
 /* The part of the pages that travel as references to disks. A rehearsal has seen those on shared ones. */
 static double part_on_disks(const struct plan_facts *facts, double pass_s)
 {
 	double part = facts->on_copied;
 	if (facts->page_s > 0)
-		return fmin(part, 1);
+		return part_unseen(facts);
 	double known = known_part(facts->look_through_s, pass_s);
 	return fmin(part + facts->on_indexed + facts->on_new * known, 1);
 }
@@ -296,14 +306,6 @@ static struct model_result move_memory(const struct plan_facts *facts, enum plan
 	return result;
 }
 
-/* As a rehearsal saw it. */
-static double rehearsed_disks_ms(const struct plan_facts *facts, double *bytes)
-{
-	double again = fmin(facts->disk_write_rate / facts->disk_rate, 0.9);
-	*bytes = facts->disk_bytes * facts->disk_share;
-	return facts->disk_bytes / facts->disk_rate / (1 - again) * 1e3;
-}
-
 struct model_result plan_model(const struct plan_facts *facts, enum plan_strategy strategy)
 {
 	struct model_result result = move_memory(facts, strategy);
@@ -329,6 +331,21 @@ static double content_s(const struct plan_facts *facts, double *bytes)
 	named += facts->disk_found * known;
 	*bytes = sent / page * page_bytes + named / page * page_head;
 	return sent / page * page_s + named / page * fmax(page_head / link, read_block_s);
+}
+
+/* As a rehearsal saw it. That was the disks' beginning: where their content was looked through, it says more of what
+ * has to travel. */
+static double rehearsed_disks_ms(const struct plan_facts *facts, double *bytes)
+{
+	double again = fmin(facts->disk_write_rate / facts->disk_rate, 0.9);
+	double seconds = facts->disk_bytes / facts->disk_rate;
+	if (facts->disk_own + facts->disk_named + facts->disk_found > 0) {
+		seconds = fmax(seconds, content_s(facts, bytes) * wire_overhead);
+		*bytes *= wire_overhead;
+	} else {
+		*bytes = facts->disk_bytes * facts->disk_share;
+	}
+	return seconds / (1 - again) * 1e3;
 }
 
 double plan_written_bytes(const struct plan_facts *facts, double seconds)

@@ -191,6 +191,20 @@ static void test_model_disks(void)
 	facts.disk_share = 0.5;
 	assert_near(plan_disks_ms(&facts, &bytes), 50e3, 0.01);
 	assert_near(bytes, 0.5e9, 0.01);
+	/* it saw only what the destination had, and more is to come */
+	struct plan_facts looked = facts;
+	looked.disk_share = 0.01;
+	looked.disk_own = looked.disk_named = 0.5e9;
+	looked.disk_stream = looked.disk_batch = (struct facts_packing){ 0.4, 400e6 };
+	plan_disks_ms(&looked, &bytes);
+	assert_near(bytes, 0.5e9 * 0.4 * 1.05, 0.02);
+	/* and so of the pages: half of those on the disk were references then */
+	looked.page_s = 1e-4;
+	looked.page_bytes = 1000;
+	looked.data_pages = 100000;
+	looked.looks[0].pages = looked.looks[1].pages = 0;
+	looked.on_copied = 0.8;
+	assert_near(plan_model(&looked, PLAN_LIVE).bytes, 1e8 * 0.2 / 0.6, 0.06);
 	/* half as much is written anew */
 	facts.disk_write_rate = 10e6;
 	assert_near(plan_disks_ms(&facts, &bytes), 100e3, 0.01);

@@ -8,10 +8,10 @@
 /* A disk of 100 different blocks of its own, 300 of its base's 500, and 50 that it holds twice. */
 static const char at_source[] =
 	"[{\"path\":\"/"
-	"disk\",\"known\":40,\"bytes\":1843200,\"size\":9,\"kept\":false,\"whole\":true,"
+	"disk\",\"known\":30,\"bytes\":1843200,\"size\":9,\"kept\":false,\"whole\":true,"
 	"\"content\":{\"blocks\":100,\"batch\":{\"share\":0.5,\"speed\":4e8},"
 	"\"stream\":{\"share\":0.4,\"speed\":1e8}}},"
-	"{\"path\":\"/base.raw\",\"known\":0,\"bytes\":2048000,\"size\":4096000,\"kept\":true,"
+	"{\"path\":\"/base.raw\",\"known\":10,\"bytes\":2048000,\"size\":4096000,\"kept\":true,"
 	"\"content\":{\"blocks\":300,\"batch\":{\"share\":0.3,\"speed\":4e8}}}]";
 
 static JsonArray *parse(const char *text)

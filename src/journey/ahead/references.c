@@ -153,6 +153,21 @@ static void take_content(struct ahead *ahead, const struct journey_disk *disk, J
 		facts->disk_named += MAX(found - below - own, 0) * more;
 }
 
+/* Sampled pages on it and, where it was not looked through to its end, on those below. */
+static double count_known(const struct ahead *ahead, const struct journey_disk *disk,
+			  JsonObject *here)
+{
+	double known = json_get_double(here, "known", 0);
+	JsonArray *images = ahead->images[JOURNEY_SOURCE];
+	guint from = 0;
+	find_next(images, disk->disk->path, &from);
+	for (guint i = 0; disk->disk->backing[i]; i++) {
+		JsonObject *below = find_next(images, disk->disk->backing[i], &from);
+		known += below ? json_get_double(below, "known", 0) : 0;
+	}
+	return known;
+}
+
 void references_take(struct journey *journey)
 {
 	struct ahead *ahead = journey->ahead;
@@ -164,7 +179,7 @@ void references_take(struct journey *journey)
 		JsonObject *here = find_image(ahead->images[JOURNEY_SOURCE], disk->disk->path);
 		if (!here)
 			continue;
-		double part = pages > 0 ? json_get_double(here, "known", 0) / pages : 0;
+		double part = pages > 0 ? count_known(ahead, disk, here) / pages : 0;
 		if (disk->kind == JOURNEY_DISK_COPIED) {
 			facts->on_copied += part;
 			take_content(ahead, disk, here);
