@@ -102,7 +102,7 @@ static char *advise_behind_ssh(const struct remote_shell *shell, const struct ho
 
 /* The library's own log would write warnings between the lines of our progress; LIBVIRT_DEBUG, if
  * the user sets it, still has its say. Read by libvirt once, in virInitialize. */
-static void quiet_library(void)
+void host_prepare_library(void)
 {
 	static gsize once;
 	if (g_once_init_enter(&once)) {
@@ -115,7 +115,7 @@ static void quiet_library(void)
 
 struct host *host_open(const struct host_address *address, const char *uri, GError **error)
 {
-	quiet_library();
+	host_prepare_library();
 	struct host *host = g_new0(struct host, 1);
 	host->address = address;
 	host->connection = virConnectOpen(uri);

@@ -22,6 +22,9 @@ struct host {
 	char *capabilities;     /* XML */
 };
 
+/* Make libvirt's library ready. Before threads that open hosts or start programs: it sets a variable of the
+ * environment. */
+void host_prepare_library(void);
 /* Open URI (from guard_attach) and read the facts. WATARI_ERROR_REFUSED. */
 struct host *host_open(const struct host_address *address, const char *uri, GError **error);
 /* guard_attach and host_open in one; when it fails, the error has ssh's words too. */

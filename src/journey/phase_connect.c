@@ -59,7 +59,7 @@ struct opening {
 	GError *error;
 };
 
-static void open_host(void *data)
+static gpointer open_host(gpointer data)
 {
 	static const enum guard_side sides[] = {
 		[JOURNEY_SOURCE] = GUARD_SOURCE, [JOURNEY_DESTINATION] = GUARD_DESTINATION
@@ -71,29 +71,55 @@ static void open_host(void *data)
 		journey->guard, sides[opening->side], &journey->shell, address, &opening->error);
 	if (journey->hosts[opening->side])
 		machine_read(&journey->shell, journey->hosts[opening->side]);
+	return NULL;
 }
 
-static bool connect_host(struct journey *journey, enum journey_side side, GError **error)
+/* Each takes some round trips, so both at once; but a remote shell of the user's own may ask for something. */
+static void open_hosts(void *data)
 {
-	struct opening opening = { journey, side, NULL };
-	journey_call(journey, open_host, &opening);
-	if (!journey_check_cancel(journey, error)) {
-		g_clear_error(&opening.error);
-		return false;
-	}
-	if (opening.error) {
+	struct opening *openings = data;
+	bool at_once = !openings->journey->shell.rsh;
+	GThread *other = NULL;
+	host_prepare_library();
+	if (at_once)
+		other = g_thread_new("open", open_host, &openings[JOURNEY_DESTINATION]);
+	open_host(&openings[JOURNEY_SOURCE]);
+	if (other)
+		g_thread_join(other);
+	else if (!openings[JOURNEY_SOURCE].error)
+		open_host(&openings[JOURNEY_DESTINATION]);
+}
+
+static bool take_host(struct opening *opening, GError **error)
+{
+	struct journey *journey = opening->journey;
+	enum journey_side side = opening->side;
+	if (opening->error) {
 		const char *host = journey->addresses[side]->shell;
 		g_autofree char *next =
 			g_strdup_printf(_("“watari doctor%s%s” says what is missing."),
 					host ? " " : "", host ? host : "");
-		error_classify(&opening.error, WATARI_ERROR_REFUSED, next);
-		g_propagate_error(error, opening.error);
+		error_classify(&opening->error, WATARI_ERROR_REFUSED, next);
+		g_propagate_error(error, g_steal_pointer(&opening->error));
 		return false;
 	}
 	journey->report->sides[side].host = g_strdup(journey->hosts[side]->name);
 	if (!journey->host_uuids[side])
 		journey->host_uuids[side] = g_strdup(journey->hosts[side]->uuid);
 	return true;
+}
+
+static bool connect_hosts(struct journey *journey, GError **error)
+{
+	struct opening openings[] = { { journey, JOURNEY_SOURCE, NULL },
+				      { journey, JOURNEY_DESTINATION, NULL } };
+	journey_call(journey, open_hosts, openings);
+	bool good = journey_check_cancel(journey, error);
+	for (int side = 0; side < JOURNEY_SIDES && good; side++)
+		good = take_host(&openings[side], error);
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		g_clear_error(&openings[side].error);
+	return good;
 }
 
 static bool check_through(const struct journey_request *request, GError **error)
@@ -156,8 +182,7 @@ bool phase_request(struct journey *journey, GError **error)
 bool phase_connect(struct journey *journey, GError **error)
 {
 	journey->guard = guard_new(error);
-	return journey->guard && connect_host(journey, JOURNEY_SOURCE, error) &&
-	       connect_host(journey, JOURNEY_DESTINATION, error);
+	return journey->guard && connect_hosts(journey, error);
 }
 
 static void close_all(void *data)
@@ -184,11 +209,10 @@ bool journey_reconnect(struct journey *journey, GError **error)
 	struct opening opening = { journey, JOURNEY_SOURCE, NULL };
 	journey_call(journey, close_all, journey);
 	journey->guard = guard_new(error);
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
+	for (int side = 0; side < JOURNEY_SIDES; side++)
 		g_clear_pointer(&journey->report->sides[side].host, g_free);
-		if (!journey->guard || !connect_host(journey, side, error))
-			return false;
-	}
+	if (!journey->guard || !connect_hosts(journey, error))
+		return false;
 	journey_call(journey, find_again, &opening);
 	if (opening.error)
 		g_propagate_error(error, opening.error);
