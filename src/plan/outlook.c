@@ -21,7 +21,7 @@ _Static_assert(G_N_ELEMENTS(stop_priors) == PLAN_STRATEGY_LAST, "a prior for eac
 static const struct learn_prior bytes_prior = { 400e3, 0.95, 0.25, 1 };
 /* After a rehearsal only the end is not known: the stop, the hand-over, what both hosts are asked then. */
 static const double end_ms = 400, rehearsed_spread = 0.1, rehearsed_strength = 4;
-static const double elapsed_prior_ms[] = { 1800, 1500 };
+static const double elapsed_prior_ms[] = { 900, 1500 };
 static const double slowdown_range = 2; /* p90 of it */
 static const double other_kind = 0.3;   /* what a move of another kind counts */
 
