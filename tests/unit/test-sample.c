@@ -157,6 +157,7 @@ static void test_on_images(void)
 		memory[(size_t) i * SAMPLE_PAGE + 100] ^= 1;
 	g_assert_cmpint(sample_look(sample, &error), >, 0);
 	g_autoptr(JsonObject) no_older = look_for_pages(sample, path, 0);
+	g_assert_cmpint(json_get_int(no_older, "known", -1), ==, json_get_int(first, "known", -2));
 	g_autoptr(JsonObject) small = sample_describe(sample);
 	g_assert_cmpfloat(json_get_double(small, "changed_bytes", 1e9), <, 200);
 	for (unsigned i = 0; i < PAGES / 4; i++)
