@@ -410,7 +410,8 @@ def kill_all(node):
 
 def power_off(node, lab):
     """Nobody says goodbye: its network is dark before its processes are gone."""
-    lab.cut('all', node.name)
+    for network in node.plan.networks:
+        lab.cut(network, node.name)
     victims = kill_all(node)
     wait_until(lambda: not kill_all(node), 10, f'{victims} of {node.name} live on')
     for place in ('libvirt', 'watari', 'user'):
