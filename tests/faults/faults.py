@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens to a move: kills, hangs, cut networks, spoiled journals, stepped clocks. Each strikes for real and proves it."""
 import errno
+import glob
 import json
 import os
 import signal
@@ -416,6 +417,15 @@ def power_off(node, lab):
     wait_until(lambda: not kill_all(node), 10, f'{victims} of {node.name} live on')
     for place in ('libvirt', 'watari', 'user'):
         node.run(['rm', '-rf', f'/run/{place}'])
+    forget_owners(node.path('/lab/images'))
+
+
+def forget_owners(folder):
+    """libvirt notes at a file whose it was before and since which boot; after a real boot it would see that this is over."""
+    for path in glob.glob(f'{folder}/**', recursive=True):
+        for name in os.listxattr(path):
+            if name.startswith('trusted.libvirt.'):
+                os.removexattr(path, name)
 
 
 class ConductorCrash(Event):
