@@ -10,8 +10,9 @@
 #include "base/i18n.h"
 
 enum {
-	GRACE_MS = 1000, /* the mover and its child are given so long beyond the ceiling */
-	AGAIN_MS = 3000, /* the shell connection may have broken */
+	GRACE_MS = 1000,        /* the mover and its child are given so long beyond the ceiling */
+	AGAIN_MS = 3000,        /* the shell connection may have broken */
+	HANDING_OVER_MS = 2000, /* from the word that the gate is open until libvirt says Finish */
 	LOOK_MS = 100,
 };
 
@@ -47,9 +48,14 @@ static bool is_exceeded(const struct ceiling *ceiling)
 {
 	struct journey *journey = ceiling->journey;
 	int64_t ceiling_ms = journey_stop_ceiling_ms(journey), since_us = stopped_since_us(ceiling);
-	if (!ceiling_ms || !since_us || journey->released || postcopy_asked(journey))
+	if (!ceiling_ms || !since_us || postcopy_asked(journey))
 		return false;
-	return clock_now_us() - since_us > (ceiling_ms + GRACE_MS) * 1000;
+	int64_t now_us = clock_now_us();
+	/* A mover may hang between that word and its deed. Once libvirt says Finish, it did not. */
+	if (journey->released && (guard_finish_sent(journey->guard) ||
+				  now_us - journey->released_us < HANDING_OVER_MS * 1000))
+		return false;
+	return now_us - since_us > (ceiling_ms + GRACE_MS) * 1000;
 }
 
 static gpointer kill_mover(gpointer data)
