@@ -212,8 +212,31 @@ class Hang(Event):
     tidy = undo
 
 
+class Away:
+    """How long the guest is away from the source after something there was stopped."""
+
+    def __init__(self, scene):
+        self.scene, self.began, self.before = scene, time.monotonic(), self.used(scene)
+        time.sleep(0.2)
+        if self.used(scene) - self.before > Witness.BUSY_NS:
+            raise Premise('the guest was not stopped')
+
+    @staticmethod
+    def used(scene):
+        return sum(vcpu_ns(scene.hosts['source'], scene.vm).values())
+
+    def end_within(self, seconds):
+        wait_until(lambda: self.used(self.scene) - self.before > 20_000_000, 60, 'the guest does not come back')
+        away = time.monotonic() - self.began
+        self.scene.say(f'the guest is back after {away:.2f} s')
+        assert away < seconds, f'the guest was away for {away:.2f} s'
+
+
+BACK_S = 2.0  # beyond the ceiling, until the guest computes again
+
+
 class HangMover(Hang):
-    """It is never continued. Where the guest stands still it must compute again, at the source, within the ceiling and 2 s;
+    """It is never continued. Where the guest stands still it must compute again, at the source, within the ceiling and a bit;
     without the child that watches over the mover, too."""
 
     def __init__(self, side, and_child=False):
@@ -221,36 +244,53 @@ class HangMover(Hang):
 
     def act(self, scene):
         super().act(scene)
-        if scene.moment.kind not in (STOPPED, DECIDED):
-            return
-        began, source = time.monotonic(), scene.hosts['source']
-        before = sum(vcpu_ns(source, scene.vm).values())
-        time.sleep(0.2)
-        if sum(vcpu_ns(source, scene.vm).values()) - before > Witness.BUSY_NS:
-            raise Premise('the guest was not stopped')
-        wait_until(lambda: sum(vcpu_ns(source, scene.vm).values()) - before > 20_000_000, 60, 'the guest does not come back')
-        back = time.monotonic() - began
-        scene.say(f'the guest is back after {back:.2f} s')
-        assert back < scene.ceiling_s + 2, f'the guest was away for {back:.2f} s'
+        self.stood = scene.moment.kind in (STOPPED, DECIDED)
+        if self.stood:
+            Away(scene).end_within(scene.ceiling_s + BACK_S)
+
+    def verify(self, scene, document):
+        if self.stood and self.side == 'source':
+            what = document['error']['what']
+            assert ('neither handed over' if self.and_child else 'hung') in what, what
 
 
 class HangConductor(Event):
-    """Stopped for some seconds, then it goes on as if nothing had been; for good: until libvirt at both hosts has given it
-    up, then it is killed."""
+    """Stopped for some seconds, then it goes on as if nothing had been."""
 
     holds_conductor = True
 
-    def __init__(self, seconds, for_good=False):
-        self.after_s, self.for_good = float(seconds), for_good
+    def __init__(self, seconds):
+        self.after_s = float(seconds)
 
     def act(self, scene):
         self.pid = scene.conductor_pid()
         stop_proven(self.pid)
 
     def undo(self, scene):
-        if self.for_good:
-            os.kill(self.pid, signal.SIGKILL)
         continue_if_there(self.pid, scene.cli.pid)
+
+
+class HangConductorForGood(HangConductor):
+    """Where the guest stands still and the gate is closed it must compute again at the source, for the mover there asks the
+    conductor before it passes the gate. Else it is stopped until libvirt at both hosts has given it up; then it is killed."""
+
+    CEILING_S = 5.0  # longer than the gate is held by the test
+    CEILING = ('--max-downtime', f'{CEILING_S:.0f}s')
+    GIVEN_UP_S = 40.0
+
+    def __init__(self):
+        super().__init__(self.GIVEN_UP_S)
+
+    def act(self, scene):
+        super().act(scene)
+        self.after_s = self.GIVEN_UP_S
+        if scene.moment.kind == STOPPED:
+            Away(scene).end_within(self.CEILING_S + BACK_S)
+            self.after_s = 0.0
+
+    def undo(self, scene):
+        os.kill(self.pid, signal.SIGKILL)
+        super().undo(scene)
 
 
 # ---- the journal ----

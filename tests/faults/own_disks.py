@@ -6,7 +6,7 @@ import os
 
 from watari_lab import disks, guest
 
-from faults import Event
+from faults import Cut, Event
 from proven import Premise
 from scene import MIB, VM
 
@@ -40,6 +40,25 @@ class DestinationFull(Event):
 
     def follow(self, scene):
         os.unlink(self.filler)
+
+
+class LinkCutAndFull(Event):
+    """Both at once, so that the error is one that comes late: for writes that were acknowledged early."""
+
+    after_s = 4.0
+
+    def __init__(self):
+        self.cut, self.full = Cut('migration', self.after_s), DestinationFull()
+
+    def act(self, scene):
+        self.cut.act(scene)
+        self.full.act(scene)
+
+    def undo(self, scene):
+        self.cut.undo(scene)
+
+    def follow(self, scene):
+        self.full.follow(scene)
 
 
 class OwnDisks:

@@ -59,8 +59,7 @@ class Scene:
         sanitizers = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS') if name in os.environ}
         self.lab = Lab(lab_name, [HostSpec('hosta', clock_s=0), HostSpec('hostb', unprivileged=True, clock_s=0)], watari=watari,
                        watari_env=sanitizers)
-        self.notes = []
-        self.cli = None
+        self.notes, self.situations, self.cli = [], [], None
 
     def start_guest(self):
         guest.start(self.lab, 'hosta', VM, memory_mib=128, pattern='random', rate=150, set_mib=8)

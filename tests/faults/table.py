@@ -36,6 +36,7 @@ class Fault:
     places: tuple = ADMIN
     has_ceiling: bool = False  # the way's options for a low ceiling, and for little patience with the link
     is_impatient: bool = False
+    options: tuple = ()  # more words, of a live move
     not_run: dict = dataclasses.field(default_factory=dict)
     ways: tuple = ()  # names of those that it can strike; (): all
 
@@ -56,6 +57,8 @@ SOURCE_HOST_ENDS = {EARLY: Answer((REFUSED, FAILED, ATTENTION), (NOWHERE,)), COP
 DESTINATION_HOST_ENDS = {EARLY: Answer((REFUSED, FAILED, ATTENTION), (SOURCE,)), COPYING: Answer((FAILED, ATTENTION), (SOURCE,)),
                          STOPPED: Answer((FAILED, ATTENTION), (SOURCE,)), DECIDED: Answer((FAILED, ATTENTION), (SOURCE,)),
                          OVER: Answer((MOVED, ATTENTION), (NOWHERE,))}
+# A conductor that hangs: memory goes on to the gate without it, and no further.
+GIVEN_UP = {**DIES, DECIDED: Answer((KILLED,), (SOURCE,))}
 # A dead conductor, and somebody who moves the VM again: it may go there by that.
 DIES_AND_AGAIN = {kind: Answer((KILLED,), (SOURCE, DESTINATION)) for kind in DIES}
 
@@ -85,7 +88,7 @@ FAULTS = (
     Fault('SIGSTOP of the destination mover', faults.HangMover('destination'), BREAKS, has_ceiling=True, is_impatient=True,
           not_run={OVER: GONE}),
     Fault('SIGSTOP of the conductor for 8 s', faults.HangConductor(8), MAY_BREAK),
-    Fault('SIGSTOP of the conductor for good', faults.HangConductor(40, for_good=True), DIES_AND_AGAIN),
+    Fault('SIGSTOP of the conductor for good', faults.HangConductorForGood(), GIVEN_UP, options=faults.HangConductorForGood.CEILING),
     Fault('SIGSTOP of the source libvirtd for 8 s', faults.Hang('libvirtd', 'source', 8), MAY_BREAK),
     Fault('SIGSTOP of the destination libvirtd for 8 s', faults.Hang('libvirtd', 'destination', 8), MAY_BREAK),
     Fault('SIGSTOP of the destination QEMU for 8 s', faults.Hang('QEMU', 'destination', 8), MAY_BREAK, not_run={EARLY: NOT_YET}),
@@ -105,6 +108,7 @@ FAULTS = (
     Fault('conductor killed, then resolve killed', faults.ResolveKilled(), DIES),
     Fault('conductor killed, then two resolve at once', faults.ResolveTwice(), DIES),
     Fault('destination disk full', own_disks.DestinationFull(), BREAKS, ways=COPIES),
+    Fault('destination disk full while the link is cut', own_disks.LinkCutAndFull(), BREAKS, ways=COPIES),
     Fault('the directory is full', faults_directory.DirectoryFull(), BREAKS, ways=THROUGH),
     Fault('the directory is gone at the source', faults_directory.DirectoryGone('source'), BREAKS, ways=THROUGH),
     Fault('the directory is gone at the destination', faults_directory.DirectoryGone('destination'), BREAKS, ways=THROUGH),
@@ -143,7 +147,7 @@ class Cell:
     @property
     def options(self):
         ceiling = self.way.ceiling() if self.fault.has_ceiling else ()
-        return (*ceiling, *(self.way.impatient if self.fault.is_impatient else ()))
+        return (*ceiling, *(self.way.impatient if self.fault.is_impatient else ()), *self.fault.options)
 
     @property
     def is_probed(self):

@@ -23,13 +23,16 @@ def is_in_step(scene):
 
 COPYING_DISKS = Moment('while disks are copied', COPYING, copies_disks)
 IN_STEP = Moment('disks in step', COPYING, is_in_step)
+ITS_OWN = ('destination disk full', 'SIGSTOP of the destination mover', "the conductor's machine crashed")
 
 
 class LiveWithDisks(OwnDisks, Scene):
     name = 'live, disks copied'
     moments = (COPYING_DISKS, IN_STEP, SWITCHOVER, BEHIND, AFTER)
     tried = (*KILLS, 'link cut for 5 s', 'SIGINT', 'SIGHUP')
-    tried_at = dict.fromkeys((COPYING_DISKS.name, IN_STEP.name),
-                             ('destination disk full', 'SIGSTOP of the destination mover', "the conductor's machine crashed"))
+    tried_at = {COPYING_DISKS.name: (*ITS_OWN, 'destination disk full while the link is cut', 'sshd gone at the source',
+                                     'sshd gone at the destination', 'link cut for longer than the limit',
+                                     'all networks cut for 45 s', 'corrupted bytes', 'SIGTERM'),
+                IN_STEP.name: ITS_OWN}
     places = ('admin',)
     answers = {(IN_STEP.name, 'destination disk full'): EITHER}  # what has its room already may need no more

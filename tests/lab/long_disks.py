@@ -1,41 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Moving disks, what takes longer: storage that is shared for libvirt too (glusterfs), a huge thin disk, scattered writes,
-a guest that writes more than the link carries, and the rest of the bad luck in mid-copy."""
+a guest that writes more than the link carries."""
 import time
 import unittest
 
-from baddisks import COPYING, BadDisks, Row
-from badluck import ATTENTION, CANCELLED, FAILED, KILLED, MOVED, add_tests
-from disklab import MIB, DiskLab, disks, guest, words
+from disklab import FAILED, MIB, MIGRATED, DiskLab, disks, guest, words
 from watari_lab import gluster
 
 TIME_LIMIT_S = 1500
-SOURCE, DESTINATION, EITHER = ('source',), ('destination',), ('source', 'destination')
-
-ROWS = [
-    Row('destination disk full while the link is cut', COPYING, (FAILED,)),
-    Row('kill -9 of the source libvirtd', COPYING, (FAILED,)),
-    Row('kill -9 of the destination libvirtd', COPYING, (FAILED,)),
-    Row('sshd gone at the source', COPYING, (FAILED,)),
-    Row('sshd gone at the destination', COPYING, (FAILED,)),
-    Row('kill -9 of the CLI', COPYING, (KILLED,)),
-    Row('kill -9 of the CLI', COPYING, (KILLED,), conductor='source'),
-    Row('link cut for longer than the limit', COPYING, (FAILED,), options=('--link-timeout', '4s')),
-    Row('all networks cut for 45 s', COPYING, (FAILED, ATTENTION), EITHER),
-    Row('corrupted bytes', COPYING, (MOVED,), DESTINATION),
-    Row('SIGTERM', COPYING, (CANCELLED,), conductor='source'),
-    Row('SIGHUP', COPYING, (MOVED,), DESTINATION),
-]
-
-
-class Rest(BadDisks):
-    """The rows, in one lab."""
-
-    lab_name = 'badlongd'
-
-
-add_tests(Rest, ROWS)
 
 
 class Shared(DiskLab):
@@ -141,19 +114,19 @@ class Fast(DiskLab):
         self.assertGreater(pace * disks.BLOCK, 10e6 / 8, 'the premise: more than the link carries')
         report = self.migrate('--link-address', self.there.address('migration'), timeout=300)
         guest.load(self.lab, self.vm, disk_rate=20)
-        ends = {MOVED: self.there.name, FAILED: self.here.name}
+        ends = {MIGRATED: self.there.name, FAILED: self.here.name}
         self.assertIn(report['exit_code'], ends, report['said'])
         self.assertEqual(guest.where(self.lab, self.vm), {ends[report['exit_code']]: 'running'})
         guest.check(self.lab, self.vm)
         self.assert_clean()
-        if report['exit_code'] == MOVED:
+        if report['exit_code'] == MIGRATED:
             self.assert_same(self.PATH, self.PATH)
         else:
             self.assertEqual(disks.listing(self.there), self.before_there)
         print(f'# wrote {pace * disks.BLOCK / MIB:.1f} MiB/s before; {report["outcome"]}')
 
 
-del BadDisks, DiskLab
+del DiskLab
 
 if __name__ == '__main__':
     unittest.main()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad luck in the middle of a move: each kind once at its most dangerous moment, the movers' deaths at all three. The
-whole table is in long_badluck.py; what a scenario is and what it asserts, in badluck.py."""
+whole table is that of the fault matrix, tests/faults/table.py."""
 import glob
 import json
 import os
@@ -10,34 +10,38 @@ import subprocess
 import time
 import unittest
 
-from badluck import (ATTENTION, CANCELLED, DECIDED, EARLY, FAILED, KILLED, MID, MOVED, REFUSED, SWITCHOVER, VM, BadLuck, Row, Witness,
-                     add_tests, guest, wait_until)
+from badluck import BadLuck, add_tests
+from answers import ATTENTION, KILLED
+from judge import assert_clean
+from moments import BEHIND
+from proven import wait_until
+from scene import VM
+from witness import Witness
+from watari_lab import guest
 
 TIME_LIMIT_S = 900
 DRAWN_BY_ROW = ('Chosen',)
 
-BOTH = ('source', 'destination')
-
 ROWS = [
-    Row('kill -9 of the source mover', EARLY, (REFUSED, FAILED)),
-    Row('kill -9 of the source mover', MID, (FAILED,)),
-    Row('kill -9 of the source mover', SWITCHOVER, (FAILED,)),
-    Row('kill -9 of the destination mover', EARLY, (REFUSED, FAILED)),
-    Row('kill -9 of the destination mover', MID, (FAILED,)),
-    Row('kill -9 of the destination mover', SWITCHOVER, (FAILED,), probe=True),
-    Row('kill -9 of the CLI', SWITCHOVER, (KILLED,), conductor='source'),
-    Row('kill -9 of the CLI', MID, (KILLED,), conductor='destination'),
-    Row('kill -9 of the CLI', DECIDED, (KILLED,), BOTH),
-    Row('kill -9 of the source libvirtd', SWITCHOVER, (FAILED,)),
-    Row('kill -9 of the destination libvirtd', SWITCHOVER, (FAILED,)),
-    Row('sshd gone at the source', SWITCHOVER, (FAILED,)),
-    Row('sshd gone at the destination', SWITCHOVER, (FAILED,)),
-    Row('link cut for 5 s', SWITCHOVER, (MOVED,), ('destination',)),
-    Row('link cut for longer than the limit', MID, (FAILED,), options=('--link-timeout', '4s')),
-    Row('all networks cut for 45 s', MID, (FAILED,), BOTH),
-    Row('corrupted bytes', MID, (MOVED,), ('destination',)),
-    Row('SIGINT', SWITCHOVER, (CANCELLED,)),
-    Row('SIGHUP', SWITCHOVER, (MOVED,), ('destination',)),
+    ('early', 'kill -9 of the source mover'),
+    ('mid pre-copy', 'kill -9 of the source mover'),
+    ('during switchover', 'kill -9 of the source mover'),
+    ('early', 'kill -9 of the destination mover'),
+    ('mid pre-copy', 'kill -9 of the destination mover'),
+    ('during switchover', 'kill -9 of the destination mover'),
+    ('during switchover', 'kill -9 of the conductor', 'source'),
+    ('mid pre-copy', 'kill -9 of the conductor', 'destination'),
+    ('behind the gate', 'kill -9 of the conductor'),
+    ('during switchover', 'kill -9 of the source libvirtd'),
+    ('during switchover', 'kill -9 of the destination libvirtd'),
+    ('during switchover', 'sshd gone at the source'),
+    ('during switchover', 'sshd gone at the destination'),
+    ('during switchover', 'link cut for 5 s'),
+    ('mid pre-copy', 'link cut for longer than the limit'),
+    ('mid pre-copy', 'all networks cut for 45 s'),
+    ('mid pre-copy', 'corrupted bytes'),
+    ('during switchover', 'SIGINT'),
+    ('during switchover', 'SIGHUP'),
 ]
 
 
@@ -48,7 +52,7 @@ class Chosen(BadLuck):
         text = guest.small_xml(lab, 'hostb', VM, memory_mib=128, pattern='random', rate=150, set_mib=8)
         text = re.sub('<interface.*</interface>', '', text, flags=re.S)  # the true one keeps its address
         lab.host('hostb').write_text('/tmp/double.xml', text)
-        witness = Witness(lab.hosts)
+        witness = Witness(lab.hosts, VM)
         try:
             time.sleep(2)
             self.assertEqual(witness.double, 0)
@@ -64,8 +68,8 @@ class Chosen(BadLuck):
         scene.take_sides()
         if paused:
             scene.hosts['source'].virsh('suspend', VM)
-        scene.launch(Row('kill -9 of the CLI', DECIDED, (KILLED,), options=options))
-        scene.wait_moment(DECIDED)
+        scene.launch(BEHIND, options=options)
+        scene.wait_moment(BEHIND)
         libvirtd = scene.hosts['destination'].libvirtd_pid()
         os.kill(libvirtd, signal.SIGSTOP)
         try:
@@ -131,8 +135,8 @@ class Chosen(BadLuck):
         """The CLI is killed before Finish, and the destination cannot be asked: the source need not wait for it."""
         scene = self.scene
         scene.take_sides()
-        scene.launch(Row('kill -9 of the CLI', DECIDED, (KILLED,)))
-        scene.wait_moment(DECIDED)
+        scene.launch(BEHIND)
+        scene.wait_moment(BEHIND)
         os.kill(scene.cli.inner_pid(), signal.SIGKILL)
         self.assertEqual(scene.wait_cli(), KILLED)
         scene.hosts['destination'].stop_sshd()
@@ -152,7 +156,7 @@ class Chosen(BadLuck):
         self.assertEqual(list(guest.where(scene.lab, VM)), [scene.hosts['source'].name])
         self.assertEqual(self.marks(), [])
         scene.assert_intact()
-        scene.assert_clean()
+        assert_clean(scene, 'source')
 
     def test_99_ended_at_the_destination_where_nothing_is_left(self):
         """The same without a definition; and a person says that it ran."""

@@ -1,28 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bad luck in the middle of copying disks: each kind once. What a scenario is and what it asserts: baddisks.py. And a
-disk that cannot be read: the VM must not care about it any more than it did before."""
+"""Bad luck in the middle of copying disks: each kind once, cells of tests/faults/table.py. And a disk that cannot be
+read: the VM must not care about it any more than it did before."""
 import os
 import unittest
 
-from baddisks import COPYING, BadDisks, Row
-from badluck import CANCELLED, FAILED, MOVED, add_tests
+from badluck import BadLuck, add_tests
 from disklab import FAILED as EXIT_FAILED
 from disklab import MIB, DiskLab, disks, guest
+from way_disks import LiveWithDisks
 
 TIME_LIMIT_S = 500
 DRAWN_BY_ROW = ('Chosen',)
 
 ROWS = [
-    Row('kill -9 of the source mover', COPYING, (FAILED,)),
-    Row('kill -9 of the destination mover', COPYING, (FAILED,)),
-    Row('destination disk full', COPYING, (FAILED,)),
-    Row('SIGINT', COPYING, (CANCELLED,)),
-    Row('link cut for 10 s', COPYING, (MOVED,), ('destination',)),
+    ('while disks are copied', 'kill -9 of the source mover'),
+    ('while disks are copied', 'kill -9 of the destination mover'),
+    ('while disks are copied', 'destination disk full'),
+    ('while disks are copied', 'SIGINT'),
+    ('while disks are copied', 'link cut for 5 s'),
 ]
 
 
-class Chosen(BadDisks):
-    """The rows, in one lab."""
+class Chosen(BadLuck):
+    lab_name = 'baddisks'
+    way = LiveWithDisks
 
 
 add_tests(Chosen, ROWS)
@@ -53,7 +54,7 @@ class Torn(DiskLab):
         print(f'# {report["error"]["what"]}')
 
 
-del BadDisks, DiskLab  # or their (empty) selves would be run too
+del BadLuck, DiskLab  # or their (empty) selves would be run too
 
 if __name__ == '__main__':
     unittest.main()
