@@ -8,6 +8,11 @@ import time
 from watari_lab import netio
 
 
+def read(path):
+    with open(path, encoding='utf-8') as file:
+        return file.read()
+
+
 def vcpu_ns(node, vm):
     """Processor time of the guest's vCPUs on a host: {path of the thread: nanoseconds}."""
     used = {}
@@ -16,8 +21,8 @@ def vcpu_ns(node, vm):
             continue
         for path in glob.glob(f'/proc/{pid}/task/*/comm'):
             try:
-                if open(path, encoding='utf-8').read().startswith('CPU '):
-                    used[path] = int(open(path[:-4] + 'schedstat', encoding='utf-8').read().split()[0])
+                if read(path).startswith('CPU '):
+                    used[path] = int(read(path[:-4] + 'schedstat').split()[0])
             except (OSError, IndexError):
                 continue
     return used
