@@ -6,7 +6,7 @@ import threading
 
 from watari_lab import guest
 
-from answers import ATTENTION, DECIDED, FAILED, GOES_ON, MOVED, NOWHERE, SOURCE, STOPPED, UNCLEAR, Answer
+from answers import ATTENTION, DECIDED, FAILED, GOES_ON, MOVED, SOURCE, STOPPED, UNCLEAR, Answer
 from faults_directory import DEVICE, PLACE
 from moments import AFTER, Moment
 from proven import continue_if_there, stop_proven
@@ -69,7 +69,7 @@ class Through(Scene):
                 AFTER.name: ('the directory is read-only', 'kill -9 of the destination QEMU')}
     places = ('admin',)
     answers = {(LEFT.name, 'SIGINT'): GOES_ON,  # it comes too late
-               (RESTORED.name, 'kill -9 of the destination QEMU'): Answer((FAILED, ATTENTION), (SOURCE, NOWHERE)),
+               (RESTORED.name, 'kill -9 of the destination QEMU'): Answer((FAILED,), (SOURCE,)),  # it never ran there
                **{(RESTORED.name, fault): UNCLEAR
                   for fault in ('kill -9 of the destination libvirtd', 'sshd gone at the destination')}}
     impatient = ()

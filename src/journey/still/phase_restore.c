@@ -11,7 +11,7 @@
 
 struct restoring {
 	struct journey *journey;
-	bool paused; /* at the destination, after a failure: it never ran */
+	bool never_ran; /* what was restored, and could not go on */
 	GError *error;
 };
 
@@ -109,6 +109,16 @@ static void call_restore(void *data)
 			   _("the destination could not restore the VM"));
 }
 
+/* Nobody but this lets it go on: one that was gone before it was asked to has not run either. */
+static bool never_ran(struct journey *journey, bool asked)
+{
+	struct host_vm vm;
+	if (!host_vm_ask(journey->hosts[JOURNEY_DESTINATION], journey->report->vm_uuid, &vm, NULL))
+		return false;
+	bool gone = vm.state == HOST_VM_ABSENT || vm.state == HOST_VM_OFF;
+	return vm.state == HOST_VM_PAUSED || (gone && !asked);
+}
+
 static void call_resume(void *data)
 {
 	struct restoring *restoring = data;
@@ -116,15 +126,13 @@ static void call_resume(void *data)
 	struct host *there = journey->hosts[JOURNEY_DESTINATION];
 	virDomainPtr domain =
 		virDomainLookupByUUIDString(there->connection, journey->report->vm_uuid);
-	struct host_vm vm;
 	if (domain && virDomainResume(domain) == 0) {
 		virDomainFree(domain);
 		return;
 	}
 	host_error(&restoring->error, WATARI_ERROR_FAILED, NULL,
 		   _("the destination restored the VM, but could not let it go on"));
-	restoring->paused = host_vm_ask(there, journey->report->vm_uuid, &vm, NULL) &&
-			    vm.state == HOST_VM_PAUSED;
+	restoring->never_ran = never_ran(journey, domain != NULL);
 	if (domain)
 		virDomainFree(domain);
 }
@@ -155,7 +163,7 @@ static bool restore(struct restoring *restoring, GError **error)
 		journey->stood_ms = (clock_now_us() - journey->still_us) / 1000;
 		return true;
 	}
-	if (restoring->paused)
+	if (restoring->never_ran)
 		go_back(journey);
 	return false;
 }
