@@ -106,7 +106,7 @@ class SshdGone(Event):
     def act(self, scene):
         node = scene.hosts[self.side]
         sessions = [pid for pid, line in node.processes('sshd') if line.startswith('sshd')]
-        if len(sessions) < 3:
+        if len(sessions) < scene.least_sshd:
             raise Premise(f'only {len(sessions)} sshd processes: the conductor does not use them')
         node.stop_sshd()
         wait_until(lambda: not any(is_alive(pid) for pid in sessions), 5, 'sshd still runs')

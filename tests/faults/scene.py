@@ -37,6 +37,7 @@ class Scene:
     bandwidth = '12M'
     ceiling_s = 2.0  # that a fault asks for
     impatient = ('--link-timeout', '4s')
+    least_sshd = 3  # the daemon, libvirt's session and the mover's
     tried = None  # names of the faults that are tried, at each moment; None: all
     tried_at = {}  # {moment: more of them}
     places = None  # of the conductor; None: all that a fault names

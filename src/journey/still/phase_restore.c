@@ -17,12 +17,29 @@ struct restoring {
 
 /* ---- before anything is given up ---- */
 
+/* A copy that somebody let go on has left its saved state behind. */
+static bool is_stopped_at_source(struct restoring *restoring)
+{
+	struct journey *journey = restoring->journey;
+	struct host_vm vm;
+	if (!host_vm_ask(journey->hosts[JOURNEY_SOURCE], journey->report->vm_uuid, &vm,
+			 &restoring->error))
+		return false;
+	return vm.state == HOST_VM_PAUSED ||
+	       error_set(&restoring->error, WATARI_ERROR_FAILED, NULL,
+			 _("somebody let “%s” go on at the source, or ended it"),
+			 journey->report->vm_name);
+}
+
+/* A source that cannot be asked is found out here, where nobody waits for an order that may be late. */
 static void call_check(void *data)
 {
 	struct restoring *restoring = data;
 	struct journey *journey = restoring->journey;
 	struct host *there = journey->hosts[JOURNEY_DESTINATION];
 	struct host_vm vm;
+	if (!is_stopped_at_source(restoring))
+		return;
 	/* what libvirt writes before the memory */
 	char *xml = virDomainSaveImageGetXMLDesc(there->connection, journey->through->path, 0);
 	if (!xml) {
@@ -40,20 +57,11 @@ static void call_check(void *data)
 			  there->name);
 }
 
-/* A copy that somebody let go on has left its saved state behind. */
 static void call_leave(void *data)
 {
 	struct restoring *restoring = data;
 	struct journey *journey = restoring->journey;
-	struct host_vm vm;
-	if (!host_vm_ask(journey->hosts[JOURNEY_SOURCE], journey->report->vm_uuid, &vm,
-			 &restoring->error))
-		return;
-	if (vm.state != HOST_VM_PAUSED)
-		error_set(&restoring->error, WATARI_ERROR_FAILED, NULL,
-			  _("somebody let “%s” go on at the source, or ended it"),
-			  journey->report->vm_name);
-	else if (virDomainDestroy(journey->domain) < 0)
+	if (is_stopped_at_source(restoring) && virDomainDestroy(journey->domain) < 0)
 		host_error(&restoring->error, WATARI_ERROR_FAILED, NULL,
 			   _("the stopped copy at the source could not be ended"));
 }
