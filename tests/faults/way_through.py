@@ -69,6 +69,7 @@ class Through(Scene):
                 AFTER.name: ('the directory is read-only', 'kill -9 of the destination QEMU')}
     places = ('admin',)
     answers = {(LEFT.name, 'SIGINT'): GOES_ON,  # it comes too late
+               (SAVED.name, 'the directory is gone at the source'): GOES_ON,  # the destination has what it needs
                (RESTORED.name, 'kill -9 of the destination QEMU'): Answer((FAILED,), (SOURCE,)),  # it never ran there
                **{(RESTORED.name, fault): UNCLEAR
                   for fault in ('kill -9 of the destination libvirtd', 'sshd gone at the destination')}}
