@@ -167,6 +167,18 @@ static void print_disks(const struct journey_report *report, FILE *out)
 	}
 }
 
+static void print_files(const struct journey_report *report, FILE *out)
+{
+	for (guint i = 0; report->files && i < json_array_get_length(report->files); i++) {
+		JsonObject *file = json_array_get_object_element(report->files, i);
+		g_autofree char *size = unit_format_bytes((uint64_t) json_get_int(file, "size", 0));
+		/* TRANSLATORS: what it is of the VM ("sda", "nvram"), its size, its path */
+		fprintf(out, _("  file      %s (%s) copied to %s\n"),
+			json_get_string(file, "what", "?"), size,
+			json_get_string(file, "destination", "?"));
+	}
+}
+
 /* What the guest waited for a page, in milliseconds. */
 static void print_requests(int count, double mean_ms, FILE *out)
 {
@@ -227,6 +239,7 @@ void report_print(const struct journey_report *report, FILE *out)
 		print_bytes(report, out);
 	print_content(report, out);
 	print_disks(report, out);
+	print_files(report, out);
 	print_postcopy(report, out);
 	print_proof(report, out);
 	print_accepted(report, out);

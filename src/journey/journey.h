@@ -106,6 +106,7 @@ struct journey_report {
 	uint64_t state_bytes;
 	int shared_disks;      /* files proven to be the same for both hosts */
 	GPtrArray *disks;      /* struct journey_disk, or NULL */
+	JsonArray *files;      /* that are no disks of the link (disks/files.h), or NULL */
 	int snapshots;         /* carried */
 	JsonArray *carried;    /* names of what was carried beside the VM, or NULL */
 	JsonObject *world;     /* what a plan holds fast (journey/ahead/world.h), or NULL */

@@ -63,6 +63,7 @@ void journey_report_clear(struct journey_report *report)
 	g_clear_pointer(&report->phases_ms, json_object_unref);
 	g_clear_pointer(&report->limits, json_array_unref);
 	g_clear_pointer(&report->carried, json_array_unref);
+	g_clear_pointer(&report->files, json_array_unref);
 	g_clear_pointer(&report->page_requests, json_object_unref);
 	g_clear_pointer(&report->decisions, json_array_unref);
 	g_strfreev(report->memory_skipped);
@@ -265,6 +266,8 @@ char *journey_report_print(const struct journey_report *report, const GError *er
 	else
 		json_object_set_null_member(object, "state");
 	json_object_set_array_member(object, "disks", journey_disks_describe(report->disks));
+	json_object_set_array_member(
+		object, "files", report->files ? json_array_ref(report->files) : json_array_new());
 	set_number(object, "snapshots", report->snapshots);
 	json_object_set_array_member(object, "carried",
 				     report->carried ? json_array_ref(report->carried)

@@ -3,6 +3,7 @@
 
 #include "host/xml.h"
 #include "journey/disks/disk_rate.h"
+#include "journey/disks/files.h"
 #include "journey/state.h"
 #include "plan/history.h"
 
@@ -258,6 +259,16 @@ enum plan_strategy ahead_choose(const struct journey_request *request)
 	return request->strategy == JOURNEY_STRATEGY_POSTCOPY ? PLAN_POSTCOPY : PLAN_LIVE;
 }
 
+/* Of files that are copied before a move begins, one after the other; a move itself has seen it. */
+static double files_ms(const struct journey *journey)
+{
+	const struct plan_facts *facts = &journey->ahead->facts;
+	double rate = facts->link_rate;
+	if (facts->bandwidth > 0 && (rate <= 0 || facts->bandwidth < rate))
+		rate = facts->bandwidth;
+	return rate > 0 ? (double) files_size(journey) / rate * 1e3 : 0;
+}
+
 void ahead_recall(struct journey *journey)
 {
 	read_past(journey);
@@ -278,7 +289,7 @@ void ahead_predict(struct journey *journey)
 	for (int i = 0; i < PLAN_STRATEGY_LAST; i++)
 		ahead->outlooks[i] =
 			plan_look_ahead(&ahead->facts, i, ahead->past, ahead->past_count,
-					moves ? ahead->elapsed_ms : to_come);
+					moves ? ahead->elapsed_ms : to_come + files_ms(journey));
 }
 
 void ahead_look(struct journey *journey)

@@ -11,6 +11,7 @@ struct journey_file {
 	bool changes;             /* meanwhile, and what QEMU brings later is newer */
 	char *kept;               /* where what lay there is kept; NULL: nothing did */
 	uint64_t size;
+	uint64_t sent; /* bytes that went over */
 };
 
 /* A new one in the journey's list, which owns it. */

@@ -5,6 +5,7 @@
 #include "journey/disks/images.h"
 
 #include "base/i18n.h"
+#include "base/json.h"
 #include "base/unit.h"
 #include "host/transfer.h"
 #include "journey/disks/file.h"
@@ -172,6 +173,30 @@ static void take_size(struct journey *journey, const struct journey_file *file)
 	disk->size = disk->allocated = file->size;
 }
 
+static void describe_files(struct journey *journey)
+{
+	g_clear_pointer(&journey->report->files, json_array_unref);
+	journey->report->files = json_array_new();
+	for (guint i = 0; journey->files && i < journey->files->len; i++) {
+		const struct journey_file *file = journey->files->pdata[i];
+		JsonObject *object = json_object_new();
+		json_set_text(object, "what", file->target);
+		json_set_text(object, "source", file->path);
+		json_set_text(object, "destination", file->destination);
+		json_object_set_int_member(object, "size", (gint64) file->size);
+		json_object_set_int_member(object, "bytes", (gint64) file->sent);
+		json_array_add_object_element(journey->report->files, object);
+	}
+}
+
+uint64_t files_size(const struct journey *journey)
+{
+	uint64_t size = 0;
+	for (guint i = 0; journey->files && i < journey->files->len; i++)
+		size += ((const struct journey_file *) journey->files->pdata[i])->size;
+	return size;
+}
+
 bool files_prepare(struct journey *journey, GError **error)
 {
 	for (guint i = 0; journey->files && i < journey->files->len; i++) {
@@ -183,6 +208,7 @@ bool files_prepare(struct journey *journey, GError **error)
 		}
 		take_size(journey, looking.file);
 	}
+	describe_files(journey);
 	return true;
 }
 
@@ -250,6 +276,7 @@ static void take_copied(struct copying *copying)
 	struct journey *journey = copying->journey;
 	struct journey_disk *disk =
 		journey_disk_find(journey->report->disks, copying->file->target);
+	copying->file->sent = copying->transfer.bytes;
 	if (disk && disk->kind == JOURNEY_DISK_CARRIED) {
 		disk->literal += copying->transfer.bytes;
 		disk->agreed = true;
@@ -304,5 +331,6 @@ bool files_copy(struct journey *journey, GError **error)
 	for (guint i = 0; good && journey->files && i < journey->files->len; i++)
 		good = journey_check_cancel(journey, error) &&
 		       copy_file(journey, journey->files->pdata[i], error);
+	describe_files(journey);
 	return good;
 }

@@ -13,6 +13,8 @@ bool files_add(struct journey *journey, const char *target, const char *path,
 bool files_find_private(struct journey *journey, GError **error);
 /* Look at their places at the destination; nothing is made. */
 bool files_prepare(struct journey *journey, GError **error);
+/* How many bytes they have, all together; known once that is done. */
+uint64_t files_size(const struct journey *journey);
 /* Copy them. */
 bool files_copy(struct journey *journey, GError **error);
 
