@@ -84,7 +84,29 @@ class Furnished(unittest.TestCase):
         self.compare(before, now, but=('checkpoints', 'bitmaps', 'nvram', 'tpm', 'live definition'))
         # the device that only the definition had is there since this start
         more = [device for device in now['live definition'] if device not in before['live definition']]
-        self.assertTrue(any('52:54:00:66:00:01' in device for device in more), more)
+        less = [device for device in before['live definition'] if device not in now['live definition']]
+        self.assertEqual((len(more), less), (1, []), more)
+        self.assertIn('52:54:00:66:00:01', more[0])
+
+    def test_firmware_of_another_version(self):
+        """It is refused, with what to do; a running VM keeps the firmware that it has, so who knows better may move it."""
+        here, there = self.lab.hosts
+        with open(there.path(furnished.FIRMWARE), 'rb') as file:
+            code = file.read()
+        there.write_bytes('/root/other.fd', code[:-64] + bytes(48) + code[-16:])
+        there.run(['mount', '--bind', '/root/other.fd', furnished.FIRMWARE])
+        self.addCleanup(there.run, ['umount', furnished.FIRMWARE])
+        furnished.start(self.lab, 'hosta', 'furf', True)
+        self.addCleanup(guest.stop, self.lab, None, 'furf')
+        done = here.run(['watari', 'migrate', 'furf', 'hostb', '--json'], check=False, timeout=120)
+        error = json.loads(done.stdout)['error']
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn(f'{furnished.FIRMWARE} (loader) at hostb is another one', error['what'])
+        for part in ('the same version of its package', 'until it is started next', '--trust loader'):
+            self.assertIn(part, error['next'])
+        _, report = self.move('migrate', '--trust', 'loader', '--max-downtime', '20s', vm='furf')
+        self.assertTrue(any('from its next start on' in note for note in report['notes']), report['notes'])
+        guest.check(self.lab, 'furf')
 
     def test_copied(self):
         self.there_and_back('furc', False)

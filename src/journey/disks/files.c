@@ -53,8 +53,7 @@ static bool is_listed(struct journey *journey, const char *path)
 	return false;
 }
 
-/* What a package brought must come from a package there, too. */
-static bool is_of_system(const char *path)
+bool files_are_of_system(const char *path)
 {
 	return g_str_has_prefix(path, "/usr/") && !g_str_has_prefix(path, "/usr/local/");
 }
@@ -70,7 +69,7 @@ bool files_add(struct journey *journey, const char *target, const char *path,
 					     "over the network (without --through).")
 					 : _("Leave --disks shared out, and it is copied."),
 				 _("%s has no %s, which the VM reads"), there, path);
-	if (is_of_system(path))
+	if (files_are_of_system(path))
 		return error_set(error, WATARI_ERROR_REFUSED,
 				 _("Install the package there that it belongs to."),
 				 _("%s has no %s, which the VM reads"), there, path);

@@ -313,18 +313,31 @@ static bool is_not_there(struct journey *journey, const char *path, GError **err
 			 journey->hosts[JOURNEY_DESTINATION]->name, path);
 }
 
+/* What a package brought is not copied from host to host. */
+static char *advise_other_file(struct journey *journey, const char *name, const char *path)
+{
+	if (journey_disk_find(journey->report->disks, name))
+		return g_strdup_printf(_("Copy the right one there; --disk %s=PLACE copies the "
+					 "disk to a place of its own. If you know better: "
+					 "--trust %s."),
+				       name, name);
+	if (g_str_equal(name, "loader"))
+		return g_strdup(_("Install the same version of its package there. A VM keeps the "
+				  "firmware that it has until it is started next; if the other one "
+				  "will do then: --trust loader."));
+	if (files_are_of_system(path))
+		return g_strdup_printf(_("Install the same version of its package there. If you "
+					 "know better: --trust %s."),
+				       name);
+	return g_strdup_printf(_("Copy the right one there under the same path. If you know "
+				 "better: --trust %s."),
+			       name);
+}
+
 static bool is_other_file(struct journey *journey, const char *name, const char *path,
 			  const struct same_answer *answer, GError **error)
 {
-	bool disk = journey_disk_find(journey->report->disks, name) != NULL;
-	g_autofree char *next =
-		disk ? g_strdup_printf(
-			       _("Copy the right one there; --disk %s=PLACE copies the disk "
-				 "to a place of its own. If you know better: --trust %s."),
-			       name, name)
-		     : g_strdup_printf(_("Copy the right one there under the same path. If you "
-					 "know better: --trust %s."),
-				       name);
+	g_autofree char *next = advise_other_file(journey, name, path);
 	if (answer->same == SAME_UNKNOWN)
 		return error_set(error, WATARI_ERROR_REFUSED, next,
 				 _("whether %s (%s) is the same at both hosts cannot be found out: "

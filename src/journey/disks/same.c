@@ -236,6 +236,14 @@ bool same_check_trusted(const struct journey *journey, GError **error)
 void same_note_trusted(struct journey *journey, const char *name, const char *path,
 		       const struct same_answer *answer)
 {
+	if (g_str_equal(name, "loader") && answer->same == SAME_OTHER) {
+		journey_note(
+			journey, true,
+			_("The firmware %s is another one at the destination (%s), which the VM "
+			  "has from its next start on (--trust loader)."),
+			path, answer->what);
+		return;
+	}
 	journey_note(journey, true,
 		     _("That %s is the same at both hosts is not proven, only believed (--trust "
 		       "%s): %s. If it is another one, the VM is damaged."),
