@@ -154,6 +154,28 @@ def _digest(node, path: str) -> str:
         return hashlib.sha256(file.read()).hexdigest()
 
 
+_VARIABLE = struct.Struct("<HBxIQ16xIII16s")  # of an authenticated variable: mark, state, attributes, count, ..., sizes, owner
+_WRITTEN = 0x3F
+_COUNTER = "MTC"  # goes up with each start
+
+
+def variables(node, name: str) -> dict[str, bytes]:
+    """What the firmware keeps by name: boot order, boot entries, keys, consoles."""
+    with open(node.path(nvram(name)), "rb") as file:
+        data = file.read()
+    found, at = {}, data.find(b"\xaa\x55\x3f\0")
+    while 0 <= at <= len(data) - _VARIABLE.size:
+        mark, state, _, _, _, name_bytes, data_bytes, _ = _VARIABLE.unpack_from(data, at)
+        if mark != 0x55AA:
+            break
+        begin = at + _VARIABLE.size
+        word = data[begin : begin + name_bytes].decode("utf-16-le").rstrip("\0")
+        if state == _WRITTEN and word != _COUNTER:
+            found[word] = data[begin + name_bytes : begin + name_bytes + data_bytes]
+        at = (begin + name_bytes + data_bytes + 3) // 4 * 4
+    return found
+
+
 def _tpm_state(node, name: str) -> dict[str, str]:
     """Files of its TPM by their names; the permanent state changes only when a guest uses it."""
     uuid = node.virsh("domuuid", name).stdout.strip()

@@ -51,6 +51,7 @@ class Furnished(unittest.TestCase):
             target.attrib.pop('port', None)
         devices = [xml.etree.ElementTree.tostring(device, 'unicode') for device in root.iterfind('devices/*')]
         found['live definition'] = sorted(devices)
+        found['beside devices'] = [xml.etree.ElementTree.tostring(part, 'unicode') for part in root if part.tag != 'devices']
         return found
 
     def compare(self, before, now, but=()):
@@ -64,6 +65,8 @@ class Furnished(unittest.TestCase):
         before = self.inventory(self.lab.host('hosta'), vm)
         self.assertEqual((before['autostart'], before['checkpoints']), ('enable', [furnished.CHECKPOINT]))
         self.assertTrue(before['tpm'] and before['bitmaps'])
+        variables = furnished.variables(self.lab.host('hosta'), vm)
+        self.assertIn('BootOrder', variables)
         again = () if shared else ('--remove-source-disks',)  # or they would be in the way back
         for words in (('migrate', '--max-downtime', '20s'), ('quick', '--yes')):
             with self.subTest(words[0]):
@@ -82,7 +85,10 @@ class Furnished(unittest.TestCase):
         guest.check(self.lab, vm)
         now = self.inventory(node, vm)
         self.compare(before, now, but=('checkpoints', 'bitmaps', 'nvram', 'tpm', 'live definition'))
-        # the device that only the definition had is there since this start
+        # the firmware and the TPM count their starts; what they keep is the same
+        self.assertEqual(furnished.variables(node, vm), variables)
+        self.assertEqual(set(now['tpm']), set(off['tpm']))
+        # the device that only the definition had is there since this start, and nothing else has changed
         more = [device for device in now['live definition'] if device not in before['live definition']]
         less = [device for device in before['live definition'] if device not in now['live definition']]
         self.assertEqual((len(more), less), (1, []), more)

@@ -20,7 +20,7 @@ import unittest
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "lab"))
 sys.dont_write_bytecode = True
-from watari_lab import HostSpec, Lab, client, guest  # noqa: E402
+from watari_lab import HostSpec, Lab, client, furnished, guest  # noqa: E402
 
 TIME_LIMIT_S = 600
 EVERY_RUN = ('ThereAndBack.test_compressible', 'Others', 'Gate')
@@ -124,11 +124,11 @@ class ThereAndBack(Move):
         print(f"# {pattern}: longest gap {prober.report['longest_gap']['ms']:.0f} ms, own "
               f"{prober.report['own']['worst_gap_ms']:.0f} ms, lost {prober.report['udp']['lost']}")
 
-    def migrate_proven(self, source, destination):
+    def migrate_proven(self, source, destination, **more):
         """QEMU 7.2 under TCG now and then loses a page that was written while it looked for dirty ones (docs/design.md).
         The proof of memory finds that and refuses, and the VM runs on: then it is moved again."""
         for _ in range(3):
-            report = self.migrate(source, destination, "--verify-memory", "full")
+            report = self.migrate(source, destination, "--verify-memory", "full", **more)
             if report["outcome"] == "migrated" or "the memory differs" not in report["said"]:
                 break
             self.assert_stayed(report, source, FAILED)
@@ -154,6 +154,25 @@ class ThereAndBack(Move):
 
     def test_random(self):
         self.there_and_back("random", rate=200, set_mib=16)
+
+
+class FurnishedThereAndBack(Move):
+    """The guest with firmware, TPM, display, channels, two disks and a seed, which are shared here (test_furnished copies them)."""
+
+    name = "furnished"
+    there_and_back, migrate_proven, assert_dirtied = ThereAndBack.there_and_back, ThereAndBack.migrate_proven, ThereAndBack.assert_dirtied
+
+    @classmethod
+    def setUpClass(cls):
+        furnished.start(lab, "hosta", cls.name, True)
+        cls.addClassCleanup(guest.stop, lab, None, cls.name)
+
+    def test_compressible(self):
+        before = furnished.inventory(lab.host(self.here), self.name)
+        self.there_and_back("text", rate=100, set_mib=16)
+        after = furnished.inventory(lab.host(self.here), self.name)
+        for what in ("persistent definition", "autostart", "checkpoints", "nvram", "tpm", "bitmaps"):
+            self.assertEqual(after[what], before[what], what)
 
 
 class Switchover(Move):
@@ -265,6 +284,59 @@ class Others(unittest.TestCase):
         report = self.migrate("hostb", "hosta", "--persistent", name="kept")
         self.assertEqual(report["outcome"], "migrated", report["said"])
         self.assertEqual(self.defined("kept"), ["hosta", "hostb"])
+
+
+class Plugged(unittest.TestCase):
+    """Memory and processors that a VM was given while it ran."""
+
+    name = "plugged"
+    migrate, migrate_proven, assert_migrated, assert_clean = Move.migrate, ThereAndBack.migrate_proven, Move.assert_migrated, Move.assert_clean
+    assert_stayed = Move.assert_stayed
+
+    def start(self):
+        text = guest.small_xml(lab, "hosta", self.name, memory_mib=128, vcpus=3, pattern="text", rate=100, set_mib=16,
+                               words="memhp_default_state=online")
+        for old, new in (("<vcpu>3<", "<vcpu current='1'>3<"),
+                         ("<memory unit", "<maxMemory slots='4' unit='MiB'>1024</maxMemory><memory unit"),
+                         ("</cpu>", "<numa><cell id='0' cpus='0-2' memory='128' unit='MiB'/></numa></cpu>")):
+            self.assertEqual(text.count(old), 1, old)
+            text = text.replace(old, new)
+        node = lab.host("hosta")
+        node.write_text("/root/plugged.xml", text)
+        node.virsh("create", "/root/plugged.xml")
+        self.addCleanup(guest.stop, lab, None, self.name)
+        guest.wait_ready(lab, self.name)
+
+    def plug(self, node, mib, processors):
+        node.write_text("/root/dimm.xml", f"<memory model='dimm'><target><size unit='MiB'>{mib}</size><node>0</node></target></memory>")
+        node.virsh("attach-device", self.name, "/root/dimm.xml", "--live")
+        node.virsh("setvcpus", self.name, str(processors), "--live")
+
+    def has(self, node):
+        """DIMMs and processors, by QEMU's own word."""
+        dimms = node.virsh("qemu-monitor-command", self.name, "--hmp", "info memory-devices").stdout.count("Memory device [dimm]")
+        processors = node.virsh("qemu-monitor-command", self.name, "--hmp", "info cpus").stdout.count("CPU #")
+        return dimms, processors
+
+    def test_plugged_in_while_it_runs(self):
+        """It comes along, byte for byte, and more can be plugged in where the VM is then."""
+        self.start()
+        here, there = lab.host("hosta"), lab.host("hostb")
+        self.plug(here, 128, 2)
+        self.assertEqual(self.has(here), (1, 2))
+        report = self.migrate_proven("hosta", "hostb", name=self.name)
+        self.assert_migrated(report, "hostb")
+        self.assertGreaterEqual(report["proof"]["memory_bytes"], 256 << 20)
+        self.assertEqual((report["proof"]["memory_skipped"], self.has(there)), ([], (1, 2)))
+        # of another size: of two that are equally large the proof cannot know which is which, leaves them out and says so
+        self.plug(there, 256, 3)
+        self.assertEqual(self.has(there), (2, 3))
+        guest.check(lab, self.name)
+        report = self.migrate_proven("hostb", "hosta", name=self.name)
+        self.assert_migrated(report, "hosta")
+        self.assertGreaterEqual(report["proof"]["memory_bytes"], 512 << 20)
+        self.assertEqual((report["proof"]["memory_skipped"], self.has(here)), ([], (2, 3)))
+        guest.check(lab, self.name)
 
 
 class Gate(Move):
