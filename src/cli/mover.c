@@ -21,7 +21,11 @@ static const struct option_row rows[] = {
 	{ "saved", 0, OPTION_TEXT, 0, N_("ACTION"),
 	  .help = N_(
 		  "With the path of a saved state and the UUID of its VM: write its digest beside "
-		  "it (digest), compare it with that (check), or remove both (remove).") },
+		  "it (digest), compare it with that (check), say which file it is (look), or "
+		  "remove both (remove).") },
+	{ "helper", 0, OPTION_TEXT, 0, N_("USER"),
+	  .help = N_("Become the program that follows, one of QEMU's tools, as that user (-1: as "
+		     "root, with little left) and confined.") },
 	{ 0 },
 };
 

@@ -47,39 +47,51 @@ bool disk_reader_is_format(const char *word)
 	return length > 0 && length <= FORMAT_MOST;
 }
 
-/* libnbd starts it, and ends it with the connection. It must not mind that the image is in use. */
-static int start_server(struct nbd_handle *nbd, const struct disk_reader_config *config)
+static char **const *starters; /* set once */
+
+void disk_reader_start_by(char **const *words)
+{
+	starters = words;
+}
+
+/* libnbd starts it, and it ends with its only connection. It must not mind that the image is in use. */
+static int start_server(struct nbd_handle *nbd, const struct disk_reader_config *config,
+			char **starter)
 {
 	g_auto(GStrv) parts = g_strsplit(config->path, ",", -1);
 	g_autofree char *path = g_strjoinv(",,", parts);
 	g_autofree char *image = g_strdup_printf(
 		"driver=%s,force-share=on,file.driver=file,file.filename=%s", config->format, path);
-	g_auto(GStrv) words = g_strsplit("qemu-nbd --read-only --image-opts -", " ", -1);
-	g_free(words[3]);
-	words[3] = g_steal_pointer(&image);
+	const char *const own[] = { "qemu-nbd", "--read-only", "--image-opts", image, NULL };
+	g_autoptr(GStrvBuilder) builder = g_strv_builder_new();
+	if (starter)
+		g_strv_builder_addv(builder, (const char **) (uintptr_t) starter);
+	g_strv_builder_addv(builder, (const char **) (uintptr_t) own);
+	g_auto(GStrv) words = g_strv_builder_end(builder);
 	return nbd_connect_systemd_socket_activation(nbd, words);
 }
 
 static int connect_server(struct nbd_handle *nbd, const struct disk_reader_config *config,
-			  GError **error)
+			  char **starter, GError **error)
 {
 	if (!config->socket)
-		return start_server(nbd, config);
+		return start_server(nbd, config, starter);
 	if (!config->dial)
 		return nbd_connect_unix(nbd, config->socket);
 	int fd = config->dial(config->socket, config->dial_data, error);
 	return fd < 0 ? -1 : nbd_connect_socket(nbd, fd);
 }
 
-static bool open_export(struct disk_reader *reader, const struct disk_reader_config *config,
-			GError **error)
+static bool open_by(struct disk_reader *reader, const struct disk_reader_config *config,
+		    char **starter, GError **error)
 {
+	nbd_close(reader->nbd);
 	struct nbd_handle *nbd = reader->nbd = nbd_create();
 	if (!nbd || nbd_add_meta_context(nbd, LIBNBD_CONTEXT_BASE_ALLOCATION) < 0 ||
 	    nbd_set_export_name(nbd, config->socket ? config->export : "") < 0)
 		return fail(reader, error, nbd_get_error());
 	GError *refused = NULL;
-	if (connect_server(nbd, config, &refused) < 0) {
+	if (connect_server(nbd, config, starter, &refused) < 0) {
 		if (!refused)
 			return fail(reader, error, nbd_get_error());
 		g_propagate_error(error, refused);
@@ -88,6 +100,19 @@ static bool open_export(struct disk_reader *reader, const struct disk_reader_con
 	int64_t size = nbd_get_size(nbd);
 	reader->size = size < 0 ? 0 : (uint64_t) size;
 	return size >= 0 || fail(reader, error, nbd_get_error());
+}
+
+static bool open_export(struct disk_reader *reader, const struct disk_reader_config *config,
+			GError **error)
+{
+	if (config->socket || !starters || !*starters)
+		return open_by(reader, config, NULL, error);
+	for (char **const *starter = starters; *starter; starter++) {
+		g_clear_error(error);
+		if (open_by(reader, config, *starter, error))
+			return true;
+	}
+	return false;
 }
 
 static bool open_image(struct disk_reader *reader, const struct disk_reader_config *config,

@@ -31,6 +31,10 @@ struct disk_piece {
 /* Is it the name of a format at all? It becomes a part of qemu-nbd's list of options. */
 bool disk_reader_is_format(const char *word);
 
+/* How qemu-nbd is started: as each of WORDS, ended by NULL, an argument vector that is put before its own; the next one where
+ * the image cannot be opened that way. Nothing is said before: it is started as it is. Once, before there are threads. */
+void disk_reader_start_by(char **const *words);
+
 struct disk_reader;
 struct disk_reader *disk_reader_open(const struct disk_reader_config *config, GError **error);
 void disk_reader_free(struct disk_reader *reader);

@@ -38,7 +38,7 @@ struct storage {
  * could not take its directory away. */
 static const char serve_script[] =
 	"s=$1; f=$1.pid; shift\n"
-	"qemu-storage-daemon --pidfile \"$f\" \"$@\" >&2 </dev/null & p=$!\n"
+	"\"$@\" --pidfile \"$f\" >&2 </dev/null & p=$!\n"
 	"while ! test -s \"$f\"; do\n"
 	"  kill -0 $p 2>/dev/null || { wait $p; e=$?; rm -f -- \"$s\"; exit $e; }\n"
 	"  sleep 0.02\n"
@@ -102,12 +102,20 @@ static void add_option(GPtrArray *words, const char *option, char *value)
 	g_ptr_array_add(words, value);
 }
 
-static GPtrArray *serve_words(const char *socket, const GPtrArray *images)
+static void add_words(GPtrArray *words, const char *const *more)
+{
+	for (; *more; more++)
+		g_ptr_array_add(words, g_strdup(*more));
+}
+
+static GPtrArray *serve_words(const char *const *helper, const char *socket,
+			      const GPtrArray *images)
 {
 	GPtrArray *words = g_ptr_array_new_with_free_func(g_free);
-	const char *const head[] = { "sh", "-c", serve_script, "sh", socket };
-	for (size_t i = 0; i < G_N_ELEMENTS(head); i++)
-		g_ptr_array_add(words, g_strdup(head[i]));
+	const char *const head[] = { "sh", "-c", serve_script, "sh", socket, NULL };
+	add_words(words, head);
+	add_words(words, helper);
+	g_ptr_array_add(words, g_strdup("qemu-storage-daemon"));
 	for (guint i = 0; i < images->len; i++)
 		add_option(words, "--blockdev", describe_node(images->pdata[i]));
 	add_option(words, "--nbd-server", describe_server(socket));
@@ -143,9 +151,10 @@ static bool wait_ready(struct remote_child *child)
 }
 
 struct storage *storage_serve(const struct remote_shell *shell, const struct host_address *host,
-			      const char *socket, const GPtrArray *images, GError **error)
+			      const char *const *helper, const char *socket,
+			      const GPtrArray *images, GError **error)
 {
-	g_autoptr(GPtrArray) words = serve_words(socket, images);
+	g_autoptr(GPtrArray) words = serve_words(helper, socket, images);
 	struct storage *storage = g_new0(struct storage, 1);
 	bool spawned = remote_spawn(shell, host, REMOTE_JOINS, (const char *const *) words->pdata,
 				    &storage->child, error);
@@ -186,15 +195,17 @@ static const char copy_script[] = "exec 3<&0; \"$@\" </dev/null 3<&- & p=$!\n"
 				  "exec 3<&-; wait $p; s=$?; kill $c 2>/dev/null; exit $s\n";
 
 /* Its own default would be not to flush. */
-static GPtrArray *copy_words(const struct storage_source *source)
+static GPtrArray *copy_words(const char *const *helper, const struct storage_source *source)
 {
-	static const char *const head[] = { "sh",      "-c", copy_script, "sh", "qemu-img",
-					    "convert", "-p", "-n",        "-W", "-m",
-					    "8",       "-t", "writeback", "-O", "raw" };
+	static const char *const head[] = { "sh", "-c", copy_script, "sh", NULL };
+	static const char *const convert[] = { "qemu-img",  "convert", "-p",  "-n",
+					       "-W",        "-m",      "8",   "-t",
+					       "writeback", "-O",      "raw", NULL };
 	GPtrArray *words = g_ptr_array_new_with_free_func(g_free);
 	g_autofree char *socket = g_uri_escape_string(source->socket, "/", FALSE);
-	for (size_t i = 0; i < G_N_ELEMENTS(head); i++)
-		g_ptr_array_add(words, g_strdup(head[i]));
+	add_words(words, head);
+	add_words(words, helper);
+	add_words(words, convert);
 	add_option(words, "-f", g_strdup(source->format));
 	if (source->fresh)
 		g_ptr_array_add(words, g_strdup("--target-is-zero"));
@@ -209,10 +220,10 @@ static GPtrArray *copy_words(const struct storage_source *source)
 }
 
 struct storage_copy *storage_copy_start(const struct remote_shell *shell,
-					const struct host_address *host,
+					const struct host_address *host, const char *const *helper,
 					const struct storage_source *source, GError **error)
 {
-	g_autoptr(GPtrArray) words = copy_words(source);
+	g_autoptr(GPtrArray) words = copy_words(helper, source);
 	struct storage_copy *copy = g_new0(struct storage_copy, 1);
 	if (remote_spawn(shell, host, REMOTE_JOINS, (const char *const *) words->pdata,
 			 &copy->child, error)) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* QEMU's tools at a host in QEMU's place, for a VM that is off: its storage daemon, which has images
  * behind an NBD socket, and qemu-img, which copies one to such a socket. Both end when we do: they
- * watch their stdin. Errors: WATARI_ERROR_INTERNAL. */
+ * watch their stdin. HELPER are the words that confine them, put before their own (mover/helper.h). Errors:
+ * WATARI_ERROR_INTERNAL. */
 #pragma once
 #include "base/error.h"
 #include "host/remote.h"
@@ -20,7 +21,8 @@ struct storage;
 /* Serve IMAGES (of struct storage_image), to be written to, at SOCKET, whose directory must be there.
  * Returns when they are there; blocks. */
 struct storage *storage_serve(const struct remote_shell *shell, const struct host_address *host,
-			      const char *socket, const GPtrArray *images, GError **error);
+			      const char *const *helper, const char *socket,
+			      const GPtrArray *images, GError **error);
 /* Ends it; what was flushed is safe. NULL is nothing. Blocks. */
 void storage_end(struct storage *storage);
 
@@ -34,7 +36,7 @@ struct storage_source {
 };
 /* Starts to copy, holes left out, flushed at the end. */
 struct storage_copy *storage_copy_start(const struct remote_shell *shell,
-					const struct host_address *host,
+					const struct host_address *host, const char *const *helper,
 					const struct storage_source *source, GError **error);
 /* What it says of itself, so far: never blocks. False: it is at its end. *PART: 0 to 1. */
 bool storage_copy_look(struct storage_copy *copy, double *part);

@@ -32,6 +32,8 @@ void movers_kill(struct journey *journey, enum journey_side side);
 void movers_let_go(struct journey *journey);
 /* The words that start watari at a host: an argument vector to be freed with g_strfreev. */
 char **movers_command(struct journey *journey, enum journey_side side, const char *const *words);
+/* Those before a tool of QEMU's there, which make it a confined one that ends with whoever started it. */
+char **movers_helper(struct journey *journey, enum journey_side side);
 /* What SIDE's mover said in its hello, or NULL. */
 JsonObject *movers_hello(struct journey *journey, enum journey_side side);
 /* Both said so among their features. */

@@ -9,6 +9,7 @@
 #include "mover/awake.h"
 #include "mover/disk_source.h"
 #include "mover/fingerprint.h"
+#include "mover/helper.h"
 #include "mover/hold.h"
 #include "mover/local.h"
 #include "mover/measure.h"
@@ -68,6 +69,7 @@ static bool do_setup(struct mover *mover, JsonObject *message, GError **error)
 	mover->run = run_new(mover->settings, error);
 	if (!mover->run)
 		return false;
+	helper_for_readers(mover->settings->socket_user);
 	/* The ceiling is the source's to keep, and there is none of a post-copy. */
 	if (mover->settings->role != MOVER_SOURCE || mover->settings->recover)
 		g_clear_pointer(&mover->watchdog, watchdog_free);

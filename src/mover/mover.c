@@ -8,6 +8,7 @@
 #include "base/version.h"
 #include "mover/attach.h"
 #include "mover/commands.h"
+#include "mover/helper.h"
 #include "mover/hold.h"
 #include "mover/postcopy_run.h"
 #include "mover/rights.h"
@@ -223,11 +224,13 @@ int mover_main(int argc, char **argv)
 		return state_sweep(argv[2], STATE_KILL);
 	if (argc == 3 && g_str_equal(argv[1], "--living"))
 		return state_print_living(argv[2]);
+	if (argc >= 5 && g_str_equal(argv[1], "--helper"))
+		return helper_run(argv[2], argv[3], argv + 4);
 	if (argc == 5 && g_str_equal(argv[1], "--saved"))
 		return saved_run(argv[2], argv[3], argv[4]);
 	fprintf(stderr, "%s\n",
 		_("usage: watari mover [--attach PATH | --sweep [ID] | --kill ID | --living UUID | "
-		  "--saved ACTION PATH UUID] "
+		  "--saved ACTION PATH UUID | --helper USER TIE PROGRAM] "
 		  "(started by watari migrate)"));
 	return WATARI_EXIT_USAGE;
 }

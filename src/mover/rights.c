@@ -2,12 +2,17 @@
 /* Capabilities and the filter of system calls. See rights.h. */
 #include "mover/rights.h"
 
+#include "base/fd.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
+#include <grp.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pwd.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -20,7 +25,8 @@ const uint64_t rights_kept = CAP(CAP_DAC_OVERRIDE)       /* images and sockets o
 			     | CAP(CAP_CHOWN)            /* those sockets are given to it */
 			     | CAP(CAP_SYS_PTRACE)       /* the memory of QEMU: proof, sample */
 			     | CAP(CAP_NET_BIND_SERVICE) /* --ports may be low */
-			     | CAP(CAP_NET_ADMIN) | CAP(CAP_NET_RAW) /* where the guest is now */;
+			     | CAP(CAP_NET_ADMIN) | CAP(CAP_NET_RAW) /* where the guest is now */
+			     | CAP(CAP_SETUID) | CAP(CAP_SETGID) /* helpers become QEMU's user */;
 
 /* ---- capabilities ---- */
 
@@ -38,9 +44,19 @@ static void keep_capabilities(uint64_t kept)
 		g_debug("capabilities: %s", g_strerror(errno));
 }
 
+/* No kind of memory is written into a core, neither of this process nor of those that it starts: where cores go to
+ * a program (core_pattern) the limit of their size does not count, and a program that is started is dumpable again. */
+static void keep_memory_out_of_cores(void)
+{
+	FD_AUTO int fd = open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "0", 1) != 1)
+		g_debug("coredump_filter: %s", g_strerror(errno));
+}
+
 static void drop(uint64_t kept)
 {
 	const struct rlimit none = { 0, 0 };
+	keep_memory_out_of_cores();
 	if (geteuid() == 0)
 		keep_capabilities(kept);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -56,6 +72,19 @@ void rights_drop(void)
 void rights_drop_all(void)
 {
 	drop(0);
+}
+
+bool rights_become(int64_t user)
+{
+	const struct passwd *entry = user > 0 ? getpwuid((uid_t) user) : NULL;
+	if (user >= 0 && !entry)
+		errno = ENOENT; /* getpwuid says nothing of it */
+	if (user >= 0 && (!entry || initgroups(entry->pw_name, entry->pw_gid) != 0 ||
+			  setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid) != 0 ||
+			  setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) != 0))
+		return false;
+	drop(CAP(CAP_DAC_OVERRIDE));
+	return true;
 }
 
 /* ---- calls ---- */
@@ -236,7 +265,11 @@ static const int calls[] = {
 #endif
 };
 
-enum { MOST = 2 * G_N_ELEMENTS(calls) + 16 };
+/* Beside these, what a helper needs to become what it is. */
+static const int of_helpers[] = { SYS_execve,    SYS_chdir,     SYS_setgroups,
+				  SYS_setresgid, SYS_setresuid, SYS_capset };
+
+enum { MOST = 2 * (G_N_ELEMENTS(calls) + G_N_ELEMENTS(of_helpers)) + 16 };
 
 static void add(struct sock_filter *filter, unsigned short *length, struct sock_filter instruction)
 {
@@ -268,8 +301,8 @@ bool rights_confine(bool executes)
 					  offsetof(struct seccomp_data, nr)));
 	for (size_t i = 0; i < G_N_ELEMENTS(calls); i++)
 		allow(filter, length, calls[i]);
-	if (executes)
-		allow(filter, length, SYS_execve);
+	for (size_t i = 0; executes && i < G_N_ELEMENTS(of_helpers); i++)
+		allow(filter, length, of_helpers[i]);
 	add(filter, length, (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, NO));
 	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
 		       SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) == 0;

@@ -14,7 +14,10 @@ import unittest
 from disklab import MIGRATED, DiskLab, disks, guest
 
 TIME_LIMIT_S = 400
-KEPT = sum(1 << bit for bit in (0, 1, 10, 12, 13, 19))  # chown, dac_override, net_bind, net_admin, net_raw, sys_ptrace
+# chown, dac_override, setgid, setuid, net_bind, net_admin, net_raw, sys_ptrace
+KEPT = sum(1 << bit for bit in (0, 1, 6, 7, 10, 12, 13, 19))
+OPEN_OTHERS = 1 << 1  # dac_override
+SEED, SECRET_SEED = '/lab/images/seed.qcow2', '/lab/images/secret.qcow2'
 # Says what becomes of a connection to the socket argv[1].
 KNOCK = """
 import socket, sys
@@ -79,11 +82,15 @@ class Rights(DiskLab):
     @classmethod
     def prepare(cls):
         here = cls.lab.host('hosta')
+        there = cls.lab.host('hostb')
+        for path in (SEED, SECRET_SEED):
+            disks.make(there, path, 40, 'qcow2', parts=disks.noise('seed', 4))
+            there.run(['chmod', '644' if path == SEED else '600', path])
         cls.start([guest.Disk(disks.make(here, '/lab/images/r1.raw', 40, parts=disks.noise('r', 24)))])
 
-    def begin(self):
+    def begin(self, *options):
         argv = ['watari', 'migrate', self.vm, self.there.name, '--json', '--max-downtime', '20s', '--bandwidth', '3M',
-                '--remove-source-disks']
+                '--remove-source-disks', *options]
         moving = self.here.popen(argv, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         end = time.monotonic() + 60
         while not (self.sockets(self.here) and self.phase(self.here) == 'setup' and self.confined(self.here)
@@ -141,14 +148,33 @@ class Rights(DiskLab):
         with open(f'/proc/{mover}/limits', encoding='utf-8') as file:
             (core,) = [line.split() for line in file if line.startswith('Max core file size')]
         self.assertEqual(core[4:6], ['0', '0'])
+        self.assertEqual(self.cores_hold(mover), 0)
+
+    def cores_hold(self, pid):
+        with open(f'/proc/{pid}/coredump_filter', encoding='utf-8') as file:
+            return int(file.read(), 16)
+
+    def assert_helpers(self, node):
+        """One qemu-nbd for each seed: QEMU's user has the one that it may read, and no capability; root the other one."""
+        (qemu,) = [pid for pid, line in node.processes('qemu-system') if f'guest={self.vm}' in line]
+        user = self.status(qemu)['Uid'].split()[0]
+        helpers = {seed: [pid for pid, line in node.processes('qemu-nbd') if f'filename={seed}' in line] for seed in (SEED, SECRET_SEED)}
+        for seed, capabilities in ((SEED, 0), (SECRET_SEED, OPEN_OTHERS)):
+            (helper,) = helpers[seed]
+            status = self.status(helper)
+            self.assertEqual(set(status['Uid'].split()), {user if seed == SEED else '0'}, seed)
+            self.assertEqual([int(status[name], 16) for name in ('CapEff', 'CapPrm', 'CapInh')], [capabilities] * 2 + [0])
+            self.assertEqual((status['Seccomp'], status['NoNewPrivs']), ('2', '1'))
+            self.assertEqual(self.cores_hold(helper), 0)
 
     # ---- tests ----
 
     def test_1_to_the_host_where_qemu_has_a_user(self):
-        moving = self.begin()
+        moving = self.begin('--seed', f'qcow2:{SEED}', '--seed', f'qcow2:{SECRET_SEED}')
         try:
             self.assert_rights(self.here)
             self.assert_rights(self.there)
+            self.assert_helpers(self.there)
             (child,) = self.pids(self.here, 'guard')
             self.assertEqual(int(self.status(child)['CapPrm'], 16), 0)
             # root without a capability may look into a dumpable process of root's that has none, and not into this one

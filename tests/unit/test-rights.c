@@ -21,6 +21,50 @@ static uint64_t status_number(const char *name, int base)
 	return g_ascii_strtoull(at + strlen(name), NULL, base);
 }
 
+/* getpgid needs no right at all, and no mover calls it. */
+static bool is_confined(void)
+{
+	errno = 0;
+	return syscall(SYS_getpgid, 0) < 0 && errno == EPERM && status_number("Seccomp:", 10) == 2;
+}
+
+/* Which kinds of memory a core would have. */
+static uint64_t cores_hold(void)
+{
+	g_autofree char *text = NULL;
+	g_assert_true(g_file_get_contents("/proc/self/coredump_filter", &text, NULL, NULL));
+	return g_ascii_strtoull(text, NULL, 16);
+}
+
+/* What a helper is: nobody's but its user's, or root's with next to nothing. */
+static void play_become(void)
+{
+	if (geteuid() != 0) {
+		g_assert_false(rights_become(1));
+		return;
+	}
+	rights_drop();
+	g_assert_true(rights_confine(true)); /* by a mover that runs already */
+	g_assert_false(rights_become(99999));
+	g_assert_true(rights_become(1)); /* daemon */
+	g_assert_cmpuint(getuid(), ==, 1);
+	g_assert_cmpuint(getegid(), !=, 0);
+	g_assert_cmphex(status_number("CapPrm:", 16), ==, 0);
+	g_assert_cmpint(setresuid(0, 0, 0), ==, -1);
+	g_assert_cmpuint(cores_hold(), ==, 0);
+	g_assert_cmpint(chdir("/"), ==, 0); /* as qemu-nbd does */
+}
+
+static void play_become_root(void)
+{
+	rights_drop();
+	g_assert_true(rights_become(-1));
+	if (geteuid() == 0)
+		g_assert_cmphex(status_number("CapPrm:", 16), ==, 1 << 1); /* CAP_DAC_OVERRIDE */
+	g_assert_true(rights_confine(true));
+	g_assert_true(is_confined());
+}
+
 static void play_drop(void)
 {
 	struct rlimit core;
@@ -34,6 +78,7 @@ static void play_drop(void)
 	g_assert_cmpint(prctl(PR_GET_DUMPABLE), ==, 0);
 	g_assert_cmpint(getrlimit(RLIMIT_CORE, &core), ==, 0);
 	g_assert_cmpuint(core.rlim_max, ==, 0);
+	g_assert_cmpuint(cores_hold(), ==, 0);
 }
 
 static void play_drop_all(void)
@@ -42,13 +87,6 @@ static void play_drop_all(void)
 	if (geteuid() == 0)
 		g_assert_cmphex(status_number("CapPrm:", 16), ==, 0);
 	g_assert_cmpint(prctl(PR_GET_DUMPABLE), ==, 0);
-}
-
-/* getpgid needs no right at all, and no mover calls it. */
-static bool is_confined(void)
-{
-	errno = 0;
-	return syscall(SYS_getpgid, 0) < 0 && errno == EPERM && status_number("Seccomp:", 10) == 2;
 }
 
 static void *wait_and_look(void *data)
@@ -104,10 +142,9 @@ static const struct {
 	const char *name;
 	void (*play)(void);
 } plays[] = {
-	{ "drop", play_drop },
-	{ "drop-all", play_drop_all },
-	{ "confine", play_confine },
-	{ "execute", play_execute },
+	{ "drop", play_drop },       { "drop-all", play_drop_all },
+	{ "confine", play_confine }, { "execute", play_execute },
+	{ "become", play_become },   { "become-root", play_become_root },
 };
 
 static void test_play(gconstpointer data)

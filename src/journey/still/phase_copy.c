@@ -73,9 +73,10 @@ static void call_serve(void *data)
 	struct serving *serving = data;
 	struct journey *journey = serving->journey;
 	g_autoptr(GPtrArray) images = describe_images(journey);
-	journey->offline->storage =
-		storage_serve(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
-			      journey->disks_socket, images, &serving->error);
+	g_auto(GStrv) helper = movers_helper(journey, JOURNEY_DESTINATION);
+	journey->offline->storage = storage_serve(
+		&journey->shell, journey->addresses[JOURNEY_DESTINATION],
+		(const char *const *) helper, journey->disks_socket, images, &serving->error);
 }
 
 static bool serve_images(struct journey *journey, GError **error)
@@ -108,6 +109,7 @@ static void call_start(void *data)
 	struct journey *journey = copying->journey;
 	const struct journey_disk *disk = copying->disk;
 	g_autofree char *export = journey_disk_export(disk);
+	g_auto(GStrv) helper = movers_helper(journey, JOURNEY_SOURCE);
 	const struct storage_source source = { .path = disk->disk->path,
 					       .format = disk->whole ? "raw" : disk->disk->format,
 					       .socket = journey->disks_socket,
@@ -116,7 +118,7 @@ static void call_start(void *data)
 					       .backing = disk->backing,
 					       .backing_format = disk->backing_format };
 	copying->copy = storage_copy_start(&journey->shell, journey->addresses[JOURNEY_SOURCE],
-					   &source, &copying->error);
+					   (const char *const *) helper, &source, &copying->error);
 }
 
 static void call_end(void *data)
