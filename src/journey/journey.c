@@ -58,7 +58,7 @@ static const struct journey_phase phases[] = {
 	  (ALL & ~PLAN) | THROUGH },
 	{ "forecast", N_("predicting the move"), phase_forecast, ALL & ~OFFLINE },
 	{ "ask", N_("asking whether the VM may stand still"), phase_ask, QUICK | THROUGH },
-	{ "perform", N_("copying memory"), phase_perform, LIVE | QUICK | REHEARSAL },
+	{ JOURNEY_PERFORM, N_("copying memory"), phase_perform, LIVE | QUICK | REHEARSAL },
 	{ "rehearsed", N_("working out what was seen"), phase_rehearsed, REHEARSAL },
 	{ "save", N_("saving the state of the VM"), phase_save, THROUGH },
 	{ "restore", N_("proving the saved state at the destination"), phase_restore, THROUGH },

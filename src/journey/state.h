@@ -27,6 +27,8 @@ struct journey_phase {
 	bool (*run)(struct journey *journey, GError **error);
 	unsigned kinds; /* bits: of which enum journey_kind */
 };
+/* The name of the phase in which libvirt migrates; in the journal, too. */
+#define JOURNEY_PERFORM "perform"
 
 struct journey {
 	const struct journey_request *request;
@@ -116,6 +118,7 @@ struct journey {
 	unsigned resume_flags;              /* of virDomainMigrate3, when resolve recovers; or 0 */
 	bool performing;                    /* virDomainMigrate3 is running */
 	bool performed;                     /* it was called at all */
+	bool broken_off;                    /* resolve: its conductor had got that far */
 	unsigned events_noted;              /* of what movers said (movers_heard.c) */
 	int finish_said;                    /* enum finish_said, atomic (finish.h) */
 	struct finish_mark *finish_mark;    /* NULL: none could be made */

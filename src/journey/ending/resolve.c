@@ -73,6 +73,7 @@ static void read_options(struct journey *journey, const struct journal_move *mov
 	journey->paused_before = options && json_get_bool(options, "paused_before", false);
 	journey->suspending =
 		journal_has_event(journey->journal, move->id, stage_name(STAGE_SUSPENDING));
+	journey->broken_off = g_str_equal(move->phase, JOURNEY_PERFORM);
 	before_recall(journey, move->id);
 	if (!state)
 		return;
