@@ -23,6 +23,7 @@ class Mover:
         self.events = []
         self.stats = {}
         self.outcome = None
+        self.writing = threading.Lock()  # the reader answers, too
         self.process = subprocess.Popen(
             [*prefix, watari, "mover"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, **(environment or {})})
@@ -38,18 +39,25 @@ class Mover:
                 self.stats = message
             elif kind == "event":
                 if message["what"] == "ask-awake":
-                    self.send("awake", n=message["n"])
+                    self._answer(message)
                 self.events.append(message)
                 self.messages.put(message)
             else:
                 self.messages.put(message)
         self.messages.put({"t": "gone"})
 
+    def _answer(self, question):
+        try:
+            self.send("awake", n=question["n"])
+        except MoverFailed:
+            pass  # it ends, and “gone” follows
+
     def send(self, kind, **fields):
         try:
-            self.process.stdin.write(json.dumps({"t": kind, **fields}) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError as error:
+            with self.writing:
+                self.process.stdin.write(json.dumps({"t": kind, **fields}) + "\n")
+                self.process.stdin.flush()
+        except (BrokenPipeError, ValueError) as error:  # ValueError: closed here
             raise MoverFailed(f"{self.role} mover is gone") from error
 
     def wait(self, kind, timeout=20):
