@@ -100,6 +100,24 @@ class Quick(unittest.TestCase):
         (pid,) = (pid for pid, line in node.processes(' mover') if line.split()[0].endswith('watari'))
         return pid
 
+    def tell_journal(self, sql):
+        if not self.here.exists('/var/lib/watari/journal.sqlite'):
+            self.here.run(['watari', 'plan', self.vm, self.there.name])
+        self.here.run(['/usr/bin/python3', '-c', 'import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as journal:\n'
+                       '    journal.execute(sys.argv[2])', '/var/lib/watari/journal.sqlite', sql])
+
+    def break_journal(self, stage):
+        """From here on, until the end of the test or the next one, this alone cannot be written."""
+        self.tell_journal('DROP TRIGGER IF EXISTS broken')
+        self.tell_journal(f"CREATE TRIGGER broken BEFORE INSERT ON events WHEN NEW.kind = '{stage}' "
+                          "BEGIN SELECT RAISE(ABORT, 'no room on this disk'); END")
+        self.addCleanup(self.tell_journal, 'DROP TRIGGER IF EXISTS broken')
+
+    def assert_not_begun(self, report, code=FAILED):
+        self.assertIn('could not be written down', report['error']['what'])
+        self.assertIn('no room on this disk', report['error']['what'])
+        self.assert_stayed(report, code)
+
     # ---- what must be true ----
 
     def assert_moved(self, report, state='running'):
@@ -195,6 +213,11 @@ class OverTheLink(Quick):
             self.assert_stayed(self.ending(), FAILED)
 
     # ---- with a first pass before ----
+
+    def test_prewarm_and_the_stop_cannot_be_written_down(self):
+        """Who found it stopped would take it for stopped by a person: so it is not stopped."""
+        self.break_journal('suspending')
+        self.assert_not_begun(self.quick('--yes', '--prewarm', *SLOW))
 
     def begin_prewarm(self, rate, *options):
         """The first pass is under way, and so much is dirtied in it that the stop after it lasts."""
@@ -405,6 +428,16 @@ class ThroughADirectory(Quick):
                 self.assertIn(word, report['error']['what'])
                 self.assert_stayed(report, FAILED)
                 self.assertEqual(self.defined(), [self.here.name])
+
+    def test_8_a_stage_cannot_be_written_down(self):
+        """What it names is not done; the VM goes on at the source, from its memory, or from its state when that is all."""
+        for stage, code in (('through-stopped', REFUSED), ('through-digest', FAILED), ('through-left', FAILED),
+                            ('through-resumed', FAILED)):
+            with self.subTest(stage):
+                self.break_journal(stage)
+                self.assert_not_begun(self.through(), code)
+                self.assertEqual(self.defined(), [self.here.name])
+                self.assertEqual(self.state(self.there), '')
 
     def test_8_another_file_after_the_check(self):
         """The same bytes, but not the file that was checked: found while the copy at the source still stands, and also when
