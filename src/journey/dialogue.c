@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <glib-unix.h>
 #include <string.h>
+#include <sys/wait.h>
 
 /* A mover that is killed leaves its files behind, and on a busy host it takes its time to end. */
 enum { END_GRACE_MS = 10000 };
@@ -179,16 +180,21 @@ char *dialogue_complaint(struct dialogue *dialogue)
 	return remote_complaint(&dialogue->child);
 }
 
-void dialogue_free(struct dialogue *dialogue)
+bool dialogue_end(struct dialogue *dialogue)
 {
-	if (!dialogue)
-		return;
 	if (dialogue->source)
 		g_source_remove(dialogue->source);
-	remote_end(&dialogue->child, END_GRACE_MS);
+	int status = remote_end(&dialogue->child, END_GRACE_MS);
 	g_byte_array_unref(dialogue->input);
 	g_hash_table_unref(dialogue->newest);
 	g_clear_error(&dialogue->failure);
 	g_free(dialogue->name);
 	g_free(dialogue);
+	return status != -1 && WIFEXITED(status);
+}
+
+void dialogue_free(struct dialogue *dialogue)
+{
+	if (dialogue)
+		dialogue_end(dialogue);
 }

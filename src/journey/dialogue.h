@@ -30,5 +30,6 @@ const GError *dialogue_failure(const struct dialogue *dialogue);
 const char *dialogue_name(const struct dialogue *dialogue);
 /* What the program wrote on stderr. Caller frees. */
 char *dialogue_complaint(struct dialogue *dialogue);
-/* End: closes stdin, waits a moment, kills. */
+/* End: closes stdin, waits a moment, kills. True: it ended by itself. */
+bool dialogue_end(struct dialogue *dialogue);
 void dialogue_free(struct dialogue *dialogue);

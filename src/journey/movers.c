@@ -324,8 +324,10 @@ void movers_end(struct journey *journey)
 	journey->mover_lost |= movers_failure(journey) != NULL;
 	for (int side = 0; side < JOURNEY_SIDES; side++)
 		movers_tell(journey, side, dialogue_message("bye"));
+	/* one that does not end by itself hangs, and it is only our connection to it that was ended */
 	for (int side = 0; side < JOURNEY_SIDES; side++)
-		g_clear_pointer(&journey->movers[side], dialogue_free);
+		if (journey->movers[side] && !dialogue_end(g_steal_pointer(&journey->movers[side])))
+			journey->mover_lost = true;
 }
 
 void movers_kill(struct journey *journey, enum journey_side side)
