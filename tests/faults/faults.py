@@ -226,7 +226,10 @@ class Away:
         return sum(vcpu_ns(scene.hosts['source'], scene.vm).values())
 
     def end_within(self, seconds):
-        wait_until(lambda: self.used(self.scene) - self.before > 20_000_000, 60, 'the guest does not come back')
+        try:
+            wait_until(lambda: self.used(self.scene) - self.before > 20_000_000, 60, 'the guest does not come back')
+        except Premise as never:
+            raise AssertionError(str(never)) from None
         away = time.monotonic() - self.began
         self.scene.say(f'the guest is back after {away:.2f} s')
         assert away < seconds, f'the guest was away for {away:.2f} s'
