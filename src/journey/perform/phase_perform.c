@@ -325,8 +325,10 @@ static bool rehearse_memory(struct performing *performing, GError **error)
 bool phase_perform(struct journey *journey, GError **error)
 {
 	struct performing performing = { .journey = journey };
-	if (!fill_params(&performing, error) || !hold_throttle(journey, error))
+	if (!fill_params(&performing, error) || !hold_throttle(journey, error)) {
+		clear(&performing);
 		return false;
+	}
 	finish_begin(journey);
 	start(&performing);
 	if (rehearsal_wants_memory(journey) && !rehearse_memory(&performing, error))
