@@ -13,8 +13,8 @@ import signal
 import faults
 import faults_directory
 import own_disks
-from answers import (ATTENTION, BREAKS, CANCELS, COPYING, DARK, DECIDED, DELAYS, DESTINATION, DIES, EARLY, FAILED, HARMLESS, KILLED,
-                     MAY_BREAK, MOVED, NOWHERE, OVER, REFUSED, SOURCE, STOPPED, Answer)
+from answers import (ATTENTION, BACK_OR_REFUSED, BREAKS, CANCELS, COPYING, DARK, DECIDED, DELAYS, DESTINATION, DIES, EARLY, EITHER,
+                     FAILED, HARMLESS, KILLED, MAY_BREAK, MOVED, NOWHERE, OVER, REFUSED, SOURCE, STOPPED, Answer)
 from moments import Moment
 from ways import WAYS
 
@@ -59,6 +59,8 @@ DESTINATION_HOST_ENDS = {EARLY: Answer((REFUSED, FAILED, ATTENTION), (SOURCE,)),
                          OVER: Answer((MOVED, ATTENTION), (NOWHERE,))}
 # A conductor that hangs: memory goes on to the gate without it, and no further.
 GIVEN_UP = {**DIES, DECIDED: Answer((KILLED,), (SOURCE,))}
+# What cannot be written down is not begun, as long as the guest runs at the source.
+UNWRITTEN = {**HARMLESS, EARLY: BACK_OR_REFUSED, COPYING: EITHER}
 # A dead conductor, and somebody who moves the VM again: it may go there by that.
 DIES_AND_AGAIN = {kind: Answer((KILLED,), (SOURCE, DESTINATION)) for kind in DIES}
 
@@ -92,7 +94,7 @@ FAULTS = (
     Fault('SIGSTOP of the source libvirtd for 8 s', faults.Hang('libvirtd', 'source', 8), MAY_BREAK),
     Fault('SIGSTOP of the destination libvirtd for 8 s', faults.Hang('libvirtd', 'destination', 8), MAY_BREAK),
     Fault('SIGSTOP of the destination QEMU for 8 s', faults.Hang('QEMU', 'destination', 8), MAY_BREAK, not_run={EARLY: NOT_YET}),
-    Fault('journal full', faults.JournalFull(), HARMLESS),
+    Fault('journal full', faults.JournalFull(), UNWRITTEN),
     Fault('journal read-only', faults.JournalReadOnly(), HARMLESS,
           not_run={kind: 'cannot be forced: what is open for writing cannot be made read-only; it is from the beginning'
                    for kind in (COPYING, STOPPED, DECIDED, OVER)}),
