@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 
 /* A mover that is killed leaves its files behind, and on a busy host it takes its time to end. */
-enum { END_GRACE_MS = 10000 };
+enum { END_GRACE_MS = 10000, SSH_FAILED = 255 };
 
 struct dialogue {
 	struct remote_child child;
@@ -190,7 +190,8 @@ bool dialogue_end(struct dialogue *dialogue)
 	g_clear_error(&dialogue->failure);
 	g_free(dialogue->name);
 	g_free(dialogue);
-	return status != -1 && WIFEXITED(status);
+	/* ssh says so when it was ended, and when the connection was lost */
+	return status != -1 && WIFEXITED(status) && WEXITSTATUS(status) != SSH_FAILED;
 }
 
 void dialogue_free(struct dialogue *dialogue)
