@@ -1,6 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mover/postcopy_run.h"
 
+#include "base/clock.h"
+#include "base/wait.h"
+
+enum { FAREWELL_MS = 2000 };
+
+bool run_is_farewell(struct run *run)
+{
+	if (!run_in_postcopy(run))
+		return false;
+	int64_t until_us = clock_now_us() + FAREWELL_MS * INT64_C(1000);
+	pthread_mutex_lock(&run->lock);
+	while (run->phase < RUN_LOADED)
+		if (!wait_cond_until(&run->changed, &run->lock, until_us))
+			break;
+	bool loaded = run->phase == RUN_LOADED || run->phase == RUN_RELEASED;
+	pthread_mutex_unlock(&run->lock);
+	return loaded;
+}
+
 bool run_in_postcopy(struct run *run)
 {
 	pthread_mutex_lock(&run->lock);

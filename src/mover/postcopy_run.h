@@ -19,6 +19,9 @@
 /* The switch has begun, or this mover was started to recover from a broken one; and it was not broken
  * off. */
 bool run_in_postcopy(struct run *run);
+/* The source's QEMU has closed its stream. True, after a moment if need be: the destination's said that it has
+ * all of it, so that is no failure. libvirt may end the source's QEMU before the movers have compared. */
+bool run_is_farewell(struct run *run);
 /* With each look at the stream. */
 void run_note_postcopy(struct run *run, const struct stream_stats *stats);
 /* The conductor is about to ask for the switch: this side may hear of it only when the link is back. */

@@ -12,6 +12,7 @@
 #include "mover/local.h"
 #include "mover/observe.h"
 #include "mover/pass_end.h"
+#include "mover/postcopy_run.h"
 #include "mover/requests.h"
 #include "mover/run.h"
 #include "mover/seeds.h"
@@ -105,13 +106,14 @@ static void sort_and_submit(struct reader *reader, struct batch *batch)
 }
 
 /* Before the hand-over the end means cancelled or failed: the destination must not take what it has
- * for a whole VM. After it, it is QEMU's farewell. */
+ * for a whole VM. After it, and in post-copy once all has come, it is QEMU's farewell. */
 static void end_stream(struct reader *reader, int reason)
 {
 	struct run *run = reader->run;
 	bool good = encoders_finish(run->encoders);
-	run_refuse(run, "local", _("the source QEMU closed its migration stream (%s)"),
-		   reason ? g_strerror(reason) : _("cancelled or failed there"));
+	if (!run_is_farewell(run))
+		run_refuse(run, "local", _("the source QEMU closed its migration stream (%s)"),
+			   reason ? g_strerror(reason) : _("cancelled or failed there"));
 	if (good)
 		link_finish(run->link, LINK_MEMORY);
 }

@@ -277,6 +277,8 @@ static bool mend(struct performing *performing, GError **error)
 		finish_arm(journey);
 		run_migration(performing);
 	}
+	if (performing->result)
+		postcopy_await_proof(journey);
 	return performing->result != NULL;
 }
 

@@ -14,6 +14,7 @@
 enum {
 	GONE_MS = 2000, /* a mover that is silent on both ways */
 	TURN_MS = 200,
+	PROOF_MS = 15000, /* longer than a mover waits for the other one's answer */
 	STUCK_MS = 30000, /* libvirt's call should have ended long ago */
 };
 
@@ -205,6 +206,18 @@ bool postcopy_asked(const struct journey *journey)
 bool postcopy_refused(const struct journey *journey)
 {
 	return journey->postcopy && journey->postcopy->refused;
+}
+
+static bool is_compared(void *data)
+{
+	struct journey *journey = data;
+	return journey->released || journey->mover_reason || movers_failure(journey);
+}
+
+void postcopy_await_proof(struct journey *journey)
+{
+	if (postcopy_switched(journey))
+		journey_wait(journey, is_compared, journey, PROOF_MS, NULL);
 }
 
 bool postcopy_switched(const struct journey *journey)

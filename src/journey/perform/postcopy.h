@@ -32,6 +32,8 @@ void postcopy_note_switched(struct journey *journey);
 bool postcopy_switched(const struct journey *journey);
 /* No host alone has the whole VM, until the last page has come. */
 bool postcopy_holds(const struct journey *journey);
+/* libvirt may be done before the movers have compared what they sent: wait for that. */
+void postcopy_await_proof(struct journey *journey);
 /* A thread waits for libvirt (phase_perform.c nudges the library then). */
 bool postcopy_is_waiting(const struct journey *journey);
 
