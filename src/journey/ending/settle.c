@@ -303,12 +303,24 @@ static void set_ended(struct settling *settling, GError **error)
 		  before ? " (" : "", before ? before : "", before ? ")" : "");
 }
 
+/* What was right to be done could not be. */
+static void set_undone(struct settling *settling, GError **error)
+{
+	g_autofree char *why = error_what(settling->error);
+	g_autofree char *next = error_next(settling->error);
+	const char *what = ending_what(settling->rule, &settling->sight);
+	g_clear_error(error);
+	g_clear_error(&settling->error);
+	error_set(error, WATARI_ERROR_ATTENTION,
+		  next ? next : _("When it can be reached again, run “watari resolve”."),
+		  "%s%s%s%s", what ? what : "", what ? " (" : "", why, what ? ")" : "");
+}
+
 static bool conclude(struct settling *settling, bool said_migrated, GError **error)
 {
 	struct journey_report *report = settling->journey->report;
 	if (settling->error) {
-		g_clear_error(error);
-		g_propagate_error(error, g_steal_pointer(&settling->error));
+		set_undone(settling, error);
 		report->outcome = JOURNEY_ATTENTION;
 		return false;
 	}
