@@ -69,9 +69,11 @@ bool phase_define(struct journey *journey, GError **error)
 	if (!defining.error && enter_defining(journey, &defining.error))
 		journey_call(journey, call_define, &defining);
 	if (defining.error) {
-		error_classify(&defining.error, WATARI_ERROR_FAILED, NULL);
-		g_propagate_error(error, defining.error);
-		return false;
+		/* the disks are there: whatever it is, it comes too late for a refusal */
+		g_autofree char *what = error_what(defining.error);
+		g_autofree char *next = error_next(defining.error);
+		g_error_free(defining.error);
+		return error_set(error, WATARI_ERROR_FAILED, next, "%s", what);
 	}
 	if (!journey->undefine_source)
 		journey_note(journey, true,
