@@ -230,6 +230,9 @@ static JsonObject *describe_setup(struct journey *journey, enum journey_side sid
 	json_object_set_string_member(setup, "compress", compress);
 	if (postcopy_holds(journey))
 		json_object_set_boolean_member(setup, "recover", TRUE);
+	if (request->kind == JOURNEY_LIVE && request->strategy == JOURNEY_STRATEGY_POSTCOPY &&
+	    journey->limits.postcopy)
+		json_object_set_boolean_member(setup, "postcopy_first", TRUE);
 	if (request->faults)
 		json_object_set_array_member(setup, "faults", split_words(request->faults));
 	return setup;

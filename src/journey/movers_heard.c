@@ -186,6 +186,14 @@ static void on_postcopy(struct journey *journey, JsonObject *event)
 	stage_note_done(journey, STAGE_POSTCOPY);
 }
 
+/* The source's mover holds QEMU there until it was asked. What comes of it, or that it could not be asked,
+ * shows later: the ladder asks again. */
+static void on_pass_ending(struct journey *journey, JsonObject *event)
+{
+	if (journey->request->strategy == JOURNEY_STRATEGY_POSTCOPY)
+		postcopy_begin(journey, NULL);
+}
+
 /* The guest runs there already: it is only told. */
 static void on_disagreed(struct journey *journey, JsonObject *event)
 {
@@ -243,6 +251,7 @@ static const struct {
 	{ "dwelling", true, rehearsal_note_held },
 	{ "disk-open", false, rehearsal_note_disk_open },
 	{ "disks-dwelling", true, rehearsal_note_disks },
+	{ "pass-ending", true, on_pass_ending },
 	{ "pass-end", true, NULL },
 	{ "opaque", true, NULL },
 	{ "stopped", true, on_stopped },

@@ -349,12 +349,15 @@ static bool do_limits(struct mover *mover, JsonObject *message, GError **error)
 	return true;
 }
 
-/* The conductor is about to ask QEMU for the switch to post-copy. */
+/* The conductor is about to ask QEMU for the switch to post-copy, or has. */
 static bool do_postcopy(struct mover *mover, JsonObject *message, GError **error)
 {
 	if (!mover->run || !mover->started)
 		return out_of_turn(error);
-	run_expect_postcopy(mover->run);
+	if (json_get_bool(message, "asked", false))
+		g_atomic_int_set(&mover->run->switch_asked, 1);
+	else
+		run_expect_postcopy(mover->run);
 	return true;
 }
 

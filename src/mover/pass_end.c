@@ -6,8 +6,10 @@
 
 /* Of all blocks; the last ones are small, and hold programs of the board. */
 static const uint64_t near_bytes = 512 * 1024;
+/* A zero page is 9 bytes of the stream, and a batch and QEMU's socket hold 460 KiB of that. */
+static const uint64_t early_bytes = UINT64_C(256) << 20;
 
-enum { LOOK_US = 1000, MOST_US = 300000 };
+enum { LOOK_US = 1000, MOST_US = 300000, SWITCH_US = 5000000 };
 
 /* How much of all blocks lies behind a page. */
 static uint64_t bytes_behind(const struct item *item, const struct stream_reader *stream)
@@ -35,7 +37,8 @@ void pass_end_note(struct pass_end *end, const struct batch *batch,
 	for (uint32_t i = batch->count; i-- > 0;) {
 		if (batch->items[i].kind == ITEM_BYTES)
 			continue;
-		end->near = bytes_behind(&batch->items[i], stream) <= near_bytes;
+		end->near = bytes_behind(&batch->items[i], stream) <=
+			    (end->early ? early_bytes : near_bytes);
 		return;
 	}
 }
@@ -51,14 +54,25 @@ static bool is_empty(struct run *run)
 	return link.in_flight == 0;
 }
 
+static bool waits(struct run *run, int64_t waited_us)
+{
+	if (run_get_phase(run) == RUN_REFUSED)
+		return false;
+	if (run->settings->postcopy_first && !g_atomic_int_get(&run->switch_asked) &&
+	    waited_us < SWITCH_US)
+		return true;
+	return waited_us < MOST_US && !is_empty(run);
+}
+
 void pass_end_here(struct pass_end *end, struct run *run)
 {
 	int64_t begin_us = clock_now_us();
 	if (end->over || !end->near)
 		return;
 	end->over = true;
-	while (!is_empty(run) && clock_now_us() < begin_us + MOST_US &&
-	       run_get_phase(run) != RUN_REFUSED)
+	if (run->settings->postcopy_first)
+		run_post(run, "pass-ending", NULL);
+	while (waits(run, clock_now_us() - begin_us))
 		g_usleep(LOOK_US);
 	JsonObject *extra = json_object_new();
 	json_object_set_int_member(extra, "ms", (clock_now_us() - begin_us) / 1000);

@@ -7,6 +7,10 @@
  * that, where the VM still runs, until nothing is on its way any more. It has to be before: what
  * QEMU's socket takes (some 200 KiB) may hold the rounds that follow.
  *
+ * Where post-copy is to follow the first pass, QEMU is held there, too, until it was asked for the switch: what
+ * the kernel's sockets take of a slow link's data is a pass over in no time, and then it would stop the VM. What its own
+ * socket takes may be the end of the pass, and the stop, if that is all zero pages: so it is held as far before.
+ *
  * Later rounds wait for nothing: the limit for the stop counts what is in hand (journey/perform/limit.h).
  */
 #pragma once
@@ -14,8 +18,9 @@
 #include "mover/run.h"
 
 struct pass_end {
-	bool near; /* the batch that goes out now is */
-	bool over; /* nothing is waited for any more */
+	bool early; /* set by the user: post-copy is to follow */
+	bool near;  /* the batch that goes out now is */
+	bool over;  /* nothing is waited for any more */
 };
 
 /* BATCH is about to be submitted. */

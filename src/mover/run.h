@@ -103,6 +103,7 @@ struct run {
 
 	/* that of the thread that reads the stream (postcopy_run.h) */
 	bool switch_noted, hurried;
+	gint switch_asked; /* atomic: of QEMU, whatever it answered */
 
 	/* main thread */
 	unsigned timer;

@@ -174,6 +174,7 @@ struct mover_settings *mover_settings_parse(JsonObject *setup, GError **error)
 	}
 	s->verify = (enum mover_verify) verify;
 	s->recover = json_get_bool(setup, "recover", false);
+	s->postcopy_first = json_get_bool(setup, "postcopy_first", false);
 	s->rehearse = json_get_bool(setup, "rehearse", false);
 	s->rehearse_bytes = (uint64_t) MAX(json_get_int(setup, "rehearse_bytes", 0), 0);
 	s->rehearse_disk_bytes = (uint64_t) MAX(json_get_int(setup, "rehearse_disk_bytes", 0), 0);

@@ -45,6 +45,7 @@ struct mover_settings {
 	uint64_t memory_limit; /* bytes this mover may take */
 	unsigned cores;        /* threads that encode or decode, 0: the mover's default */
 	bool recover;          /* of a post-copy that broke: the stream goes on in it */
+	bool postcopy_first;   /* source: mover/pass_end.h */
 	bool encode;           /* false: every byte goes as it is */
 	int effort_max;        /* 1..9, 0: as measured */
 	int link_timeout_ms, stop_limit_ms;

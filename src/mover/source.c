@@ -194,6 +194,7 @@ static void *reader_thread(void *data)
 	reader.observer = observer_new(run);
 	reader.tail = g_malloc(STREAM_CARRY_MAX);
 	reader.dwell = dwell_new(run);
+	reader.pass_end.early = run->settings->postcopy_first;
 	read_stream(&reader);
 	dwell_free(reader.dwell);
 	g_free(reader.tail);

@@ -90,23 +90,10 @@ class Real(unittest.TestCase):
         self.assertFalse(self.there.plan.unprivileged)
         self.addCleanup(lab.link, rate=None)
         lab.link(rate='500kbit')  # far less than what it changes, so that nothing fits into the ceiling
-        for _ in range(3):
-            report = self.watari('migrate', '--allow-postcopy', '--strategy', 'postcopy', '--max-downtime', '1s',
-                                 '--link-address', self.there.address('migration'))
-            if report['exit_code'] == MIGRATED:
-                break
-            self.assertIn('broken off', report['error']['what'])  # a stop at the end of the first pass, and no post-copy
-            self.assertEqual(guest.where(lab, VM), {self.here.name: 'running'})
-            self.assert_goes_on()
-        else:
-            lab.link(rate=None)
-            self.move('migrate', '--max-downtime', '5s')
-            self.skipTest('three times a stop was tried at the end of the first pass and broken off: no post-copy to see')
-        self.here, self.there = self.there, self.here
-        self.assertEqual(guest.where(lab, VM), {self.here.name: 'running'})
-        self.assert_goes_on()
+        report = self.move('migrate', '--allow-postcopy', '--strategy', 'postcopy', '--max-downtime', '1s',
+                           '--link-address', self.there.address('migration'))
         self.assertIsNotNone(report['postcopy'], 'it arrived without post-copy')
-        print(f"# post-copy: {report['postcopy']}, proof {report['proof']}")  # its stream is not always proven
+        print(f"# post-copy: {report['postcopy']}")
 
     def test_3_quick_there_and_back(self):
         report = self.move('quick', '--yes', *FULL)

@@ -107,6 +107,9 @@ static void take_answer(struct journey *journey)
 	struct postcopy *postcopy = journey->postcopy;
 	g_thread_join(g_steal_pointer(&postcopy->thread));
 	postcopy->answered = true;
+	JsonObject *asked = dialogue_message("postcopy");
+	json_object_set_boolean_member(asked, "asked", TRUE);
+	movers_tell(journey, JOURNEY_SOURCE, asked);
 	if (!postcopy->error || postcopy->switched)
 		return;
 	postcopy->refused = true;
