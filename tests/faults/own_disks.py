@@ -123,6 +123,8 @@ class OwnDisks:
         images stay."""
         found = {at: disks.listing(node, PLACE) for at, node in self.hosts.items()}
         allowed = set(IMAGES) if side != 'source' else set()
+        said = [line for line in ''.join(self.said).splitlines() if 'is not removed' in line]  # whoever cannot must say so
+        found['destination'] = {path for path in found['destination'] if not any(path in line for line in said)}
         left = found['source'] - set(IMAGES) | found['destination'] - allowed
         missing = set(IMAGES) - found[side] if side in found else set()
         return super().left_behind(side) + [f'image left: {path}' for path in left] + [f'image lost: {path}' for path in missing]

@@ -32,6 +32,7 @@ class Scene:
     moments = ()
     vm = VM
     runs_as = 'running'  # the state in which the VM is found at the end
+    unprivileged = True  # QEMU at one of the hosts, as Debian ships it
     computes = True  # the guest runs, so the witness sees it
     done_at = DESTINATION  # where the guest is after exit code 0
     bandwidth = '12M'
@@ -58,8 +59,8 @@ class Scene:
     def __init__(self, lab_name):
         watari = os.environ.get('WATARI_TEST_BINARY', str(TOP / 'build-asan/src/cli/watari'))
         sanitizers = {name: os.environ[name] for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS') if name in os.environ}
-        self.lab = Lab(lab_name, [HostSpec('hosta', clock_s=0), HostSpec('hostb', unprivileged=True, clock_s=0)], watari=watari,
-                       watari_env=sanitizers)
+        hosts = [HostSpec('hosta', clock_s=0), HostSpec('hostb', unprivileged=self.unprivileged, clock_s=0)]
+        self.lab = Lab(lab_name, hosts, watari=watari, watari_env=sanitizers)
         self.notes, self.situations, self.cli = [], [], None
 
     def start_guest(self):

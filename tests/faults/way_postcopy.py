@@ -39,6 +39,7 @@ class PostCopy(Scene):
     moments = (PRECOPY, SWITCH, PAGES_MISSING)
     tried = (*KILLS, 'link cut for 5 s', 'SIGINT', 'SIGHUP')
     places = ('admin',)
+    unprivileged = False  # that QEMU may not do it, unless the kernel is told
     rate = '25mbit'
 
     @classmethod

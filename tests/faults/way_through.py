@@ -35,11 +35,10 @@ def is_saving(scene):
 
 def is_restoring(scene):
     """The QEMU that reads the state is held; there is no other copy now."""
-    for pid, line in scene.hosts['destination'].processes(f'guest={VM},'):
-        if '-incoming' in line:
-            freeze(scene, pid)
-            return True
-    return False
+    qemus = scene.qemus('destination')
+    if qemus:
+        freeze(scene, qemus[0])
+    return bool(qemus)
 
 
 def written(word):
