@@ -10,6 +10,7 @@ from moments import Moment
 from proven import Premise
 from scene import MIB, PATIENCE_S, VM, Scene
 
+AT_ONCE = ('--strategy', 'postcopy')  # in a guest of this size, before much of it has passed
 LATE_S = 6  # earlier a thread of QEMU may wait for a page with its lock held, and cannot be recovered then (docs/design.md)
 
 
@@ -30,8 +31,8 @@ def lacks_pages(scene):
 
 
 PRECOPY = Moment('before the switch', COPYING, is_in_precopy)
-SWITCH = Moment('at the switch', PARTIAL, has_switched)
-PAGES_MISSING = Moment('while pages are missing', PARTIAL, lacks_pages)
+SWITCH = Moment('at the switch', PARTIAL, has_switched, options=AT_ONCE)
+PAGES_MISSING = Moment('while pages are missing', PARTIAL, lacks_pages, options=AT_ONCE)
 
 
 class PostCopy(Scene):
@@ -56,7 +57,7 @@ class PostCopy(Scene):
 
     def words(self, conductor):
         return ['watari', 'migrate', *self.vm_words(conductor), '--json', '-v', '--max-downtime', '25s', '--allow-postcopy',
-                '--strategy', 'postcopy', *self.link_words()]
+                *self.link_words()]
 
     def link_words(self):
         return super().link_words()[:-2]  # the link itself is slow
