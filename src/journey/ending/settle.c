@@ -214,7 +214,7 @@ static void after_return(struct settling *settling)
 		before_note_restored(settling->journey);
 	}
 	bool moved_about = settling->journey->stopped || settling->journey->loaded ||
-			   settling->journey->broken_off ||
+			   settling->journey->still || settling->journey->broken_off ||
 			   ending_resumes_source(settling->rule->action);
 	if (moved_about && !settling->journey->offline && !is_ended(settling))
 		announce_at_source(settling->journey, settling->ending.hosts[JOURNEY_SOURCE]);
