@@ -27,6 +27,7 @@ struct check_options {
 	const char *const *disk_places; /* --disk: "vda=PATH", NULL-terminated; NULL: none */
 	const struct mapping *mapping;  /* names at the destination; NULL: the same */
 	bool disks_stay;                /* nothing may be copied: every disk must be seen there */
+	bool files_stay;                /* nor any other file */
 	bool secrets_stay;              /* nor any secret */
 };
 

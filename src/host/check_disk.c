@@ -130,6 +130,10 @@ static void check_volume_disk(struct check_context *context, xmlNodePtr node,
 
 static const char *missing_next(struct check_context *context, const struct asked_disk *disk)
 {
+	if (context->defined && strcmp(disk->type, "block") == 0)
+		return _("Set it up there, or take it out of the definition (virsh detach-disk "
+			 "--config): a block device that the running VM does not have is not "
+			 "copied.");
 	if (disk->removable)
 		return _(
 			"Eject it (virsh change-media VM DISK --eject), or copy it there under the "
@@ -149,8 +153,10 @@ static void check_local_disk(struct check_context *context, xmlNodePtr node,
 	bool block = strcmp(disk->type, "block") == 0;
 	bool file = strcmp(disk->type, "file") == 0;
 	/* what is only read is copied, too, if it is not there */
-	bool copied = (disk->moves && strcmp(disk->type, "dir") != 0) ||
-		      (file && !context->options->disks_stay);
+	bool copied =
+		(disk->moves && strcmp(disk->type, "dir") != 0) ||
+		(file && !context->options->disks_stay) ||
+		(file && context->defined && !disk->removable && !context->options->files_stay);
 	/* an empty drive; or what is there, and whether it is the same, is found out later */
 	if (!path || copied) {
 		check_add(context->findings, disk->check, CHECK_PASS, NULL, NULL);

@@ -17,6 +17,7 @@ struct check_context {
 	const struct room *room; /* the destination's memory; NULL: its kernel could not be asked */
 	const unsigned char *cpu_map; /* a bit for each processor of the destination: it is on */
 	int cpu_count;                /* at most so many bits are set; 0: not known */
+	bool defined; /* `vm` is only the definition, as it is when the VM is started next */
 	char *arch, *machine, *virt_type, *emulator;
 	GPtrArray *findings;
 };

@@ -25,7 +25,9 @@ static const char send_script[] =
  * second when all is written. */
 static const char receive_file_script[] =
 	"p=$1 o=$2 f=/proc/self/fd/9; umask 077; set -C; command exec 9>\"$p\" || exit 3\n"
-	"{ stat -L -c %d:%i:%W $f 2>/dev/null || stat -L -c %d:%i $f; } && cat >&9 && { test -z "
+	"{ stat -L -c %d:%i:%W $f 2>/dev/null || stat -L -c %d:%i $f; } && dd bs=64k "
+	"iflag=fullblock "
+	"conv=sparse status=none >&9 && { test -z "
 	"\"$o\" || chown \"$o\" $f; } &&\n"
 	"sync -- $f && echo whole\n";
 static const char receive_directory_script[] =

@@ -3,6 +3,7 @@
 #include "journey/disks/definition.h"
 #include "journey/disks/disk_params.h"
 #include "journey/disks/disk_place.h"
+#include "journey/disks/files.h"
 #include "journey/disks/same.h"
 #include "journey/disks/seeds.h"
 #include "journey/earlier.h"
@@ -170,6 +171,7 @@ static void ask(void *data)
 		.offline = journey->request->kind == JOURNEY_OFFLINE,
 		.disk_places = journey->request->disk_places,
 		.disks_stay = journey->request->disks == JOURNEY_DISKS_SHARED,
+		.files_stay = files_stay(journey->request),
 		.secrets_stay = journey->request->secrets_stay,
 	};
 	journey->report->findings =

@@ -215,16 +215,57 @@ class Belongings(unittest.TestCase):
         self.define('names', devices=disk(self.image(f'{SHARED}/live.qcow2')))
         self.here.virsh('attach-interface', 'names', 'bridge', 'br-x', '--config')
         config = self.here.virsh('dumpxml', '--inactive', 'names').stdout
-        self.here.write_text('/root/other.xml', config.replace(f'{SHARED}/live.qcow2', self.image('/lab/images/config.qcow2')))
+        block = self.block_device()
+        config = config.replace('</disk>', f"</disk><disk type='block' device='disk'><source dev='{block}'/><target dev='vdb' "
+                                "bus='virtio'/></disk>", 1)
+        self.here.write_text('/root/other.xml', config)
         self.here.virsh('define', '/root/other.xml')
         report = self.watari('plan')
-        said = {row['check']: row['what'] for row in report['checks'] if row['result'] == 'warn'}
-        self.assertIn('br-x', said['network:br-x'])
-        self.assertIn('/lab/images/config.qcow2', said['disk:vda'])
-        for what in (said['network:br-x'], said['disk:vda']):
-            self.assertIn('when it is started next', what)
+        rows = {row['check']: row for row in report['checks'] if row['result'] == 'warn'}
+        self.assertIn('br-x', rows['network:br-x']['what'])
+        self.assertIn(block, rows['disk:vdb']['what'])
+        self.assertIn('is not copied', rows['disk:vdb']['next'])
+        for check in ('network:br-x', 'disk:vdb'):
+            self.assertIn('when it is started next', rows[check]['what'])
         self.move('--network', 'br-x=br-svc')
         self.assertIn("bridge='br-svc'", self.there.virsh('dumpxml', '--inactive', 'names').stdout)
+
+    def block_device(self):
+        """One that only hosta has."""
+        self.here.run(['mknod', '/dev/onlyhere', 'b', '7', '99'])
+        self.addCleanup(self.here.run, ['rm', '-f', '/dev/onlyhere'])
+        return '/dev/onlyhere'
+
+    def test_disk_of_the_definition(self):
+        """A disk that only the definition has is copied, with what it stands on; another one of that name is never taken."""
+        paths = [self.image('/lab/images/base.raw', '8M', 'raw'), '/lab/images/next.qcow2', self.image('/lab/images/more.raw', '8M', 'raw')]
+        self.addCleanup(lambda: [node.run(['rm', '-f', *paths]) for node in self.lab.hosts])
+        self.here.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', paths[0], paths[1]])
+        self.here.run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 9 1M 64k', paths[1]])
+        self.here.run(['qemu-io', '-f', 'raw', '-c', 'write -P 8 2M 64k', paths[2]])
+        self.define('next', devices=disk(self.image(f'{SHARED}/next-live.qcow2')))
+        config = self.here.virsh('dumpxml', '--inactive', 'next').stdout.replace(f'{SHARED}/next-live.qcow2', paths[1])
+        self.here.write_text('/root/next.xml', config.replace('</disk>', '</disk>' + disk(paths[2], 'raw', 'vdb'), 1))
+        self.here.virsh('define', '/root/next.xml')
+        self.there.run(['sh', '-c', f'echo another >{paths[2]}'])
+        report = self.watari('migrate', code=REFUSED)
+        self.assertIn(f'{paths[2]} (definition:vdb) at hostb is another one', report['error']['what'])
+        self.there.run(['rm', paths[2]])
+        report = self.watari('plan')
+        self.assertEqual([self.there.exists(path) for path in paths], [False] * 3)
+        said = [row['what'] for row in self.findings(report, 'definition') if row['what']]
+        self.assertEqual([any(path in what for what in said) for path in paths[1:]], [True, True], said)
+        self.watari('migrate', '--disks', 'shared', '--network', 'nosuch=other', '--link-address', '10.20.0.99', code=REFUSED)
+        self.assertEqual([self.there.exists(path) for path in paths], [False] * 3)
+        self.move()
+        for path in paths:
+            with open(self.here.path(path), 'rb') as here, open(self.there.path(path), 'rb') as there:
+                self.assertEqual(here.read() == there.read(), True, path)
+        self.assertLess(os.stat(self.there.path(paths[2])).st_blocks, 8 << 20 >> 9, 'holes are filled')
+        self.there.virsh('destroy', 'next')
+        self.there.virsh('start', 'next')
+        self.assertTrue(ticker.goes_on(self.lab, self.log))
+        self.assertIn(paths[1], self.there.virsh('domblklist', 'next').stdout)
 
     # ---- other names at the destination ----
 
@@ -292,15 +333,24 @@ class Belongings(unittest.TestCase):
         self.assertIn('threshold=1000000', self.there.virsh('domstats', '--block', 'tuned').stdout)
 
     def test_external_snapshot(self):
-        """Its files that stay behind are named."""
+        """Its memory comes along, unless nothing may be copied: then it is named."""
         self.define('ext', devices=disk(self.image(f'{SHARED}/ext.qcow2')))
         self.addCleanup(self.here.run, ['rm', '-f', '/lab/images/s.mem', f'{SHARED}/ext.s'])
         self.here.virsh('snapshot-create-as', 'ext', 's', '--memspec', 'file=/lab/images/s.mem,snapshot=external',
                         '--diskspec', f'vda,snapshot=external,file={SHARED}/ext.s')
-        report = self.move()
+        self.addCleanup(self.there.run, ['rm', '-f', '/lab/images/s.mem'])
+        with open(self.here.path('/lab/images/s.mem'), 'rb') as file:
+            memory = file.read()
+        self.assertGreater(len(memory), 1 << 20)
+        report = self.watari('plan', '--disks', 'shared')
         rows = [row['what'] for row in self.findings(report, 'snapshots') if row['result'] == 'warn']
         self.assertEqual(len(rows), 1, rows)
         self.assertIn('/lab/images/s.mem', rows[0])
+        report = self.move()
+        rows = [(row['result'], row['what']) for row in self.findings(report, 'snapshots') if '/lab/images/s.mem' in (row['what'] or '')]
+        self.assertEqual([result for result, _ in rows], ['pass'], rows)
+        with open(self.there.path('/lab/images/s.mem'), 'rb') as file:
+            self.assertEqual(file.read() == memory, True)
         self.assertEqual(self.there.virsh('snapshot-list', 'ext', '--name').stdout.split(), ['s'])
 
 

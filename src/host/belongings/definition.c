@@ -68,7 +68,8 @@ static void check_defined(struct check_context *context, struct xml *definition)
 {
 	struct check_options options = *context->options;
 	struct check_context defined = *context;
-	/* it does not run, and nothing of it is copied that the running VM does not have */
+	/* it does not run, and of what the running VM does not have only the disks are copied */
+	defined.defined = true;
 	options.offline = options.disks_stay = true;
 	defined.options = &options;
 	defined.vm = definition;

@@ -117,14 +117,17 @@ const char *belonging_advise_snapshots(virDomainPtr domain, unsigned long libvir
 	return _("Delete them (virsh snapshot-delete), or use shared storage.");
 }
 
-/* The files that it needs beside the disks as they are now: its memory, and the images below. */
+#define OVERLAYS "disks/disk[@snapshot='external']/source/@file | domain/devices/disk/source/@file"
+
+/* The files that it needs beside the disks as they are now: its memory, which is copied if it may be, and the images
+ * below. */
 static void check_external_snapshot(struct check_context *context, const char *name,
 				    struct xml *snapshot)
 {
 	g_autoptr(GPtrArray) nodes = xml_find(
 		snapshot, NULL,
-		"memory[@snapshot='external']/@file | "
-		"disks/disk[@snapshot='external']/source/@file | domain/devices/disk/source/@file");
+		context->options->files_stay ? "memory[@snapshot='external']/@file | " OVERLAYS
+					     : OVERLAYS);
 	for (guint i = 0; i < nodes->len; i++) {
 		g_autofree char *path = xml_path(snapshot, nodes->pdata[i], ".");
 		g_autoptr(GPtrArray) words = g_ptr_array_new();

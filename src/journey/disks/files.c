@@ -58,11 +58,16 @@ bool files_are_of_system(const char *path)
 	return g_str_has_prefix(path, "/usr/") && !g_str_has_prefix(path, "/usr/local/");
 }
 
+bool files_stay(const struct journey_request *request)
+{
+	return request->disks == JOURNEY_DISKS_SHARED || request->through;
+}
+
 bool files_add(struct journey *journey, const char *target, const char *path,
 	       const char *destination, GError **error)
 {
 	const char *there = journey->hosts[JOURNEY_DESTINATION]->name;
-	if (journey->request->disks == JOURNEY_DISKS_SHARED || journey->through)
+	if (files_stay(journey->request))
 		return error_set(error, WATARI_ERROR_REFUSED,
 				 journey->through
 					 ? _("Copy it there under the same path, or move the VM "

@@ -11,8 +11,12 @@ bool files_add(struct journey *journey, const char *target, const char *path,
 	       const char *destination, GError **error);
 /* The variables of the firmware and the state of a TPM, as far as they must be carried. The movers are linked. */
 bool files_find_private(struct journey *journey, GError **error);
+/* Disks that only the definition has, and the memory of external snapshots. Likewise. */
+bool files_find_beside(struct journey *journey, GError **error);
 /* What a package brought must come from a package there, too. */
 bool files_are_of_system(const char *path);
+/* Nothing of them may be copied: the user says so, or there is no way. */
+bool files_stay(const struct journey_request *request);
 /* Look at their places at the destination; nothing is made. */
 bool files_prepare(struct journey *journey, GError **error);
 /* How many bytes they have, all together; known once that is done. */

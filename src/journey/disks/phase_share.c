@@ -405,11 +405,11 @@ static void call_read_chain(void *data)
 	chaining->paths = g_strv_builder_end(paths);
 }
 
-static bool list_backing(struct journey *journey, const struct disk *disk, char ***paths,
-			 GError **error)
+bool share_list_chain(struct journey *journey, const struct disk *disk, char ***paths,
+		      GError **error)
 {
 	struct chaining chaining = { .journey = journey, .disk = disk };
-	if (disk->backing[0] || !journey->offline || g_str_equal(disk->format, "raw")) {
+	if (disk->backing[0] || g_str_equal(disk->format, "raw")) {
 		*paths = g_strdupv(disk->backing);
 		return true;
 	}
@@ -426,7 +426,11 @@ static bool list_backing(struct journey *journey, const struct disk *disk, char 
 static bool find_backing(struct journey *journey, const struct disk *disk, GError **error)
 {
 	g_auto(GStrv) paths = NULL;
-	bool good = list_backing(journey, disk, &paths, error), missing;
+	bool good = true, missing;
+	if (journey->offline)
+		good = share_list_chain(journey, disk, &paths, error);
+	else
+		paths = g_strdupv(disk->backing);
 	for (char **path = paths; good && *path; path++)
 		good = **path != '/' ||
 		       find_readable(journey, disk->target, *path, &missing, error);
@@ -490,7 +494,7 @@ bool phase_share(struct journey *journey, GError **error)
 	bool good = random_hex(token, 32, error) && look_at_files(journey, error);
 	for (guint i = 0; good && i < disks->len; i++)
 		good = look_at_disk(journey, disks->pdata[i], token, error);
-	good = good && files_find_private(journey, error);
+	good = good && files_find_private(journey, error) && files_find_beside(journey, error);
 	if (!good)
 		error_classify(error, WATARI_ERROR_REFUSED, NULL);
 	return good;

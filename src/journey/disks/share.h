@@ -8,5 +8,8 @@
  * that is refused, too. False: refused, with the reason and what to do. */
 bool share_prove_readable(struct journey *journey, const char *name, const char *path,
 			  bool *missing, GError **error);
+/* The paths below DISK, as its images say: nobody who has it open could. Free with g_strfreev. */
+bool share_list_chain(struct journey *journey, const struct disk *disk, char ***paths,
+		      GError **error);
 /* Do both hosts see the same directory around PATH, which need not be there? The movers are running. */
 bool share_prove(struct journey *journey, const char *path, bool *same, GError **error);
