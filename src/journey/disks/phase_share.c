@@ -384,44 +384,6 @@ static bool find_readable(struct journey *journey, const char *name, const char 
 	       (!*missing || files_add(journey, name, path, path, error));
 }
 
-struct chaining {
-	struct journey *journey;
-	const struct disk *disk;
-	char **paths;
-	GError *error;
-};
-
-/* Of a VM that is off libvirt does not say what its images stand on; they do. */
-static void call_read_chain(void *data)
-{
-	struct chaining *chaining = data;
-	struct journey *journey = chaining->journey;
-	g_autoptr(GStrvBuilder) paths = g_strv_builder_new();
-	g_autoptr(GPtrArray) chain = image_read_chain(
-		&journey->shell, journey->addresses[JOURNEY_SOURCE], chaining->disk->path,
-		chaining->disk->format, NULL, &chaining->error);
-	for (guint i = 1; chain && i < chain->len; i++)
-		g_strv_builder_add(paths, ((const struct image *) chain->pdata[i])->path);
-	chaining->paths = g_strv_builder_end(paths);
-}
-
-bool share_list_chain(struct journey *journey, const struct disk *disk, char ***paths,
-		      GError **error)
-{
-	struct chaining chaining = { .journey = journey, .disk = disk };
-	if (disk->backing[0] || g_str_equal(disk->format, "raw")) {
-		*paths = g_strdupv(disk->backing);
-		return true;
-	}
-	journey_call(journey, call_read_chain, &chaining);
-	*paths = chaining.paths;
-	if (!chaining.error)
-		return true;
-	error_classify(&chaining.error, WATARI_ERROR_REFUSED, NULL);
-	g_propagate_prefixed_error(error, chaining.error, "%s: ", disk->target);
-	return false;
-}
-
 /* What is reached over a network has one name for both hosts. */
 static bool find_backing(struct journey *journey, const struct disk *disk, GError **error)
 {

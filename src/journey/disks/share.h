@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The proofs of phase_share.c for paths of one's own. Only inside src/journey. */
+/* The proofs of phase_share.c for paths of one's own, and what they are asked about. Only inside src/journey. */
 #pragma once
 #include "journey/state.h"
 
@@ -8,7 +8,7 @@
  * that is refused, too. False: refused, with the reason and what to do. */
 bool share_prove_readable(struct journey *journey, const char *name, const char *path,
 			  bool *missing, GError **error);
-/* The paths below DISK, as its images say: nobody who has it open could. Free with g_strfreev. */
+/* The paths below DISK, as its images say, for nobody has it open (chain.c). Free with g_strfreev. */
 bool share_list_chain(struct journey *journey, const struct disk *disk, char ***paths,
 		      GError **error);
 /* Do both hosts see the same directory around PATH, which need not be there? The movers are running. */
