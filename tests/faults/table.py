@@ -65,9 +65,8 @@ UNWRITTEN = {**HARMLESS, EARLY: BACK_OR_REFUSED, COPYING: EITHER}
 DIES_AND_AGAIN = {kind: Answer((KILLED,), (SOURCE, DESTINATION)) for kind in DIES}
 
 FAULTS = (
-    Fault('kill -9 of the source mover', faults.KillMover('source'), BREAKS, ('admin', 'source'), not_run={OVER: GONE}),
-    Fault('kill -9 of the destination mover', faults.KillMover('destination'), BREAKS, ('admin', 'destination'),
-          not_run={OVER: GONE}),
+    Fault('kill -9 of the source mover', faults.KillMover('source'), BREAKS, ('admin', 'source')),
+    Fault('kill -9 of the destination mover', faults.KillMover('destination'), BREAKS, ('admin', 'destination')),
     Fault('kill -9 of the conductor', faults.KillConductor(), DIES, EVERYWHERE),
     Fault('kill -9 of the source libvirtd', faults.KillLibvirtd('source'), BREAKS, ('admin', 'source')),
     Fault('kill -9 of the destination libvirtd', faults.KillLibvirtd('destination'), BREAKS, ('admin', 'source')),
@@ -83,12 +82,10 @@ FAULTS = (
     Fault('SIGINT', faults.Signal(signal.SIGINT), CANCELS, ('admin', 'source')),
     Fault('SIGTERM', faults.Signal(signal.SIGTERM), CANCELS),
     Fault('SIGHUP', faults.Signal(signal.SIGHUP), HARMLESS),
-    Fault('SIGSTOP of the source mover', faults.HangMover('source'), BREAKS, has_ceiling=True, is_impatient=True,
-          not_run={OVER: GONE}),
+    Fault('SIGSTOP of the source mover', faults.HangMover('source'), BREAKS, has_ceiling=True, is_impatient=True),
     Fault('SIGSTOP of the source mover and its child', faults.HangMover('source', and_child=True), BREAKS,
           has_ceiling=True, is_impatient=True, not_run={OVER: GONE}),
-    Fault('SIGSTOP of the destination mover', faults.HangMover('destination'), BREAKS, has_ceiling=True, is_impatient=True,
-          not_run={OVER: GONE}),
+    Fault('SIGSTOP of the destination mover', faults.HangMover('destination'), BREAKS, has_ceiling=True, is_impatient=True),
     Fault('SIGSTOP of the conductor for 8 s', faults.HangConductor(8), MAY_BREAK),
     Fault('SIGSTOP of the conductor for good', faults.HangConductorForGood(), GIVEN_UP, options=faults.HangConductorForGood.CEILING),
     Fault('SIGSTOP of the source libvirtd for 8 s', faults.Hang('libvirtd', 'source', 8), MAY_BREAK),
@@ -131,7 +128,7 @@ NOT_RUN = {
     ('post-copy', 'at the switch', 'kill -9 of the destination mover'): LOCKED,
     ('post-copy', 'at the switch', 'kill -9 of the destination QEMU'): PART_LOST,
     ('post-copy', 'while pages are missing', 'kill -9 of the destination QEMU'): PART_LOST,
-    ('live', 'after the hand-over', 'kill -9 of the source QEMU'): GONE,
+    ('live', 'after the hand-over', 'kill -9 of the source QEMU'): 'cannot be forced: libvirt ends it in the same moment',
 }
 
 
