@@ -291,6 +291,7 @@ class Scene:
         """After a cell that failed: a lab in which the next one can begin, with nothing of the last one in any journal."""
         if self.cli and self.cli.poll() is None:
             self.cli.kill()
+            continue_if_there(self.cli.pid)  # the moment may have frozen it, and the nsenter around it stopped too
             self.cli.wait()
         self.lab.restore()
         self.lab.link(corrupt_every=0, delay_ms=0)
