@@ -287,12 +287,15 @@ class Scene:
             code, document = self.ask_resolve('--ran' if ran else '--never-ran')
         assert code == 0, f'resolve answers {code}: {document["error"]}'
 
-    def mend(self):
-        """After a cell that failed: a lab in which the next one can begin, with nothing of the last one in any journal."""
+    def end_conductor(self):
         if self.cli and self.cli.poll() is None:
             self.cli.kill()
             continue_if_there(self.cli.pid)  # the moment may have frozen it, and the nsenter around it stopped too
             self.cli.wait()
+
+    def mend(self):
+        """After a cell that failed: a lab in which the next one can begin, with nothing of the last one in any journal."""
+        self.end_conductor()
         self.lab.restore()
         self.lab.link(corrupt_every=0, delay_ms=0)
         for node in self.lab.hosts:
