@@ -122,11 +122,14 @@ FAULTS = (
 
 # (way, moment or '' for all, fault) that is not run, and why.
 LOCKED = 'a thread of QEMU may wait for a page with its lock held, and then libvirt cannot recover it (docs/design.md)'
+LIBVIRT_ENDS = ('the fault itself is the end of the guest: a libvirtd that is started again before Finish ends the copy that came '
+                '(tried, docs/design.md)')
 PART_LOST = 'the fault itself would be the end of the guest: a part of its memory was there'
 NOT_RUN = {
     ('post-copy', 'at the switch', 'kill -9 of the source mover'): LOCKED,
     ('post-copy', 'at the switch', 'kill -9 of the destination mover'): LOCKED,
     ('post-copy', 'at the switch', 'kill -9 of the destination QEMU'): PART_LOST,
+    ('post-copy', 'at the switch', 'kill -9 of the destination libvirtd'): LIBVIRT_ENDS,
     ('post-copy', 'while pages are missing', 'kill -9 of the destination QEMU'): PART_LOST,
     ('live', 'after the hand-over', 'kill -9 of the source QEMU'): 'cannot be forced: libvirt ends it in the same moment',
 }
