@@ -152,9 +152,13 @@ bool through_is_unchanged(struct journey *journey, enum journey_side side, GErro
 void through_remove(struct journey *journey)
 {
 	g_autoptr(GError) error = NULL;
-	if (!journey->through || journey->through->stage < THROUGH_STOPPED ||
-	    through_file(journey, JOURNEY_SOURCE, "remove", NULL, NULL) ||
-	    through_file(journey, JOURNEY_DESTINATION, "remove", NULL, &error))
+	if (!journey->through || journey->through->stage < THROUGH_STOPPED)
+		return;
+	/* By the host that saw it last: where the directory is gone there is nothing to remove. */
+	enum journey_side first =
+		journey->through->stage == THROUGH_RESUMED ? JOURNEY_DESTINATION : JOURNEY_SOURCE;
+	if (through_file(journey, first, "remove", NULL, NULL) ||
+	    through_file(journey, !first, "remove", NULL, &error))
 		return;
 	g_autofree char *what = error_what(error);
 	journey_note(
