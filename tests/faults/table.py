@@ -12,6 +12,7 @@ import signal
 
 import faults
 import faults_directory
+import faults_machines
 import own_disks
 from answers import (ATTENTION, BACK_OR_REFUSED, BREAKS, CANCELS, COPYING, DARK, DECIDED, DELAYS, DESTINATION, DIES, EARLY, EITHER,
                      FAILED, HARMLESS, KILLED, MAY_BREAK, MOVED, NOWHERE, OVER, REFUSED, SOURCE, STOPPED, Answer)
@@ -115,9 +116,9 @@ FAULTS = (
     Fault('the state is changed', faults_directory.StateSpoilt(faults_directory.change), BREAKS, ways=THROUGH),
     Fault('the state is cut short', faults_directory.StateSpoilt(faults_directory.cut_short), BREAKS, ways=THROUGH),
     Fault('the state is removed', faults_directory.StateSpoilt(os.unlink), BREAKS, ways=THROUGH),
-    Fault("the conductor's machine crashed", faults.ConductorCrash(), DIES),
-    Fault('the source host crashed', faults.HostCrash('source'), SOURCE_HOST_ENDS),
-    Fault('the destination host crashed', faults.HostCrash('destination'), DESTINATION_HOST_ENDS),
+    Fault("the conductor's machine crashed", faults_machines.ConductorCrash(), DIES),
+    Fault('the source host crashed', faults_machines.HostCrash('source'), SOURCE_HOST_ENDS),
+    Fault('the destination host crashed', faults_machines.HostCrash('destination'), DESTINATION_HOST_ENDS),
 )
 
 # (way, moment or '' for all, fault) that is not run, and why.
