@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens to a move: kills, hangs, cut networks, spoiled journals, stepped clocks. Each strikes for real and proves it."""
-import errno
 import json
 import os
 import signal
@@ -9,7 +8,7 @@ import time
 
 import journal
 from answers import ATTENTION, DECIDED, MOVED, REFUSED, STOPPED
-from proven import Premise, continue_if_there, is_alive, kill_proven, stop_proven, wait_until
+from proven import Premise, continue_if_there, fill_up, is_alive, kill_proven, stop_proven, wait_until
 from witness import Witness, vcpu_ns
 
 MIB = 1 << 20
@@ -315,17 +314,7 @@ class SpoiledJournal(Event):
 
 class JournalFull(SpoiledJournal):
     def act(self, scene):
-        place = self.node.path(journal.FOLDER)
-        with open(f'{place}/filler', 'wb', buffering=0) as file:
-            for size in (65536, 4096, 1):
-                try:
-                    while file.write(bytes(size)):
-                        pass
-                except OSError as error:
-                    if error.errno != errno.ENOSPC:
-                        raise
-        if os.statvfs(place).f_bavail:
-            raise Premise('there is still room')
+        fill_up(f'{self.node.path(journal.FOLDER)}/filler', (65536, 4096, 1))
 
 
 class JournalReadOnly(SpoiledJournal):

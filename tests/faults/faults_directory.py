@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What may happen to the directory that a guest's state goes through, and to the file in it."""
-import errno
 import glob
 import os
 
 from faults import Event
-from proven import Premise
+from proven import Premise, fill_up
 
 PLACE, DEVICE = '/lab/through', '/dev/through'  # a small file system on a device that both hosts have
 
@@ -13,16 +12,7 @@ PLACE, DEVICE = '/lab/through', '/dev/through'  # a small file system on a devic
 class DirectoryFull(Event):
     def act(self, scene):
         self.filler = scene.hosts['source'].path(f'{PLACE}/filler')
-        with open(self.filler, 'wb', buffering=0) as file:
-            for size in (1 << 20, 4096):
-                try:
-                    while file.write(bytes(size)):
-                        pass
-                except OSError as error:
-                    if error.errno != errno.ENOSPC:
-                        raise
-        if os.statvfs(os.path.dirname(self.filler)).f_bavail:
-            raise Premise('there is still room')
+        fill_up(self.filler, (1 << 20, 4096))
 
     def follow(self, scene):
         os.unlink(self.filler)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is done to processes, each with the proof that it happened: a fault that did not strike proves nothing."""
+"""What is done to processes and file systems, each with the proof that it happened: a fault that did not strike proves nothing."""
+import errno
 import os
 import signal
 import time
@@ -51,3 +52,17 @@ def continue_if_there(*pids):
             os.kill(pid, signal.SIGCONT)
         except ProcessLookupError:
             pass
+
+
+def fill_up(path, sizes):
+    """A file that takes all the room of its file system: writes of the first size while they succeed, then of the next."""
+    with open(path, 'wb', buffering=0) as file:
+        for size in sizes:
+            try:
+                while file.write(bytes(size)):
+                    pass
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+    if os.statvfs(os.path.dirname(path)).f_bavail:
+        raise Premise('there is still room')
