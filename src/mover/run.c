@@ -55,6 +55,16 @@ struct run *run_new(struct mover_settings *settings, GError **error)
 	return run;
 }
 
+/* libvirt at the destination may have taken them again when it ended its side. */
+static void end_owners(struct run *run)
+{
+	if (run->phase == RUN_RELEASED || run->stream.postcopy)
+		owners_hand_over(run->owners);
+	else
+		owners_give_back(run->owners);
+	owners_free(run->owners);
+}
+
 void run_free(struct run *run)
 {
 	if (!run)
@@ -88,6 +98,7 @@ void run_free(struct run *run)
 		local_remove(run->settings, run->socket_path, run->disk_socket);
 	g_free(run->socket_path);
 	g_free(run->disk_socket);
+	end_owners(run);
 	disks_free(run->disks);
 	g_free(run->refuse_code);
 	g_free(run->refuse_reason);
@@ -186,6 +197,8 @@ static void refuse(struct run *run, const char *code, char *reason)
 		run->phase = RUN_REFUSED;
 		run->refuse_code = g_strdup(code);
 		run->refuse_reason = g_strdup(reason);
+		if (!run->stream.postcopy)
+			owners_give_back(run->owners); /* QEMU opens its images again at once */
 		/* Shut, not close: other threads may be inside poll or read on it. */
 		if (run->qemu >= 0)
 			shutdown(run->qemu, SHUT_RDWR);

@@ -16,6 +16,7 @@
 #pragma once
 #include "content/sorter.h"
 #include "mover/disks.h"
+#include "mover/owners.h"
 #include "mover/settings.h"
 #include "mover/watchdog.h"
 #include "stream/reader.h"
@@ -58,6 +59,7 @@ struct run {
 		[TAG_KEY_BYTES]; /* of the pages' tags: that of the kept indexes if there are
 					  * seeds, else the migration's */
 	struct disks *disks;     /* NULL: neither disks nor seeds */
+	struct owners *owners;   /* source; NULL: no QEMU of libvirt's */
 	int disk_listener;       /* source: where QEMU mirrors disks to */
 	char *disk_socket;       /* its path; at the destination that of QEMU's server */
 	int no_memory;           /* source, atomic: the VM is off, and its disks are done */

@@ -298,6 +298,7 @@ class Inside(FileLab):
     """What is inside of images: encrypted ones (bare and in qcow2), and snapshots."""
 
     lab_name, flash = 'inside', False
+    writes = 1000  # or there would be too little to rehearse with
     BARE, LOCKED, PLAIN = '/lab/images/bare.luks', '/lab/images/locked.qcow2', '/lab/images/plain.qcow2'
     SECRET, PASSPHRASE = '5761746a-7269-4c61-8262-00000005ec7e', 'an open & "secret"'
     SECRET_XML = (f"<secret ephemeral='no' private='no'><uuid>{SECRET}</uuid><description>of “f” &amp; its disks</description>"
@@ -316,7 +317,7 @@ class Inside(FileLab):
 
     @classmethod
     def prepare(cls, node):
-        ticker.install(cls.lab)
+        ticker.install(cls.lab, cls.writes)
         for host in cls.lab.hosts:
             host.run(['mkdir', '-p', '/lab/images'])
             host.write_text('/root/secret.key', cls.PASSPHRASE, 0o600)

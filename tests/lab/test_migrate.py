@@ -174,6 +174,23 @@ class FurnishedThereAndBack(Move):
         for what in ("persistent definition", "autostart", "checkpoints", "nvram", "tpm", "bitmaps"):
             self.assertEqual(after[what], before[what], what)
 
+    def owner(self, node):
+        """Of its disk: owner, group, mode."""
+        found = os.stat(node.path(furnished.images(self.name, True)["disk.qcow2"]))
+        return found.st_uid, found.st_gid, found.st_mode
+
+    def test_refused_where_the_disk_changes_hands(self):
+        """QEMU runs as root at hosta, as libvirt-qemu at hostb, and libvirt there takes the disk. The one at the source opens it
+        again after a failure."""
+        for source, destination in (("hosta", "hostb"), ("hostb", "hosta")):
+            guest.load(lab, self.name, "text", rate=100, set_mib=8)
+            before = self.owner(lab.host(source))
+            report = self.migrate(source, destination, "--verify-memory", "full", environment={"WATARI_TEST_FAULTS": "late-page"})
+            self.assert_stayed(report, source, FAILED)
+            self.assertIn("memory differs", report["error"]["what"])
+            self.assertEqual(self.owner(lab.host(source)), before)
+            self.assert_migrated(self.migrate_proven(source, destination), destination)
+
 
 class Switchover(Move):
     def told(self, move):
