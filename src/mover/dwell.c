@@ -47,19 +47,30 @@ void dwell_free(struct dwell *dwell)
 
 /* ---- the place ---- */
 
+static bool is_enough(uint64_t pages, GError **error)
+{
+	return pages >= TOO_FEW ||
+	       error_set(error, WATARI_ERROR_INTERNAL, NULL,
+			 _("the VM has too little in its memory for a rehearsal: the copy would be "
+			   "at its end before it could be held"));
+}
+
 static bool find_place(struct dwell *dwell, GError **error)
 {
 	const struct mover_settings *settings = dwell->run->settings;
 	uint64_t wanted = CLAMP(dwell->block_bytes / PAGE / LEFT_SHARE, LEFT_LEAST, LEFT_MOST);
 	int pid = guest_memory_find_qemu(settings->vm_name, settings->vm_uuid, error);
-	if (pid <= 0 ||
-	    !pages_left_find(pid, dwell->block_bytes, wanted, &dwell->offset, &dwell->left, error))
-		return false;
-	if (dwell->left >= TOO_FEW)
-		return true;
-	return error_set(error, WATARI_ERROR_INTERNAL, NULL,
-			 _("the VM has too little in its memory for a rehearsal: the copy would be "
-			   "at its end before it could be held"));
+	return pid > 0 &&
+	       pages_left_find(pid, dwell->block_bytes, wanted, &dwell->offset, &dwell->left,
+			       error) &&
+	       is_enough(dwell->left, error);
+}
+
+bool dwell_may_begin(const struct mover_settings *settings, int pid, GError **error)
+{
+	uint64_t offset, found;
+	return !settings->rehearse || pid <= 0 ||
+	       (pages_left_find(pid, 0, TOO_FEW, &offset, &found, error) && is_enough(found, error));
 }
 
 static void learn_place(struct dwell *dwell, const struct stream_reader *stream)

@@ -8,11 +8,16 @@
  * is read from its end, so many of them are found that no buffer holds them, the reader stops.
  *
  * The gate refuses all the same in a rehearsal (mover/gate.c).
+ *
+ * A VM that holds less than that is refused before QEMU is asked for anything: its pages of zeros would be all in the
+ * socket, and the VM stopped, before a byte of them was read.
  */
 #pragma once
 #include "content/batch.h"
 #include "mover/run.h"
 
+/* PID: the VM's QEMU. */
+bool dwell_may_begin(const struct mover_settings *settings, int pid, GError **error);
 struct dwell;
 /* NULL: no rehearsal. */
 struct dwell *dwell_new(struct run *run);

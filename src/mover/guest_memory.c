@@ -38,8 +38,8 @@ static bool read_mappings(struct guest_memory *memory, int pid, GError **error)
 				 g_strerror(errno));
 	while (fgets(line, sizeof(line), maps) && memory->mappings->len < MAPPINGS_MAX) {
 		if (sscanf(line, "%llx-%llx %7s", &first, &last, rights) != 3 ||
-		    strncmp(rights, "rw", 2) != 0)
-			continue;
+		    strncmp(rights, "rw-", 3) != 0)
+			continue; /* what can be executed is code that QEMU makes of the guest's */
 		struct mapping mapping = { first, last };
 		g_array_append_val(memory->mappings, mapping);
 	}
@@ -104,6 +104,20 @@ bool guest_memory_find_joined(const struct guest_memory *memory, uint64_t length
 		found++;
 	}
 	return found == 1;
+}
+
+bool guest_memory_find_largest(const struct guest_memory *memory, uint64_t *address,
+			       uint64_t *length)
+{
+	*length = 0;
+	for (guint i = 0; i < memory->mappings->len; i++) {
+		struct mapping *mapping = &g_array_index(memory->mappings, struct mapping, i);
+		if (mapping->first % ALIGNED != 0 || mapping->last - mapping->first <= *length)
+			continue;
+		*address = mapping->first;
+		*length = mapping->last - mapping->first;
+	}
+	return *length > 0;
 }
 
 static bool open_pagemap(struct guest_memory *memory, GError **error)

@@ -18,6 +18,10 @@ bool guest_memory_find(const struct guest_memory *memory, uint64_t length, uint6
  * lets memory begin and is a little longer at most. Good for looking, not for a proof. */
 bool guest_memory_find_joined(const struct guest_memory *memory, uint64_t length,
 			      uint64_t *address);
+/* The largest mapping that begins where QEMU lets memory begin: before a stream has said how long the blocks are.
+ * Good for looking. */
+bool guest_memory_find_largest(const struct guest_memory *memory, uint64_t *address,
+			       uint64_t *length);
 /* What the kernel says of COUNT pages of 4 KiB from ADDRESS on, without touching them (pagemap; see
  * Documentation/admin-guide/mm/pagemap.rst). Reading one that is not there would make the kernel give the
  * guest memory (shared kinds), or fetch it from swap. */

@@ -60,7 +60,8 @@ bool pages_left_find(int pid, uint64_t length, uint64_t wanted, uint64_t *offset
 	search->memory = guest_memory_open(pid, error);
 	if (!search->memory)
 		return false;
-	bool good = guest_memory_find_joined(search->memory, length, &address);
+	bool good = length ? guest_memory_find_joined(search->memory, length, &address)
+			   : guest_memory_find_largest(search->memory, &address, &length);
 	if (good)
 		good = walk_back(search, address, length, wanted, offset, found, error);
 	else

@@ -7,6 +7,6 @@
 
 /* Read the memory of process PID that lies in one mapping of LENGTH bytes from its end, until WANTED pages that
  * are not zero have been found (pages that are not there are not read): *offset is where, *found how many,
- * fewer if there are no more. False: it cannot be read. */
+ * fewer if there are no more. LENGTH 0: in the largest mapping. False: it cannot be read. */
 bool pages_left_find(int pid, uint64_t length, uint64_t wanted, uint64_t *offset, uint64_t *found,
 		     GError **error);

@@ -9,7 +9,9 @@
 #include "mover/decoders.h"
 #include "mover/disk_destination.h"
 #include "mover/disk_source.h"
+#include "mover/dwell.h"
 #include "mover/encoders.h"
+#include "mover/guest_memory.h"
 #include "mover/local.h"
 #include "mover/requests.h"
 #include "mover/seeds.h"
@@ -30,6 +32,17 @@ const char *run_phase_name(enum run_phase phase)
 	return phase_names[phase];
 }
 
+/* Long before the destination is prepared and QEMU is asked for anything. */
+static bool look_at_qemu(struct run *run, GError **error)
+{
+	const struct mover_settings *settings = run->settings;
+	if (settings->role != MOVER_SOURCE || settings->recover)
+		return true;
+	int pid = guest_memory_find_qemu(settings->vm_name, settings->vm_uuid, NULL);
+	run->owners = pid > 0 ? owners_new(pid, error) : NULL;
+	return (run->owners || pid <= 0) && dwell_may_begin(settings, pid, error);
+}
+
 struct run *run_new(struct mover_settings *settings, GError **error)
 {
 	struct run *run = g_new0(struct run, 1);
@@ -40,7 +53,8 @@ struct run *run_new(struct mover_settings *settings, GError **error)
 	pthread_mutex_init(&run->lock, NULL);
 	wait_cond_init(&run->changed);
 	run->socket_path = mover_settings_socket(settings, error);
-	run->made_directory = run->socket_path && local_make_directory(settings, error);
+	run->made_directory = run->socket_path && look_at_qemu(run, error) &&
+			      local_make_directory(settings, error);
 	if (!run->made_directory) {
 		run_free(run);
 		return NULL;

@@ -9,7 +9,6 @@
 #include "mover/dwell.h"
 #include "mover/encoders.h"
 #include "mover/gate.h"
-#include "mover/guest_memory.h"
 #include "mover/local.h"
 #include "mover/observe.h"
 #include "mover/pass_end.h"
@@ -286,17 +285,10 @@ static bool make_sorter(struct run *run, GError **error)
 	return true;
 }
 
-static bool note_owners(struct run *run, GError **error)
-{
-	int pid = guest_memory_find_qemu(run->settings->vm_name, run->settings->vm_uuid, NULL);
-	run->owners = pid > 0 ? owners_new(pid, error) : NULL;
-	return run->owners || pid <= 0;
-}
-
 /* Disks before the reader, who asks what they say. */
 bool source_start(struct run *run, GError **error)
 {
-	return note_owners(run, error) && make_sorter(run, error) && encoders_start(run, error) &&
+	return make_sorter(run, error) && encoders_start(run, error) &&
 	       (!run->disks || disk_source_start(run, error)) &&
 	       run_spawn(run, reader_thread, error) && run_spawn(run, returner_thread, error);
 }

@@ -132,6 +132,16 @@ class Belongings(unittest.TestCase):
         self.watari('rehearse', '--bandwidth', '2M', '--max-time', '2s')
         self.assertEqual((self.starts_with(), self.defined()), (['hosta'], ['hosta']))
 
+    # ---- nearly nothing in its memory ----
+
+    def test_too_little_to_rehearse(self):
+        """Its zeros would be in the socket, and the VM stopped, before anything was read: refused before QEMU is asked."""
+        self.define('little')
+        report = self.watari('rehearse', code=REFUSED)
+        self.assertIn('too little in its memory', report['error']['what'])
+        self.assertNotIn('initiating migration', self.here.read_text('/var/log/libvirt/qemu/little.log'))
+        self.assertEqual(self.here.virsh('domstate', 'little').stdout.strip(), 'running')
+
     # ---- checkpoints ----
 
     def write(self, node, at):
