@@ -70,7 +70,8 @@ bool dwell_may_begin(const struct mover_settings *settings, int pid, GError **er
 {
 	uint64_t offset, found;
 	return !settings->rehearse || pid <= 0 ||
-	       (pages_left_find(pid, 0, TOO_FEW, &offset, &found, error) && is_enough(found, error));
+	       (pages_left_find(pid, 0, TOO_FEW, &offset, &found, error) &&
+		is_enough(found, error));
 }
 
 static void learn_place(struct dwell *dwell, const struct stream_reader *stream)

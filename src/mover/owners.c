@@ -168,9 +168,8 @@ static bool set(const struct file *file, uid_t uid, gid_t gid, mode_t mode)
 	    ((now.st_uid != self && fchownat(file->fd, "", self, (gid_t) -1, AT_EMPTY_PATH) != 0) ||
 	     chmod(path, mode & RIGHTS) != 0))
 		return false;
-	return fstat(file->fd, &now) == 0 &&
-	       ((now.st_uid == uid && now.st_gid == gid) ||
-		fchownat(file->fd, "", uid, gid, AT_EMPTY_PATH) == 0);
+	return fstat(file->fd, &now) == 0 && ((now.st_uid == uid && now.st_gid == gid) ||
+					      fchownat(file->fd, "", uid, gid, AT_EMPTY_PATH) == 0);
 }
 
 /* An earlier move's destination, or somebody, took it away while QEMU had it open. It is for QEMU's user: so no right
@@ -242,12 +241,13 @@ static bool share_file(const struct owners *owners, struct file *file, GError **
 	if (set(file, file->was.st_uid, file->wanted.st_gid,
 		file->wanted.st_mode | file->was.st_mode | BOTH))
 		return true;
-	return error_set(error, WATARI_ERROR_INTERNAL,
-			 _("Let QEMU run as the same user at both hosts (user= in qemu.conf)."),
-			 _("the destination has given %s to user %u, and it cannot be shared with the "
-			   "QEMU of this host (user %u), which could not go on after a failure: %s"),
-			 file->path, (unsigned) file->wanted.st_uid, (unsigned) owners->user.uid,
-			 g_strerror(errno));
+	return error_set(
+		error, WATARI_ERROR_INTERNAL,
+		_("Let QEMU run as the same user at both hosts (user= in qemu.conf)."),
+		_("the destination has given %s to user %u, and it cannot be shared with the "
+		  "QEMU of this host (user %u), which could not go on after a failure: %s"),
+		file->path, (unsigned) file->wanted.st_uid, (unsigned) owners->user.uid,
+		g_strerror(errno));
 }
 
 bool owners_share(struct owners *owners, GError **error)
