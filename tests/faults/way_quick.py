@@ -2,7 +2,7 @@
 """`watari quick` over the link: the guest stands still while its memory moves."""
 from watari_lab import guest
 
-from answers import COPYING, EITHER, STOPPED
+from answers import COPYING, STOPPED
 from faults import KILLS
 from moments import AFTER, BEHIND, SWITCHOVER, Moment
 from own_disks import OwnDisks
@@ -32,7 +32,6 @@ class Quick(Scene):
     tried_at = {STILL.name: ('link cut for 5 s', 'SIGSTOP of the source mover', 'SIGSTOP of the source mover and its child',
                              'sshd gone at the source', 'sshd gone at the destination', 'conductor killed, then a new move')}
     places = ('admin',)
-    answers = {(STILL.name, 'link cut for 5 s'): EITHER}  # what was sent so far may foretell too long a stop
     ceiling_s = 12.0
     bandwidth = '6M'
 

@@ -79,6 +79,46 @@ static void test_stalls_for_a_moment(void)
 	g_assert_cmpint(play.remaining, ==, 0);
 }
 
+/* The link is cut and comes back: the time is lost, the rate is not. */
+static void test_silent_for_a_while(void)
+{
+	struct play play;
+	begin(&play, 1000 * MIB, 30000);
+	go(&play, 1, 50 * MIB);
+	go(&play, 8, 0);
+	g_assert_false(play.missed);
+	go(&play, 19, 50 * MIB);
+	g_assert_false(play.missed);
+	g_assert_cmpint(play.remaining, ==, 0);
+}
+
+/* In the very beginning no rate is known that could be kept. */
+static void test_silent_at_first(void)
+{
+	struct play play;
+	begin(&play, 700 * MIB, 60000);
+	go(&play, 0.3, 1 * MIB);
+	go(&play, 7, 0);
+	g_assert_false(play.missed);
+	go(&play, 1, 1 * MIB);
+	go(&play, 30, 30 * MIB);
+	g_assert_false(play.missed);
+	g_assert_cmpint(play.remaining, ==, 0);
+}
+
+/* One that does not come back is given up when the rest has no room any more, not at the very end. */
+static void test_silent_for_too_long(void)
+{
+	struct play play;
+	begin(&play, 1000 * MIB, 30000);
+	go(&play, 4, 50 * MIB);
+	go(&play, 30, 0);
+	g_assert_true(play.missed);
+	int64_t stood_ms = (play.now_us - play.limit.stopped_us) / 1000;
+	g_assert_cmpint(stood_ms, >, 13000);
+	g_assert_cmpint(stood_ms, <, 15000);
+}
+
 static void test_without_a_limit(void)
 {
 	struct play play;
@@ -94,6 +134,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/quick/missed", test_missed);
 	g_test_add_func("/quick/the-better-rate-counts", test_the_better_rate_counts);
 	g_test_add_func("/quick/stalls-for-a-moment", test_stalls_for_a_moment);
+	g_test_add_func("/quick/silent-for-a-while", test_silent_for_a_while);
+	g_test_add_func("/quick/silent-at-first", test_silent_at_first);
+	g_test_add_func("/quick/silent-for-too-long", test_silent_for_too_long);
 	g_test_add_func("/quick/without-a-limit", test_without_a_limit);
 	return g_test_run();
 }
