@@ -254,6 +254,18 @@ static void act(struct settling *settling)
 					  settling->rule, &settling->error);
 }
 
+/* The VM has moved, and a libvirtd that ended between the look and the deed takes nothing but its time:
+ * all that was left to do is to take a definition away, which may be asked for twice. */
+static void act_again(struct settling *settling)
+{
+	if (settling->good || settling->rule->action != ENDING_UNDEFINE_SOURCE ||
+	    !settling->journey->performed || settling->journey->dry_run)
+		return;
+	g_clear_error(&settling->error);
+	look_until_clear(settling);
+	act(settling);
+}
+
 /* The VM goes on already; what is left at the destination is put right if it answers in time. */
 static void clean_up_late(struct settling *settling)
 {
@@ -396,6 +408,7 @@ bool journey_settle(struct journey *journey, bool said_migrated, GError **error)
 	borrow_hosts(&settling);
 	look_until_clear(&settling);
 	act(&settling);
+	act_again(&settling);
 	if (ending_is_alone(settling.rule) && settling.good && !journey->dry_run)
 		clean_up_late(&settling);
 	if (journey->acted) {
