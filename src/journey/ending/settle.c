@@ -113,6 +113,15 @@ static bool pause_a_moment(struct journey *journey)
 	return !now;
 }
 
+/* A side that was not asked for anything, or has answered, has nothing left to do however its connection
+ * ended. */
+static bool is_order_lost(const struct through *through, struct guard *guard)
+{
+	return (through->ordered[JOURNEY_SOURCE] && guard_is_broken(guard, GUARD_SOURCE, NULL)) ||
+	       (through->ordered[JOURNEY_DESTINATION] &&
+		guard_is_broken(guard, GUARD_DESTINATION, NULL));
+}
+
 /* Two stopped copies: a Finish that was passed on but not executed yet would start the destination's,
  * and a copy that has run must not be thrown away (docs/guard.md). So unless this very journey knows
  * that Finish was never said, only time tells. */
@@ -124,8 +133,7 @@ static bool may_still_start(const struct settling *settling)
 	if (through && through->stage >= THROUGH_LEFT)
 		return settling->rule->action != ENDING_NOTHING &&
 		       settling->rule->action != ENDING_UNDEFINE_SOURCE &&
-		       (!guard || guard_is_broken(guard, GUARD_SOURCE, NULL) ||
-			guard_is_broken(guard, GUARD_DESTINATION, NULL));
+		       (!guard || is_order_lost(through, guard));
 	bool paused = settling->sight.vms[JOURNEY_DESTINATION].state == HOST_VM_PAUSED;
 	bool waits = settling->rule->action == ENDING_END_DESTINATION_RESUME ||
 		     (paused && ending_is_unproven(settling->rule));

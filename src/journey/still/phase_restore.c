@@ -61,7 +61,12 @@ static void call_leave(void *data)
 {
 	struct restoring *restoring = data;
 	struct journey *journey = restoring->journey;
-	if (is_stopped_at_source(restoring) && virDomainDestroy(journey->domain) < 0)
+	if (!is_stopped_at_source(restoring))
+		return;
+	journey->through->ordered[JOURNEY_SOURCE] = true;
+	if (virDomainDestroy(journey->domain) == 0)
+		journey->through->ordered[JOURNEY_SOURCE] = false;
+	else
 		host_error(&restoring->error, WATARI_ERROR_FAILED, NULL,
 			   _("the stopped copy at the source could not be ended"));
 }
@@ -110,8 +115,11 @@ static void call_restore(void *data)
 {
 	struct restoring *restoring = data;
 	struct journey *journey = restoring->journey;
+	journey->through->ordered[JOURNEY_DESTINATION] = true;
 	if (virDomainRestoreFlags(journey->hosts[JOURNEY_DESTINATION]->connection,
-				  journey->through->path, NULL, VIR_DOMAIN_SAVE_PAUSED) < 0)
+				  journey->through->path, NULL, VIR_DOMAIN_SAVE_PAUSED) == 0)
+		journey->through->ordered[JOURNEY_DESTINATION] = false;
+	else
 		host_error(&restoring->error, WATARI_ERROR_FAILED,
 			   _("See the VM's log in /var/log/libvirt/qemu there."),
 			   _("the destination could not restore the VM"));
@@ -134,7 +142,9 @@ static void call_resume(void *data)
 	struct host *there = journey->hosts[JOURNEY_DESTINATION];
 	virDomainPtr domain =
 		virDomainLookupByUUIDString(there->connection, journey->report->vm_uuid);
+	journey->through->ordered[JOURNEY_DESTINATION] = domain != NULL;
 	if (domain && virDomainResume(domain) == 0) {
+		journey->through->ordered[JOURNEY_DESTINATION] = false;
 		virDomainFree(domain);
 		return;
 	}

@@ -28,6 +28,9 @@ struct through {
 	char *checked; /* which file was found to be that by the last through_check(); or NULL */
 	bool persist;  /* defined at the destination */
 	int64_t saving_ms; /* it took so long to write the state */
+	/* sides that were given an order (to end, to restore or to resume) whose answer never came: where
+	 * the connection is lost, too, it may still be on its way */
+	bool ordered[JOURNEY_SIDES];
 };
 
 struct through *through_new(const char *path);
