@@ -35,7 +35,8 @@ struct storage {
 };
 
 /* It writes the file with its number when all that it was told to do is done. A mover that ended first
- * could not take its directory away. */
+ * could not take its directory away. A conductor whose machine crashed never closes stdin: then it ends
+ * when the mover (or whoever swept that away) has taken its socket. */
 static const char serve_script[] =
 	"s=$1; f=$1.pid; shift\n"
 	"\"$@\" --pidfile \"$f\" >&2 </dev/null & p=$!\n"
@@ -43,7 +44,11 @@ static const char serve_script[] =
 	"  kill -0 $p 2>/dev/null || { wait $p; e=$?; rm -f -- \"$s\"; exit $e; }\n"
 	"  sleep 0.02\n"
 	"done\n"
-	"echo ready; cat >/dev/null\n"
+	"exec 3<&0; cat <&3 >/dev/null 2>&1 3<&- & c=$!\n"
+	"exec 3<&-\n"
+	"{ while test -e \"$f\" && test -e \"$s\"; do sleep 1; done; kill $c; } >/dev/null 2>&1 "
+	"</dev/null & w=$!\n"
+	"echo ready; wait $c; kill $w 2>/dev/null\n"
 	"kill $p; wait $p; rm -f -- \"$f\" \"$s\"\n"
 	"d=${s%/*}; rmdir -- \"$d\" 2>/dev/null\n"
 	"case ${d%/*} in */watari) rmdir -- \"${d%/*}\" 2>/dev/null ;; esac; exit 0\n";
