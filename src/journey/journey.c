@@ -13,6 +13,7 @@
 #include "journey/movers.h"
 #include "journey/still/offline.h"
 #include "journey/perform/postcopy.h"
+#include "journey/ending/advice.h"
 #include "journey/ending/move_hosts.h"
 #include "journey/ending/settle.h"
 #include "journey/splice.h"
@@ -221,11 +222,13 @@ static void end_movers(struct journey *journey, bool good)
 static bool end_well(struct journey *journey, bool good, GError **error)
 {
 	struct journey_report *report = journey->report;
+	g_autofree char *advice = advice_find(journey);
 	journey->mover_lost |= movers_failure(journey) != NULL;
 	if (journey->performed) {
 		movers_let_go(journey);
 		offline_end_storage(journey);
 		good = journey_settle(journey, good, error);
+		advice_give(error, advice);
 	}
 	end_movers(journey, good);
 	if (journey->performed)
@@ -237,6 +240,8 @@ static bool end_well(struct journey *journey, bool good, GError **error)
 		return true;
 	}
 	error_classify(error, WATARI_ERROR_REFUSED, NULL);
+	advice_explain_ended(journey, error);
+	advice_give(error, advice);
 	report->outcome = outcome_of(*error);
 	return false;
 }
@@ -334,6 +339,7 @@ void journey_clear(struct journey *journey)
 	g_free(journey->disks_socket);
 	g_free(journey->mover_reason);
 	g_free(journey->mover_next);
+	g_free(journey->refuse_code);
 	explicit_bzero(journey->key, sizeof journey->key);
 }
 

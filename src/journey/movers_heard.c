@@ -4,6 +4,7 @@
 
 #include "journey/movers.h"
 #include "journey/stage.h"
+#include "journey/ending/advice.h"
 #include "journey/perform/postcopy.h"
 #include "journey/ahead/rehearsal.h"
 #include "journey/perform/rungs.h"
@@ -203,8 +204,9 @@ static void on_disagreed(struct journey *journey, JsonObject *event)
 
 static void on_refused(struct journey *journey, JsonObject *event)
 {
-	if (g_str_equal(json_get_string(event, "code", ""), "limit") &&
-	    !journey->report->broken_off)
+	const char *code = json_get_string(event, "code", "");
+	advice_take_code(journey, code);
+	if (g_str_equal(code, "limit") && !journey->report->broken_off)
 		rungs_note_broken_off(journey, json_get_int(event, "stopped_ms", -1));
 	if (!journey->mover_reason)
 		journey->mover_reason = g_strdup(json_get_string(event, "reason", NULL));

@@ -126,6 +126,7 @@ struct journey {
 	int64_t stopped_us, released_us;
 	char *mover_reason; /* why a mover gave up, in its own words */
 	char *mover_next;   /* what would do; NULL: nothing is known */
+	char *refuse_code;  /* of what kind its reason was, as movers name them; or NULL */
 	struct throttle throttle;
 	struct journey_progress progress;
 	uint64_t wire_before; /* of earlier movers of this very journey */

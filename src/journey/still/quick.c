@@ -83,6 +83,9 @@ static void give_up(struct quick *quick)
 	g_autofree char *needed = describe_needed(quick->limit.needed_ms);
 	journey->mover_reason = g_strdup_printf(
 		_("the stop would have lasted longer than the limit of %s: %s"), limit, needed);
+	g_free(journey->mover_next);
+	journey->mover_next = g_strdup(_("Allow a longer stop (--max-stop), or give the move a "
+					 "faster link."));
 }
 
 static void look_at_limit(struct quick *quick, const struct watch_numbers *numbers)
