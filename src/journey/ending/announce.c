@@ -6,7 +6,11 @@
 #include "base/i18n.h"
 #include "base/json.h"
 
-enum { ANNOUNCE_MS = 10000, REPEATS_MS = 1000 };
+enum {
+	ANNOUNCE_MS = 10000,
+	HUNG_MS = 2000, /* an old mover answers at once, or hangs */
+	REPEATS_MS = 1000,
+};
 
 struct reading {
 	struct journey *journey;
@@ -43,6 +47,22 @@ static JsonArray *describe_interfaces(struct journey *journey)
 	return interfaces;
 }
 
+/* One that hangs is found here, too, when the VM was let go on without it. */
+static JsonObject *ask(struct journey *journey, JsonObject *message, GError **error)
+{
+	bool alive = movers_alive(journey, JOURNEY_SOURCE);
+	JsonObject *answer = alive ? movers_ask(journey, JOURNEY_SOURCE, json_object_ref(message),
+						"announced", HUNG_MS, NULL)
+				   : NULL;
+	if (answer)
+		return answer;
+	journey->mover_lost |= alive;
+	return movers_restart(journey, JOURNEY_SOURCE, error)
+		       ? movers_ask(journey, JOURNEY_SOURCE, json_object_ref(message), "announced",
+				    ANNOUNCE_MS, error)
+		       : NULL;
+}
+
 void announce_at_source(struct journey *journey, struct host *host)
 {
 	struct reading reading = { journey, host };
@@ -61,12 +81,7 @@ void announce_at_source(struct journey *journey, struct host *host)
 	json_object_set_array_member(message, "interfaces", interfaces);
 	bool cancelled = journey->cancelled;
 	journey->cancelled = false;
-	bool started = movers_alive(journey, JOURNEY_SOURCE) ||
-		       movers_restart(journey, JOURNEY_SOURCE, &error);
-	g_autoptr(JsonObject) answer =
-		started ? movers_ask(journey, JOURNEY_SOURCE, json_object_ref(message), "announced",
-				     ANNOUNCE_MS, &error)
-			: NULL;
+	g_autoptr(JsonObject) answer = ask(journey, message, &error);
 	json_object_unref(message);
 	/* The mover says it five times; then it may go. */
 	if (answer)
