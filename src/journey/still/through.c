@@ -154,9 +154,13 @@ void through_remove(struct journey *journey)
 	g_autoptr(GError) error = NULL;
 	if (!journey->through || journey->through->stage < THROUGH_STOPPED)
 		return;
-	/* By the host that saw it last: where the directory is gone there is nothing to remove. */
+	/* By the host that saw it last, unless only the other one sees it now: where the directory is gone
+	 * there is nothing to remove. */
 	enum journey_side first =
 		journey->through->stage == THROUGH_RESUMED ? JOURNEY_DESTINATION : JOURNEY_SOURCE;
+	if (!through_file(journey, first, "look", NULL, NULL) &&
+	    through_file(journey, !first, "look", NULL, NULL))
+		first = !first;
 	if (through_file(journey, first, "remove", NULL, NULL) ||
 	    through_file(journey, !first, "remove", NULL, &error))
 		return;
