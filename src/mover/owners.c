@@ -234,12 +234,17 @@ void owners_free(struct owners *owners)
 
 static bool share_file(const struct owners *owners, struct file *file, GError **error)
 {
-	file->looked = fstat(file->fd, &file->wanted) == 0;
-	if (!file->looked || is_same(&file->wanted, &file->was) || owners->user.uid == 0)
+	struct stat now;
+	if (fstat(file->fd, &now) != 0)
+		return true;
+	if (!file->looked)
+		file->wanted = now;
+	file->looked = true;
+	if (is_same(&now, &file->was) || owners->user.uid == 0)
 		return true;
 	file->shared = true;
 	if (set(file, file->was.st_uid, file->wanted.st_gid,
-		file->wanted.st_mode | file->was.st_mode | BOTH))
+		now.st_mode | file->was.st_mode | BOTH))
 		return true;
 	return error_set(
 		error, WATARI_ERROR_INTERNAL,
@@ -283,10 +288,21 @@ void owners_give_back(struct owners *owners)
 	pthread_mutex_unlock(&owners->lock);
 }
 
+static bool is_alive(int pid)
+{
+	return kill(pid, 0) == 0 || errno != ESRCH;
+}
+
 void owners_hand_over(struct owners *owners)
 {
-	if (!owners || kill(owners->pid, 0) == 0 || errno != ESRCH)
-		return; /* it may still be asked to go on */
+	g_autoptr(GError) error = NULL;
+	if (!owners)
+		return;
+	if (is_alive(owners->pid)) {
+		if (!owners_share(owners, &error))
+			g_warning("%s", error->message);
+		return;
+	}
 	pthread_mutex_lock(&owners->lock);
 	for (guint i = 0; i < owners->files->len; i++) {
 		struct file *file = &g_array_index(owners->files, struct file, i);

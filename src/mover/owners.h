@@ -28,7 +28,8 @@ void owners_free(struct owners *owners);
 bool owners_share(struct owners *owners, GError **error);
 /* As they were; what cannot be put back is logged. Any thread; NULL does nothing, as below. */
 void owners_give_back(struct owners *owners);
-/* As the destination wanted them, once the source's QEMU is gone. */
+/* As the destination wanted them. While the source's QEMU is there, it may still be asked to go on, and libvirt at the
+ * destination may have taken the files again when it ended its side: they stay shared, or are so again. */
 void owners_hand_over(struct owners *owners);
 /* How many files were changed and are not given back. */
 unsigned owners_shared(struct owners *owners);

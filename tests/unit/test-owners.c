@@ -162,6 +162,10 @@ static void test_handed_over(void)
 	g_assert_true(owners_share(scene.owners, NULL));
 	owners_hand_over(scene.owners); /* QEMU is there, and may be asked to go on */
 	assert_is(scene.image, HERE, THERE, 0660);
+	g_assert_cmpint(chown(scene.image, 0, 0), ==,
+			0); /* the other side has failed, and libvirt there ended it */
+	owners_hand_over(scene.owners);
+	assert_is(scene.image, HERE, THERE, 0660);
 	end_qemu(&scene);
 	owners_hand_over(scene.owners);
 	assert_is(scene.image, THERE, THERE, 0600);
