@@ -54,8 +54,9 @@ static void handle_ping(struct lane *lane, const struct wire_message *message)
 	lane->pong_time = message->sequence;
 }
 
-/* The smallest counts for as long as the connection lives: most pings stand behind data, and what
- * they measure then is our own queue. The first one of a connection goes before any data. */
+/* The smallest counts for as long as the connection lives: pings stand behind data (the first one behind the window that
+ * shows that the link carries one), and what they measure then is our own queue. The kernel sees a round trip with
+ * each acknowledgement. */
 static void handle_pong(struct lane *lane, const struct wire_message *message)
 {
 	struct link *link = lane->link;
@@ -63,6 +64,9 @@ static void handle_pong(struct lane *lane, const struct wire_message *message)
 	if (!lane->ping_wanted_us || took_us < 0)
 		return;
 	lane->ping_wanted_us = 0;
+	int64_t kernel_us = socket_round_trip_us(lane->fd);
+	if (kernel_us > 0 && kernel_us < took_us)
+		took_us = kernel_us;
 	pthread_mutex_lock(&link->lock);
 	if (!lane->round_trip_us || took_us < lane->round_trip_us)
 		lane->round_trip_us = MAX(took_us, 1);

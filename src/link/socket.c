@@ -210,6 +210,14 @@ int64_t socket_silence_ms(int fd)
 	return get_info(fd, &info) ? (int64_t) info.tcpi_last_ack_recv : -1;
 }
 
+int64_t socket_round_trip_us(int fd)
+{
+	struct tcp_info info;
+	bool known =
+		get_info(fd, &info) && info.tcpi_min_rtt != 0 && info.tcpi_min_rtt != UINT32_MAX;
+	return known ? (int64_t) info.tcpi_min_rtt : 0;
+}
+
 void socket_count_segments(int fd, uint64_t *sent, uint64_t *again)
 {
 	struct tcp_info info;

@@ -36,6 +36,8 @@ int socket_accept(const struct socket_source *source);
 void socket_tune(int fd, bool is_unix);
 /* Since when the peer's kernel has acknowledged nothing, -1: unknown. */
 int64_t socket_silence_ms(int fd);
+/* The smallest round trip that the kernel has seen on it; 0: it knows none, as of a unix socket (tcp(7), TCP_INFO). */
+int64_t socket_round_trip_us(int fd);
 /* Adds what the kernel has sent on this connection, and of that again; nothing for a unix socket. */
 void socket_count_segments(int fd, uint64_t *sent, uint64_t *again);
 /* What the kernel has taken and may not send yet. */

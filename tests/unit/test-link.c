@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The link on a good day and on a bad network: order, identity, bounds, endings. */
 #include <string.h>
+#include <arpa/inet.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "link-pair.h"
+#include "link/socket.h"
 
 /* The sanitizers' own memory grows with ours, and their speed is no measure. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -341,9 +344,32 @@ static void test_nonsense(void)
 	link_free(link);
 }
 
+/* The kernel knows that of a connection as soon as it stands, before a byte of data has gone over it. */
+static void test_kernel_round_trip(void)
+{
+	struct sockaddr_in here = { .sin_family = AF_INET,
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t length = sizeof(here);
+	int pair[2], listener = socket(AF_INET, SOCK_STREAM, 0),
+		     fd = socket(AF_INET, SOCK_STREAM, 0);
+	g_assert_cmpint(bind(listener, (struct sockaddr *) &here, sizeof(here)), ==, 0);
+	g_assert_cmpint(listen(listener, 1), ==, 0);
+	g_assert_cmpint(getsockname(listener, (struct sockaddr *) &here, &length), ==, 0);
+	g_assert_cmpint(connect(fd, (struct sockaddr *) &here, length), ==, 0);
+	g_assert_cmpint(socket_round_trip_us(fd), >, 0);
+	g_assert_cmpint(socket_round_trip_us(fd), <, 200000);
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), ==, 0);
+	g_assert_cmpint(socket_round_trip_us(pair[0]), ==, 0);
+	close(fd);
+	close(listener);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/link/kernel-round-trip", test_kernel_round_trip);
 	g_test_add_data_func("/link/order/1", GUINT_TO_POINTER(1), test_order);
 	g_test_add_data_func("/link/order/2", GUINT_TO_POINTER(2), test_order);
 	g_test_add_data_func("/link/order/4", GUINT_TO_POINTER(4), test_order);
