@@ -227,8 +227,9 @@ static void run_rounds(const struct plan_facts *facts, const struct rates *rates
 		       struct model_result *result)
 {
 	struct dirty_model model = changes(facts);
-	double trips = stop_trips + (facts->disk_bytes > 0 ? mirror_trips : 0);
-	double latency_s = trips * facts->round_trip_ms / 1e3 + last_bytes / rates->link;
+	result->stop_mirrors_ms = facts->disk_bytes > 0 ? mirror_trips * facts->round_trip_ms : 0;
+	result->stop_trips_ms = stop_trips * facts->round_trip_ms + result->stop_mirrors_ms;
+	double latency_s = result->stop_trips_ms / 1e3 + last_bytes / rates->link;
 	double top_s = facts->max_downtime_ms / 1e3 * rule_top_share;
 	double easy_s = (facts->easy_ms > 0 ? facts->easy_ms : RULE_EASY_MS) / 1e3;
 	double last = INFINITY, changed = changed_in(&model, result->copy_ms / 1e3);
@@ -310,7 +311,8 @@ struct model_result plan_model(const struct plan_facts *facts, enum plan_strateg
 {
 	struct model_result result = move_memory(facts, strategy);
 	double trips = facts->page_s > 0 ? rehearsed_trips : move_trips;
-	result.copy_ms += trips * facts->round_trip_ms;
+	result.trips_ms = trips * facts->round_trip_ms;
+	result.copy_ms += result.trips_ms;
 	return result;
 }
 

@@ -21,8 +21,11 @@ const char *plan_strategy_name(enum plan_strategy strategy); /* stable word */
 
 /* Of the memory only, from the first page to the last. */
 struct model_result {
-	double copy_ms;  /* all of it, the stop included */
-	double stop_ms;  /* memory's part of the stop */
+	double copy_ms; /* all of it, the stop included */
+	double stop_ms; /* memory's part of the stop */
+	/* of these, what hangs on the number of round trips: of the whole move; of the stop; and of that, what the
+	 * mirrors of copied disks add */
+	double trips_ms, stop_trips_ms, stop_mirrors_ms;
 	double bytes;    /* on the wire */
 	double slowdown; /* of the VM meanwhile, 0..1 */
 	double rounds;

@@ -9,45 +9,92 @@
 
 enum { CASES_MAX = 256 };
 
-/* Libvirt's preparations and hand-shakes, the start of the destination's QEMU, the movers' end; of the
- * stop: device state, hand-over, the guest's first breath; of the bytes: device state, frames. */
-static const struct learn_prior total_prior = { 1500, 1, 0.25, 0.7 };
+/* Of the total: libvirt's preparations and hand-shakes, the start of the destination's QEMU, the movers' end; round
+ * trips; memory; disks. */
+static const struct learn_prior total_prior = {
+	.factors = { 1500, 1, 1, 1 },
+	.spread = 0.25,
+	.strength = 0.7,
+	.holds = { 0.03, 1, 1, 1 },
+};
+/* Of the stop: device state, hand-over, the guest's first breath; round trips; those of mirrors; memory. */
 static const struct learn_prior stop_priors[] = {
-	[PLAN_LIVE] = { 20, 1, 0.35, 1 },
-	[PLAN_POSTCOPY] = { 120, 1, 0.6, 1.5 },
-	[PLAN_QUICK] = { 700, 1, 0.3, 1.5 },
+	[PLAN_LIVE] = { { 20, 1, 1, 1 }, 0.35, 1, { 0.03, 0.3, 0.3, 1 } },
+	[PLAN_POSTCOPY] = { { 120, 1, 1, 1 }, 0.6, 1.5, { 0.03, 1, 1, 1 } },
+	[PLAN_QUICK] = { { 700, 1, 1, 1 }, 0.3, 1.5, { 0.03, 1, 1, 1 } },
 };
 _Static_assert(G_N_ELEMENTS(stop_priors) == PLAN_STRATEGY_LAST, "a prior for each strategy");
-static const struct learn_prior bytes_prior = { 400e3, 0.95, 0.25, 1 };
+/* Of the bytes: device state, frames; all others. */
+static const struct learn_prior bytes_prior = {
+	.factors = { 400e3, 0.95 },
+	.spread = 0.25,
+	.strength = 1,
+	.holds = { 0.03, 1 },
+};
+/* So much longer is the fixed part where all of the source's processors are busy: it is many short steps of programs that
+ * wait for their turn. Fitted to moves of the lab. */
+static const double busy_share = 1;
 /* After a rehearsal only the end is not known: the stop, the hand-over, what both hosts are asked then. */
-static const double end_ms = 400, rehearsed_spread = 0.1, rehearsed_strength = 4;
+static const double end_ms = 400;
+static const struct learn_prior rehearsed_prior = {
+	.factors = { 0, 1, 1, 1 },
+	.spread = 0.1,
+	.strength = 4,
+	.holds = { 1, 1, 1, 1 },
+};
 static const double elapsed_prior_ms[] = { 900, 1500 };
-static const double slowdown_range = 2; /* p90 of it */
-static const double other_kind = 0.3;   /* what a move of another kind counts */
+static const double elapsed_spread = 0.3; /* standard deviation, of that */
+static const double ninety = 1.2816;      /* that quantile of the normal distribution */
+static const double slowdown_range = 2;   /* p90 of it */
+static const double other_kind = 0.3;     /* what a move of another kind counts */
 
 struct cases {
 	struct learn_case total[CASES_MAX], stop[CASES_MAX], bytes[CASES_MAX];
 	unsigned totals, stops;
-	double elapsed_ms[2], elapsed_weight[2]; /* of moves that measured; by a plan */
+	/* of moves that measured, and by a plan: sums */
+	double elapsed_weight[2], elapsed_ms[2], elapsed_squares[2];
 };
 
-static double copy_ms(const struct plan_facts *facts, const struct model_result *model)
+static void part_total(const struct plan_facts *facts, const struct model_result *model,
+		       double parts[LEARN_PARTS])
 {
 	double bytes;
-	return model->copy_ms + plan_disks_ms(facts, &bytes);
+	parts[0] = facts->setup_ms > 0 ? 1 : 1 + busy_share * facts->hosts[0].busy;
+	parts[1] = model->trips_ms;
+	parts[2] = model->copy_ms - model->trips_ms;
+	parts[3] = plan_disks_ms(facts, &bytes);
 }
 
-static double bytes_of(const struct plan_facts *facts, const struct model_result *model)
+static void part_stop(const struct model_result *model, double parts[LEARN_PARTS])
+{
+	parts[0] = 1;
+	parts[1] = model->stop_trips_ms - model->stop_mirrors_ms;
+	parts[2] = model->stop_mirrors_ms;
+	parts[3] = model->stop_ms - model->stop_trips_ms;
+}
+
+static void part_bytes(const struct plan_facts *facts, const struct model_result *model,
+		       double parts[LEARN_PARTS])
 {
 	double bytes, disks_ms = plan_disks_ms(facts, &bytes);
 	double written = plan_written_bytes(facts, (disks_ms + model->copy_ms) / 1e3);
-	return model->bytes + bytes + written;
+	parts[0] = 1;
+	parts[1] = model->bytes + bytes + written;
+	parts[2] = parts[3] = 0;
 }
 
 /* A move that copies disks has a start, an end and a stop of its own kind: others teach little of it. */
 static double kinship(const struct plan_facts *facts, const struct plan_facts *past)
 {
 	return (facts->disk_bytes > 0) == (past->disk_bytes > 0) ? 1 : other_kind;
+}
+
+static void note_elapsed(struct cases *cases, const struct plan_past *past, double weight)
+{
+	double ms = past->elapsed_ms;
+	cases->elapsed_weight[past->planned] += weight;
+	cases->elapsed_ms[past->planned] += weight * ms;
+	cases->elapsed_squares[past->planned] += weight * ms * ms;
 }
 
 static void collect(struct cases *cases, const struct plan_facts *facts,
@@ -58,29 +105,51 @@ static void collect(struct cases *cases, const struct plan_facts *facts,
 			kinship(facts, &past->facts);
 	if (cases->totals == CASES_MAX)
 		return;
-	cases->bytes[cases->totals] =
-		(struct learn_case){ bytes_of(&past->facts, &model), past->bytes, weight };
-	cases->total[cases->totals++] =
-		(struct learn_case){ copy_ms(&past->facts, &model),
-				     past->total_ms - past->elapsed_ms, weight };
-	if (past->strategy == strategy && past->stop_ms > 0)
-		cases->stop[cases->stops++] =
-			(struct learn_case){ model.stop_ms, past->stop_ms, weight };
-	cases->elapsed_ms[past->planned] += weight * past->elapsed_ms;
-	cases->elapsed_weight[past->planned] += weight;
+	struct learn_case *bytes = &cases->bytes[cases->totals];
+	struct learn_case *total = &cases->total[cases->totals++];
+	part_bytes(&past->facts, &model, bytes->parts);
+	bytes->outcome = past->bytes;
+	part_total(&past->facts, &model, total->parts);
+	total->outcome = past->total_ms - past->elapsed_ms;
+	bytes->weight = total->weight = weight;
+	if (past->strategy == strategy && past->stop_ms > 0) {
+		struct learn_case *stop = &cases->stop[cases->stops++];
+		part_stop(&model, stop->parts);
+		stop->outcome = past->stop_ms;
+		stop->weight = weight;
+	}
+	note_elapsed(cases, past, weight);
 }
 
-static struct forecast_range later(struct forecast_range range, double ms)
+/* Before the facts are known; p90 is as far above as one standard deviation, here. */
+static struct forecast_range look_before(const struct cases *cases, double elapsed_ms)
 {
-	return (struct forecast_range){ range.p50 + ms, range.p90 + ms };
+	bool planned = elapsed_ms == PLAN_BY_PLAN;
+	double prior = elapsed_prior_ms[planned], weight = 1 + cases->elapsed_weight[planned];
+	if (elapsed_ms >= 0)
+		return (struct forecast_range){ elapsed_ms, elapsed_ms };
+	double mean = (prior + cases->elapsed_ms[planned]) / weight;
+	double squares = prior * prior * (1 + elapsed_spread * elapsed_spread) +
+			 cases->elapsed_squares[planned];
+	return (struct forecast_range){ mean,
+					mean + sqrt(fmax(squares / weight - mean * mean, 0)) };
+}
+
+/* One after the other: the middles add up, and their distances from the bounds as independent errors do. */
+static struct forecast_range then(struct forecast_range before, struct forecast_range range)
+{
+	double first = (before.p90 - before.p50) * ninety, second = range.p90 - range.p50;
+	double middle = before.p50 + range.p50;
+	return (struct forecast_range){ middle, middle + hypot(first, second) };
 }
 
 static struct learn_prior prior_of_total(const struct plan_facts *facts)
 {
 	if (facts->setup_ms <= 0)
 		return total_prior;
-	return (struct learn_prior){ facts->setup_ms + end_ms, 1, rehearsed_spread,
-				     rehearsed_strength, 1 };
+	struct learn_prior prior = rehearsed_prior;
+	prior.factors[0] = facts->setup_ms + end_ms;
+	return prior;
 }
 
 struct plan_outlook plan_look_ahead(const struct plan_facts *facts, enum plan_strategy strategy,
@@ -88,22 +157,19 @@ struct plan_outlook plan_look_ahead(const struct plan_facts *facts, enum plan_st
 {
 	struct plan_outlook outlook = { .strategy = strategy,
 					.model = plan_model(facts, strategy) };
+	struct forecast *forecast = &outlook.forecast;
+	struct learn_prior prior = prior_of_total(facts);
+	double total[LEARN_PARTS], stop[LEARN_PARTS], bytes[LEARN_PARTS];
 	g_autofree struct cases *cases = g_new0(struct cases, 1);
 	for (unsigned i = 0; i < count; i++)
 		collect(cases, facts, strategy, &past[i]);
-	bool planned = elapsed_ms == PLAN_BY_PLAN;
-	if (elapsed_ms < 0)
-		elapsed_ms = (elapsed_prior_ms[planned] + cases->elapsed_ms[planned]) /
-			     (1 + cases->elapsed_weight[planned]);
-	struct forecast *forecast = &outlook.forecast;
-	struct learn_prior prior = prior_of_total(facts);
-	forecast->total_ms = later(
-		learn_forecast(cases->total, cases->totals, &prior, copy_ms(facts, &outlook.model)),
-		elapsed_ms);
-	forecast->stop_ms = learn_forecast(cases->stop, cases->stops, &stop_priors[strategy],
-					   outlook.model.stop_ms);
-	forecast->bytes = learn_forecast(cases->bytes, cases->totals, &bytes_prior,
-					 bytes_of(facts, &outlook.model));
+	part_total(facts, &outlook.model, total);
+	part_stop(&outlook.model, stop);
+	part_bytes(facts, &outlook.model, bytes);
+	forecast->total_ms = then(look_before(cases, elapsed_ms),
+				  learn_forecast(cases->total, cases->totals, &prior, total));
+	forecast->stop_ms = learn_forecast(cases->stop, cases->stops, &stop_priors[strategy], stop);
+	forecast->bytes = learn_forecast(cases->bytes, cases->totals, &bytes_prior, bytes);
 	forecast->slowdown =
 		(struct forecast_range){ outlook.model.slowdown,
 					 fmin(outlook.model.slowdown * slowdown_range, 0.95) };

@@ -271,41 +271,96 @@ static void test_model_disk_writes(void)
 
 /* ---- learning ---- */
 
-static const struct learn_prior prior = { 2000, 1, 0.25, 1.5 };
+static const struct learn_prior prior = { { 2000, 1, 1, 1 }, 0.25, 1.5, { 0.03, 1, 1, 1 } };
+
+static struct learn_case learnt(double model, double outcome, double weight)
+{
+	return (struct learn_case){ { 1, model }, outcome, weight };
+}
+
+static struct forecast_range ask(const struct learn_case *cases, unsigned count, double model)
+{
+	return learn_forecast(cases, count, &prior, (double[LEARN_PARTS]){ 1, model });
+}
 
 static void test_learn(void)
 {
 	struct learn_case cases[20];
-	struct forecast_range first = learn_forecast(NULL, 0, &prior, 1000);
+	struct forecast_range first = ask(NULL, 0, 1000);
 	assert_near(first.p50, 3000, 0.001);
 	g_assert_cmpfloat(first.p90, >, first.p50 * 1.2);
 	/* this site: 800 ms fixed, and the model is a third too low */
 	for (int i = 0; i < 20; i++)
-		cases[i] = (struct learn_case){ 500 + 300 * i, 800 + 1.5 * (500 + 300 * i), 1 };
-	struct forecast_range taught = learn_forecast(cases, 20, &prior, 3000);
+		cases[i] = learnt(500 + 300 * i, 800 + 1.5 * (500 + 300 * i), 1);
+	struct forecast_range taught = ask(cases, 20, 3000);
 	assert_near(taught.p50, 5300, 0.03);
 	g_assert_cmpfloat(taught.p90 / taught.p50, <, first.p90 / first.p50);
 	/* hosts that need eight times as long for any move are known after three of them */
 	for (int i = 0; i < 3; i++)
-		cases[i] = (struct learn_case){ 2000 + 2000 * i, 8000 + (2000 + 2000 * i), 0.8 };
-	assert_near(learn_forecast(cases, 3, &prior, 3000).p50, 11000, 0.08);
+		cases[i] = learnt(2000 + 2000 * i, 8000 + (2000 + 2000 * i), 0.8);
+	assert_near(ask(cases, 3, 3000).p50, 11000, 0.08);
 	/* what is like nothing seen has no weight */
 	for (int i = 0; i < 20; i++)
 		cases[i].weight = 0;
-	assert_near(learn_forecast(cases, 20, &prior, 1000).p50, 3000, 0.001);
+	assert_near(ask(cases, 20, 1000).p50, 3000, 0.001);
+}
+
+/* What one part explains is not said of a move without it. */
+static void test_learn_parts(void)
+{
+	static const struct learn_prior stops = { { 20, 1, 1, 1 }, 0.35, 1, { 0.03, 0.3, 0.3, 1 } };
+	struct learn_case cases[12];
+	for (int i = 0; i < 12; i++) {
+		double trips = 84 * (i % 3) / 2, mirrors = i % 2 ? trips * 2 : 0;
+		cases[i] = (struct learn_case){ { 1, trips, mirrors, 2 },
+						25 + trips + 1.6 * mirrors,
+						1 };
+	}
+	double near[LEARN_PARTS] = { 1, 0, 0, 2 }, far[LEARN_PARTS] = { 1, 84, 0, 2 },
+	       copied[LEARN_PARTS] = { 1, 84, 168, 2 };
+	assert_near(learn_forecast(cases, 12, &stops, near).p50, 25, 0.08);
+	assert_near(learn_forecast(cases, 12, &stops, far).p50, 109, 0.08);
+	assert_near(learn_forecast(cases, 12, &stops, copied).p50, 25 + 84 + 269, 0.08);
 }
 
 static void test_learn_edges(void)
 {
 	/* a single absurd case must not make a forecast of less than nothing */
-	const struct learn_case odd = { 100000, 10, 1 };
-	struct forecast_range range = learn_forecast(&odd, 1, &prior, 10);
+	const struct learn_case odd = learnt(100000, 10, 1);
+	struct forecast_range range = ask(&odd, 1, 10);
 	g_assert_cmpfloat(range.p50, >, 0);
 	g_assert_true(isfinite(range.p90) && range.p90 >= range.p50);
 	g_assert_cmpfloat(learn_weight(1, 1, 0), ==, 1);
 	g_assert_cmpfloat(learn_weight(false, 1, 0), <, 1);
 	g_assert_cmpfloat(learn_weight(true, 0, 0), <, learn_weight(true, 0.8, 0));
 	g_assert_cmpfloat(learn_weight(1, 1, 30), ==, 0.5);
+}
+
+/* How long it takes until the facts are known is uncertain, too, and the bound says so. */
+static void test_elapsed(void)
+{
+	struct plan_facts facts = plain_facts();
+	struct plan_past past[8];
+	for (int i = 0; i < 8; i++)
+		past[i] = (struct plan_past){ .facts = facts,
+					      .same_vm = true,
+					      .nearness = 1,
+					      .elapsed_ms = 1000,
+					      .total_ms = 21000,
+					      .stop_ms = 80,
+					      .bytes = 190e6 };
+	struct forecast steady =
+		plan_look_ahead(&facts, PLAN_LIVE, past, 8, PLAN_BY_ITSELF).forecast;
+	for (int i = 0; i < 8; i++) {
+		past[i].elapsed_ms += i % 2 ? 900 : -900;
+		past[i].total_ms += i % 2 ? 900 : -900;
+	}
+	struct forecast varied =
+		plan_look_ahead(&facts, PLAN_LIVE, past, 8, PLAN_BY_ITSELF).forecast;
+	struct forecast known = plan_look_ahead(&facts, PLAN_LIVE, past, 8, 1000).forecast;
+	assert_near(varied.total_ms.p50, steady.total_ms.p50, 0.01);
+	g_assert_cmpfloat(varied.total_ms.p90, >, steady.total_ms.p90 + 50);
+	g_assert_cmpfloat(known.total_ms.p90, <, varied.total_ms.p90);
 }
 
 /* ---- kept and read again ---- */
@@ -377,7 +432,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/plan/model-dirtied", test_model_dirtied);
 	g_test_add_func("/plan/model-disk-writes", test_model_disk_writes);
 	g_test_add_func("/plan/learn", test_learn);
+	g_test_add_func("/plan/learn-parts", test_learn_parts);
 	g_test_add_func("/plan/learn-edges", test_learn_edges);
+	g_test_add_func("/plan/elapsed", test_elapsed);
 	g_test_add_func("/plan/kept", test_kept);
 	g_test_add_func("/plan/score", test_score);
 	return g_test_run();
