@@ -18,6 +18,7 @@
 
 struct mapping {
 	uint64_t first, last;
+	bool guarded; /* a page that nobody may touch lies behind it */
 };
 
 struct guest_memory {
@@ -33,15 +34,22 @@ static bool read_mappings(struct guest_memory *memory, int pid, GError **error)
 	FILE *maps = fopen(path, "re");
 	char line[4096], rights[8];
 	unsigned long long first, last;
+	struct mapping *before = NULL; /* the line before was this one */
 	if (!maps)
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("cannot read %s: %s"), path,
 				 g_strerror(errno));
 	while (fgets(line, sizeof(line), maps) && memory->mappings->len < MAPPINGS_MAX) {
-		if (sscanf(line, "%llx-%llx %7s", &first, &last, rights) != 3 ||
-		    strncmp(rights, "rw-", 3) != 0)
+		if (sscanf(line, "%llx-%llx %7s", &first, &last, rights) != 3)
+			continue;
+		if (before)
+			before->guarded = first == before->last && strncmp(rights, "---", 3) == 0;
+		before = NULL;
+		if (strncmp(rights, "rw-", 3) != 0)
 			continue; /* what can be executed is code that QEMU makes of the guest's */
-		struct mapping mapping = { first, last };
+		struct mapping mapping = { .first = first, .last = last };
 		g_array_append_val(memory->mappings, mapping);
+		before =
+			&g_array_index(memory->mappings, struct mapping, memory->mappings->len - 1);
 	}
 	fclose(maps);
 	return true;
@@ -76,17 +84,31 @@ void guest_memory_free(struct guest_memory *memory)
 	g_free(memory);
 }
 
+/* As QEMU makes memory of a guest, and hardly anything else (util/mmap-alloc.c there). */
+static bool looks_like_memory(const struct mapping *mapping)
+{
+	return mapping->guarded &&
+	       (mapping->last - mapping->first < ALIGNED || mapping->first % ALIGNED == 0);
+}
+
 bool guest_memory_find(const struct guest_memory *memory, uint64_t length, uint64_t *address)
 {
-	unsigned found = 0;
+	unsigned found = 0, likely = 0;
+	uint64_t any = 0;
 	for (guint i = 0; i < memory->mappings->len; i++) {
 		struct mapping *mapping = &g_array_index(memory->mappings, struct mapping, i);
 		if (mapping->last - mapping->first != length)
 			continue;
-		*address = mapping->first;
+		any = mapping->first;
 		found++;
+		if (looks_like_memory(mapping)) {
+			*address = mapping->first;
+			likely++;
+		}
 	}
-	return found == 1;
+	if (likely == 0 && found == 1)
+		*address = any;
+	return likely == 1 || (likely == 0 && found == 1);
 }
 
 bool guest_memory_find_joined(const struct guest_memory *memory, uint64_t length, uint64_t *address)

@@ -2,7 +2,9 @@
 /* Reads the guest memory of a QEMU process from outside, through /proc/PID/mem (needs root).
  *
  * QEMU maps each RAM block alone, between guard pages, so a block is the writable mapping that has
- * exactly its length. Two mappings of one length cannot be told apart: not found then.
+ * exactly its length. Another mapping may have that length by chance (a stack, an arena of malloc); the block begins at
+ * a multiple of 2 MiB if it is as large, and a page that nobody may touch is behind it. Two blocks of one length
+ * cannot be told apart: not found then.
  */
 #pragma once
 #include <glib.h>

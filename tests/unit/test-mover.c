@@ -290,6 +290,43 @@ static void test_guest_memory(void)
 	guest_memory_free(memory);
 }
 
+/* As QEMU makes it: at a multiple of 2 MiB, with a guard page behind. */
+static char *map_like_qemu(char **map, size_t length)
+{
+	const size_t aligned = 2 * 1024 * 1024;
+	*map = mmap(NULL, length + 2 * aligned, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *block = (char *) (((uintptr_t) *map + aligned) / aligned * aligned);
+	g_assert_cmpint(mprotect(block, length, PROT_READ | PROT_WRITE), ==, 0);
+	return block;
+}
+
+static bool find_now(size_t length, uint64_t *address)
+{
+	struct guest_memory *memory = guest_memory_open(getpid(), NULL);
+	bool found = guest_memory_find(memory, length, address);
+	guest_memory_free(memory);
+	return found;
+}
+
+/* Something else of the same length by chance is not taken for it; another block of that length is one too many. */
+static void test_guest_memory_twins(void)
+{
+	const size_t length = 7 * 1024 * 1024 + 4096;
+	uint64_t address;
+	char *map, *other;
+	char *chance = mmap(NULL, length + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	g_assert_cmpint(mprotect(chance + 4096, length, PROT_READ | PROT_WRITE), ==, 0);
+	g_assert_true(find_now(length, &address));
+	char *block = map_like_qemu(&map, length);
+	g_assert_true(find_now(length, &address));
+	g_assert_cmphex(address, ==, (uintptr_t) block);
+	map_like_qemu(&other, length);
+	g_assert_false(find_now(length, &address));
+	munmap(map, length + 4 * 1024 * 1024);
+	munmap(other, length + 4 * 1024 * 1024);
+	munmap(chance, length + 8192);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -301,6 +338,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mover/lines/bounded", test_lines_bounded);
 	g_test_add_func("/mover/token", test_token);
 	g_test_add_func("/mover/guest-memory", test_guest_memory);
+	g_test_add_func("/mover/guest-memory-twins", test_guest_memory_twins);
 	g_test_add_func("/mover/requests", test_requests);
 	return g_test_run();
 }
