@@ -94,6 +94,26 @@ class Furnished(unittest.TestCase):
         self.assertEqual((len(more), less), (1, []), more)
         self.assertIn('52:54:00:66:00:01', more[0])
 
+    def test_through_a_directory(self):
+        """Variables and TPM come with the state; neither settings nor keys stay at the source."""
+        furnished.start(self.lab, 'hosta', 'furt', True)
+        self.addCleanup(guest.stop, self.lab, None, 'furt')
+        here, there = self.lab.hosts
+        uuid = here.virsh('domuuid', 'furt').stdout.strip()
+        private = (furnished.nvram('furt'), f'/var/lib/libvirt/swtpm/{uuid}')
+        variables = furnished.variables(here, 'furt')
+        self.assertEqual([here.exists(path) for path in private], [True, True])
+        node, _ = self.move('quick', '--yes', '--through', '/lab/shared', '--accept', 'checkpoints', vm='furt')
+        self.assertIs(node, there)
+        self.assertEqual([here.exists(path) for path in private], [False, False])
+        guest.check(self.lab, 'furt')
+        self.assertEqual(furnished.variables(there, 'furt'), variables)
+        there.virsh('destroy', 'furt')
+        self.assertEqual([there.exists(path) for path in private], [True, True])
+        there.virsh('start', 'furt')
+        guest.wait_ready(self.lab, 'furt')
+        self.assertEqual(furnished.variables(there, 'furt'), variables)
+
     def test_firmware_of_another_version(self):
         """It is refused, with what to do; a running VM keeps the firmware that it has, so who knows better may move it."""
         here, there = self.lab.hosts

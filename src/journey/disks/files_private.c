@@ -146,8 +146,8 @@ static bool judge_finding(struct finding *finding, GError **error)
 		return is_used(finding, error);
 	if (!note_private(journey, finding, error))
 		return false;
-	/* that of a running VM's TPM comes with its memory */
-	if (live && finding->directory)
+	/* that of a running VM's TPM comes with its memory; through a directory both do, and libvirt makes the files */
+	if (journey->through || (live && finding->directory))
 		return true;
 	if (g_str_equal(finding->digests[JOURNEY_SOURCE], finding->digests[JOURNEY_DESTINATION]))
 		return true;
@@ -183,9 +183,6 @@ bool files_find_private(struct journey *journey, GError **error)
 		return false;
 	g_autofree char *nvram = find_nvram(journey, vm), *tpm = find_tpm(journey, vm);
 	xml_free(vm);
-	/* through a directory nothing can be carried, and libvirt makes what it needs */
-	if (journey->through)
-		return true;
 	return (!nvram || find_one(journey, "nvram", nvram, false, error)) &&
 	       (!tpm || find_one(journey, "tpm", tpm, true, error));
 }
