@@ -365,6 +365,7 @@ class Refusals(RefusalLab):
                 for part in parts:
                     self.assertIn(part, done.stderr)
                 self.assertNotIn('runtime error', done.stderr)
+                self.assertNotIn('connecting', done.stderr)
         self.assertEqual(self.vm_now(), before)
         self.expect_nothing_left()
 

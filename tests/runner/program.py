@@ -108,6 +108,30 @@ def check_usage_documents(tree):
             yield f'watari {command}: {status}: {text}'
 
 
+MEANINGLESS = (['migrate', '--max-stop', '10s'], ['migrate', '--strategy', 'quick', '--max-downtime', '1s'],
+               ['migrate', '--offline', '--yes'], ['migrate', '--offline', '--verify-memory', 'full'],
+               ['quick', '--max-slowdown', '50'], ['quick', '--allow-postcopy'])
+
+
+def check_meaning(tree):
+    """an option that means nothing for this kind of move is refused by its name, before any host is asked"""
+    for words in MEANINGLESS:
+        status, text = run_watari(tree, [*words, 'vm', 'host'])
+        option = next(word for word in reversed(words) if word.startswith('--'))
+        if status != 2 or option not in text or 'no meaning' not in text or 'connecting' in text:
+            yield f'watari {" ".join(words)}: {status}: {text}'
+
+
+def check_version(tree):
+    """the version names the commit that the program was built of"""
+    _, text = run_watari(tree, ['--version'])
+    told = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=10', '--exclude=*'], cwd=TOP,
+                          capture_output=True, text=True, check=False)
+    commit = told.stdout.strip() if told.returncode == 0 else 'release'
+    if not re.fullmatch(rf'watari \d+\.\d+\.\d+\+{re.escape(commit)}', text.strip()):
+        yield f'{text.strip()} of {commit}'
+
+
 def check_silent_doctor(tree):
     """doctor says nothing of a libvirt that does not answer"""
     if any(os.path.exists(f'/run/libvirt/{name}') for name in ('libvirt-sock', 'virtqemud-sock')):
@@ -120,7 +144,7 @@ def check_silent_doctor(tree):
 
 def run(tally, options, tree):
     for check in (check_japanese, check_shown_commands, check_named_options, check_reading, check_usage_documents,
-                  check_silent_doctor):
+                  check_silent_doctor, check_meaning, check_version):
         what = check.__doc__
         if options.only and options.only not in what:
             continue
