@@ -110,7 +110,7 @@ def check_usage_documents(tree):
 
 MEANINGLESS = (['migrate', '--max-stop', '10s'], ['migrate', '--strategy', 'quick', '--max-downtime', '1s'],
                ['migrate', '--offline', '--yes'], ['migrate', '--offline', '--verify-memory', 'full'],
-               ['quick', '--max-slowdown', '50'], ['quick', '--allow-postcopy'])
+               ['migrate', '--strategy', 'quick', '--max-slowdown', '50'], ['migrate', '--strategy', 'quick', '--allow-postcopy'])
 
 
 def check_meaning(tree):
