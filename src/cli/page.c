@@ -152,11 +152,13 @@ static void print_memory(JsonObject *facts, FILE *out)
 static void print_link(JsonObject *facts, FILE *out)
 {
 	g_autofree char *rate = unit_format_rate(json_get_double(facts, "link_rate", 0));
-	g_autofree char *text =
-		g_strdup_printf(_("%s on %d connections, round trip %.1f ms, %.1f %% sent again"),
-				rate, (int) json_get_double(facts, "connections", 0),
-				json_get_double(facts, "round_trip_ms", 0),
-				json_get_double(facts, "loss", 0) * 100);
+	int connections = (int) json_get_double(facts, "connections", 0);
+	g_autofree char *text = g_strdup_printf(
+		ngettext("%s on %d connection, round trip %.1f ms, %.1f %% sent again",
+			 "%s on %d connections, round trip %.1f ms, %.1f %% sent again",
+			 (unsigned long) connections),
+		rate, connections, json_get_double(facts, "round_trip_ms", 0),
+		json_get_double(facts, "loss", 0) * 100);
 	print_row(out, _("link"), text);
 }
 
@@ -166,11 +168,13 @@ static void print_hosts(JsonObject *facts, FILE *out)
 	JsonArray *hosts = json_get_array(facts, "hosts");
 	for (guint i = 0; hosts && i < 2 && i < json_array_get_length(hosts); i++) {
 		JsonObject *host = json_array_get_object_element(hosts, i);
-		g_autofree char *text =
-			g_strdup_printf(_("%d processors, %d %% busy, load %.1f"),
-					(int) json_get_double(host, "cpus", 0),
-					(int) lround(json_get_double(host, "busy", 0) * 100),
-					json_get_double(host, "load", 0));
+		int processors = (int) json_get_double(host, "cpus", 0);
+		g_autofree char *text = g_strdup_printf(
+			ngettext("%d processor, %d %% busy, load %.1f",
+				 "%d processors, %d %% busy, load %.1f",
+				 (unsigned long) processors),
+			processors, (int) lround(json_get_double(host, "busy", 0) * 100),
+			json_get_double(host, "load", 0));
 		print_row(out, _(names[i]), text);
 	}
 }

@@ -314,7 +314,7 @@ class Checks(unittest.TestCase):
         self.here.virsh('snapshot-create-as', 'checked', 'one')
         self.here.virsh('start', 'checked')
         findings = self.check()
-        self.expect(findings, 'snapshots', '1 snapshot', 'pass')
+        self.expect(findings, 'snapshots', '1 snapshot: ', 'pass')
         self.assertEqual([row for row in findings if row[0] == 'refuse'], [])
         self.here.virsh('destroy', 'checked')
         self.here.virsh('snapshot-delete', 'checked', 'one')

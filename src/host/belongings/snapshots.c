@@ -170,9 +170,12 @@ void belonging_check_snapshots(struct check_context *context)
 {
 	int count = virDomainSnapshotNum(context->domain, 0);
 	if (count > 0) {
-		check_add(context->findings, "snapshots", CHECK_PASS, NULL,
-			  _("“%s” has %d snapshots: what libvirt knows about them goes along"),
-			  context->name, count);
+		check_add(
+			context->findings, "snapshots", CHECK_PASS, NULL,
+			ngettext("“%s” has %d snapshot: what libvirt knows about it goes along",
+				 "“%s” has %d snapshots: what libvirt knows about them goes along",
+				 (unsigned long) count),
+			context->name, count);
 		check_external_snapshots(context);
 	} else {
 		check_add(context->findings, "snapshots", CHECK_PASS, NULL, NULL);
