@@ -7,6 +7,9 @@ struct forecast_range {
 	double p50, p90;
 };
 
+/* That quantile of the normal distribution, in standard deviations. */
+static const double forecast_ninety = 1.2816;
+
 struct forecast {
 	struct forecast_range total_ms; /* from the command's start to its end */
 	struct forecast_range stop_ms;  /* the longest time in which the VM stands still */

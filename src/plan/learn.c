@@ -12,8 +12,8 @@ struct line {
 
 static const double usual_off = 0.3; /* of the logarithm */
 static const double other_vm = 0.6, other_pair = 0.15, half_life_days = 30;
-/* That quantile of Student's t distribution, about: ninety + few / degrees of freedom. */
-static const double ninety = 1.2816, few = 0.95;
+/* That quantile of Student's t distribution, about: forecast_ninety + few / degrees of freedom. */
+static const double few = 0.95;
 static const double floor_share = 0.3; /* of the prior: no forecast is below that part of it */
 
 double learn_weight(bool same_vm, double nearness, double age_days)
@@ -115,6 +115,7 @@ struct forecast_range learn_forecast(const struct learn_case *cases, unsigned co
 	/* The line itself is uncertain by about as much as one case in all of them. */
 	double deviation = sqrt(squares / weight * (1 + 2 / (1 + weight)));
 	double middle = expect(&line, prior, parts);
-	return (struct forecast_range){ middle,
-					middle * exp((ninety + few / (1 + weight)) * deviation) };
+	return (struct forecast_range){
+		middle, middle * exp((forecast_ninety + few / (1 + weight)) * deviation)
+	};
 }

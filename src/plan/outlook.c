@@ -44,7 +44,6 @@ static const struct learn_prior rehearsed_prior = {
 };
 static const double elapsed_prior_ms[] = { 900, 1500 };
 static const double elapsed_spread = 0.3; /* standard deviation, of that */
-static const double ninety = 1.2816;      /* that quantile of the normal distribution */
 static const double slowdown_range = 2;   /* p90 of it */
 static const double other_kind = 0.3;     /* what a move of another kind counts */
 
@@ -121,7 +120,7 @@ static void collect(struct cases *cases, const struct plan_facts *facts,
 	note_elapsed(cases, past, weight);
 }
 
-/* Before the facts are known; p90 is as far above as one standard deviation, here. */
+/* Before the facts are known. */
 static struct forecast_range look_before(const struct cases *cases, double elapsed_ms)
 {
 	bool planned = elapsed_ms == PLAN_BY_PLAN;
@@ -131,14 +130,14 @@ static struct forecast_range look_before(const struct cases *cases, double elaps
 	double mean = (prior + cases->elapsed_ms[planned]) / weight;
 	double squares = prior * prior * (1 + elapsed_spread * elapsed_spread) +
 			 cases->elapsed_squares[planned];
-	return (struct forecast_range){ mean,
-					mean + sqrt(fmax(squares / weight - mean * mean, 0)) };
+	double deviation = sqrt(fmax(squares / weight - mean * mean, 0));
+	return (struct forecast_range){ mean, mean + forecast_ninety * deviation };
 }
 
 /* One after the other: the middles add up, and their distances from the bounds as independent errors do. */
 static struct forecast_range then(struct forecast_range before, struct forecast_range range)
 {
-	double first = (before.p90 - before.p50) * ninety, second = range.p90 - range.p50;
+	double first = before.p90 - before.p50, second = range.p90 - range.p50;
 	double middle = before.p50 + range.p50;
 	return (struct forecast_range){ middle, middle + hypot(first, second) };
 }
