@@ -190,18 +190,19 @@ class Supervisor:
             if int.from_bytes(credentials[4:8], sys.byteorder) != 0:
                 return True
             fds: list[int] = []
+            answer: dict = {}
             try:
                 request, _ = wire.receive_message(connection)
                 if request is None:
                     return True
                 answer, fds = self.answer(request)
                 wire.send_message(connection, answer, fds)
-                return "down" not in answer
             except (OSError, ValueError):
-                return True
+                pass  # also of who did not wait for the answer: what was asked is done
             finally:
                 for fd in fds:
                     os.close(fd)
+        return "down" not in answer
 
     def serve(self, listener: socket.socket, raiser: int | None) -> None:
         poll = select.poll()

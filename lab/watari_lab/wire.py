@@ -39,7 +39,8 @@ def send_message(connection: socket.socket, message: dict, fds: list[int] | None
             [data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         )
         data = data[sent:]
-    connection.sendall(data)
+    if data:  # sendall of nothing is a send, and fails when the reader has its message and is gone
+        connection.sendall(data)
 
 
 def receive_message(connection: socket.socket) -> tuple[dict | None, list[int]]:

@@ -4,6 +4,7 @@
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -14,7 +15,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from labkit import TOP, LabTrace, children, machine, namespaces_of, plain_move  # noqa: E402
 from watari_lab import CommandError, HostSpec, Lab, LabError  # noqa: E402
-from watari_lab import disks, guest, guest_image, list_labs, mirror  # noqa: E402
+from watari_lab import disks, guest, guest_image, list_labs, mirror, wire  # noqa: E402
 from watari_lab.measure import measure  # noqa: E402
 
 TIME_LIMIT_S = 420
@@ -116,6 +117,17 @@ class NothingStays(unittest.TestCase):
 
     def assert_premise_small(self, trace: LabTrace) -> None:
         self.assertGreaterEqual(len(trace.namespaces), 5 * 4)
+
+    def test_down_of_one_who_does_not_wait(self) -> None:
+        """It was asked for: whether the answer finds a reader changes nothing, and nobody has to wait for it."""
+        lab = Lab(PREFIX + "e", [HostSpec("hosta")]).up()
+        self.addCleanup(lab.down)
+        trace = LabTrace(lab.pid)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(wire.socket_name(lab.name))
+            connection.shutdown(socket.SHUT_RD)
+            wire.send_message(connection, {"op": "down"})
+        self.assert_gone(lab.name, trace)
 
     def test_raised_in_a_thread(self) -> None:
         """A lab belongs to the process, not to the thread that raised it."""
