@@ -180,7 +180,8 @@ void ahead_tick(struct journey *journey)
 	if (!ahead || !ahead->to_come)
 		return;
 	bool whole = take_both(journey, stops);
-	ahead->to_come = !whole && !stops;
+	/* the destination's part is not of the VM, and may still come */
+	ahead->to_come = !whole && (!stops || ahead->known[JOURNEY_SOURCE]);
 	if (!whole)
 		return;
 	references_take(journey);
