@@ -115,19 +115,19 @@ static JsonObject *describe_looks(struct looks *looks, const char *type)
 
 /* ---- the work ---- */
 
-/* The move may begin after the first window: what the host does without it, and how fast it is then, is found out
+/* The move may begin after the last window but one: what the host does without it, and how fast it is then, is found out
  * at that one's end. Without a sample there is nothing to look at later. */
 static void look_on(struct looks *looks)
 {
 	const struct measure *measure = looks->measure;
 	struct vitals before = vitals_read();
 	int64_t begin_ms = clock_now_ms();
-	for (unsigned i = 0; i < measure->windows && (i == 0 || looks->sample); i++) {
+	for (unsigned i = 0; i < measure->windows && (!looks->host || looks->sample); i++) {
 		int64_t left_ms = begin_ms + measure->windows_ms[i] - clock_now_ms();
 		if (!errand_sleep(looks->errand, (int) MAX(left_ms, 0)))
 			break;
 		look_again(looks, begin_ms);
-		if (i > 0)
+		if (looks->host || i + 2 < measure->windows)
 			continue;
 		looks->host = vitals_describe(&before);
 		if (looks->sample && measure->windows > 1)

@@ -6,6 +6,9 @@
 
 /* Times that are tried for tau, each so many times the one before. */
 static const double tau_least = 0.02, tau_most = 60, tau_step = 1.05;
+/* Of times that explain the looks equally well, the one nearest to this; looks that are all late say little of it. */
+static const double tau_usual = 0.3;
+static const double equally = 0.05; /* squares of errors, each by its own noise */
 /* A look at few pages is uncertain by so many, whatever else. */
 static const double noise_pages = 4;
 
@@ -51,18 +54,27 @@ static struct dirty_model solve(const struct dirty_look *looks, unsigned count, 
 	return model;
 }
 
+static double least_error(const struct dirty_look *looks, unsigned count)
+{
+	double least = INFINITY;
+	for (double tau = tau_least; tau <= tau_most; tau *= tau_step) {
+		struct dirty_model model = solve(looks, count, tau);
+		least = fmin(least, error_of(&model, looks, count));
+	}
+	return least;
+}
+
 struct dirty_model dirty_fit(const struct dirty_look *looks, unsigned count)
 {
-	struct dirty_model best = { 0, 1, 0 };
-	double least = error_of(&best, looks, count);
+	struct dirty_model best = { 0, tau_usual, 0 };
+	double least = least_error(looks, count), nearest = INFINITY;
 	for (double tau = tau_least; tau <= tau_most && count > 0; tau *= tau_step) {
 		struct dirty_model model = solve(looks, count, tau);
-		double error = error_of(&model, looks, count);
-		/* Among equals the one that saturates last says that there is more to come. */
-		if (error < least) {
-			least = error;
-			best = model;
-		}
+		double far = fabs(log(tau / tau_usual));
+		if (far >= nearest || error_of(&model, looks, count) > least + equally)
+			continue;
+		nearest = far;
+		best = model;
 	}
 	return best;
 }

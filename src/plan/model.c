@@ -212,15 +212,13 @@ static double changed_in(const struct dirty_model *model, double seconds)
 	return dirty_pages(model, seconds) + dirty_pages(&kernel_pages, seconds);
 }
 
-/* What QEMU leaves to the stop, where little enough remains. A first round that is easy is over before the limit
- * can be raised, and the next one is what was dirtied meanwhile. In a larger one QEMU stops once what remains is
- * easy, and looks for that now and then: half of it, on the average. */
-static double left_s(const struct rates *rates, const struct dirty_model *model, double seconds,
-		     double easy_s, bool first)
+/* What QEMU leaves to the stop, where little enough remains: its limit is known only once a round has begun, and what
+ * remained is gone by then, so it is what was dirtied meanwhile; half of it, on the average. */
+static double left_s(const struct rates *rates, const struct dirty_model *model, double seconds)
 {
-	if (!first)
-		return easy_s / 2;
-	return fmin(later_s(rates, changed_in(model, seconds + round_s)), seconds) / 2;
+	for (int i = 0; i < 2; i++)
+		seconds = fmin(later_s(rates, changed_in(model, seconds + round_s)), seconds);
+	return seconds / 2;
 }
 
 static void run_rounds(const struct plan_facts *facts, const struct rates *rates,
@@ -238,7 +236,7 @@ static void run_rounds(const struct plan_facts *facts, const struct rates *rates
 		bool easy = seconds <= easy_s;
 		flat = changed > last * rule_smaller ? flat + 1 : 0;
 		if (easy)
-			seconds = left_s(rates, &model, seconds, easy_s, result->rounds == 1);
+			seconds = left_s(rates, &model, seconds);
 		if (easy || flat >= RULE_FLAT_ROUNDS) {
 			result->stop_ms = (seconds + latency_s) * 1e3;
 			result->converges = easy || seconds + latency_s <= top_s;

@@ -34,6 +34,21 @@ static void test_dirty(void)
 	}
 }
 
+/* Looks that are all late explain many taus equally well; none of them is taken by chance. */
+static void test_dirty_late_looks(void)
+{
+	for (int pages = 900; pages < 1000; pages++) {
+		const struct dirty_look looks[] = { { 1.1, pages }, { 4.1, pages * 1.3 } };
+		struct dirty_model model = dirty_fit(looks, 2);
+		assert_near(dirty_pages(&model, 0.05), pages * 0.14, 0.15);
+		assert_near(dirty_pages(&model, 4.1), pages * 1.3, 0.05);
+	}
+	/* an early one decides */
+	const struct dirty_look often[] = { { 0.15, 850 }, { 1.1, 900 }, { 4.1, 920 } };
+	struct dirty_model model = dirty_fit(often, 3);
+	g_assert_cmpfloat(dirty_pages(&model, 0.1), >, 600);
+}
+
 static void test_dirty_edges(void)
 {
 	struct dirty_model none = dirty_fit(NULL, 0);
@@ -423,6 +438,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/plan/dirty", test_dirty);
 	g_test_add_func("/plan/dirty-edges", test_dirty_edges);
+	g_test_add_func("/plan/dirty-late-looks", test_dirty_late_looks);
 	g_test_add_func("/plan/model-link", test_model_link);
 	g_test_add_func("/plan/model-references", test_model_references);
 	g_test_add_func("/plan/model-content", test_model_content);

@@ -7,7 +7,7 @@ struct journey;
 /* How much may be spent on knowing it. */
 struct care {
 	int64_t probe_bytes, probe_ms;
-	int64_t windows_ms[2];
+	int64_t windows_ms[3]; /* when to look at the memory; 0: no more */
 	int64_t scan_ms; /* of the images, beside the looks */
 };
 const struct care *ahead_care(const struct journey *journey);

@@ -17,7 +17,8 @@
 
 enum { CLOCK_MS = 5000 };
 
-static const struct care care_plan = { 64 << 20, 1500, { 1000, 4000 }, 4000 };
+/* The first look is as far from the last round as a stop's is: how often pages are written again shows there only. */
+static const struct care care_plan = { 64 << 20, 1500, { 150, 1000, 4000 }, 4000 };
 static const struct care care_move = { 512 << 10, 250, { 250, 900 }, 800 };
 /* Its stop is all of it, and is asked about beforehand. */
 static const struct care care_quick = { 32 << 20, 600, { 250, 900 }, 800 };
@@ -34,13 +35,14 @@ static void begin_looks(struct journey *journey, enum journey_side side)
 {
 	JsonObject *message = dialogue_message("measure");
 	JsonArray *windows = json_array_new();
-	for (size_t i = 0; i < G_N_ELEMENTS(care_plan.windows_ms); i++)
-		json_array_add_int_element(windows, ahead_care(journey)->windows_ms[i]);
+	const struct care *care = ahead_care(journey);
+	for (size_t i = 0; i < G_N_ELEMENTS(care->windows_ms) && care->windows_ms[i]; i++)
+		json_array_add_int_element(windows, care->windows_ms[i]);
 	json_object_set_array_member(message, "windows_ms", windows);
 	json_object_set_array_member(message, "images", references_list_images(journey));
 	if (side == JOURNEY_SOURCE) {
 		json_object_set_array_member(message, "memories", ahead_list_memories(journey));
-		json_object_set_int_member(message, "scan_ms", ahead_care(journey)->scan_ms);
+		json_object_set_int_member(message, "scan_ms", care->scan_ms);
 	}
 	movers_tell(journey, side, message);
 }
