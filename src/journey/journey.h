@@ -108,6 +108,7 @@ struct journey_report {
 	GPtrArray *disks;      /* struct journey_disk, or NULL */
 	JsonArray *files;      /* that are no disks of the link (disks/files.h), or NULL */
 	int snapshots;         /* carried */
+	JsonArray *compared;   /* files of both hosts that are the same, and how that is known, or NULL */
 	JsonArray *carried;    /* names of what was carried beside the VM, or NULL */
 	JsonObject *world;     /* what a plan holds fast (journey/ahead/world.h), or NULL */
 	JsonObject *rehearsal; /* what was seen in it (journey/ahead/rehearsal.h), or NULL */

@@ -63,6 +63,7 @@ void journey_report_clear(struct journey_report *report)
 	g_clear_pointer(&report->phases_ms, json_object_unref);
 	g_clear_pointer(&report->limits, json_array_unref);
 	g_clear_pointer(&report->carried, json_array_unref);
+	g_clear_pointer(&report->compared, json_array_unref);
 	g_clear_pointer(&report->files, json_array_unref);
 	g_clear_pointer(&report->page_requests, json_object_unref);
 	g_clear_pointer(&report->decisions, json_array_unref);
@@ -272,6 +273,9 @@ char *journey_report_print(const struct journey_report *report, const GError *er
 	json_object_set_array_member(object, "carried",
 				     report->carried ? json_array_ref(report->carried)
 						     : json_array_new());
+	json_object_set_array_member(object, "compared",
+				     report->compared ? json_array_ref(report->compared)
+						      : json_array_new());
 	json_object_set_array_member(object, "checks", check_describe(report->findings, true));
 	json_object_set_array_member(object, "accepted", list_accepted(report));
 	for (guint i = 0; report->notes && i < report->notes->len; i++)

@@ -7,7 +7,9 @@
 #include "content/known.h"
 #include "mover/announce.h"
 #include "mover/awake.h"
+#include "mover/digests.h"
 #include "mover/disk_source.h"
+#include "mover/fault.h"
 #include "mover/fingerprint.h"
 #include "mover/helper.h"
 #include "mover/hold.h"
@@ -22,6 +24,8 @@
 #include <string.h>
 
 #define ADDRESSES_MAX 16
+#define UNREAD_MAX 64              /* files */
+#define DIGESTS_BYTES_S (64 << 20) /* slow enough to be no burden to guests that read */
 #define LINK_WAIT_MS 10000
 #define TRIAL_WAIT_MS 60000    /* once the other one was reached: its bytes may come slowly */
 #define SILENCE_LEAST_MS 30000 /* of the main thread, before this mover counts as one that hangs */
@@ -299,6 +303,12 @@ static bool do_awake(struct mover *mover, JsonObject *message, GError **error)
 	return true;
 }
 
+static void send_answer(JsonObject *answer, void *data)
+{
+	struct mover *mover = data;
+	control_send(mover->control, answer);
+}
+
 static bool do_start(struct mover *mover, JsonObject *message, GError **error)
 {
 	if (!mover->linked || mover->started || (mover->probe && !errand_is_done(mover->probe)))
@@ -308,6 +318,8 @@ static bool do_start(struct mover *mover, JsonObject *message, GError **error)
 	watchdog_set_limit(mover->watchdog, mover->settings->stop_limit_ms);
 	if (!run_start(mover->run, error))
 		return false;
+	if (mover->unread)
+		mover->digests = digests_start(mover->unread, DIGESTS_BYTES_S, send_answer, mover);
 	/* a busy host keeps a thread from its turn for seconds */
 	watchdog_begin(mover->watchdog, MAX(mover->settings->link_timeout_ms, SILENCE_LEAST_MS));
 	/* only images that are no raw files are read through a program */
@@ -385,12 +397,6 @@ static bool do_hold(struct mover *mover, JsonObject *message, GError **error)
 	return true;
 }
 
-static void send_answer(JsonObject *answer, void *data)
-{
-	struct mover *mover = data;
-	control_send(mover->control, answer);
-}
-
 static bool do_probe(struct mover *mover, JsonObject *message, GError **error)
 {
 	if (!mover->linked || mover->started || (mover->probe && !errand_is_done(mover->probe)))
@@ -409,13 +415,35 @@ static bool do_measure(struct mover *mover, JsonObject *message, GError **error)
 	return mover->measure != NULL;
 }
 
+/* What was too large for now is read while memory is copied. */
+static void note_unread(struct mover *mover, JsonObject *answer)
+{
+	if (json_object_has_member(answer, "digest") || json_object_has_member(answer, "kept") ||
+	    json_object_has_member(answer, "reason"))
+		return;
+	if (!mover->unread)
+		mover->unread = g_ptr_array_new_with_free_func(g_free);
+	if (mover->unread->len < UNREAD_MAX)
+		g_ptr_array_add(mover->unread, g_strdup(mover->print_path));
+}
+
+static void send_whole(JsonObject *answer, void *data)
+{
+	note_unread(data, answer);
+	send_answer(answer, data);
+}
+
 /* Needs no setup: a move through a directory has movers without a link. */
 static bool do_fingerprint(struct mover *mover, JsonObject *message, GError **error)
 {
 	if (mover->fingerprint && !errand_is_done(mover->fingerprint))
 		return out_of_turn(error);
 	g_clear_pointer(&mover->fingerprint, errand_free);
-	mover->fingerprint = fingerprint_start(message, send_answer, mover, error);
+	bool whole = g_str_equal(json_get_string(message, "what", ""), "whole");
+	g_free(mover->print_path);
+	mover->print_path = g_strdup(json_get_string(message, "path", ""));
+	mover->fingerprint = fingerprint_start(message, fault_slow_read(mover->settings),
+					       whole ? send_whole : send_answer, mover, error);
 	return mover->fingerprint != NULL;
 }
 

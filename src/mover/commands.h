@@ -18,6 +18,9 @@ struct mover {
 	struct watchdog *watchdog; /* NULL: there is none, or none is needed */
 	struct hold *hold;         /* images that nobody may write to meanwhile; NULL: none */
 	struct errand *probe, *measure, *fingerprint; /* NULL: none was asked for */
+	char *print_path;                             /* of the last fingerprint */
+	GPtrArray *unread;       /* paths that were too large to be read whole; NULL: none */
+	struct errand *digests;  /* reads them; NULL: not yet */
 	struct inhibit *inhibit; /* this host is not to be shut down meanwhile; NULL: not started */
 	bool linked, started, ended, orphan;
 	bool dismissed; /* “bye” was said: the end of the control channel is no loss */

@@ -100,6 +100,11 @@ int64_t fault_late_look_ms(const struct mover_settings *settings)
 	return settings->faults & MOVER_FAULT_SLOW_LOOK ? 6000 : 0;
 }
 
+bool fault_slow_read(const struct mover_settings *settings)
+{
+	return settings && settings->faults & MOVER_FAULT_SLOW_READ;
+}
+
 void fault_gate(struct run *run)
 {
 	if (run->settings->faults & MOVER_FAULT_GATE)
@@ -131,6 +136,11 @@ void fault_late(struct run *run, const struct batch *batch, uint8_t *records, si
 int64_t fault_late_look_ms(const struct mover_settings *settings)
 {
 	return 0;
+}
+
+bool fault_slow_read(const struct mover_settings *settings)
+{
+	return false;
 }
 
 void fault_gate(struct run *run)

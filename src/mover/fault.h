@@ -13,6 +13,8 @@ void fault_decoded(struct run *run, const struct batch *batch);
 void fault_late(struct run *run, const struct batch *batch, uint8_t *records, size_t length);
 /* So much later than it was asked for comes the last look of “measure”. */
 int64_t fault_late_look_ms(const struct mover_settings *settings);
+/* Is any file too large to be read at once? SETTINGS may be NULL. */
+bool fault_slow_read(const struct mover_settings *settings);
 /* At the closed gate. */
 void fault_gate(struct run *run);
 /* Behind the gate: the hand-over is decided, and QEMU does not know it yet. */

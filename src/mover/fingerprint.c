@@ -379,7 +379,13 @@ static bool take_content(struct content *content, const struct fingerprint_reque
 	errno = ENOMEM;
 	if (!content->tags || !content->buffer)
 		return false;
-	return request->what == WHOLE ? digest_whole(content) : sample_blocks(content, request);
+	if (request->what != WHOLE)
+		return sample_blocks(content, request);
+	struct fingerprint *print = content->print;
+	if (!request->slow && !digest_whole(content))
+		return false;
+	print->kept = !print->whole && digests_recall(request->path, print->kept_digest);
+	return true;
 }
 
 JsonObject *fingerprint_take(const struct fingerprint_request *request)
@@ -407,9 +413,12 @@ static JsonObject *do_take(struct errand *errand, void *data)
 	return fingerprint_take(data);
 }
 
-struct errand *fingerprint_start(JsonObject *message, void (*send)(JsonObject *answer, void *data),
-				 void *data, GError **error)
+struct errand *fingerprint_start(JsonObject *message, bool slow,
+				 void (*send)(JsonObject *answer, void *data), void *data,
+				 GError **error)
 {
 	struct fingerprint_request *request = fingerprint_request_parse(message, error);
+	if (request)
+		request->slow = slow;
 	return request ? errand_new(do_take, request, fingerprint_request_free, send, data) : NULL;
 }

@@ -50,21 +50,32 @@ void fingerprint_describe(const struct fingerprint *print, JsonObject *object)
 		tag_hex(print->digest, digest);
 		json_object_set_string_member(object, "digest", digest);
 	}
+	if (print->kept) {
+		char text[2 * DIGEST_BYTES + 1];
+		for (unsigned i = 0; i < DIGEST_BYTES; i++)
+			g_snprintf(text + 2 * i, 3, "%02x", print->kept_digest[i]);
+		json_object_set_string_member(object, "kept", text);
+	}
 	set_numbers(object, "blocks", print->blocks, print->count);
 	set_numbers(object, "tags", print->tags, print->count);
 }
 
-static bool parse_digest(struct fingerprint *print, const char *text)
+/* *there: the field is. False: it is nonsense. */
+static bool parse_hex(JsonObject *object, const char *name, uint8_t *bytes, size_t length,
+		      bool *there)
 {
-	print->whole = text != NULL;
-	for (unsigned i = 0; text && i < TAG_BYTES; i++) {
+	const char *text = json_get_string(object, name, NULL);
+	*there = text != NULL;
+	if (!text)
+		return true;
+	for (size_t i = 0; i < length; i++) {
 		int high = g_ascii_xdigit_value(text[2 * i]);
 		int low = high < 0 ? -1 : g_ascii_xdigit_value(text[2 * i + 1]);
 		if (low < 0)
 			return false;
-		print->digest[i] = (uint8_t) (high << 4 | low);
+		bytes[i] = (uint8_t) (high << 4 | low);
 	}
-	return !text || text[TAG_HEX_BYTES - 1] == 0;
+	return text[2 * length] == 0;
 }
 
 bool fingerprint_parse_blocks(struct fingerprint *print, JsonObject *object, GError **error)
@@ -89,7 +100,9 @@ bool fingerprint_parse(struct fingerprint *print, JsonObject *object, GError **e
 	if (!get_numbers(object, "tags", print->tags, &tags) || tags != print->count)
 		return is_bad(error, "tags");
 	print->filled = (uint64_t) CLAMP(json_get_int(object, "filled", 0), 0, print->count);
-	return parse_digest(print, json_get_string(object, "digest", NULL)) ||
+	if (!parse_hex(object, "kept", print->kept_digest, DIGEST_BYTES, &print->kept))
+		return is_bad(error, "kept");
+	return parse_hex(object, "digest", print->digest, TAG_BYTES, &print->whole) ||
 	       is_bad(error, "digest");
 }
 

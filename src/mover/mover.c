@@ -180,6 +180,9 @@ static void mover_clear(struct mover *mover)
 	token_clear();
 	g_clear_pointer(&mover->measure, errand_free);
 	g_clear_pointer(&mover->fingerprint, errand_free);
+	g_clear_pointer(&mover->digests, errand_free);
+	g_clear_pointer(&mover->unread, g_ptr_array_unref);
+	g_clear_pointer(&mover->print_path, g_free);
 	commands_drop_link(mover, mover->orphan ? "the conductor is gone" : NULL);
 	run_free(mover->run);
 	if (settings && !keep)

@@ -30,6 +30,7 @@ enum mover_fault {
 	MOVER_FAULT_LIE_DELTA = 1 << 11,
 	MOVER_FAULT_LIE_PACKED = 1 << 12,
 	MOVER_FAULT_SLOW_LOOK = 1 << 13, /* the last look at the memory is 6 s late */
+	MOVER_FAULT_SLOW_READ = 1 << 14, /* every file is too large to be read whole at once */
 };
 
 struct mover_settings {

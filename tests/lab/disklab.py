@@ -57,22 +57,22 @@ class DiskLab(unittest.TestCase):
 
     # ---- moving ----
 
-    def migrate(self, *options, vm=None, timeout=180):
+    def migrate(self, *options, vm=None, timeout=180, env=None):
         """The report of one move from here to there, whatever comes of it."""
         ceiling = [] if '--offline' in options else ['--max-downtime', '20s']  # what is off does not stop
         argv = ['watari', 'migrate', vm or self.vm, self.there.name, '--json', *ceiling, *options]
-        done = self.here.run(argv, check=False, timeout=timeout)
+        done = self.here.run(argv, check=False, timeout=timeout, **({'env': env} if env else {}))
         self.assertTrue(done.stdout, f'no report; it said: {done.stderr}')
         report = json.loads(done.stdout)
         report['said'] = done.stderr
         self.assertEqual(report['exit_code'], done.returncode, done.stderr[-4000:])
         return report
 
-    def move(self, *options, vm=None):
+    def move(self, *options, vm=None, env=None):
         """It must work while the guest writes; the report, and in it the disks by their targets."""
         vm = vm or self.vm
         before = self.writes(vm)
-        report = self.migrate(*options, vm=vm)
+        report = self.migrate(*options, vm=vm, env=env)
         self.assertEqual(report['exit_code'], MIGRATED, report['said'])
         self.assertEqual(guest.where(self.lab, vm), {self.there.name: 'running'})
         now = self.writes(vm)
@@ -86,9 +86,9 @@ class DiskLab(unittest.TestCase):
     def writes(self, vm):
         return {disk['name']: disk['writes'] for disk in guest.state(self.lab, vm)['disks']}
 
-    def refused(self, *options, what=(), exit_code=REFUSED):
+    def refused(self, *options, what=(), exit_code=REFUSED, env=None):
         """It must not work, and nothing may have happened; the report."""
-        report = self.migrate(*options)
+        report = self.migrate(*options, env=env)
         self.assertEqual(report['exit_code'], exit_code, report['said'])
         for word in what:
             self.assertIn(word, report['error']['what'])

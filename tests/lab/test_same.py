@@ -3,9 +3,10 @@
 """What both hosts have under one name is the same only if its content is: images that others stand on, CDs, kernels, block
 devices with one identity, a file that is mounted over another one. What differs is refused before anything moves."""
 import os
+import time
 import unittest
 
-from disklab import MIB, REFUSED, WRONG_WORDS, DiskLab, disks, guest, pool
+from disklab import MIB, REFUSED, SANITIZERS, WRONG_WORDS, DiskLab, disks, guest, pool
 
 TIME_LIMIT_S = 400
 
@@ -29,6 +30,7 @@ class Same(DiskLab):
     vm = 's1'
     BASE, LARGE, CD = '/lab/images/base.raw', '/lab/images/large.raw', '/lab/images/cd.iso'
     OVER, FILE, OTHER = '/lab/shared/disks/over.qcow2', '/lab/shared/disks/file.raw', '/lab/images/other.raw'
+    OVER_LARGE = '/lab/shared/disks/over-large.qcow2'
     LUN, TWIN = '/dev/lun', '/dev/twin'
 
     @classmethod
@@ -44,10 +46,11 @@ class Same(DiskLab):
         disks.make(here, '/lab/images/lun.raw')
         cls.lab.block_device('/lab/images/lun.raw', cls.LUN, ['hosta', 'hostb'], 'LVM-lun')
         disks.make(here, cls.OVER, format='qcow2', backing=cls.BASE)
+        disks.make(here, cls.OVER_LARGE, format='qcow2', backing=cls.LARGE)
         disks.make(here, cls.FILE)
         disks.make(there, cls.OTHER, parts=disks.noise('other', 2))
         cls.start([guest.Disk(cls.OVER, 'qcow2'), guest.Disk(cls.FILE), guest.Disk(cls.LUN),
-                   guest.Disk(cls.CD, device='cdrom')])
+                   guest.Disk(cls.CD, device='cdrom'), guest.Disk(cls.OVER_LARGE, 'qcow2')])
 
     def change(self, path, at_mib=5):
         """One MiB of the destination's file is another one, until the end of the test."""
@@ -114,8 +117,26 @@ class Same(DiskLab):
         report = self.move()
         self.assertEqual({target: (disk['kind'], disk['proven']) for target, disk in report['disks'].items()},
                          {'vda': ('shared', True), 'vdb': ('shared', True), 'vdc': ('shared', True),
-                          'sdd': ('read-only', False)})  # fmt: skip
+                          'vde': ('shared', True), 'sdd': ('read-only', False)})  # fmt: skip
         self.assertFalse(any(disk['trusted'] for disk in report['disks'].values()))
+
+    def test_6_what_is_too_large_is_known_the_next_time(self):
+        """It is read while memory is copied, by both movers; then one block tells that no sample would find."""
+        env = {**SANITIZERS, 'WATARI_TEST_FAULTS': 'slow-read'}
+        by = []
+        for number in range(3):
+            self.setUp()
+            if number == 2:
+                end = self.there
+                was = overwrite(end, self.LARGE, 300, bytes(4096 * 7) + b'another template')
+                self.addCleanup(overwrite, end, self.LARGE, 300, was)
+                time.sleep(2.5)  # what was changed just now is not kept
+            report = self.move('--bandwidth', '20M', env=env)
+            by.append({row['path']: row['by'] for row in report['compared']}[self.LARGE])
+        self.assertEqual(by, ['sample', 'kept', 'sample'])
+        self.setUp()
+        report = self.refused(what=(self.LARGE, 'vde', 'digests of earlier moves'), env=env)
+        self.assertIn('--trust vde', report['error']['next'])
 
     def test_7_a_large_template_of_a_vm_that_is_off(self):
         """libvirt does not say what its overlay stands on. Of 400 MiB 4 hold something, and one is another one."""

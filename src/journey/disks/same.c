@@ -20,6 +20,7 @@ struct asking {
 	struct same_answer *answer;
 	char key[65];
 	struct fingerprint before, there, after;
+	bool kept; /* by digests of earlier moves it is the same */
 };
 
 /* ---- asking ---- */
@@ -101,6 +102,23 @@ static void judge_whole(struct asking *asking)
 		  sizeof answer->what);
 }
 
+/* Both know a digest of all of it; a sample of today has still to agree. */
+static bool both_kept(const struct asking *asking)
+{
+	return asking->before.kept && asking->there.kept;
+}
+
+static void judge_kept(struct asking *asking)
+{
+	struct same_answer *answer = asking->answer;
+	if (memcmp(asking->before.kept_digest, asking->there.kept_digest, DIGEST_BYTES) == 0)
+		return;
+	answer->whole = true;
+	answer->same = SAME_OTHER;
+	g_strlcpy(answer->what, _("its content differs, as far as digests of earlier moves tell"),
+		  sizeof answer->what);
+}
+
 static void judge_blocks(struct asking *asking, const struct fingerprint *after)
 {
 	struct same_answer *answer = asking->answer;
@@ -121,12 +139,24 @@ static void judge_blocks(struct asking *asking, const struct fingerprint *after)
 			   _("%u blocks of it were compared and are equal"), likeness.compared);
 }
 
+/* What the sample says, too. */
+static void judge_again(struct asking *asking)
+{
+	struct same_answer *answer = asking->answer;
+	answer->whole = true;
+	g_snprintf(answer->what, sizeof answer->what,
+		   _("digests of all of it, of earlier moves, are equal, and so are %u blocks that "
+		     "were compared now"),
+		   answer->compared);
+}
+
 /* ---- the ways ---- */
 
 /* What nobody writes to, and is small; both read at the same time. *decided: there is an answer. */
 static bool compare_whole(struct asking *asking, bool *decided, GError **error)
 {
 	struct journey *journey = asking->journey;
+	struct same_answer *answer = asking->answer;
 	bool usable[JOURNEY_SIDES] = { false, false };
 	movers_tell(journey, JOURNEY_DESTINATION,
 		    make_request(asking, JOURNEY_DESTINATION, "whole"));
@@ -149,6 +179,10 @@ static bool compare_whole(struct asking *asking, bool *decided, GError **error)
 		find_other_size(asking);
 	else if (*decided)
 		judge_whole(asking);
+	else if (both_kept(asking))
+		judge_kept(asking);
+	asking->kept = !*decided && both_kept(asking);
+	*decided |= answer->same == SAME_OTHER;
 	return true;
 }
 
@@ -189,6 +223,23 @@ static bool compare_sample(struct asking *asking, GError **error)
 	return true;
 }
 
+/* In the report: of what kind the proof is. */
+static void note_compared(struct asking *asking)
+{
+	struct journey_report *report = asking->journey->report;
+	const struct same_answer *answer = asking->answer;
+	JsonObject *object = json_object_new();
+	json_object_set_string_member(object, "path", asking->question->here);
+	json_object_set_string_member(object, "by",
+				      asking->kept    ? "kept"
+				      : answer->whole ? "whole"
+						      : "sample");
+	json_object_set_int_member(object, "blocks", answer->compared);
+	if (!report->compared)
+		report->compared = json_array_new();
+	json_array_add_object_element(report->compared, object);
+}
+
 bool same_ask(struct journey *journey, const struct same_question *question,
 	      struct same_answer *answer, GError **error)
 {
@@ -201,6 +252,10 @@ bool same_ask(struct journey *journey, const struct same_question *question,
 	bool good = random_hex(asking->key, 64, error) &&
 		    (question->written || compare_whole(asking, &decided, error)) &&
 		    (decided || compare_sample(asking, error));
+	if (good && asking->kept && answer->same == SAME_YES)
+		judge_again(asking);
+	if (good && answer->same == SAME_YES)
+		note_compared(asking);
 	explicit_bzero(asking->key, sizeof asking->key);
 	return good;
 }
