@@ -2,6 +2,7 @@
 /* The movers are started and linked. There are three ways, tried in the order of a table: the
  * source connects to the destination, the other way round, and through ssh. A mover that was told
  * to connect cannot be told otherwise, so each try has a fresh pair. */
+#include "journey/ending/advice.h"
 #include "journey/movers.h"
 #include "journey/splice.h"
 
@@ -206,8 +207,11 @@ static bool try_way(struct journey *journey, const struct way *way, bool *reache
 	return true;
 }
 
-static void clean_up(struct journey *journey)
+/* A mover that is gone is no closed port. *lost: what may help then, else NULL. */
+static void clean_up(struct journey *journey, char **lost)
 {
+	g_free(*lost);
+	*lost = advice_on_lost_mover(journey);
 	movers_end(journey);
 	g_clear_pointer(&journey->splice, splice_free);
 	g_clear_pointer(&journey->mover_reason, g_free);
@@ -222,6 +226,7 @@ static bool may_go_on(const GError *error)
 bool phase_link(struct journey *journey, GError **error)
 {
 	g_autoptr(GError) last = NULL;
+	g_autofree char *lost = NULL;
 	for (size_t i = 0; i < G_N_ELEMENTS(ways); i++) {
 		if (!way_allowed(journey->request, &ways[i]))
 			continue;
@@ -231,7 +236,7 @@ bool phase_link(struct journey *journey, GError **error)
 		bool reached;
 		if (try_way(journey, &ways[i], &reached, &last))
 			return true;
-		clean_up(journey);
+		clean_up(journey, &lost);
 		if (!may_go_on(last)) {
 			g_propagate_error(error, g_steal_pointer(&last));
 			return false;
@@ -240,8 +245,10 @@ bool phase_link(struct journey *journey, GError **error)
 		/* no way in is ordinary, a way in that carries nothing is to be mended */
 		journey_note(journey, reached, "%s: %s", _(ways[i].doing), what);
 	}
-	error_classify(&last, WATARI_ERROR_REFUSED,
-		       _("Open a port between the hosts and name it with --ports, name an address "
+	error_classify(
+		&last, WATARI_ERROR_REFUSED,
+		lost ? lost
+		     : _("Open a port between the hosts and name it with --ports, name an address "
 			 "with --link-address, or use --link ssh."));
 	error_prefix(&last, "%s", _("the hosts' movers cannot be linked"));
 	g_propagate_error(error, g_steal_pointer(&last));

@@ -36,13 +36,14 @@ struct file {
 	int fd; /* O_PATH: the file itself, whatever its name is then */
 	char *path;
 	struct stat was, wanted; /* at first; by the destination, if `looked` */
-	bool looked, shared;
+	bool looked;
 };
 
 struct owners {
 	int pid;
 	struct user user;
 	GArray *files; /* of struct file */
+	bool begun;
 	pthread_mutex_t lock;
 };
 
@@ -214,11 +215,20 @@ struct owners *owners_new(int pid, GError **error)
 	owners->files = g_array_new(FALSE, TRUE, sizeof(struct file));
 	g_array_set_clear_func(owners->files, clear_file);
 	pthread_mutex_init(&owners->lock, NULL);
-	if (read_user(&owners->user, pid, error) && note_files(owners, error) &&
-	    regain_all(owners, error))
+	if (read_user(&owners->user, pid, error) && note_files(owners, error))
 		return owners;
 	owners_free(owners);
 	return NULL;
+}
+
+bool owners_begin(struct owners *owners, GError **error)
+{
+	if (!owners)
+		return true;
+	pthread_mutex_lock(&owners->lock);
+	owners->begun = regain_all(owners, error);
+	pthread_mutex_unlock(&owners->lock);
+	return owners->begun;
 }
 
 void owners_free(struct owners *owners)
@@ -242,7 +252,6 @@ static bool share_file(const struct owners *owners, struct file *file, GError **
 	file->looked = true;
 	if (is_same(&now, &file->was) || owners->user.uid == 0)
 		return true;
-	file->shared = true;
 	if (set(file, file->was.st_uid, file->wanted.st_gid,
 		now.st_mode | file->was.st_mode | BOTH))
 		return true;
@@ -258,7 +267,7 @@ static bool share_file(const struct owners *owners, struct file *file, GError **
 bool owners_share(struct owners *owners, GError **error)
 {
 	bool good = true;
-	if (!owners)
+	if (!owners || !owners->begun)
 		return true;
 	pthread_mutex_lock(&owners->lock);
 	for (guint i = 0; good && i < owners->files->len; i++)
@@ -270,7 +279,6 @@ bool owners_share(struct owners *owners, GError **error)
 static void put(struct file *file, const struct stat *as)
 {
 	struct stat now;
-	file->shared = false;
 	if (fstat(file->fd, &now) == 0 && !is_same(&now, as) &&
 	    !set(file, as->st_uid, as->st_gid, as->st_mode))
 		g_warning("%s: %s", file->path, g_strerror(errno));
@@ -278,7 +286,7 @@ static void put(struct file *file, const struct stat *as)
 
 void owners_give_back(struct owners *owners)
 {
-	if (!owners)
+	if (!owners || !owners->begun)
 		return;
 	pthread_mutex_lock(&owners->lock);
 	for (guint i = 0; i < owners->files->len; i++) {
@@ -296,7 +304,7 @@ static bool is_alive(int pid)
 void owners_hand_over(struct owners *owners)
 {
 	g_autoptr(GError) error = NULL;
-	if (!owners)
+	if (!owners || !owners->begun)
 		return;
 	if (is_alive(owners->pid)) {
 		if (!owners_share(owners, &error))
@@ -310,16 +318,4 @@ void owners_hand_over(struct owners *owners)
 			put(file, &file->wanted);
 	}
 	pthread_mutex_unlock(&owners->lock);
-}
-
-unsigned owners_shared(struct owners *owners)
-{
-	unsigned count = 0;
-	if (!owners)
-		return 0;
-	pthread_mutex_lock(&owners->lock);
-	for (guint i = 0; i < owners->files->len; i++)
-		count += g_array_index(owners->files, struct file, i).shared;
-	pthread_mutex_unlock(&owners->lock);
-	return count;
 }

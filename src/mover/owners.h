@@ -19,9 +19,11 @@
 #include <stdbool.h>
 
 struct owners;
-/* Note the files of the QEMU with this PID; one that its user could not open again even now is given to it. NULL
- * and *error: that was not possible. */
+/* Note the files of the QEMU with this PID. Nothing is changed. NULL and *error: that was not possible. */
 struct owners *owners_new(int pid, GError **error);
+/* A move begins, or a rehearsal of one; until then nothing below does anything. A file that QEMU's user could not open
+ * again even now is given to it. False and *error: that was not possible. */
+bool owners_begin(struct owners *owners, GError **error);
 void owners_free(struct owners *owners);
 /* The destination has been prepared. False and *error: a file was taken away, and this side cannot let
  * both in. */
@@ -31,5 +33,3 @@ void owners_give_back(struct owners *owners);
 /* As the destination wanted them. While the source's QEMU is there, it may still be asked to go on, and libvirt at the
  * destination may have taken the files again when it ended its side: they stay shared, or are so again. */
 void owners_hand_over(struct owners *owners);
-/* How many files were changed and are not given back. */
-unsigned owners_shared(struct owners *owners);

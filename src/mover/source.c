@@ -288,7 +288,7 @@ static bool make_sorter(struct run *run, GError **error)
 /* Disks before the reader, who asks what they say. */
 bool source_start(struct run *run, GError **error)
 {
-	return make_sorter(run, error) && encoders_start(run, error) &&
-	       (!run->disks || disk_source_start(run, error)) &&
+	return owners_begin(run->owners, error) && make_sorter(run, error) &&
+	       encoders_start(run, error) && (!run->disks || disk_source_start(run, error)) &&
 	       run_spawn(run, reader_thread, error) && run_spawn(run, returner_thread, error);
 }

@@ -57,7 +57,7 @@ static char *advise_on_lost_host(struct journey *journey)
 	return NULL;
 }
 
-static char *advise_on_lost_mover(struct journey *journey)
+char *advice_on_lost_mover(struct journey *journey)
 {
 	for (int side = 0; side < JOURNEY_SIDES; side++)
 		if (journey->movers[side] && !movers_alive(journey, side))
@@ -75,7 +75,7 @@ char *advice_find(struct journey *journey)
 	if (!advice && of_code)
 		advice = g_strdup(_(of_code));
 	if (!advice)
-		advice = advise_on_lost_mover(journey);
+		advice = advice_on_lost_mover(journey);
 	return advice ? advice
 		      : g_strdup(_("See the logs of libvirtd (journalctl) and of the VM "
 				   "(/var/log/libvirt/qemu) at both hosts, and begin again."));

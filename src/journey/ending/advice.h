@@ -10,6 +10,8 @@ void advice_take_code(struct journey *journey, const char *code);
 /* What may help when this move fails, by what is known of hosts and movers now: to be asked before they are let
  * go. Caller frees. */
 char *advice_find(struct journey *journey);
+/* Only of a mover or its host that is gone; NULL: none is. Caller frees. */
+char *advice_on_lost_mover(struct journey *journey);
 /* *ERROR (may be NULL) gets ADVICE unless it has a next step or needs none, as a cancelled move does. */
 void advice_give(GError **error, const char *advice);
 /* Before anything has moved: libvirt does not know a VM that has ended, and says just that. */

@@ -11,6 +11,7 @@
 #include "journey/perform/before.h"
 #include "journey/perform/finish.h"
 #include "journey/perform/postcopy.h"
+#include "journey/ending/advice.h"
 #include "journey/ending/settle.h"
 #include "journey/ending/which_move.h"
 #include "journey/still/through.h"
@@ -183,6 +184,10 @@ bool resolve_run(const struct resolve_request *request, const struct journey_obs
 	report->outcome = JOURNEY_ATTENTION;
 	bool good =
 		prepare(&journey, request, &move, error) && resolve(&journey, move, result, error);
+	if (!good) {
+		g_autofree char *advice = advice_find(&journey);
+		advice_give(error, advice);
+	}
 	movers_end(&journey);
 	report->total_ms = (clock_now_us() - start_us) / 1000;
 	journal_move_free(move);
