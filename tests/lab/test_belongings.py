@@ -44,9 +44,14 @@ class Belongings(unittest.TestCase):
 
     # ---- a VM ----
 
-    def define(self, name, start=True, **differences):
+    def define(self, name, start=True, instead=(), **differences):
+        """instead: pairs of texts, one to take the other's place in its description."""
         self.vm, self.log = name, f'{SHARED}/ticks-{name}'
-        self.here.write_text('/root/vm.xml', ticker.domain(name, log=self.log, **differences))
+        text = ticker.domain(name, log=self.log, **differences)
+        for old, new in instead:
+            self.assertIn(old, text)
+            text = text.replace(old, new)
+        self.here.write_text('/root/vm.xml', text)
         self.here.virsh('define', '/root/vm.xml')
         self.addCleanup(self.forget)
         if start:
@@ -355,6 +360,68 @@ class Belongings(unittest.TestCase):
         report = self.move()
         self.assertEqual((report['carried'], self.iothread(self.there)), (['tuning'], before))
         self.assertIn('threshold=1000000', self.there.virsh('domstats', '--block', 'tuned').stdout)
+
+    def test_devices_of_a_desktop(self):
+        """What virt-manager gives a VM: SPICE, sound, USB with a stick on it, memory that others may map, a disk with limits."""
+        stick = self.image(f'{SHARED}/stick.raw', '4M', 'raw')
+        limits = '<iotune><total_bytes_sec>5242880</total_bytes_sec></iotune>'
+        self.define('desk', instead=[("<controller type='usb' model='none'/>", "<controller type='usb' model='qemu-xhci'/>"),
+                                     ("<video><model type='none'/></video>", "<video><model type='vga'/></video>")],
+                    backing="<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>",
+                    devices=disk(self.image(f'{SHARED}/desk.qcow2'), more=limits) +
+                    disk(stick, 'raw', 'sda').replace("bus='virtio'", "bus='usb'") +
+                    "<graphics type='spice' autoport='yes' listen='127.0.0.1'/><channel type='spicevmc'><target type='virtio' "
+                    "name='com.redhat.spice.0'/></channel><sound model='ich9'/><audio id='1' type='spice'/>"
+                    "<input type='tablet' bus='usb'/><redirdev bus='usb' type='spicevmc'/>")
+        self.here.virsh('blkdeviotune', 'desk', 'vda', '--total-bytes-sec', '7340032', '--live')
+
+        def devices(node):
+            text = node.virsh('dumpxml', 'desk').stdout
+            return [line for line in (line.strip() for line in text.splitlines())
+                    if line.startswith(('<graphics', '<channel', '<sound', '<audio', '<input', '<redirdev', '<target', '<source',
+                                        '<total_bytes_sec', '<controller', '<model')) and 'port=' not in line]
+
+        before = devices(self.here)
+        self.assertIn('<total_bytes_sec>7340032</total_bytes_sec>', before)
+        self.move()
+        self.assertEqual(devices(self.there), before)
+        self.assertIn('spice://127.0.0.1:', self.there.virsh('domdisplay', 'desk').stdout)
+        self.move('--yes', command='quick', back=True)
+        self.assertEqual(devices(self.here), before)
+        self.move('--verify-memory', 'full')
+        self.assertEqual(devices(self.there), before)
+
+    def test_bitmaps_that_no_checkpoint_has(self):
+        """As another backup program keeps them, in the image itself; live libvirt does not know of them."""
+        image = self.image('/lab/images/bit.qcow2')
+        self.here.run(['qemu-img', 'bitmap', '--add', image, 'nightly'])
+        self.define('bit', start=False, devices=disk(image))
+        self.move('--offline', off=True)
+        self.addCleanup(self.there.run, ['rm', '-f', image])
+
+        def bitmaps(node):
+            found = json.loads(node.run(['qemu-img', 'info', '-U', '--output=json', image]).stdout)
+            return [bitmap['name'] for bitmap in found['format-specific']['data'].get('bitmaps', [])]
+
+        self.assertEqual(bitmaps(self.there), ['nightly'])
+        self.there.virsh('start', 'bit')
+        self.here.run(['rm', '-f', image])
+        self.move(back=True)
+        self.here.virsh('destroy', 'bit')
+        self.assertEqual(bitmaps(self.here), ['nightly'])
+
+    def test_saved(self):
+        """It is off, and its memory lies in a file of libvirt's: lost, if only the rest went."""
+        self.define('saved')
+        self.here.virsh('managedsave', 'saved')
+        for options in (('--offline',), ()):
+            report = self.watari('migrate', *options, code=REFUSED)
+            self.assertIn('managedsave', report['error']['what'])
+            self.assertIn('managedsave-remove', report['error']['next'])
+        self.assertIn('saved', self.here.virsh('list', '--all', '--with-managed-save', '--name').stdout.split())
+        self.here.virsh('start', 'saved')
+        self.assertTrue(ticker.goes_on(self.lab, self.log))
+        self.move()
 
     def test_external_snapshot(self):
         """Its memory comes along, unless nothing may be copied: then it is named."""

@@ -240,6 +240,16 @@ class Links(Move):
         self.assertGreater(sent, 20 << 20, "nothing went over the migration network")
         self.assertLess(sent / (report["times"]["migration_ms"] / 1000), 1.1 * cap)
 
+    def test_a_wire_that_loses(self):
+        """One in a hundred, and once more on a long way of 40 Mbit/s."""
+        self.addCleanup(lab.link, rate=None, delay_ms=0, loss=0)
+        address = lab.host(self.there).address("migration")
+        lab.link(loss=0.01)
+        self.move("--link-address", address)
+        lab.link(rate="40mbit", delay_ms=40, loss=0)
+        self.setUp()
+        self.move("--link-address", lab.host(self.there).address("migration"))
+
     def test_from_an_administrators_machine(self):
         self.move(node="admin")
         report = self.migrate(self.there, f"qemu+ssh://root@{self.here}/system", node="admin")

@@ -162,16 +162,32 @@ class Record(DiskLab):
         self.assertNotIn(None, [outcome for _, outcome in self.rows()])
         self.assert_clean()
 
+    def name_another(self, node, uuid):
+        """Its libvirtd says another UUID of its host from now on; until the test ends."""
+        text = node.read_text('/etc/libvirt/libvirtd.conf')
+        kept = ''.join(line + '\n' for line in text.splitlines() if 'host_uuid' not in line)
+        node.write_text('/etc/libvirt/libvirtd.conf', kept + f'host_uuid = "{uuid}"\n')
+        self.addCleanup(self.restart_libvirtd, node)
+        self.addCleanup(node.write_text, '/etc/libvirt/libvirtd.conf', text)
+        self.restart_libvirtd(node)
+
+    def test_2_the_address_of_another_machine(self):
+        """The destination's address was given to another machine meanwhile: what that says is not believed."""
+        self.kill(self.slow())
+        self.name_another(self.there, '5ba1a1ad-0000-4000-8000-00000000a002')
+        said = self.watari('resolve', self.vm, code=ATTENTION).stderr
+        self.assertIn('another machine', said)
+        self.assertIn('5ba1a1ad', said)
+        self.assertEqual(guest.where(self.lab, self.vm), {self.here.name: 'running'})
+        self.assertEqual(self.rows()[-1][1], None)
+        self.doCleanups()
+        self.watari('resolve', self.vm)
+        self.assert_clean()
+
     def test_3_two_machines_of_one_uuid(self):
         """libvirt takes them for one; the words do not."""
-        text = self.there.read_text('/etc/libvirt/libvirtd.conf')
         uuid = self.here.virsh('capabilities').stdout.split('<uuid>')[1].split('</uuid>')[0]
-        self.there.write_text('/etc/libvirt/libvirtd.conf',
-                              ''.join(line + '\n' for line in text.splitlines() if 'host_uuid' not in line) +
-                              f'host_uuid = "{uuid}"\n')
-        self.addCleanup(self.restart_libvirtd, self.there)
-        self.addCleanup(self.there.write_text, '/etc/libvirt/libvirtd.conf', text)
-        self.restart_libvirtd(self.there)
+        self.name_another(self.there, uuid)
         report = self.migrate()
         self.assertEqual(report['exit_code'], REFUSED)
         self.assertIn('two machines', report['error']['what'])
