@@ -104,11 +104,12 @@ struct journey_report {
 	char *state_path,
 		*state_digest; /* quick --through: the saved state and its SHA-256, or NULL */
 	uint64_t state_bytes;
-	int shared_disks;      /* files proven to be the same for both hosts */
-	GPtrArray *disks;      /* struct journey_disk, or NULL */
-	JsonArray *files;      /* that are no disks of the link (disks/files.h), or NULL */
-	int snapshots;         /* carried */
-	JsonArray *compared;   /* files of both hosts that are the same, and how that is known, or NULL */
+	int shared_disks; /* files proven to be the same for both hosts */
+	GPtrArray *disks; /* struct journey_disk, or NULL */
+	JsonArray *files; /* that are no disks of the link (disks/files.h), or NULL */
+	int snapshots;    /* carried */
+	JsonArray *
+		compared; /* files of both hosts that are the same, and how that is known, or NULL */
 	JsonArray *carried;    /* names of what was carried beside the VM, or NULL */
 	JsonObject *world;     /* what a plan holds fast (journey/ahead/world.h), or NULL */
 	JsonObject *rehearsal; /* what was seen in it (journey/ahead/rehearsal.h), or NULL */

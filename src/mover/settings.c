@@ -13,8 +13,7 @@ static const char *const verify_names[] = { "none", "sample", "full" };
 static const char *const fault_names[] = {
 	"page",          "device",    "late-page",  "gate",        "unknown",
 	"release",       "lie-bytes", "lie-zero",   "lie-literal", "lie-same",
-	"lie-reference", "lie-delta", "lie-packed", "slow-look",
-	"slow-read",
+	"lie-reference", "lie-delta", "lie-packed", "slow-look",   "slow-read",
 };
 
 static bool bad_field(GError **error, const char *name)

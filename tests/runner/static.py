@@ -231,6 +231,7 @@ CALENDAR = {
     'src/journey/ahead/ahead.c': 'how many days ago a move was',
     'src/journey/ahead/phase_measure.c': 'by how much the clocks of the hosts differ',
     'src/journey/report.c': 'when a move began',
+    'src/mover/digests.c': 'whether a file was changed just now, by the date that it has',
     'src/mover/commands.c': 'by how much the clocks of the hosts differ',
     'src/record/journal.c': 'when an event was',
 }

@@ -56,8 +56,7 @@ static void test_fields(void)
 					     "convergence",  "postcopy", "proof",  "snapshots",
 					     "checks",       "disks",    "notes",  "error",
 					     "kind",         "forecast", "state",  "rehearsal",
-					     "accepted",     "carried",  "files",
-					     "compared" };
+					     "accepted",     "carried",  "files",  "compared" };
 	struct journey_report report = sample();
 	g_autoptr(JsonObject) object = parse(&report, NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)

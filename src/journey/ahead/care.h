@@ -8,7 +8,7 @@ struct journey;
 struct care {
 	int64_t probe_bytes, probe_ms;
 	int64_t windows_ms[3]; /* when to look at the memory; 0: no more */
-	int64_t scan_ms; /* of the images, beside the looks */
+	int64_t scan_ms;       /* of the images, beside the looks */
 };
 const struct care *ahead_care(const struct journey *journey);
 /* A plan without numbers is none; a move without a forecast is a move. Takes FAILURE. */
