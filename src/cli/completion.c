@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The completion for bash, written from the option tables. */
 #include "cli/options.h"
-#include "host/check.h"
+#include "host/checks/check.h"
 
 static const char *offer_name(enum option_offer offer)
 {

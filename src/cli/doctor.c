@@ -5,7 +5,7 @@
 #include "base/i18n.h"
 #include "base/json.h"
 #include "base/version.h"
-#include "host/doctor.h"
+#include "host/checks/doctor.h"
 
 struct values {
 	const char *rsh, *remote_watari;

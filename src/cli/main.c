@@ -6,7 +6,7 @@
 #include "base/i18n.h"
 #include "base/plain.h"
 #include "base/version.h"
-#include "journey/desk/visit.h"
+#include "conductor/server/client.h"
 
 #include <errno.h>
 #include <locale.h>

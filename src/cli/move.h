@@ -3,7 +3,7 @@
  * row may say whose it is, and one way to run a journey and to print its report. */
 #pragma once
 #include "cli/command.h"
-#include "journey/journey.h"
+#include "conductor/conductor.h"
 
 /* The commands' bits in the rows. */
 enum { MOVE_MIGRATE = 1, MOVE_QUICK = 2, MOVE_PLAN = 4, MOVE_REHEARSE = 8 };

@@ -2,8 +2,8 @@
 /* What status, watch, cancel and tune have in common: how a move of the journal, and the words of a
  * running one (docs/control.md), are shown. */
 #pragma once
-#include "journey/journey.h"
-#include "journey/desk/visit.h"
+#include "conductor/conductor.h"
+#include "conductor/server/client.h"
 
 /* The numbers of a message "status". Strings stay owned by LIVE. */
 void moves_read_progress(JsonObject *live, struct journey_progress *progress);

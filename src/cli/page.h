@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A plan on one page, for a person. */
 #pragma once
-#include "journey/journey.h"
+#include "conductor/conductor.h"
 
 #include <stdio.h>
 

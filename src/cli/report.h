@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The closing report of a migration for people. */
 #pragma once
-#include "journey/journey.h"
+#include "conductor/conductor.h"
 
 #include <stdio.h>
 

@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "cli/progress.h"
 #include "cli/report.h"
-#include "journey/ending/resolve.h"
+#include "conductor/endings/resolve.h"
 
 struct values {
 	struct resolve_request request;

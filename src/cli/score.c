@@ -2,8 +2,8 @@
 /* `watari score`: how good the forecasts were so far. */
 #include "cli/columns.h"
 #include "cli/command.h"
-#include "plan/score.h"
-#include "record/journal.h"
+#include "forecast/score.h"
+#include "journal/journal.h"
 
 #include "base/i18n.h"
 #include "base/json.h"

@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "base/unit.h"
 #include "cli/command.h"
-#include "journey/desk/tune.h"
+#include "conductor/core/limits.h"
 
 struct values {
 	uint64_t bandwidth;

@@ -13,7 +13,7 @@
  *                same to QEMU as what the source wrote, but need not be the same bytes: a page that
  *                QEMU has already is left out.
  *   BATCH_DISK   blocks of a disk as the same items: `block` is the disk's number, `page` the block's
- *   BATCH_ORDER  what else is to be done with a disk (mover/disk_order.h), as bytes
+ *   BATCH_ORDER  what else is to be done with a disk (mover/disks/disk_order.h), as bytes
  *
  * A batch is checked by the tag of its *content*: of a list that names every page with its own tag,
  * every run of zeros, and the tag of all other bytes. The destination computes it from what it is

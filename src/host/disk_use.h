@@ -3,7 +3,7 @@
  * image destroy it. */
 #pragma once
 #include "host/host.h"
-#include "host/remote.h"
+#include "host/remote/remote.h"
 
 /* The name of a VM at HOST, running or only defined, that has PATH as a disk, beneath one or as its
  * firmware's variables, by this name or by another one (a link, /dev/vg/x and /dev/dm-3); the VM EXCEPT_UUID (may be NULL) does not

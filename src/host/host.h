@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One libvirt host: its connection and what we know about it. */
 #pragma once
-#include "host/address.h"
-#include "host/guard.h"
+#include "host/remote/address.h"
+#include "host/guard/guard.h"
 
 #include "base/error.h"
 

@@ -4,7 +4,7 @@
  * Errors: WATARI_ERROR_INTERNAL with a next step where there is one. Blocks. */
 #pragma once
 #include "base/error.h"
-#include "host/remote.h"
+#include "host/remote/remote.h"
 
 #include <stdint.h>
 

@@ -3,7 +3,7 @@
  * ip(8) and ss(8).
  */
 #pragma once
-#include "host/remote.h"
+#include "host/remote/remote.h"
 
 #include <glib.h>
 #include <stdbool.h>

@@ -4,7 +4,7 @@
 #pragma once
 #include "base/i18n.h"
 #include "host/host.h"
-#include "host/remote.h"
+#include "host/remote/remote.h"
 
 /* Fill host->machine and host->instance, as far as the host says them. Blocks for one short command. */
 void machine_read(const struct remote_shell *shell, struct host *host);

@@ -3,7 +3,7 @@
  * memory node, and the huge pages. Read in one go over the shell.
  */
 #pragma once
-#include "host/remote.h"
+#include "host/remote/remote.h"
 
 #include <glib.h>
 #include <stdbool.h>

@@ -5,7 +5,7 @@
  * WATARI_ERROR_INTERNAL. */
 #pragma once
 #include "base/error.h"
-#include "host/remote.h"
+#include "host/remote/remote.h"
 
 #include <stdint.h>
 

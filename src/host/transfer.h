@@ -4,7 +4,7 @@
  * over the link. Nothing that exists is overwritten. Errors: WATARI_ERROR_INTERNAL. Blocks; in any thread. */
 #pragma once
 #include "base/error.h"
-#include "host/remote.h"
+#include "host/remote/remote.h"
 
 #include <stdint.h>
 

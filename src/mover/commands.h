@@ -3,8 +3,8 @@
 #pragma once
 #include "base/inhibit.h"
 #include "mover/control.h"
-#include "mover/errand.h"
-#include "mover/run.h"
+#include "base/task.h"
+#include "mover/core/transfer.h"
 
 /* Main thread only. */
 struct mover {

@@ -2,7 +2,7 @@
 #include "mover/helper.h"
 
 #include "base/error.h"
-#include "disk/reader.h"
+#include "nbd/reader.h"
 #include "mover/rights.h"
 
 #include <errno.h>

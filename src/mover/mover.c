@@ -6,16 +6,16 @@
 #include "base/error.h"
 #include "base/i18n.h"
 #include "base/version.h"
-#include "mover/attach.h"
+#include "mover/chores/attach.h"
 #include "mover/commands.h"
 #include "mover/helper.h"
-#include "mover/hold.h"
-#include "mover/postcopy_run.h"
+#include "mover/chores/image_lock.h"
+#include "mover/core/postcopy_run.h"
 #include "mover/rights.h"
-#include "mover/saved.h"
-#include "mover/state.h"
+#include "mover/chores/saved_state.h"
+#include "mover/state_file.h"
 #include "mover/stats.h"
-#include "mover/token.h"
+#include "mover/chores/directory_proof.h"
 
 #include <glib-unix.h>
 #include <signal.h>

@@ -5,7 +5,7 @@
  *   watari mover --attach PATH   one connection of the link through ssh
  *   watari mover --sweep [ID]    removes what killed movers left
  *   watari mover --kill ID       the same, and ends those that live without asking them
- *   watari mover --saved …       the digest of a saved state (saved.h)
+ *   watari mover --saved …       the digest of a saved state (saved_state.h)
  *
  * Memory: base (about 12 MiB) + window in each direction that carries data (64 MiB at most by
  * default, reached only on links where bandwidth x round trip asks for it) + 260 bytes a RAM block.

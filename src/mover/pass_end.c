@@ -2,7 +2,7 @@
 #include "mover/pass_end.h"
 
 #include "base/clock.h"
-#include "mover/encoders.h"
+#include "mover/pipeline/encoders.h"
 
 /* Of all blocks; the last ones are small, and hold programs of the board. */
 static const uint64_t near_bytes = 512 * 1024;

@@ -11,11 +11,11 @@
  * the kernel's sockets take of a slow link's data is a pass over in no time, and then it would stop the VM. What its own
  * socket takes may be the end of the pass, and the stop, if that is all zero pages: so it is held as far before.
  *
- * Later rounds wait for nothing: the limit for the stop counts what is in hand (journey/perform/limit.h).
+ * Later rounds wait for nothing: the limit for the stop counts what is in hand (conductor/convergence/downtime_limit.h).
  */
 #pragma once
 #include "content/batch.h"
-#include "mover/run.h"
+#include "mover/core/transfer.h"
 
 struct pass_end {
 	bool early; /* set by the user: post-copy is to follow */

@@ -3,9 +3,9 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "mover/disk_source.h"
-#include "mover/encoders.h"
-#include "mover/requests.h"
+#include "mover/disks/disk_source.h"
+#include "mover/pipeline/encoders.h"
+#include "mover/pipeline/page_requests.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a mover tells about itself: the `stats` message of docs/control.md. */
 #pragma once
-#include "mover/run.h"
+#include "mover/core/transfer.h"
 
 #define STATS_INTERVAL_MS 200
 

@@ -253,7 +253,7 @@ class HangMover(Hang):
         if self.stood and self.side == 'source':
             what = document['error']['what']
             word = 'neither handed over' if self.and_child else 'hung'
-            # where much is still to be sent that is said earlier (src/journey/still/quick_limit.h)
+            # where much is still to be sent that is said earlier (src/conductor/quick/quick_limit.h)
             assert word in what or 'at the rate so far' in what, what
 
 

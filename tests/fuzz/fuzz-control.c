@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The control channel as a hostile conductor would use it: lines, JSON, the messages setup, disks,
  * seeds and fingerprint; and that one's answer, as a hostile mover would give it. */
-#include "mover/disks.h"
-#include "mover/fingerprint.h"
+#include "mover/disks/disks.h"
+#include "mover/compare/fingerprint.h"
 #include "mover/lines.h"
-#include "mover/settings.h"
+#include "mover/setup.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 /* What another terminal says to a running move: lines, JSON, the request "tune". Whatever it says,
  * the VM is put through no more than before. */
 #include "base/json.h"
-#include "journey/desk/tune.h"
+#include "conductor/core/limits.h"
 #include "mover/lines.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An NBD client that sends anything: the server ends with an answer, whatever it is. */
 #include "base/fd.h"
-#include "disk/nbd_server.h"
+#include "nbd/nbd_server.h"
 
 #include <sys/socket.h>
 

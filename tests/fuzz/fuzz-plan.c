@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "cli/move.h"
 #include "cli/plan_file.h"
-#include "journey/ahead/ahead.h"
+#include "conductor/measure/prediction.h"
 
 #include <math.h>
 #include <stdlib.h>

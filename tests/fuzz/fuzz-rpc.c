@@ -2,7 +2,7 @@
 /* The guard's reading of libvirt's packets: whatever comes, in whatever pieces, the same bytes go
  * out, in order, none before its packet was looked at. The first byte chooses the pieces. */
 #include "base/fd.h"
-#include "host/flow.h"
+#include "host/guard/flow.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,8 +5,8 @@
  *	host-look check SOURCE DESTINATION VM
  *	host-look vm HOST UUID
  */
-#include "host/check.h"
-#include "host/doctor.h"
+#include "host/checks/check.h"
+#include "host/checks/doctor.h"
 
 #include <stdio.h>
 #include <string.h>

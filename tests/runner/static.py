@@ -196,13 +196,13 @@ def check_manual_lists_checks(names):
             made |= set(re.findall(r'check = g_strdup_printf\("([a-z-]+):', text))
             if '/belongings/' not in name:  # its list begins likewise
                 made |= set(re.findall(r'\{ "([a-z]+)", "(?:devices/|launchSecurity)', text))
-    table = (text_of('src/host/check_accept.c') or '').split('of a plan or rehearsal')[0]
+    table = (text_of('src/host/checks/check_accept.c') or '').split('of a plan or rehearsal')[0]
     rows = dict(re.findall(r'\{ "([a-z-]+)",\s*(NULL|N_\()', table))
     for word in sorted(made ^ set(rows)):
-        yield f'{word}: ' + ('not in the table of src/host/check_accept.c' if word in made else 'no such check')
+        yield f'{word}: ' + ('not in the table of src/host/checks/check_accept.c' if word in made else 'no such check')
     fixed = set(re.findall(r'Cm ([a-z-]+)', re.search(r'cannot be overruled:(.*)', manual, re.S)[1]))
     for word in sorted(fixed ^ {name for name, reason in rows.items() if reason != 'NULL'}):
-        yield f'{word}: manual and src/host/check_accept.c do not agree whether it can be overruled'
+        yield f'{word}: manual and src/host/checks/check_accept.c do not agree whether it can be overruled'
     for word in sorted(told ^ made):
         yield f'{word}: ' + ('not in man/watari-migrate.1.in' if word in made else 'no such check')
 
@@ -228,12 +228,12 @@ WALL_CLOCK = re.compile(r'CLOCK_REALTIME|\bpthread_cond_(?:timedwait|init|clockw
 CALENDAR = {
     'src/base/wait.c': 'makes the condition variables that wait by the monotonic clock',
     'src/cli/plan_file.c': 'when a plan was made',
-    'src/journey/ahead/ahead.c': 'how many days ago a move was',
-    'src/journey/ahead/phase_measure.c': 'by how much the clocks of the hosts differ',
-    'src/journey/report.c': 'when a move began',
-    'src/mover/digests.c': 'whether a file was changed just now, by the date that it has',
+    'src/conductor/measure/prediction.c': 'how many days ago a move was',
+    'src/conductor/measure/phase_measure.c': 'by how much the clocks of the hosts differ',
+    'src/conductor/core/report.c': 'when a move began',
+    'src/mover/compare/digests.c': 'whether a file was changed just now, by the date that it has',
     'src/mover/commands.c': 'by how much the clocks of the hosts differ',
-    'src/record/journal.c': 'when an event was',
+    'src/journal/journal.c': 'when an event was',
 }
 
 

@@ -3,7 +3,7 @@
  * link, and guests that change their memory. What decides sees only what a poller would see, at
  * moments that have nothing to do with the rounds. */
 #pragma once
-#include "journey/perform/ladder.h"
+#include "conductor/convergence/ladder.h"
 
 struct model {
 	/* the guest: distinct dirty bytes grow towards the working set */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Host names, URIs, aliases, and what ssh is given. */
 #include "base/error.h"
-#include "host/address.h"
-#include "host/conf.h"
-#include "host/remote.h"
+#include "host/remote/address.h"
+#include "host/remote/conf.h"
+#include "host/remote/remote.h"
 
 #include <glib/gstdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The checks that need only documents: devices no lab has, CPUs, clocks, pinning, files. The others
  * are asked of real libvirts in tests/lab/test_checks.py. */
-#include "host/checks.h"
+#include "host/checks/checks.h"
 
 #include <glib/gstdio.h>
 #include <libvirt/virterror.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The desk of a running move: who asks is answered, who writes nonsense is dropped, and what a killed
  * conductor left is removed. */
-#include "journey/desk/desk.h"
+#include "conductor/server/server.h"
 
 #include "base/json.h"
-#include "journey/desk/desk_place.h"
+#include "conductor/server/socket_place.h"
 
 #include <errno.h>
 #include <glib/gstdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Digests of real files: learnt, continued, believed, and not believed. */
-#include "mover/digests.h"
+#include "mover/compare/digests.h"
 
 #include "base/fd.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Of which VM QEMU may be asked to count the pages it writes: of an emulated one it would crash. */
-#include "journey/ahead/dirtied.h"
+#include "conductor/measure/dirty_rate.h"
 
 enum { LIBVIRT = 9000000, QEMU = 7002000 };
 

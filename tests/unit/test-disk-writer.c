@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The writer of disks against a server that does things late and in any order, against one that
  * fails, and against qemu-nbd. */
-#include "disk/nbd_server.h"
-#include "disk/writer.h"
+#include "nbd/nbd_server.h"
+#include "nbd/writer.h"
 
 #include "base/fd.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The standstill as libvirt says it, between hosts whose clocks differ. Each row stood still for
  * 60 ms, 50 of them until the release, and 3 ms of it were the way of the order. */
-#include "journey/perform/downtime.h"
+#include "conductor/live/downtime.h"
 
 #include <glib.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of the journal found again: by the machines between which a move went, and by the process that drives
  * it. */
-#include "journey/desk/conductor.h"
-#include "journey/ending/move_hosts.h"
+#include "journal/conductor_process.h"
+#include "conductor/endings/move_hosts.h"
 
 #include "base/json.h"
 #include "base/process.h"

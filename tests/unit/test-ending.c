@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which action follows from what both hosts say: the table that must never make two copies run and
  * never end the last one. */
-#include "journey/ending/ending.h"
-#include "journey/ending/others.h"
+#include "conductor/endings/ending.h"
+#include "conductor/endings/foreign_jobs.h"
 
 #include <string.h>
 

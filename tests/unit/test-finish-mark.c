@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The mark of libvirt's Finish: it proves "never" only where that is certain. */
-#include "record/finish_mark.h"
+#include "journal/finish_mark.h"
 
 #include <glib/gstdio.h>
 #include <signal.h>

@@ -3,8 +3,8 @@
  * any chunking, and each way a destination can be lost. */
 #include "base/error.h"
 #include "base/fd.h"
-#include "host/flow.h"
-#include "host/guard.h"
+#include "host/guard/flow.h"
+#include "host/guard/guard.h"
 
 #include <errno.h>
 #include <glib/gstdio.h>

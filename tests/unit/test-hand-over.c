@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is left of a ceiling for libvirt's part, from what earlier moves showed. */
-#include "journey/perform/hand_over.h"
+#include "conductor/core/hand_over.h"
 
 #include <glib/gstdio.h>
 #include <string.h>

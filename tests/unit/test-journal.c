@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The journal: what was said is found again, also after a kill; a broken file is an error. */
-#include "record/journal.h"
+#include "journal/journal.h"
 
 #include "base/error.h"
 

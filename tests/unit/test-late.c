@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is advised when a move fails in libvirt's own words: the right host, and nothing for ever. */
-#include "journey/perform/late.h"
+#include "conductor/live/qemu_errors.h"
 
 #include <glib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fingerprints of real files, and what is made of two of them. */
-#include "mover/fingerprint.h"
+#include "mover/compare/fingerprint.h"
 
 #include "base/fd.h"
 

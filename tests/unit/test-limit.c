@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The decision on QEMU's downtime limit, against a model of pre-copy. */
-#include "journey/disks/disk_trend.h"
-#include "journey/perform/limit.h"
+#include "conductor/disks/disk_trend.h"
+#include "conductor/convergence/downtime_limit.h"
 #include "precopy.h"
 
 #include <glib.h>

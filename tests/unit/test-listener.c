@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Addresses and ports at a host, and what a VM wants to have of them. */
-#include "host/checks.h"
+#include "host/checks/checks.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a mover says when it is asked to measure, and when. */
-#include "mover/measure.h"
+#include "mover/measure/measure.h"
 
 #include "base/json.h"
 

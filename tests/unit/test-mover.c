@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The mover's parts that need no QEMU: settings, lines, tokens, guest memory. */
 #include "base/error.h"
-#include "mover/guest_memory.h"
-#include "mover/requests.h"
+#include "mover/core/guest_memory.h"
+#include "mover/pipeline/page_requests.h"
 #include "mover/lines.h"
-#include "mover/settings.h"
-#include "mover/token.h"
+#include "mover/setup.h"
+#include "mover/chores/directory_proof.h"
 
 #include <glib/gstdio.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a mover says never becomes what the conductor knows to have done: each kind of the journal that
  * decides what becomes of a VM, said by either mover. */
-#include "journey/movers_heard.h"
-#include "journey/perform/postcopy.h"
+#include "conductor/core/mover_events.h"
+#include "conductor/postcopy/postcopy.h"
 
 #include "base/json.h"
 

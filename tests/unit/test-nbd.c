@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The NBD server with a disk in memory: real clients (qemu-img), and ones that behave badly. */
 #include "base/fd.h"
-#include "disk/nbd_server.h"
+#include "nbd/nbd_server.h"
 
 #include <endian.h>
 #include <errno.h>

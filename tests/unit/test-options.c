@@ -2,7 +2,7 @@
 /* The command lines of all commands: what is taken, what is refused, and the tables themselves. */
 #include "cli/move.h"
 
-#include "journey/request.h"
+#include "conductor/core/request.h"
 
 #include <stdlib.h>
 #include <unistd.h>

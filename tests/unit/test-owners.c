@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "mover/owners.h"
+#include "mover/core/owners.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Forecasts: the dirty model, pre-copy as modelled, what past moves teach, and how it is scored. */
-#include "plan/history.h"
-#include "plan/learn.h"
-#include "plan/score.h"
+#include "forecast/history.h"
+#include "forecast/learn.h"
+#include "forecast/score.h"
 
 #include "base/json.h"
 
@@ -87,7 +87,7 @@ static struct plan_facts plain_facts(void)
 	};
 }
 
-#define HEAD_START_S 0.8 /* of who looks through an image, as src/plan/model.c */
+#define HEAD_START_S 0.8 /* of who looks through an image, as src/forecast/model.c */
 
 /* What lies on disks that the destination has costs a few bytes a page; where it must first look through them, what
  * went before is sent whole; a rehearsal has seen those on shared disks. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The progress line: no number that was read before the VM stopped is shown after it. */
 #include "cli/progress.h"
-#include "journey/state.h"
+#include "conductor/core/move.h"
 
 enum { STOP_US = 5000000 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* When is it clear that --max-stop will be missed? Stops are played, without libvirt. */
-#include "journey/still/quick_limit.h"
+#include "conductor/quick/quick_limit.h"
 
 #include <glib.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What was found on images becomes what will travel of them. */
-#include "journey/ahead/references.h"
+#include "conductor/measure/references.h"
 
-#include "journey/ahead/ahead.h"
-#include "journey/state.h"
+#include "conductor/measure/prediction.h"
+#include "conductor/core/move.h"
 
 /* A disk of 100 different blocks of its own, 300 of its base's 500, and 50 that it holds twice. */
 static const char at_source[] =

@@ -4,7 +4,7 @@
 #include "cli/report.h"
 
 #include "base/json.h"
-#include "journey/perform/raises.h"
+#include "conductor/convergence/limit_decisions.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What of a host's memory is free: texts as kernels print them, and what the checks say of them. */
-#include "host/checks.h"
+#include "host/checks/checks.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is kept of seeds: the key, and indexes that are whole, damaged, or of another time. */
-#include "disk/seed_index.h"
+#include "nbd/seed_index.h"
 
 #include <glib.h>
 #include <glib/gstdio.h>

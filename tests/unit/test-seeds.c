@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What may be said with --seed. */
-#include "journey/disks/seeds.h"
+#include "conductor/disks/seeds.h"
 
 static void test_words(void)
 {

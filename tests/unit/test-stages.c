@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A journal that fails at one stage: each stage of every way, walked as a table. What a stage names is not done, it is
  * said why, and with a journal that works it is done. The hosts are two of libvirt's own test driver. */
-#include "journey/belongings.h"
-#include "journey/disks/images.h"
-#include "journey/ending/carry_out.h"
-#include "journey/movers_heard.h"
-#include "journey/perform/before.h"
-#include "journey/perform/postcopy.h"
-#include "journey/stage.h"
-#include "journey/still/quick.h"
-#include "journey/still/through.h"
+#include "conductor/core/belongings.h"
+#include "conductor/disks/images.h"
+#include "conductor/endings/carry_out.h"
+#include "conductor/core/mover_events.h"
+#include "conductor/live/qemu_settings.h"
+#include "conductor/postcopy/postcopy.h"
+#include "conductor/core/stage.h"
+#include "conductor/quick/quick.h"
+#include "conductor/through/through.h"
 
 #include <glib/gstdio.h>
 #include <libvirt/virterror.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files of movers' states: who is ended, and who is not. */
-#include "mover/state.h"
+#include "mover/state_file.h"
 
 #include "base/fd.h"
 #include "base/process.h"

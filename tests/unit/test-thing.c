@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Things of the host that a VM's description names: looked for at this machine, which stands in for a
  * destination that has next to nothing. And machine types that a destination does not know. */
-#include "host/checks.h"
+#include "host/checks/checks.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the VM may be put through can be made less, never more. The cap on the wire goes both ways. */
-#include "journey/desk/tune.h"
+#include "conductor/core/limits.h"
 
 #include "base/error.h"
 #include "base/json.h"

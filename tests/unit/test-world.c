@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a plan holds fast: each recorded thing is changed once, and the change is named. */
-#include "journey/ahead/world.h"
+#include "conductor/measure/preconditions.h"
 
 #include "base/json.h"
 

@@ -11,7 +11,7 @@
  * unless said otherwise.
  */
 #pragma once
-#include "host/checks.h"
+#include "host/checks/checks.h"
 
 #include <json-glib/json-glib.h>
 #include <libvirt/libvirt.h>

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a move carries beside the VM (host/belongings/belongings.h): read before, kept in the journal,
+ * given back at the end. Only inside src/conductor; blocking calls run in threads of their own. */
+#pragma once
+#include "conductor/core/move.h"
+
+/* What the move with that ID wrote down and nobody has given back yet, into journey->belongings. */
+void belongings_recall(struct journey *journey, const char *id);
+/* Give all to the VM, which is at SIDE for good; HOSTS may have NULLs. What cannot be given is noted, and stays in the
+ * journal for `watari resolve`. */
+void belongings_hand_over(struct journey *journey, struct host *const *hosts,
+			  enum journey_side side);

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What movers say unasked: numbers five times a second, and events. */
+#include "conductor/core/mover_events.h"
+
+#include "conductor/core/movers.h"
+#include "conductor/core/stage.h"
+#include "conductor/endings/advice.h"
+#include "conductor/postcopy/postcopy.h"
+#include "conductor/measure/rehearsal.h"
+#include "conductor/convergence/ladder_decisions.h"
+
+#include "base/clock.h"
+#include "base/i18n.h"
+#include "base/json.h"
+
+/* Five times a second; half of it is left after 1.3 s. */
+static const double wire_rate_kept = 0.9;
+static const double stream_rate_weight = 0.2;
+
+/* ---- numbers ---- */
+
+static void copy_lanes(struct journey_report *report, JsonArray *lanes)
+{
+	report->connections = (int) json_array_get_length(lanes);
+	g_free(report->lane_bytes);
+	report->lane_bytes = g_new0(uint64_t, (gsize) report->connections + 1);
+	for (int i = 0; i < report->connections; i++)
+		report->lane_bytes[i] = (uint64_t) json_array_get_int_element(lanes, (guint) i);
+}
+
+/* The rate of a busy wire: the most seen of late. */
+static void learn_wire_rate(struct journey *journey, uint64_t sent, int64_t now_us)
+{
+	double elapsed_s = (double) (now_us - journey->wire_seen_us) / 1e6;
+	double fallen = journey->link.wire_rate * wire_rate_kept;
+	if (journey->wire_seen_us && elapsed_s > 0.05 && sent >= journey->wire_seen)
+		journey->link.wire_rate =
+			MAX(fallen, (double) (sent - journey->wire_seen) / elapsed_s);
+	journey->wire_seen = sent;
+	journey->wire_seen_us = now_us;
+}
+
+/* What QEMU's stream itself goes through at: pages before they are packed. */
+static void learn_stream_rate(struct journey *journey, uint64_t bytes, int64_t now_us)
+{
+	double elapsed_s = (double) (now_us - journey->stream_seen_us) / 1e6;
+	double *rate = &journey->link.stream_rate;
+	if (journey->stream_seen_us && elapsed_s > 0.05 && bytes >= journey->stream_seen) {
+		double now = (double) (bytes - journey->stream_seen) / elapsed_s;
+		*rate = *rate > 0 ? *rate + (now - *rate) * stream_rate_weight : now;
+	}
+	journey->stream_seen = bytes;
+	journey->stream_seen_us = now_us;
+}
+
+static void copy_source_stats(struct journey *journey, JsonObject *stats)
+{
+	struct journey_report *report = journey->report;
+	struct journey_progress *progress = &journey->progress;
+	JsonObject *pages = json_get_object(stats, "pages");
+	JsonArray *lanes = json_get_array(stats, "lanes");
+	const char *opaque = json_get_string(stats, "opaque", NULL);
+	report->stream_bytes = (uint64_t) json_get_int(stats, "bytes", 0);
+	report->wire_sent = journey->wire_before + (uint64_t) json_get_int(stats, "wire_sent", 0);
+	report->wire_received = (uint64_t) json_get_int(stats, "wire_received", 0);
+	report->iterations = (int) json_get_int(stats, "iterations", 0);
+	report->round_trip_us = json_get_int(stats, "round_trip_us", 0);
+	report->reconnects = json_get_int(stats, "reconnects", 0);
+	if (pages) {
+		report->pages_normal = (uint64_t) json_get_int(pages, "normal", 0);
+		report->pages_zero = (uint64_t) json_get_int(pages, "zero", 0);
+	}
+	if (lanes)
+		copy_lanes(report, lanes);
+	JsonObject *requests = json_get_object(stats, "postcopy");
+	if (requests) {
+		g_clear_pointer(&report->page_requests, json_object_unref);
+		report->page_requests = json_object_ref(requests);
+	}
+	if (opaque && !report->opaque)
+		report->opaque = g_strdup(opaque);
+	progress->bytes = report->stream_bytes;
+	progress->wire_bytes = report->wire_sent + report->wire_received;
+	progress->rate = (double) json_get_int(stats, "rate", 0);
+	progress->iteration = report->iterations;
+	learn_wire_rate(journey, report->wire_sent, json_get_int(stats, "clock_us", 0));
+	learn_stream_rate(journey, report->stream_bytes, json_get_int(stats, "clock_us", 0));
+	journey->link.rate = progress->rate;
+	journey->link.in_flight = (uint64_t) json_get_int(stats, "in_flight", 0) +
+				  (uint64_t) json_get_int(stats, "in_hand", 0);
+	double share = json_get_double(stats, "share", 0);
+	journey->link.carried = share > 0 ? progress->rate / share : 0;
+	journey->link.round_trip_us = report->round_trip_us;
+	journey_disks_take_stats(report->disks, json_get_array(stats, "disks"));
+	if (journey->released && !journey->postcopy && json_object_has_member(stats, "stopped_ms"))
+		report->stop_to_release_ms = json_get_int(stats, "stopped_ms", -1);
+}
+
+static void copy_stats(struct journey *journey, enum journey_side side, JsonObject *stats)
+{
+	struct journey_report_side *report = &journey->report->sides[side];
+	report->mover_rss_kib = json_get_int(stats, "rss_kib", report->mover_rss_kib);
+	report->mover_cpu_ms = json_get_int(stats, "cpu_ms", report->mover_cpu_ms);
+	JsonObject *content = json_get_object(stats, "content");
+	if (content) {
+		g_clear_pointer(&report->content, json_object_unref);
+		report->content = json_object_ref(content);
+	}
+	journey->lanes_up = (int) json_get_int(stats, "lanes_up", journey->lanes_up);
+	if (side != JOURNEY_SOURCE)
+		return;
+	copy_source_stats(journey, stats);
+	journey_show_progress(journey);
+}
+
+/* ---- events ---- */
+
+static void on_connected(struct journey *journey, JsonObject *event)
+{
+	postcopy_note_connected(journey);
+	rehearsal_note_connected(journey);
+}
+
+static void on_stopped(struct journey *journey, JsonObject *event)
+{
+	journey->stopped = true;
+	journey->stopped_us = clock_now_us();
+	journey_say(journey, _("the VM is stopped; sending the rest"));
+}
+
+/* Nothing may be done before it: the VM stands still. */
+static void on_ask_awake(struct journey *journey, JsonObject *event)
+{
+	JsonObject *answer = dialogue_message("awake");
+	json_object_set_int_member(answer, "n", json_get_int(event, "n", 0));
+	movers_tell(journey, JOURNEY_SOURCE, answer);
+}
+
+static void on_loaded(struct journey *journey, JsonObject *event)
+{
+	journey->loaded = true;
+	journey_say(journey, _("everything is there; proving that it is the same"));
+}
+
+static void on_agreed(struct journey *journey, JsonObject *event)
+{
+	journey->report->stream_agreed = true;
+	g_free(journey->report->stream_tag);
+	journey->report->stream_tag = g_strdup(json_get_string(event, "tag", NULL));
+}
+
+static void on_verified(struct journey *journey, JsonObject *event)
+{
+	struct journey_report *report = journey->report;
+	JsonArray *skipped = json_get_array(event, "skipped");
+	g_autoptr(GStrvBuilder) names = g_strv_builder_new();
+	for (guint i = 0; skipped && i < json_array_get_length(skipped); i++) {
+		JsonNode *node = json_array_get_element(skipped, i);
+		if (JSON_NODE_HOLDS_VALUE(node) && json_node_get_string(node))
+			g_strv_builder_add(names, json_node_get_string(node));
+	}
+	g_free(report->memory_proof);
+	g_strfreev(report->memory_skipped);
+	report->memory_proof = g_strdup(json_get_string(event, "mode", "none"));
+	report->memory_skipped = g_strv_builder_end(names);
+	report->memory_pages = (uint64_t) json_get_int(event, "pages", 0);
+	report->memory_bytes = (uint64_t) json_get_int(event, "bytes", 0);
+}
+
+static void on_released(struct journey *journey, JsonObject *event)
+{
+	journey->released = true;
+	journey->released_us = clock_now_us();
+	if (journey->report->stop_to_release_ms < 0 && journey->stopped && !journey->postcopy)
+		journey->report->stop_to_release_ms =
+			(journey->released_us - journey->stopped_us) / 1000;
+	journey_say(journey, _("handing over"));
+}
+
+/* Only who was permitted to can have switched. From here on nobody may end or continue either copy, so
+ * that is on the disk: it is done, and whoever cleans up must know. */
+static void on_postcopy(struct journey *journey, JsonObject *event)
+{
+	if (!journey->request->allow_postcopy && !postcopy_asked(journey))
+		return;
+	postcopy_note_switched(journey);
+	stage_note_done(journey, STAGE_POSTCOPY);
+}
+
+/* The source's mover holds QEMU there until it was asked. What comes of it, or that it could not be asked,
+ * shows later: the ladder asks again. */
+static void on_pass_ending(struct journey *journey, JsonObject *event)
+{
+	if (journey->request->strategy == JOURNEY_STRATEGY_POSTCOPY)
+		postcopy_begin(journey, NULL);
+}
+
+/* The guest runs there already: it is only told. */
+static void on_disagreed(struct journey *journey, JsonObject *event)
+{
+	journey_note(journey, true, _("The movers do not agree on what was sent: %s"),
+		     json_get_string(event, "reason", "?"));
+}
+
+static void on_refused(struct journey *journey, JsonObject *event)
+{
+	const char *code = json_get_string(event, "code", "");
+	advice_take_code(journey, code);
+	if (g_str_equal(code, "limit") && !journey->report->broken_off)
+		rungs_note_broken_off(journey, json_get_int(event, "stopped_ms", -1));
+	if (!journey->mover_reason)
+		journey->mover_reason = g_strdup(json_get_string(event, "reason", NULL));
+}
+
+static void on_disk_agreed(struct journey *journey, JsonObject *event)
+{
+	journey_disks_take_digest(journey->report->disks, event);
+}
+
+static void on_disk_verified(struct journey *journey, JsonObject *event)
+{
+	journey_disks_take_proof(journey->report->disks, event);
+}
+
+/* Only slower, not worse. */
+static void on_seed_unusable(struct journey *journey, JsonObject *event)
+{
+	journey_note(journey, true, _("The seed %s is of no use: %s"),
+		     json_get_string(event, "path", "?"), json_get_string(event, "reason", "?"));
+}
+
+static void on_link_lost(struct journey *journey, JsonObject *event)
+{
+	journey_say(journey, _("the link is broken; connecting again"));
+	journey_note(journey, false, "%s", _("The link is broken; connecting again."));
+}
+
+static void on_link_back(struct journey *journey, JsonObject *event)
+{
+	journey_say(journey,
+		    journey->progress.disk_total ? _("copying disks") : _("copying memory"));
+	journey_note(journey, false, "%s", _("The link is back."));
+}
+
+/* What a mover may say. One that is not only told is handled when the source's says it, where only that
+ * one can know. */
+static const struct {
+	const char *what;
+	bool source_only;
+	void (*handle)(struct journey *journey, JsonObject *event);
+} events[] = {
+	{ "connected", true, on_connected },
+	{ "dwelling", true, rehearsal_note_held },
+	{ "disk-open", false, rehearsal_note_disk_open },
+	{ "disks-dwelling", true, rehearsal_note_disks },
+	{ "pass-ending", true, on_pass_ending },
+	{ "pass-end", true, NULL },
+	{ "opaque", true, NULL },
+	{ "stopped", true, on_stopped },
+	{ "postcopy", true, on_postcopy },
+	{ "disagreed", true, on_disagreed },
+	{ "loaded", true, on_loaded },
+	{ "ask-awake", true, on_ask_awake },
+	{ "agreeing", true, NULL },
+	{ "agreed", true, on_agreed },
+	{ "verified", true, on_verified },
+	{ "released", true, on_released },
+	{ "refused", false, on_refused },
+	{ "disk-agreed", true, on_disk_agreed },
+	{ "disk-verified", false, on_disk_verified },
+	{ "seed-unusable", false, on_seed_unusable },
+	{ "link-lost", true, on_link_lost },
+	{ "link-back", true, on_link_back },
+};
+
+/* A name of its own: the journal's other kinds are what the conductor itself has done, and decide what
+ * becomes of the VM. A mover that never stops talking does not fill it. */
+static void note_event(struct journey *journey, enum journey_side side, const char *what)
+{
+	enum { NOTED_MOST = 2000 };
+	if (journey->events_noted++ >= NOTED_MOST)
+		return;
+	g_autofree char *kind = g_strconcat("mover-", what, NULL);
+	journal_note_event(journey->journal, journey->report->id, kind,
+			   side == JOURNEY_SOURCE ? "source" : "destination");
+}
+
+/* What is not in the table comes from a later version, or from somebody who is no mover of ours. */
+static void handle_event(struct journey *journey, enum journey_side side, JsonObject *event)
+{
+	const char *what = json_get_string(event, "what", "");
+	for (size_t i = 0; i < G_N_ELEMENTS(events); i++) {
+		if (!g_str_equal(what, events[i].what))
+			continue;
+		if (events[i].handle && (!events[i].source_only || side == JOURNEY_SOURCE))
+			events[i].handle(journey, event);
+		note_event(journey, side, events[i].what);
+	}
+}
+
+static enum journey_side side_of(struct journey *journey, struct dialogue *dialogue)
+{
+	return dialogue == journey->movers[JOURNEY_SOURCE] ? JOURNEY_SOURCE : JOURNEY_DESTINATION;
+}
+
+void movers_heard(struct dialogue *dialogue, const char *type, JsonObject *message, void *data)
+{
+	struct journey *journey = data;
+	enum journey_side side = side_of(journey, dialogue);
+	bool ending = g_str_equal(type, "done");
+	if (ending || g_str_equal(type, "stats"))
+		copy_stats(journey, side, message);
+	if (g_str_equal(type, "event"))
+		handle_event(journey, side, message);
+	if ((ending || g_str_equal(type, "error")) &&
+	    !g_str_equal(json_get_string(message, "outcome", ""), "handed-over"))
+		on_refused(journey, message);
+}

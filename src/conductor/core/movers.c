@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pair of movers: started, greeted, set up, asked, ended. */
+#include "conductor/core/movers.h"
+
+#include "conductor/measure/rehearsal.h"
+#include "conductor/core/mover_events.h"
+#include "conductor/postcopy/postcopy.h"
+
+#include "base/i18n.h"
+#include "base/json.h"
+
+#include <errno.h>
+#include <string.h>
+#include "base/version.h"
+
+enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000, SWEEP_MS = 20000 };
+
+/* ---- start ---- */
+
+char **movers_command(struct journey *journey, enum journey_side side, const char *const *words)
+{
+	g_autoptr(GStrvBuilder) command = g_strv_builder_new();
+	g_auto(GStrv) program = remote_watari(&journey->shell);
+	/* Here it is this very program, installed or not. */
+	g_autofree char *self = journey->shell.watari || journey->addresses[side]->shell
+					? NULL
+					: g_file_read_link("/proc/self/exe", NULL);
+	if (self)
+		g_strv_builder_add(command, self);
+	else
+		g_strv_builder_addv(command, (const char **) (uintptr_t) program);
+	for (; *words; words++)
+		g_strv_builder_add(command, *words);
+	return g_strv_builder_end(command);
+}
+
+/* Root still: the images of a VM that is off may be root's, and the mover's sockets are. */
+char **movers_helper(struct journey *journey, enum journey_side side)
+{
+	static const char *const words[] = { "mover", "--helper", "-1", "tied", NULL };
+	return movers_command(journey, side, words);
+}
+
+/* The hosts' own names are not known when a broken move is picked up. */
+static const char *host_name(struct journey *journey, enum journey_side side)
+{
+	return journey->hosts[side] ? journey->hosts[side]->name : journey->addresses[side]->text;
+}
+
+static bool spawn_mover(struct journey *journey, enum journey_side side, GError **error)
+{
+	static const char *const words[] = { "mover", NULL };
+	g_auto(GStrv) command = movers_command(journey, side, words);
+	g_autofree char *name = g_strdup_printf(_("the mover at %s"), host_name(journey, side));
+	journey->movers[side] =
+		dialogue_open(&journey->shell, journey->addresses[side],
+			      (const char *const *) command, name, movers_heard, journey, error);
+	return journey->movers[side] != NULL;
+}
+
+struct expecting {
+	struct dialogue *dialogue;
+	const char *type;
+	JsonObject *got;
+};
+
+static bool has_come(void *data)
+{
+	struct expecting *expecting = data;
+	expecting->got = dialogue_take(expecting->dialogue, expecting->type);
+	return expecting->got || dialogue_failure(expecting->dialogue);
+}
+
+JsonObject *movers_wait(struct journey *journey, enum journey_side side, const char *type,
+			int timeout_ms, GError **error)
+{
+	struct expecting expecting = { journey->movers[side], type, NULL };
+	if (!journey_wait(journey, has_come, &expecting, timeout_ms, error)) {
+		error_prefix(error, "%s", dialogue_name(expecting.dialogue));
+		return NULL;
+	}
+	if (!expecting.got && error)
+		*error = g_error_copy(dialogue_failure(expecting.dialogue));
+	return expecting.got;
+}
+
+static char *suggest_doctor(const struct host_address *address)
+{
+	return address->shell ? g_strdup_printf(_("“watari doctor %s” says more."), address->shell)
+			      : g_strdup(_("“watari doctor” says more."));
+}
+
+/* A shell that does not find the program says so; whatever else kept it from a word is another matter. */
+static void advise_start(struct journey *journey, enum journey_side side, const char *install,
+			 GError **error)
+{
+	g_autofree char *doctor = suggest_doctor(journey->addresses[side]);
+	g_autofree char *what = *error ? error_what(*error) : NULL;
+	bool missing = what && (strstr(what, "not found") || strstr(what, g_strerror(ENOENT)));
+	error_classify(error, WATARI_ERROR_REFUSED, missing ? install : doctor);
+}
+
+static bool greet(struct journey *journey, enum journey_side side, GError **error)
+{
+	const char *host = host_name(journey, side);
+	g_autofree char *next = g_strdup_printf(
+		_("Install watari %s at %s, or say where it is with --remote-watari."),
+		watari_version, host);
+	JsonObject *hello = movers_wait(journey, side, "hello", HELLO_MS, error);
+	if (!hello) {
+		advise_start(journey, side, next, error);
+		return false;
+	}
+	const char *version = json_get_string(hello, "version", "?");
+	json_object_set_string_member(hello, "t", "hello");
+	g_clear_pointer(&journey->hellos[side], json_object_unref);
+	journey->hellos[side] = hello;
+	int64_t proto = json_get_int(hello, "proto", 0);
+	if (proto == PROTOCOL && g_str_equal(version, watari_version))
+		return true;
+	if (g_str_equal(version, watari_version))
+		return error_set(error, WATARI_ERROR_REFUSED, next,
+				 _("the watari at %s speaks version %d of the movers' protocol, "
+				   "this one %d"),
+				 host, (int) proto, PROTOCOL);
+	return error_set(error, WATARI_ERROR_REFUSED, next,
+			 _("the watari at %s is version %s, this one is %s"), host, version,
+			 watari_version);
+}
+
+JsonObject *movers_hello(struct journey *journey, enum journey_side side)
+{
+	return journey->hellos[side];
+}
+
+static bool has_feature(JsonObject *hello, const char *feature)
+{
+	JsonArray *features = hello ? json_get_array(hello, "features") : NULL;
+	for (guint i = 0; features && i < json_array_get_length(features); i++) {
+		JsonNode *node = json_array_get_element(features, i);
+		if (JSON_NODE_HOLDS_VALUE(node) &&
+		    g_strcmp0(json_node_get_string(node), feature) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool movers_can(struct journey *journey, const char *feature)
+{
+	return has_feature(journey->hellos[JOURNEY_SOURCE], feature) &&
+	       has_feature(journey->hellos[JOURNEY_DESTINATION], feature);
+}
+
+bool movers_start(struct journey *journey, GError **error)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		if (!spawn_mover(journey, side, error))
+			return false;
+	return greet(journey, JOURNEY_SOURCE, error) && greet(journey, JOURNEY_DESTINATION, error);
+}
+
+bool movers_restart(struct journey *journey, enum journey_side side, GError **error)
+{
+	movers_tell(journey, side, dialogue_message("bye"));
+	g_clear_pointer(&journey->movers[side], dialogue_free);
+	return spawn_mover(journey, side, error) && greet(journey, side, error);
+}
+
+/* ---- set up ---- */
+
+static JsonObject *describe_vm(struct journey *journey)
+{
+	JsonObject *vm = json_object_new();
+	json_object_set_string_member(vm, "name", journey->report->vm_name);
+	json_object_set_string_member(vm, "uuid", journey->report->vm_uuid);
+	return vm;
+}
+
+static JsonArray *split_words(const char *text)
+{
+	JsonArray *array = json_array_new();
+	g_auto(GStrv) words = g_strsplit(text, ",", -1);
+	for (char **word = words; *word; word++)
+		json_array_add_string_element(array, *word);
+	return array;
+}
+
+int64_t movers_stop_limit_ms(const struct journey_limits *limits)
+{
+	return limits->ceiling_ms ? MAX(limits->ceiling_ms - limits->hand_over_ms, 1) : 0;
+}
+
+static char *compress_word(int compress)
+{
+	if (compress >= JOURNEY_COMPRESS_1)
+		return g_strdup_printf("%d", compress - JOURNEY_COMPRESS_1 + 1);
+	return g_strdup(compress == JOURNEY_COMPRESS_OFF ? "off" : "auto");
+}
+
+static JsonObject *describe_setup(struct journey *journey, enum journey_side side)
+{
+	static const char *const roles[] = { "source", "destination" };
+	static const char *const modes[] = { "none", "sample", "full" };
+	const struct journey_request *request = journey->request;
+	JsonObject *setup = dialogue_message("setup");
+	g_autofree char *directory =
+		g_strdup_printf("/run/libvirt/watari/%.8s", journey->report->id);
+	json_object_set_string_member(setup, "role", roles[side]);
+	json_object_set_string_member(setup, "id", journey->report->id);
+	json_object_set_string_member(setup, "key", journey->key);
+	json_object_set_int_member(setup, "connections", request->connections);
+	json_object_set_object_member(setup, "vm", describe_vm(journey));
+	json_object_set_string_member(setup, "socket_dir", directory);
+	/* of a VM that is off only root's tools have to do with the sockets */
+	if (journey->hosts[side]->qemu_uid >= 0 && !journey->offline)
+		json_object_set_int_member(setup, "socket_user", journey->hosts[side]->qemu_uid);
+	json_object_set_int_member(setup, "bandwidth", (gint64) journey->limits.bandwidth);
+	json_object_set_int_member(setup, "link_timeout_ms", journey->limits.link_timeout_ms);
+	json_object_set_int_member(
+		setup, "stop_limit_ms",
+		journey_stop_ceiling_ms(journey) ? movers_stop_limit_ms(&journey->limits) : 0);
+	json_object_set_string_member(
+		setup, "verify",
+		modes[request->kind == JOURNEY_OFFLINE ? JOURNEY_VERIFY_NONE : request->verify]);
+	json_object_set_int_member(setup, "memory_limit", (gint64) request->memory_limit);
+	rehearsal_describe_setup(journey, setup);
+	if (request->cores > 0)
+		json_object_set_int_member(setup, "cores", request->cores);
+	g_autofree char *compress = compress_word(request->compress);
+	json_object_set_string_member(setup, "compress", compress);
+	if (postcopy_holds(journey))
+		json_object_set_boolean_member(setup, "recover", TRUE);
+	if (request->kind == JOURNEY_LIVE && request->strategy == JOURNEY_STRATEGY_POSTCOPY &&
+	    journey->limits.postcopy)
+		json_object_set_boolean_member(setup, "postcopy_first", TRUE);
+	if (request->faults)
+		json_object_set_array_member(setup, "faults", split_words(request->faults));
+	return setup;
+}
+
+JsonObject *movers_ask(struct journey *journey, enum journey_side side, JsonObject *message,
+		       const char *type, int timeout_ms, GError **error)
+{
+	if (!dialogue_send(journey->movers[side], message, error))
+		return NULL;
+	return movers_wait(journey, side, type, timeout_ms, error);
+}
+
+/* A mover that may not make its sockets is told from one that cannot for other reasons. */
+static void advise_rights(struct journey *journey, enum journey_side side, GError **error)
+{
+	const struct host_address *address = journey->addresses[side];
+	const char *at = address->shell ? strrchr(address->shell, '@') : NULL;
+	const char *host = at ? at + 1 : address->shell;
+	g_autofree char *what = *error ? error_what(*error) : NULL;
+	bool rights = what && (strstr(what, g_strerror(EACCES)) || strstr(what, g_strerror(EPERM)));
+	g_autofree char *there =
+		host ? g_strdup_printf(_("The movers need root's rights: name the host as root@%s, "
+					 "or let sudo ask no password there. “watari doctor %s” "
+					 "says more."),
+				       host, address->shell)
+		     : g_strdup(_("The movers need root's rights: run watari as root, or let sudo "
+				  "ask no password."));
+	g_autofree char *other = suggest_doctor(address);
+	error_classify(error, WATARI_ERROR_REFUSED, rights ? there : other);
+}
+
+/* Both make theirs at once: the way to them may be long. */
+bool movers_set_up(struct journey *journey, GError **error)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		if (!dialogue_send(journey->movers[side], describe_setup(journey, side), error))
+			return false;
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		g_autoptr(JsonObject) ready = movers_wait(journey, side, "ready", SETUP_MS, error);
+		if (!ready) {
+			advise_rights(journey, side, error);
+			return false;
+		}
+		const char *socket = json_get_string(ready, "socket", "");
+		if (side == JOURNEY_SOURCE) {
+			g_free(journey->socket);
+			journey->socket = g_strdup(socket);
+		} else if (!g_str_equal(journey->socket, socket)) {
+			return error_set(error, WATARI_ERROR_REFUSED, NULL,
+					 _("the movers chose different sockets: %s and %s"),
+					 journey->socket, socket);
+		}
+	}
+	return true;
+}
+
+/* ---- end ---- */
+
+void movers_tell(struct journey *journey, enum journey_side side, JsonObject *message)
+{
+	if (journey->movers[side])
+		dialogue_send(journey->movers[side], message, NULL);
+	else
+		json_object_unref(message);
+}
+
+const GError *movers_failure(struct journey *journey)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		if (journey->movers[side] && dialogue_failure(journey->movers[side]))
+			return dialogue_failure(journey->movers[side]);
+	return NULL;
+}
+
+bool movers_alive(struct journey *journey, enum journey_side side)
+{
+	return journey->movers[side] && !dialogue_failure(journey->movers[side]);
+}
+
+void movers_let_go(struct journey *journey)
+{
+	for (int side = 0; side < JOURNEY_SIDES && !journey->released; side++) {
+		JsonObject *message = dialogue_message("abort");
+		json_object_set_string_member(message, "reason", "the move is over");
+		movers_tell(journey, side, message);
+	}
+}
+
+void movers_end(struct journey *journey)
+{
+	journey->mover_lost |= movers_failure(journey) != NULL;
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		movers_tell(journey, side, dialogue_message("bye"));
+	/* one that does not end by itself hangs, and it is only our connection to it that was ended */
+	for (int side = 0; side < JOURNEY_SIDES; side++)
+		if (journey->movers[side] && !dialogue_end(g_steal_pointer(&journey->movers[side])))
+			journey->mover_lost = true;
+}
+
+void movers_kill(struct journey *journey, enum journey_side side)
+{
+	const char *const words[] = { "mover", "--kill", journey->report->id, NULL };
+	g_auto(GStrv) command = movers_command(journey, side, words);
+	remote_run(&journey->shell, journey->addresses[side], (const char *const *) command,
+		   SWEEP_MS, NULL, NULL, NULL);
+}
+
+static void call_sweep(void *data)
+{
+	struct journey *journey = data;
+	const char *const words[] = { "mover", "--sweep", journey->report->id, NULL };
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		g_auto(GStrv) command = movers_command(journey, side, words);
+		remote_run(&journey->shell, journey->addresses[side], (const char *const *) command,
+			   SWEEP_MS, NULL, NULL, NULL);
+	}
+}
+
+void movers_sweep(struct journey *journey)
+{
+	journey_call(journey, call_sweep, journey);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Flags, parameters and descriptions for a migration with disks. See disk_params.h. */
+#include "conductor/disks/definition.h"
+#include "conductor/disks/disk_params.h"
+
+#include "base/i18n.h"
+#include "host/belongings/mapping.h"
+
+#include <stdlib.h>
+
+/* libvirt guesses from the kind of file system what is shared, and only disks that stay are asked of
+ * it. Each of those was proven to be the same (phase_share.c), or the user took the danger. */
+unsigned disk_params_flags(struct journey *journey)
+{
+	GPtrArray *disks = journey->report->disks;
+	unsigned flags = 0;
+	bool kept = false;
+	for (guint i = 0; disks && i < disks->len; i++)
+		kept |= ((const struct journey_disk *) disks->pdata[i])->backing != NULL;
+	if (journey_disks_count(disks, JOURNEY_DISK_SHARED) > 0)
+		flags |= VIR_MIGRATE_UNSAFE;
+	if (journey_disks_count(disks, JOURNEY_DISK_COPIED) > 0)
+		flags |= kept ? VIR_MIGRATE_NON_SHARED_INC : VIR_MIGRATE_NON_SHARED_DISK;
+	if (journey->sync_writes)
+		flags |= VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES;
+	return flags;
+}
+
+/* ---- the description of the VM there ---- */
+
+static struct disk_move *list_moves(struct journey *journey, guint *count)
+{
+	GPtrArray *disks = journey->report->disks;
+	struct disk_move *moves = g_new0(struct disk_move, disks->len);
+	*count = 0;
+	for (guint i = 0; i < disks->len; i++) {
+		const struct journey_disk *disk = disks->pdata[i];
+		if (disk->kind == JOURNEY_DISK_CARRIED)
+			moves[(*count)++] = (struct disk_move){ .target = disk->disk->target,
+								.source = disk->disk->path,
+								.destination = disk->destination,
+								.format = disk->disk->format };
+		if (disk->kind == JOURNEY_DISK_COPIED)
+			moves[(*count)++] = (struct disk_move){
+				.target = disk->disk->target,
+				.source = disk->disk->path,
+				.destination = disk->destination,
+				.block = disk->block,
+				.format = disk->format,
+				.slice = disk->slice,
+			};
+	}
+	return moves;
+}
+
+static struct mapping mapping_of(const struct journey *journey)
+{
+	return (struct mapping){ journey->request->networks, journey->request->listens };
+}
+
+/* TEXT with all that is called otherwise there. */
+static char *adapt_description(struct journey *journey, const char *text, bool definition,
+			       GError **error)
+{
+	guint count;
+	const struct mapping mapping = mapping_of(journey);
+	g_autofree struct disk_move *moves = list_moves(journey, &count);
+	g_autofree char *moved = disk_adapt_xml(text, moves, count, error);
+	g_autofree char *named = moved ? mapping_adapt_xml(&mapping, moved, error) : NULL;
+	if (!named || !definition || !journey->absent_media)
+		return g_steal_pointer(&named);
+	return definition_make_startable(journey, named, error);
+}
+
+char *disk_params_describe_there(struct journey *journey, unsigned flags, GError **error)
+{
+	char *text = virDomainGetXMLDesc(journey->domain, flags);
+	if (!text) {
+		host_error(error, WATARI_ERROR_REFUSED, NULL, journey->report->vm_name);
+		return NULL;
+	}
+	char *adapted = adapt_description(journey, text, flags & VIR_DOMAIN_XML_INACTIVE, error);
+	free(text);
+	return adapted;
+}
+
+/* ---- the parameters ---- */
+
+bool disk_params_copies(const struct journey *journey, const struct journey_disk *disk)
+{
+	bool rehearsal = journey->request->kind == JOURNEY_REHEARSAL;
+	return disk->kind == JOURNEY_DISK_COPIED && !(rehearsal && disk->given);
+}
+
+struct adding {
+	virTypedParameterPtr *params;
+	int *count, *max;
+	bool good;
+};
+
+static void add_text(struct adding *adding, const char *name, const char *value)
+{
+	adding->good = adding->good && value &&
+		       virTypedParamsAddString(adding->params, adding->count, adding->max, name,
+					       value) == 0;
+}
+
+static void add_targets(struct adding *adding, struct journey *journey)
+{
+	GPtrArray *disks = journey->report->disks;
+	g_autofree char *path = g_uri_escape_string(journey->disks_socket, "/", FALSE);
+	g_autofree char *uri = g_strdup_printf("unix://%s", path);
+	add_text(adding, VIR_MIGRATE_PARAM_DISKS_URI, uri);
+	for (guint i = 0; i < disks->len; i++) {
+		const struct journey_disk *disk = disks->pdata[i];
+		if (disk_params_copies(journey, disk))
+			add_text(adding, VIR_MIGRATE_PARAM_MIGRATE_DISKS, disk->disk->target);
+	}
+}
+
+/* Where nothing is called otherwise, libvirt's own description is right. */
+static bool add_descriptions(struct adding *adding, struct journey *journey, unsigned flags,
+			     GError **error)
+{
+	const unsigned live = VIR_DOMAIN_XML_MIGRATABLE | VIR_DOMAIN_XML_SECURE;
+	const struct mapping mapping = mapping_of(journey);
+	bool differs = journey_disks_count(journey->report->disks, JOURNEY_DISK_COPIED) ||
+		       journey_disks_count(journey->report->disks, JOURNEY_DISK_CARRIED) ||
+		       !mapping_is_empty(&mapping);
+	bool starts_otherwise = journey->absent_media && *journey->absent_media;
+	bool defines = flags & VIR_MIGRATE_PERSIST_DEST && (differs || starts_otherwise);
+	g_autofree char *running =
+		differs ? disk_params_describe_there(journey, live, error) : NULL;
+	if (differs && !running)
+		return false;
+	g_autofree char *defined =
+		defines ? disk_params_describe_there(journey, live | VIR_DOMAIN_XML_INACTIVE, error)
+			: NULL;
+	if (defines && !defined)
+		return false;
+	if (running)
+		add_text(adding, VIR_MIGRATE_PARAM_DEST_XML, running);
+	if (defined)
+		add_text(adding, VIR_MIGRATE_PARAM_PERSIST_XML, defined);
+	return true;
+}
+
+bool disk_params_add(struct journey *journey, unsigned flags, virTypedParameterPtr *params,
+		     int *count, int *max, GError **error)
+{
+	struct adding adding = { params, count, max, true };
+	if (!add_descriptions(&adding, journey, flags, error))
+		return false;
+	if (journey->disks_socket)
+		add_targets(&adding, journey);
+	return adding.good ||
+	       host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conductor/measure/rehearsal.h"
+
+#include "conductor/measure/prediction.h"
+#include "conductor/disks/seeds.h"
+#include "conductor/core/movers.h"
+#include "conductor/core/ssh_link.h"
+
+#include "base/clock.h"
+#include "base/i18n.h"
+#include "base/json.h"
+
+enum {
+	DISK_BYTES = 256 << 20,
+	DISK_MS = 10 * 1000,
+	HELD_MS = 2000, /* after that a mover that was told to hold the disks has nothing to hold */
+	TELLING = 8 << 20, /* less of the disks than that says nothing of their rate */
+};
+
+/* Of what is permitted disks take half at most, and memory the rest. */
+void rehearsal_describe_setup(struct journey *journey, JsonObject *setup)
+{
+	const struct journey_request *request = journey->request;
+	double spent = journey->rehearsal ? journey->rehearsal->disks.wire_bytes : 0;
+	uint64_t most = request->max_traffic, disks = request->max_disk;
+	if (request->kind != JOURNEY_REHEARSAL)
+		return;
+	json_object_set_boolean_member(setup, "rehearse", TRUE);
+	json_object_set_int_member(setup, "rehearse_disk_bytes",
+				   (gint64) (disks ? disks : DISK_BYTES));
+	json_object_set_int_member(setup, "rehearse_disk_wire", (gint64) most / 2);
+	json_object_set_int_member(setup, "rehearse_bytes",
+				   most ? (gint64) MAX(most - MIN((uint64_t) spent, most), 1) : 0);
+}
+
+void rehearsal_begin(struct journey *journey)
+{
+	struct rehearsal_disks disks = { 0 };
+	if (journey->request->kind != JOURNEY_REHEARSAL)
+		return;
+	if (journey->rehearsal)
+		disks = journey->rehearsal->disks;
+	g_free(journey->rehearsal);
+	journey->rehearsal = g_new0(struct rehearsal, 1);
+	journey->rehearsal->disks = disks;
+	journey->rehearsal->begin_us = clock_now_us();
+}
+
+/* ---- what the movers say ---- */
+
+static void note_first(struct rehearsal *rehearsal)
+{
+	if (!rehearsal->first_us)
+		rehearsal->first_us = clock_now_us();
+}
+
+void rehearsal_note_connected(struct journey *journey)
+{
+	if (!journey->rehearsal)
+		return;
+	note_first(journey->rehearsal);
+	journey->rehearsal->connected_us = clock_now_us();
+}
+
+void rehearsal_note_disk_open(struct journey *journey, JsonObject *event)
+{
+	if (!journey->rehearsal || journey->rehearsal->disks.open_us)
+		return;
+	note_first(journey->rehearsal);
+	journey->rehearsal->disks.open_us = clock_now_us();
+	journey->rehearsal->disks.wire_before = journey->report->wire_sent;
+}
+
+void rehearsal_note_disks(struct journey *journey, JsonObject *event)
+{
+	if (!journey->rehearsal || journey->rehearsal->disks.over)
+		return;
+	struct rehearsal_disks *disks = &journey->rehearsal->disks;
+	disks->over = true;
+	disks->whole = json_get_bool(event, "whole", false);
+	disks->bytes = json_get_double(event, "bytes", 0);
+	disks->wire_bytes = json_get_double(event, "wire", 0);
+	disks->ms = json_get_double(event, "ms", 0);
+}
+
+void rehearsal_note_held(struct journey *journey, JsonObject *event)
+{
+	struct rehearsal *rehearsal = journey->rehearsal;
+	if (!rehearsal)
+		return;
+	rehearsal->held = true;
+	rehearsal->normal = json_get_double(event, "normal", 0);
+	rehearsal->zero = json_get_double(event, "zero", 0);
+	rehearsal->left = json_get_double(event, "left", 0);
+	rehearsal->ms = json_get_double(event, "ms", 0);
+	rehearsal->wire_bytes = json_get_double(event, "wire", 0);
+}
+
+/* ---- the disks' bounds ---- */
+
+static int64_t disks_most_ms(const struct journey_request *request)
+{
+	int64_t most_ms = request->max_disk ? INT64_MAX : DISK_MS;
+	return request->max_time_ms ? MIN(most_ms, request->max_time_ms / 2) : most_ms;
+}
+
+/* Nothing is written any more, or what is comes too slowly: the numbers are those that were heard last. */
+static void take_stats(struct journey *journey, int64_t now_us)
+{
+	struct rehearsal_disks *disks = &journey->rehearsal->disks;
+	GPtrArray *all = journey->report->disks;
+	disks->over = true;
+	disks->ms = (double) (now_us - disks->open_us) / 1e3;
+	disks->wire_bytes = (double) (journey->report->wire_sent - disks->wire_before);
+	for (guint i = 0; i < all->len; i++)
+		disks->bytes += (double) ((const struct journey_disk *) all->pdata[i])->written;
+}
+
+static void hold_disks(struct journey *journey)
+{
+	struct rehearsal_disks *disks = &journey->rehearsal->disks;
+	int64_t now_us = clock_now_us();
+	if (!disks->open_us || disks->over || journey->rehearsal->connected_us ||
+	    journey->mover_reason ||
+	    (now_us - disks->open_us) / 1000 < disks_most_ms(journey->request))
+		return;
+	if (disks->asked_us && now_us - disks->asked_us >= HELD_MS * 1000) {
+		take_stats(journey, now_us);
+	} else if (!disks->asked_us) {
+		JsonObject *message = dialogue_message("dwell");
+		json_object_set_boolean_member(message, "disks", TRUE);
+		movers_tell(journey, JOURNEY_SOURCE, message);
+		disks->asked_us = now_us;
+	}
+}
+
+/* ---- the end ---- */
+
+/* The time is over: what has been copied by now has to do. In a migration of its own memory has what the
+ * disks left of it. */
+static void hold_now(struct journey *journey)
+{
+	const struct rehearsal *rehearsal = journey->rehearsal;
+	int64_t most_ms = journey->request->max_time_ms;
+	int64_t now_us = clock_now_us();
+	if (most_ms && !journey->disks_socket)
+		most_ms -= MIN((int64_t) rehearsal->disks.ms, most_ms / 2);
+	if (!most_ms || rehearsal->asked || !rehearsal->connected_us ||
+	    now_us - rehearsal->begin_us < most_ms * 1000)
+		return;
+	journey->rehearsal->asked = true;
+	movers_tell(journey, JOURNEY_SOURCE, dialogue_message("dwell"));
+}
+
+/* What went wrong before is no part of it. */
+static bool are_disks_enough(struct journey *journey)
+{
+	struct rehearsal_disks *disks = &journey->rehearsal->disks;
+	disks->enough |= disks->over && !disks->whole && !journey->mover_reason;
+	return journey->disks_socket && disks->enough;
+}
+
+const char *rehearsal_reason(struct journey *journey)
+{
+	if (!journey->rehearsal)
+		return NULL;
+	hold_disks(journey);
+	hold_now(journey);
+	bool over = are_disks_enough(journey) || journey->rehearsal->held;
+	return over ? _("the rehearsal is over") : NULL;
+}
+
+bool rehearsal_wants_memory(struct journey *journey)
+{
+	const struct rehearsal *rehearsal = journey->rehearsal;
+	return rehearsal && journey->disks_socket && rehearsal->disks.enough && !rehearsal->held &&
+	       !journey->cancelled && !journey->stopped && !journey->still;
+}
+
+bool rehearsal_renew(struct journey *journey, GError **error)
+{
+	movers_let_go(journey);
+	movers_end(journey);
+	g_clear_pointer(&journey->splice, splice_free);
+	g_clear_pointer(&journey->mover_reason, g_free);
+	g_clear_pointer(&journey->disks_socket, g_free);
+	journey->wire_before = journey->report->wire_sent;
+	journey->progress.disk_total = journey->progress.disk_done = 0;
+	journal_note_event(journey->journal, journey->report->id, "disks-rehearsed", NULL);
+	if (!phase_link(journey, error) || !seeds_tell(journey, error))
+		return false;
+	journey_say(journey, _("copying memory"));
+	return true;
+}
+
+bool rehearsal_judge(struct journey *journey, GError **error)
+{
+	if (!journey->rehearsal->held || journey->cancelled)
+		return false;
+	if (journey->stopped || journey->still)
+		return error_set(error, WATARI_ERROR_FAILED, NULL,
+				 _("the VM was stopped for a moment in its rehearsal"));
+	return true;
+}
+
+static double setup_ms(const struct rehearsal *rehearsal)
+{
+	return (double) (rehearsal->first_us - rehearsal->begin_us) / 1e3;
+}
+
+static JsonObject *describe_disks(const struct rehearsal_disks *disks)
+{
+	JsonObject *object = json_object_new();
+	json_object_set_double_member(object, "bytes", disks->bytes);
+	json_object_set_double_member(object, "wire_bytes", disks->wire_bytes);
+	json_object_set_double_member(object, "ms", disks->ms);
+	json_object_set_boolean_member(object, "whole", disks->whole);
+	return object;
+}
+
+JsonObject *rehearsal_describe(const struct rehearsal *rehearsal)
+{
+	if (!rehearsal || !rehearsal->held)
+		return NULL;
+	JsonObject *object = json_object_new();
+	json_object_set_double_member(object, "setup_ms", setup_ms(rehearsal));
+	json_object_set_double_member(object, "copy_ms", rehearsal->ms);
+	json_object_set_double_member(object, "pages", rehearsal->normal);
+	json_object_set_double_member(object, "zero_pages", rehearsal->zero);
+	json_object_set_double_member(object, "left_pages", rehearsal->left);
+	json_object_set_double_member(object, "wire_bytes", rehearsal->wire_bytes);
+	if (rehearsal->disks.over)
+		json_object_set_object_member(object, "disks", describe_disks(&rehearsal->disks));
+	else
+		json_object_set_null_member(object, "disks");
+	return object;
+}
+
+/* ---- what it teaches ---- */
+
+static void teach_disks(const struct rehearsal_disks *disks, struct plan_facts *facts)
+{
+	if (disks->bytes < TELLING || disks->ms < 1)
+		return;
+	facts->disk_rate = disks->bytes / disks->ms * 1e3;
+	facts->disk_share = disks->wire_bytes / disks->bytes;
+}
+
+bool phase_rehearsed(struct journey *journey, GError **error)
+{
+	const struct rehearsal *rehearsal = journey->rehearsal;
+	if (!journey->ahead || rehearsal->normal < 1)
+		return true;
+	struct plan_facts *facts = &journey->ahead->facts;
+	teach_disks(&rehearsal->disks, facts);
+	facts->setup_ms = setup_ms(rehearsal);
+	facts->page_s = rehearsal->ms / 1e3 / rehearsal->normal;
+	facts->page_bytes = rehearsal->wire_bytes / rehearsal->normal;
+	facts->data_pages = rehearsal->normal + rehearsal->left;
+	ahead_look(journey);
+	g_autoptr(JsonObject) object = plan_facts_describe(facts);
+	g_autofree char *text = json_print_object(object);
+	journal_note_event(journey->journal, journey->report->id, "rehearsal", text);
+	journey->report->rehearsal = rehearsal_describe(rehearsal);
+	g_clear_pointer(&journey->report->forecast, json_object_unref);
+	journey->report->forecast = ahead_describe(journey->ahead);
+	return true;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The stop of a quick migration: when it begins, and when it will take too long. See quick.h. */
+#include "conductor/quick/quick.h"
+
+#include "base/clock.h"
+#include "base/i18n.h"
+#include "base/unit.h"
+#include "conductor/core/stage.h"
+#include "conductor/quick/quick_limit.h"
+
+struct quick {
+	struct journey *journey;
+	GThread *suspender; /* NULL: not asked for the stop */
+	gint suspended;     /* atomic: the call has ended */
+	bool limited;       /* `limit` counts */
+	bool gave_up;
+	struct quick_limit limit;
+	int64_t looked_us; /* of the last numbers */
+};
+
+struct quick *quick_new(struct journey *journey)
+{
+	if (journey->request->kind != JOURNEY_QUICK)
+		return NULL;
+	struct quick *quick = g_new0(struct quick, 1);
+	quick->journey = journey;
+	return quick;
+}
+
+/* ---- after the first pass ---- */
+
+static gpointer suspend(gpointer data)
+{
+	struct quick *quick = data;
+	/* Within a migration libvirt notes it as the migration's own stop. */
+	virDomainSuspend(quick->journey->domain);
+	g_atomic_int_set(&quick->suspended, 1);
+	return NULL;
+}
+
+/* Whoever found it stopped would take it for stopped by a person. */
+static bool may_suspend(struct journey *journey)
+{
+	g_autoptr(GError) error = NULL;
+	if (stage_enter(journey, STAGE_SUSPENDING, NULL, &error))
+		return true;
+	journey->mover_reason = error_what(error);
+	journey->mover_next = error_next(error);
+	return false;
+}
+
+static void stop_in_time(struct quick *quick)
+{
+	struct journey *journey = quick->journey;
+	if (!journey->request->prewarm || quick->suspender || journey->still || journey->stopped ||
+	    journey->paused_before || journey->cancelled || journey->mover_reason ||
+	    journey->progress.iteration < 2)
+		return;
+	if (!may_suspend(journey))
+		return;
+	journey->suspending = true;
+	quick->suspender = g_thread_new("suspend", suspend, quick);
+}
+
+bool quick_is_calling(struct quick *quick)
+{
+	return quick && quick->suspender && !g_atomic_int_get(&quick->suspended);
+}
+
+/* ---- --max-stop ---- */
+
+static char *describe_needed(int64_t needed_ms)
+{
+	g_autofree char *needed = unit_format_duration_ms(needed_ms);
+	return g_strdup_printf(_("at the rate so far it would have taken about %s"), needed);
+}
+
+static void give_up(struct quick *quick)
+{
+	struct journey *journey = quick->journey;
+	quick->gave_up = true;
+	g_autofree char *limit = unit_format_duration_ms(quick->limit.limit_ms);
+	g_autofree char *needed = describe_needed(quick->limit.needed_ms);
+	journey->mover_reason = g_strdup_printf(
+		_("the stop would have lasted longer than the limit of %s: %s"), limit, needed);
+	g_free(journey->mover_next);
+	journey->mover_next = g_strdup(_("Allow a longer stop (--max-stop), or give the move a "
+					 "faster link."));
+}
+
+static void look_at_limit(struct quick *quick, const struct watch_numbers *numbers)
+{
+	struct journey *journey = quick->journey;
+	if (!journey->still || journey->released || numbers->at_us == quick->looked_us ||
+	    !numbers->total)
+		return;
+	quick->looked_us = numbers->at_us;
+	if (!quick->limited)
+		quick_limit_init(&quick->limit, journey->still_us,
+				 journey_stop_ceiling_ms(journey));
+	quick->limited = true;
+	bool missed = quick_limit_look(&quick->limit, numbers->at_us, numbers->remaining);
+	if (missed && !journey->mover_reason && !journey->stopped)
+		give_up(quick);
+}
+
+/* The source's mover keeps the limit too, and sharper. */
+static void complete_reason(struct quick *quick)
+{
+	struct journey *journey = quick->journey;
+	int64_t stood_ms = (clock_now_us() - journey->still_us) / 1000;
+	if (!journey->mover_reason || quick->gave_up || journey->released || !quick->limited ||
+	    !quick->limit.limit_ms || quick->limit.needed_ms <= 0 ||
+	    stood_ms < quick->limit.limit_ms / 2)
+		return;
+	g_autofree char *reason = journey->mover_reason;
+	g_autofree char *needed =
+		describe_needed(MAX(quick->limit.needed_ms, quick->limit.limit_ms));
+	journey->mover_reason = g_strdup_printf("%s; %s", reason, needed);
+}
+
+/* ---- the whole ---- */
+
+void quick_tick(struct quick *quick, const struct watch_numbers *numbers)
+{
+	if (!quick)
+		return;
+	stop_in_time(quick);
+	look_at_limit(quick, numbers);
+}
+
+void quick_end(struct quick *quick)
+{
+	if (!quick)
+		return;
+	if (quick->suspender)
+		g_thread_join(quick->suspender);
+	complete_reason(quick);
+	g_free(quick);
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conductor/server/answers.h"
+
+#include "conductor/server/server.h"
+#include "conductor/server/socket_place.h"
+#include "conductor/core/hand_over.h"
+#include "conductor/core/movers.h"
+
+#include "base/clock.h"
+#include "base/i18n.h"
+#include "base/json.h"
+
+#include <math.h>
+
+enum { PROTOCOL = 1, SHOW_MS = 200 };
+
+/* ---- how it is ---- */
+
+static void add_progress(JsonObject *object, const struct journey_progress *progress)
+{
+	const struct {
+		const char *name;
+		int64_t number;
+	} numbers[] = {
+		{ "bytes", (int64_t) progress->bytes },
+		{ "wire_bytes", (int64_t) progress->wire_bytes },
+		{ "rate", llrint(progress->rate) },
+		{ "remaining", (int64_t) progress->remaining },
+		{ "total", (int64_t) progress->total },
+		{ "disk_done", (int64_t) progress->disk_done },
+		{ "disk_total", (int64_t) progress->disk_total },
+		{ "iteration", progress->iteration },
+		{ "dirty_rate", llrint(progress->dirty_rate) },
+		{ "left_ms", progress->left_ms },
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
+		json_object_set_int_member(object, numbers[i].name, numbers[i].number);
+}
+
+static JsonObject *describe(struct journey *journey)
+{
+	JsonObject *object = json_object_new(), *vm = json_object_new();
+	const struct journey_report *report = journey->report;
+	json_object_set_string_member(object, "t", "status");
+	json_object_set_string_member(object, "id", report->id);
+	json_set_text(vm, "name", report->vm_name);
+	json_set_text(vm, "uuid", report->vm_uuid);
+	json_object_set_object_member(object, "vm", vm);
+	json_object_set_string_member(object, "kind", journey_kind_name(report->kind));
+	json_set_text(object, "phase", journey->progress.phase);
+	json_set_text(object, "doing", journey->progress.doing);
+	json_object_set_boolean_member(object, "cancelling", journey->cancelled);
+	json_object_set_boolean_member(object, "stopped", journey->stopped || journey->still);
+	json_object_set_int_member(object, "elapsed_ms",
+				   (clock_now_us() - journey->started_us) / 1000);
+	const struct journey_progress shown = journey_shown_progress(journey);
+	add_progress(object, &shown);
+	json_object_set_object_member(object, "limits", tune_describe_limits(&journey->limits));
+	return object;
+}
+
+void counter_show(struct journey *journey)
+{
+	int64_t now_ms = clock_now_ms();
+	bool fresh = journey->progress.doing != journey->shown_doing;
+	if (!desk_is_followed(journey->desk) || (!fresh && now_ms - journey->shown_ms < SHOW_MS))
+		return;
+	journey->shown_ms = now_ms;
+	journey->shown_doing = journey->progress.doing;
+	desk_tell(journey->desk, describe(journey), false);
+}
+
+/* ---- what is asked ---- */
+
+static JsonObject *answer(bool good, const char *what, const char *next)
+{
+	JsonObject *object = json_object_new();
+	json_object_set_string_member(object, "t", "answer");
+	json_object_set_boolean_member(object, "good", good);
+	json_set_text(object, "what", what);
+	json_set_text(object, "next", next);
+	return object;
+}
+
+static void answer_error(struct desk_client *client, const GError *error)
+{
+	g_autofree char *what = error_what(error), *next = error_next(error);
+	desk_answer(client, answer(false, what, next));
+}
+
+static void do_status(struct journey *journey, struct desk_client *client, JsonObject *request)
+{
+	desk_answer(client, describe(journey));
+}
+
+static void do_watch(struct journey *journey, struct desk_client *client, JsonObject *request)
+{
+	desk_follow(client);
+	desk_answer(client, describe(journey));
+}
+
+static void do_cancel(struct journey *journey, struct desk_client *client, JsonObject *request)
+{
+	const char *what = NULL;
+	bool good = journey_cancel(journey, &what);
+	desk_answer(client, answer(good, what, NULL));
+}
+
+/* Both movers: the destination's one sends page requests and answers, and watches the link too. */
+static void tell_movers(struct journey *journey, const struct tune_wish *wish)
+{
+	for (int side = 0; side < JOURNEY_SIDES; side++) {
+		JsonObject *message = dialogue_message("limits");
+		if (wish->has_bandwidth)
+			json_object_set_int_member(message, "bandwidth", (gint64) wish->bandwidth);
+		json_object_set_int_member(message, "stop_limit_ms",
+					   movers_stop_limit_ms(&journey->limits));
+		if (wish->has_link_timeout)
+			json_object_set_int_member(message, "link_timeout_ms",
+						   wish->link_timeout_ms);
+		movers_tell(journey, side, message);
+	}
+}
+
+static void do_tune(struct journey *journey, struct desk_client *client, JsonObject *request)
+{
+	struct tune_wish wish;
+	g_autoptr(GError) error = NULL;
+	bool linked = journey->linked && !journey->released;
+	if (linked ? !tune_parse(request, &wish, &error) ||
+			     !tune_apply(&journey->limits, &wish, &error)
+		   : !error_set(&error, WATARI_ERROR_REFUSED, _("Try again in a moment."),
+				_("the movers are not connected at this moment"))) {
+		answer_error(client, error);
+		return;
+	}
+	struct journey_limits *limits = &journey->limits;
+	limits->hand_over_ms = MAX(limits->hand_over_ms, hand_over_late_ms(limits->bandwidth));
+	limits->hand_over_ms = MIN(limits->hand_over_ms, limits->ceiling_ms * 3 / 4);
+	tell_movers(journey, &wish);
+	g_autoptr(JsonObject) now = tune_describe_limits(limits);
+	g_autofree char *text = json_print_object(now);
+	journal_note_event(journey->journal, journey->report->id, "tuned", text);
+	journey_note(journey, false, "%s",
+		     _("The limits of this move were changed from another terminal."));
+	JsonObject *done = answer(true, _("the limits are changed"), NULL);
+	json_object_set_object_member(done, "limits", g_steal_pointer(&now));
+	desk_answer(client, done);
+}
+
+static const struct {
+	const char *type;
+	void (*handle)(struct journey *journey, struct desk_client *client, JsonObject *request);
+} requests[] = {
+	{ "status", do_status },
+	{ "watch", do_watch },
+	{ "cancel", do_cancel },
+	{ "tune", do_tune },
+};
+
+static void asked(struct desk_client *client, const char *type, JsonObject *request, void *data)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(requests); i++)
+		if (g_str_equal(type, requests[i].type)) {
+			requests[i].handle(data, client, request);
+			return;
+		}
+	desk_answer(client, answer(false, _("a request of an unknown kind"), NULL));
+}
+
+/* ---- open and closed ---- */
+
+void counter_open(struct journey *journey)
+{
+	g_autofree char *directory = desk_directory(NULL);
+	g_autoptr(GError) error = NULL;
+	if (directory)
+		desk_sweep(directory);
+	journey->desk = desk_open(directory, journey->report->id, asked, journey, &error);
+	if (!journey->desk)
+		journey_note(journey, false,
+			     _("This move cannot be watched or cancelled from another terminal: "
+			       "%s"),
+			     error->message);
+}
+
+void counter_close(struct journey *journey, const GError *error)
+{
+	const struct journey_report *report = journey->report;
+	JsonObject *ended = json_object_new();
+	json_object_set_string_member(ended, "t", "ended");
+	json_object_set_string_member(ended, "outcome", journey_outcome_name(report->outcome));
+	json_object_set_int_member(ended, "exit_code", error ? (gint64) error_exit_code(error) : 0);
+	json_object_set_int_member(ended, "total_ms", report->total_ms);
+	json_object_set_int_member(ended, "downtime_ms", report->downtime_ms);
+	if (error)
+		json_object_set_object_member(ended, "error", json_describe_error(error));
+	desk_tell(journey->desk, ended, true);
+	desk_close(g_steal_pointer(&journey->desk));
+}

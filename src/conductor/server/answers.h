@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the desk (server.h) answers: how the move is, that it is cancelled, that its limits are changed
+ * from now on. Only inside src/conductor. */
+#pragma once
+#include "conductor/core/move.h"
+
+/* From here on other terminals may ask. What cannot be opened is noted, no more. */
+void counter_open(struct journey *journey);
+/* Something changed: those that follow hear of it, not more often than they can look. */
+void counter_show(struct journey *journey);
+/* The last words. ERROR may be NULL. */
+void counter_close(struct journey *journey, const GError *error);

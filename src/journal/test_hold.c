@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "journal/test_hold.h"
+
+#ifdef WATARI_FAULTS
+#include <glib.h>
+
+void hold_written(const char *word)
+{
+	const char *set = g_getenv("WATARI_TEST_HOLD");
+	g_auto(GStrv) words = g_strsplit(set ? set : "", ",", -1);
+	if (g_strv_contains((const char *const *) words, word))
+		g_usleep(3 * G_USEC_PER_SEC);
+}
+#else
+void hold_written(const char *word)
+{
+}
+#endif

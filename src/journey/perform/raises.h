@@ -1,8 +1,0 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-/* What is told of a decision on QEMU's downtime limit: the journal, the closing report, and (where
- * it is more than a trifle) the person. Main thread. */
-#pragma once
-#include "journey/perform/limit.h"
-#include "journey/state.h"
-
-void raises_note(struct journey *journey, const struct limit_change *change);
