@@ -51,7 +51,7 @@ struct rung {
 	ZSTD_DCtx *dctx;
 };
 
-static struct rung rungs[] = { { STORE }, { LZ4 }, { -10 }, { -5 }, { -3 }, { -1 }, { 1 },
+static struct rung ladder_decisions[] = { { STORE }, { LZ4 }, { -10 }, { -5 }, { -3 }, { -1 }, { 1 },
 			       { 2 },     { 3 },   { 4 },   { 5 },  { 6 },  { 7 },  { 8 },
 			       { 9 },     { 10 },  { 12 },  { 15 }, { 19 } };
 
@@ -107,14 +107,14 @@ static void measure_batch(void)
 {
 	size_t length = (size_t) pages_in_batch * 4096;
 	original_bytes += length;
-	for (size_t i = 0; i < G_N_ELEMENTS(rungs) && rungs[i].level <= max_level; i++) {
+	for (size_t i = 0; i < G_N_ELEMENTS(ladder_decisions) && ladder_decisions[i].level <= max_level; i++) {
 		double start_s = cpu_s();
-		size_t n = pack(&rungs[i], length);
-		rungs[i].pack_s += cpu_s() - start_s;
-		rungs[i].packed_bytes += n;
+		size_t n = pack(&ladder_decisions[i], length);
+		ladder_decisions[i].pack_s += cpu_s() - start_s;
+		ladder_decisions[i].packed_bytes += n;
 		start_s = cpu_s();
-		size_t back = unpack(&rungs[i], n);
-		rungs[i].unpack_s += cpu_s() - start_s;
+		size_t back = unpack(&ladder_decisions[i], n);
+		ladder_decisions[i].unpack_s += cpu_s() - start_s;
 		if (back != length || memcmp(pages, again, length) != 0) {
 			fprintf(stderr, "bench-ladder: a batch did not come back\n");
 			exit(1);
@@ -172,8 +172,8 @@ static void show(void)
 	double mb = (double) original_bytes / 1e6;
 	printf(as_json ? "[\n" : "%-8s  %9s  %11s  %7s\n", "rung", "pack MB/s", "unpack MB/s",
 	       "ratio");
-	for (size_t i = 0; i < G_N_ELEMENTS(rungs) && rungs[i].level <= max_level; i++) {
-		const struct rung *rung = &rungs[i];
+	for (size_t i = 0; i < G_N_ELEMENTS(ladder_decisions) && ladder_decisions[i].level <= max_level; i++) {
+		const struct rung *rung = &ladder_decisions[i];
 		double ratio = (double) original_bytes / (double) rung->packed_bytes;
 		name_rung(rung, name);
 		if (as_json)
@@ -224,13 +224,13 @@ int main(int argc, char **argv)
 			BATCH_MAX);
 		return 2;
 	}
-	for (size_t i = 0; i < G_N_ELEMENTS(rungs); i++)
-		make_contexts(&rungs[i]);
+	for (size_t i = 0; i < G_N_ELEMENTS(ladder_decisions); i++)
+		make_contexts(&ladder_decisions[i]);
 	for (char **path = paths; *path; path++)
 		read_stream(*path);
 	show();
-	for (size_t i = 0; i < G_N_ELEMENTS(rungs); i++)
-		free_contexts(&rungs[i]);
+	for (size_t i = 0; i < G_N_ELEMENTS(ladder_decisions); i++)
+		free_contexts(&ladder_decisions[i]);
 	g_strfreev(paths);
 	return 0;
 }

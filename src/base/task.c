@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/task.h"
 
-struct errand {
+struct task {
 	/* set once */
-	JsonObject *(*work)(struct errand *errand, void *data);
+	JsonObject *(*work)(struct task *task, void *data);
 	void *data;
 	void (*clear)(void *data);
 	void (*send)(JsonObject *answer, void *data);
@@ -21,96 +21,96 @@ struct errand {
 
 static gboolean deliver(void *data)
 {
-	struct errand *errand = data;
-	g_mutex_lock(&errand->lock);
-	JsonObject *message = g_queue_pop_head(&errand->messages);
-	bool more = !g_queue_is_empty(&errand->messages);
-	errand->done = errand->ended && !more;
+	struct task *task = data;
+	g_mutex_lock(&task->lock);
+	JsonObject *message = g_queue_pop_head(&task->messages);
+	bool more = !g_queue_is_empty(&task->messages);
+	task->done = task->ended && !more;
 	if (!more)
-		errand->source = 0;
-	g_mutex_unlock(&errand->lock);
-	errand->send(message, errand->send_data);
+		task->source = 0;
+	g_mutex_unlock(&task->lock);
+	task->send(message, task->send_data);
 	return more ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
 }
 
-static void post_message(struct errand *errand, JsonObject *message, bool ended)
+static void post_message(struct task *task, JsonObject *message, bool ended)
 {
-	g_mutex_lock(&errand->lock);
-	errand->ended = ended;
-	g_queue_push_tail(&errand->messages, message);
-	if (!errand->source)
-		errand->source = g_idle_add(deliver, errand);
-	g_mutex_unlock(&errand->lock);
+	g_mutex_lock(&task->lock);
+	task->ended = ended;
+	g_queue_push_tail(&task->messages, message);
+	if (!task->source)
+		task->source = g_idle_add(deliver, task);
+	g_mutex_unlock(&task->lock);
 }
 
 static void *run(void *data)
 {
-	struct errand *errand = data;
-	post_message(errand, errand->work(errand, errand->data), true);
+	struct task *task = data;
+	post_message(task, task->work(task, task->data), true);
 	return NULL;
 }
 
-struct errand *errand_new(JsonObject *(*work)(struct errand *errand, void *data), void *data,
+struct task *task_new(JsonObject *(*work)(struct task *task, void *data), void *data,
 			  void (*clear)(void *data), void (*send)(JsonObject *answer, void *data),
 			  void *send_data)
 {
-	struct errand *errand = g_new0(struct errand, 1);
-	errand->work = work;
-	errand->data = data;
-	errand->clear = clear;
-	errand->send = send;
-	errand->send_data = send_data;
-	g_queue_init(&errand->messages);
-	g_mutex_init(&errand->lock);
-	g_cond_init(&errand->wake);
-	errand->thread = g_thread_new("errand", run, errand);
-	return errand;
+	struct task *task = g_new0(struct task, 1);
+	task->work = work;
+	task->data = data;
+	task->clear = clear;
+	task->send = send;
+	task->send_data = send_data;
+	g_queue_init(&task->messages);
+	g_mutex_init(&task->lock);
+	g_cond_init(&task->wake);
+	task->thread = g_thread_new("errand", run, task);
+	return task;
 }
 
-void errand_report(struct errand *errand, JsonObject *message)
+void task_report(struct task *task, JsonObject *message)
 {
-	post_message(errand, message, false);
+	post_message(task, message, false);
 }
 
-bool errand_sleep(struct errand *errand, int ms)
+bool task_sleep(struct task *task, int ms)
 {
 	gint64 until = g_get_monotonic_time() + (gint64) ms * 1000;
-	g_mutex_lock(&errand->lock);
-	while (!errand->over && g_cond_wait_until(&errand->wake, &errand->lock, until))
+	g_mutex_lock(&task->lock);
+	while (!task->over && g_cond_wait_until(&task->wake, &task->lock, until))
 		;
-	bool over = errand->over;
-	g_mutex_unlock(&errand->lock);
+	bool over = task->over;
+	g_mutex_unlock(&task->lock);
 	return !over;
 }
 
-bool errand_is_over(struct errand *errand)
+bool task_is_over(struct task *task)
 {
-	g_mutex_lock(&errand->lock);
-	bool over = errand->over;
-	g_mutex_unlock(&errand->lock);
+	g_mutex_lock(&task->lock);
+	bool over = task->over;
+	g_mutex_unlock(&task->lock);
 	return over;
 }
 
-bool errand_is_done(const struct errand *errand)
+bool task_is_done(const struct task *task)
 {
-	return errand->done;
+	return task->done;
 }
 
-void errand_free(struct errand *errand)
+void task_free(struct task *task)
 {
-	if (!errand)
+	if (!task)
 		return;
-	g_mutex_lock(&errand->lock);
-	errand->over = true;
-	g_cond_signal(&errand->wake);
-	g_mutex_unlock(&errand->lock);
-	g_thread_join(errand->thread);
-	if (errand->source)
-		g_source_remove(errand->source);
-	g_queue_clear_full(&errand->messages, (GDestroyNotify) json_object_unref);
-	if (errand->clear)
-		errand->clear(errand->data);
-	g_mutex_clear(&errand->lock);
-	g_cond_clear(&errand->wake);
-	g_free(errand);
+	g_mutex_lock(&task->lock);
+	task->over = true;
+	g_cond_signal(&task->wake);
+	g_mutex_unlock(&task->lock);
+	g_thread_join(task->thread);
+	if (task->source)
+		g_source_remove(task->source);
+	g_queue_clear_full(&task->messages, (GDestroyNotify) json_object_unref);
+	if (task->clear)
+		task->clear(task->data);
+	g_mutex_clear(&task->lock);
+	g_cond_clear(&task->wake);
+	g_free(task);
 }

@@ -17,13 +17,13 @@ static const struct option_row rows[] = {
 };
 
 /* Asked, and followed to its end. */
-static JsonObject *cancel(struct visit *visit, GError **error)
+static JsonObject *cancel(struct client *client, GError **error)
 {
-	g_autoptr(JsonObject) answer = visit_ask(visit, visit_message("cancel"), error);
+	g_autoptr(JsonObject) answer = client_ask(client, client_message("cancel"), error);
 	if (!answer || !moves_check_answer(answer, error) ||
-	    !visit_say(visit, visit_message("watch"), error))
+	    !client_say(client, client_message("watch"), error))
 		return NULL;
-	JsonObject *ended = moves_follow(visit, NULL, NULL);
+	JsonObject *ended = moves_follow(client, NULL, NULL);
 	if (!ended)
 		error_set(error, WATARI_ERROR_ATTENTION,
 			  _("“watari resolve” finds the VM and ends the move right."),
@@ -59,14 +59,14 @@ static int run(const struct command *command, void *data, char **arguments)
 	struct values *values = data;
 	g_autoptr(GError) error = NULL;
 	g_autoptr(JsonObject) ended = NULL;
-	struct visit_move *move = visit_find(NULL, arguments[0], &error);
-	struct visit *visit = move ? visit_open(NULL, move->move->id, &error) : NULL;
-	if (visit)
-		ended = cancel(visit, &error);
+	struct client_move *move = client_find(NULL, arguments[0], &error);
+	struct client *client = move ? client_open(NULL, move->move->id, &error) : NULL;
+	if (client)
+		ended = cancel(client, &error);
 	if (ended && is_cancelled(ended, move->move->vm_name, &error))
 		print_end(ended, move->move->vm_name, values->json);
-	visit_close(visit);
-	visit_move_free(move);
+	client_close(client);
+	client_move_free(move);
 	if (!error)
 		return WATARI_EXIT_OK;
 	return moves_complain(&error, values->json);

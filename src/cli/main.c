@@ -30,10 +30,10 @@ static void set_up_locale(void)
 /* For the completion: VMs of moves that have not ended, one a line. */
 static int print_open_moves(void)
 {
-	g_autoptr(GPtrArray) moves = visit_list(NULL, NULL, OPEN_MOVES_MOST, NULL);
+	g_autoptr(GPtrArray) moves = client_list(NULL, NULL, OPEN_MOVES_MOST, NULL);
 	for (guint i = 0; i < moves->len; i++) {
-		const struct visit_move *move = moves->pdata[i];
-		if (move->state != VISIT_ENDED)
+		const struct client_move *move = moves->pdata[i];
+		if (move->state != CLIENT_ENDED)
 			puts(move->move->vm_name);
 	}
 	return WATARI_EXIT_OK;

@@ -4,15 +4,15 @@
 
 #include "base/i18n.h"
 
-static bool check_strategy(const struct move_values *values, GError **error)
+static bool check_strategy(const struct move_command_values *values, GError **error)
 {
-	const struct journey_request *request = &values->request;
-	if (request->strategy == JOURNEY_STRATEGY_LIVE && request->allow_postcopy)
+	const struct move_request *request = &values->request;
+	if (request->strategy == MOVE_STRATEGY_LIVE && request->allow_postcopy)
 		return error_set(error, WATARI_ERROR_USAGE,
 				 _("Leave one of them out; “--strategy auto” uses what is "
 				   "permitted."),
 				 _("--strategy live and --allow-postcopy contradict each other"));
-	if (values->offline && request->strategy != JOURNEY_STRATEGY_AUTO)
+	if (values->offline && request->strategy != MOVE_STRATEGY_AUTO)
 		return error_set(error, WATARI_ERROR_USAGE, _("Leave --strategy out."),
 				 _("a VM that is off moves in one way only"));
 	return true;
@@ -20,13 +20,13 @@ static bool check_strategy(const struct move_values *values, GError **error)
 
 static int run(const struct command *command, void *data, char **arguments)
 {
-	struct move_values *values = data;
-	values->request.kind = values->offline ? JOURNEY_OFFLINE
-			       : values->request.strategy == JOURNEY_STRATEGY_QUICK ? JOURNEY_QUICK
-										    : JOURNEY_LIVE;
+	struct move_command_values *values = data;
+	values->request.kind = values->offline ? MOVE_OFFLINE
+			       : values->request.strategy == MOVE_STRATEGY_QUICK ? MOVE_QUICK
+										    : MOVE_LIVE;
 	g_autoptr(GError) error = NULL;
 	if (check_strategy(values, &error))
-		return move_run(command, values, arguments);
+		return move_command_run(command, values, arguments);
 	return command_complain_json(error, values->json);
 }
 
@@ -38,8 +38,8 @@ const struct command migrate_command = {
 	.arguments_most = 2,
 	.offers = { OFFER_VM, OFFER_HOST },
 	.rows = move_rows,
-	.bit = MOVE_MIGRATE,
-	.values_size = sizeof(struct move_values),
+	.bit = COMMAND_MIGRATE,
+	.values_size = sizeof(struct move_command_values),
 	.defaults = move_defaults,
 	.run = run,
 };

@@ -11,13 +11,13 @@
 
 #include <string.h>
 
-#define AT(member) offsetof(struct move_values, member)
+#define AT(member) offsetof(struct move_command_values, member)
 
 static const char *const link_words[] = { "auto", "tcp", "ssh", NULL };
 static const char *const from_words[] = { "either", "source", "destination", NULL };
 static const char *const verify_words[] = { "none", "sample", "full", NULL };
 
-/* enum journey_strategy */
+/* enum move_strategy */
 static const char *const strategy_words[] = { "auto", "live", "postcopy", "quick", NULL };
 
 static const char *const disks_words[] = { "auto", "copy", "shared", NULL };
@@ -37,39 +37,39 @@ const struct option_row move_rows[] = {
 	  .help = N_("The longest time the VM may stand still, as in 300ms or 2s. "
 		     "It is never exceeded silently: what does not fit fails, and the VM runs on "
 		     "at the source. The default is 100ms."),
-	  .only = ~(unsigned) MOVE_QUICK },
+	  .only = ~(unsigned) COMMAND_QUICK },
 	{ "strategy", 0, OPTION_WORD, AT(request.strategy), N_("HOW"), .words = strategy_words,
 	  .help = N_("auto (the default: live as long as what is permitted suffices), live, "
 		     "postcopy (as soon as the first pass over memory is done) or quick."),
-	  .only = MOVE_MIGRATE | MOVE_PLAN },
+	  .only = COMMAND_MIGRATE | COMMAND_PLAN },
 	{ "allow-postcopy", 0, OPTION_FLAG, AT(request.allow_postcopy),
 	  .help = N_("Permit post-copy: the VM runs at the destination before all of its memory is "
 		     "there. For that while no single host has the whole VM."),
-	  .only = ~(unsigned) MOVE_QUICK },
+	  .only = ~(unsigned) COMMAND_QUICK },
 	{ "max-slowdown", 0, OPTION_NUMBER, AT(request.max_slowdown), N_("PERCENT"), .least = 1,
 	  .most = 99,
 	  .help = N_("Permit QEMU to slow the VM down by so much, 1 to 99, when it changes its "
 		     "memory faster than the link carries it. "
 		     "Without it the VM is never slowed down."),
-	  .only = ~(unsigned) MOVE_QUICK },
+	  .only = ~(unsigned) COMMAND_QUICK },
 	{ "max-stop", 0, OPTION_DURATION, AT(request.max_stop_ms), N_("TIME"), .least = 100,
 	  .most = 86400000, .unit = 1000,
 	  .help = N_("The longest time the VM may stand still, as in 30s or 5m. "
 		     "The move is given up as soon as it is clear that this will not do, and the "
 		     "VM runs on at the source. Without it there is no limit."),
-	  .only = MOVE_QUICK | MOVE_MIGRATE },
+	  .only = COMMAND_QUICK | COMMAND_MIGRATE },
 	{ "prewarm", 0, OPTION_FLAG, AT(request.prewarm),
 	  .help = N_("Copy the memory once while the VM runs, and stop it for what has changed "
 		     "since. The stop is shorter, the whole takes longer."),
-	  .only = MOVE_QUICK },
+	  .only = COMMAND_QUICK },
 	{ "through", 0, OPTION_TEXT, AT(request.through), N_("DIRECTORY"), .offer = OFFER_FILE,
 	  .help = N_("Carry the state in a file of this directory, which both hosts see under the "
 		     "same path, in place of a link between the hosts. "
 		     "The disks must be shared."),
-	  .only = MOVE_QUICK },
+	  .only = COMMAND_QUICK },
 	{ "yes", 'y', OPTION_FLAG, AT(request.yes),
 	  .help = N_("Do not ask whether the VM may stand still."),
-	  .only = MOVE_QUICK | MOVE_MIGRATE },
+	  .only = COMMAND_QUICK | COMMAND_MIGRATE },
 	{ "connections", 0, OPTION_NUMBER, AT(request.connections), N_("NUMBER"), .least = 1,
 	  .most = 16, .help = N_("How many connections the link has. The default is 2.") },
 	{ "ports", 0, OPTION_PORTS, AT(request.ports), N_("FIRST-LAST"),
@@ -107,7 +107,7 @@ const struct option_row move_rows[] = {
 		     "or shared (nothing is copied; that both hosts see the same disks is "
 		     "believed where it cannot be proven).") },
 	{ "disk", 0, OPTION_LIST, AT(request.disk_places), N_("DISK=PLACE"),
-	  .most = JOURNEY_LIST_MAX,
+	  .most = MOVE_LIST_MAX,
 	  .help = N_("Copy the disk (vda) to another place: a file or block device at the "
 		     "destination, as in vda=/srv/web.qcow2, or a storage pool of its libvirt, as "
 		     "in vda=pool:images. "
@@ -121,7 +121,7 @@ const struct option_row move_rows[] = {
 	  .help = N_("Copy only the top image of each disk, over the backing file that is already "
 		     "at the destination under the same path. "
 		     "The default copies the whole content into one image.") },
-	{ "seed", 0, OPTION_LIST, AT(request.seeds), N_("[FORMAT:]PATH"), .most = JOURNEY_LIST_MAX,
+	{ "seed", 0, OPTION_LIST, AT(request.seeds), N_("[FORMAT:]PATH"), .most = MOVE_LIST_MAX,
 	  .offer = OFFER_FILE,
 	  .help = N_("An image at the destination, such as a template, that holds much of what the "
 		     "disks and the memory hold. "
@@ -135,16 +135,16 @@ const struct option_row move_rows[] = {
 	{ "offline", 0, OPTION_FLAG, AT(offline),
 	  .help = N_("Move a VM that is off: its disks, then its definition. "
 		     "It cannot be started meanwhile."),
-	  .only = MOVE_MIGRATE },
+	  .only = COMMAND_MIGRATE },
 	{ "remove-source-disks", 0, OPTION_FLAG, AT(request.remove_source_disks),
 	  .help = N_("Remove the images that were copied from the source, once the VM is at the "
 		     "destination. "
 		     "Without it they stay as they were when the VM left.") },
-	{ "network", 0, OPTION_LIST, AT(request.networks), N_("OLD=NEW"), .most = JOURNEY_LIST_MAX,
+	{ "network", 0, OPTION_LIST, AT(request.networks), N_("OLD=NEW"), .most = MOVE_LIST_MAX,
 	  .help = N_("The network, bridge or card OLD, which the VM uses at the source, is called "
 		     "NEW at the destination, as in br-a=br-b. "
 		     "May be given several times.") },
-	{ "listen", 0, OPTION_LIST, AT(request.listens), N_("OLD=NEW"), .most = JOURNEY_LIST_MAX,
+	{ "listen", 0, OPTION_LIST, AT(request.listens), N_("OLD=NEW"), .most = MOVE_LIST_MAX,
 	  .help = N_("What of the VM listens on the address or port OLD (display, serial line, "
 		     "channel) listens on NEW at the destination, as in 10.0.0.1=10.0.0.2 or "
 		     "5905=5906. "
@@ -160,11 +160,11 @@ const struct option_row move_rows[] = {
 		     "destination and no longer at the source.") },
 	{ "undefine-source", 0, OPTION_FLAG, AT(request.undefine_source),
 	  .help = N_("Remove the VM's definition from the source.") },
-	{ "trust", 0, OPTION_LIST, AT(request.trusted), N_("NAME"), .most = JOURNEY_LIST_MAX,
+	{ "trust", 0, OPTION_LIST, AT(request.trusted), N_("NAME"), .most = MOVE_LIST_MAX,
 	  .help = N_("Take this disk (vda), kernel, initrd, dtb, loader or acpi for the same at "
 		     "both hosts, although its content differs or cannot be compared. "
 		     "If it is another one, the VM is damaged. May be given several times.") },
-	{ "accept", 0, OPTION_LIST, AT(request.accept), N_("CHECK"), .most = JOURNEY_LIST_MAX,
+	{ "accept", 0, OPTION_LIST, AT(request.accept), N_("CHECK"), .most = MOVE_LIST_MAX,
 	  .offer = OFFER_CHECK,
 	  .help = N_("Move although this check refuses, by its name as “watari plan” prints it, as "
 		     "in memory or network:br0. "
@@ -180,23 +180,23 @@ const struct option_row move_rows[] = {
 	{ "max-traffic", 0, OPTION_BYTES, AT(request.max_traffic), N_("SIZE"), .least = 1 << 20,
 	  .help = N_("Copy no more than about so much, as in 500M. "
 		     "Without it nearly all memory is copied once."),
-	  .only = MOVE_REHEARSE },
+	  .only = COMMAND_REHEARSE },
 	{ "max-disk", 0, OPTION_BYTES, AT(request.max_disk), N_("SIZE"), .least = 1 << 20,
 	  .help = N_("Copy no more than so much of the disks, as in 2G. "
 		     "The default is 256M, and no longer than 10 seconds."),
-	  .only = MOVE_REHEARSE },
+	  .only = COMMAND_REHEARSE },
 	{ "max-time", 0, OPTION_DURATION, AT(request.max_time_ms), N_("TIME"), .least = 1000,
 	  .most = 86400000, .unit = 1000, .help = N_("Copy for no longer than this, as in 30s."),
-	  .only = MOVE_REHEARSE },
+	  .only = COMMAND_REHEARSE },
 	{ "output", 'o', OPTION_TEXT, AT(output), N_("FILE"), .offer = OFFER_FILE,
 	  .help = N_("Write the plan to this file, for “watari migrate --plan FILE”."),
-	  .only = MOVE_PLAN },
+	  .only = COMMAND_PLAN },
 	{ "plan", 0, OPTION_TEXT, AT(plan), N_("FILE"), .offer = OFFER_FILE,
 	  .help = N_(
 		  "Carry out the plan in this file: VM, destination and options are those of the "
 		  "plan. "
 		  "Refused if what it was made for has changed meanwhile."),
-	  .only = MOVE_MIGRATE | MOVE_QUICK },
+	  .only = COMMAND_MIGRATE | COMMAND_QUICK },
 	{ "json", 0, OPTION_FLAG, AT(json),
 	  .help = N_("Print the closing report as one JSON document.") },
 	{ "verbose", 'v', OPTION_FLAG, AT(verbose),
@@ -207,26 +207,26 @@ const struct option_row move_rows[] = {
 
 void move_defaults(void *data)
 {
-	struct move_values *values = data;
+	struct move_command_values *values = data;
 	values->request.connections = 2;
 	values->request.memory_limit = 512 << 20;
 	values->request.max_downtime_ms = 100;
 	values->request.link_timeout_ms = 60000;
 }
 
-static void print_json(const struct journey_report *report, const GError *error)
+static void print_json(const struct move_report *report, const GError *error)
 {
-	g_autofree char *text = journey_report_print(report, error);
+	g_autofree char *text = move_report_print(report, error);
 	puts(text);
 }
 
 /* ---- with a plan ---- */
 
 /* How it is shown may be said beside it; what is done may not. */
-static bool check_alone(const struct command *command, const struct move_values *values,
+static bool check_alone(const struct command *command, const struct move_command_values *values,
 			char **arguments, GError **error)
 {
-	struct move_values rest = *values, usual = { 0 };
+	struct move_command_values rest = *values, usual = { 0 };
 	move_defaults(&usual);
 	rest.plan = NULL;
 	rest.json = rest.quiet = rest.verbose = false;
@@ -240,10 +240,10 @@ static bool check_alone(const struct command *command, const struct move_values 
 }
 
 /* VALUES anew from the plan; its strings live in *PLAN and *LINE. */
-static bool read_plan(const struct command *command, struct move_values *values, JsonObject **plan,
+static bool read_plan(const struct command *command, struct move_command_values *values, JsonObject **plan,
 		      char ***line, char ***arguments, GError **error)
 {
-	struct move_values planned = { 0 };
+	struct move_command_values planned = { 0 };
 	bool help;
 	*plan = plan_file_read(values->plan, error);
 	if (!*plan)
@@ -258,7 +258,7 @@ static bool read_plan(const struct command *command, struct move_values *values,
 				 _("Make one: watari plan --output FILE VM DEST."),
 				 _("the plan %s cannot be used: %s"), values->plan,
 				 _("it holds no plan"));
-	planned.request.kind = planned.offline ? JOURNEY_OFFLINE : values->request.kind;
+	planned.request.kind = planned.offline ? MOVE_OFFLINE : values->request.kind;
 	planned.json = values->json;
 	planned.quiet = values->quiet;
 	planned.verbose = values->verbose;
@@ -270,7 +270,7 @@ static bool read_plan(const struct command *command, struct move_values *values,
 /* ---- what has no meaning ---- */
 
 #define KIND(kind) (1U << (kind))
-#define LIVE_KINDS (KIND(JOURNEY_LIVE) | KIND(JOURNEY_PLAN) | KIND(JOURNEY_REHEARSAL))
+#define LIVE_KINDS (KIND(MOVE_LIVE) | KIND(MOVE_PLAN) | KIND(MOVE_REHEARSAL))
 
 /* Options that act in some kinds of a move only. In the others they would be promises that nobody
  * keeps, so they are refused. */
@@ -281,18 +281,18 @@ static const struct {
 } meanings[] = {
 	{ "max-downtime", LIVE_KINDS,
 	  N_("Leave it out; --max-stop limits the stop of a quick move.") },
-	{ "max-stop", KIND(JOURNEY_QUICK),
+	{ "max-stop", KIND(MOVE_QUICK),
 	  N_("Give --max-downtime, or --strategy quick with it.") },
 	{ "max-slowdown", LIVE_KINDS, N_("Leave it out.") },
 	{ "allow-postcopy", LIVE_KINDS, N_("Leave it out.") },
-	{ "verify-memory", LIVE_KINDS | KIND(JOURNEY_QUICK), N_("Leave it out.") },
-	{ "yes", LIVE_KINDS | KIND(JOURNEY_QUICK), N_("Leave it out.") },
+	{ "verify-memory", LIVE_KINDS | KIND(MOVE_QUICK), N_("Leave it out.") },
+	{ "yes", LIVE_KINDS | KIND(MOVE_QUICK), N_("Leave it out.") },
 };
 
-static unsigned kind_bit(const struct move_values *values)
+static unsigned kind_bit(const struct move_command_values *values)
 {
-	const struct journey_request *request = &values->request;
-	return KIND(request->strategy == JOURNEY_STRATEGY_QUICK ? JOURNEY_QUICK : request->kind);
+	const struct move_request *request = &values->request;
+	return KIND(request->strategy == MOVE_STRATEGY_QUICK ? MOVE_QUICK : request->kind);
 }
 
 static bool is_word_of(const char *word, const char *name)
@@ -301,10 +301,10 @@ static bool is_word_of(const char *word, const char *name)
 	return strncmp(word + 2, name, length) == 0 && strchr("=", word[2 + length]);
 }
 
-static bool check_meaning(const struct command *command, const struct move_values *values,
+static bool check_meaning(const struct command *command, const struct move_command_values *values,
 			  GError **error)
 {
-	struct move_values usual = { 0 };
+	struct move_command_values usual = { 0 };
 	move_defaults(&usual);
 	g_auto(GStrv) words = options_words(command, values, &usual, ~0U);
 	for (char **word = words; *word; word++)
@@ -319,48 +319,48 @@ static bool check_meaning(const struct command *command, const struct move_value
 
 /* ---- the work ---- */
 
-static bool write_plan(const struct command *command, const struct move_values *values,
-		       const struct journey_report *report, GError **error)
+static bool write_plan(const struct command *command, const struct move_command_values *values,
+		       const struct move_report *report, GError **error)
 {
-	struct move_values usual = { 0 };
+	struct move_command_values usual = { 0 };
 	move_defaults(&usual);
-	struct move_values plain = *values;
+	struct move_command_values plain = *values;
 	plain.json = plain.quiet = plain.verbose = false;
-	g_auto(GStrv) words = options_words(command, &plain, &usual, MOVE_MIGRATE);
+	g_auto(GStrv) words = options_words(command, &plain, &usual, COMMAND_MIGRATE);
 	return plan_file_write(values->output, &values->request, words, report, error);
 }
 
-static int show(struct move_values *values, struct journey_report *report, GError *error)
+static int show(struct move_command_values *values, struct move_report *report, GError *error)
 {
 	if (values->json)
 		print_json(report, error);
-	else if (values->request.kind == JOURNEY_PLAN || values->request.kind == JOURNEY_REHEARSAL)
+	else if (values->request.kind == MOVE_PLAN || values->request.kind == MOVE_REHEARSAL)
 		page_print(report, &values->request, stdout);
 	else
 		report_print(report, stdout);
 	return error ? command_complain(error) : WATARI_EXIT_OK;
 }
 
-static int carry_out(const struct command *command, struct move_values *values)
+static int carry_out(const struct command *command, struct move_command_values *values)
 {
 	struct progress progress;
-	struct journey_report report;
+	struct move_report report;
 	g_autoptr(GError) error = NULL;
 	values->request.faults = g_getenv("WATARI_TEST_FAULTS");
 	progress_init(&progress, values->quiet, values->verbose);
-	const struct journey_observer observer = { .progress = progress_show,
+	const struct move_observer observer = { .progress = progress_show,
 						   .note = progress_note,
 						   .confirm = confirm_ask,
 						   .data = &progress };
-	if (journey_run(&values->request, &observer, &report, &error) && values->output)
+	if (move_run(&values->request, &observer, &report, &error) && values->output)
 		write_plan(command, values, &report, &error);
 	progress_clear(&progress);
 	int code = show(values, &report, error);
-	journey_report_clear(&report);
+	move_report_clear(&report);
 	return code;
 }
 
-int move_run(const struct command *command, struct move_values *values, char **arguments)
+int move_command_run(const struct command *command, struct move_command_values *values, char **arguments)
 {
 	g_autoptr(GError) error = NULL;
 	g_autoptr(JsonObject) plan = NULL;

@@ -16,9 +16,9 @@ static uint64_t count(JsonObject *live, const char *name)
 	return (uint64_t) MAX(json_get_int(live, name, 0), 0);
 }
 
-void moves_read_progress(JsonObject *live, struct journey_progress *progress)
+void moves_read_progress(JsonObject *live, struct move_progress *progress)
 {
-	*progress = (struct journey_progress){
+	*progress = (struct move_progress){
 		.phase = json_get_string(live, "phase", NULL),
 		.doing = json_get_string(live, "doing", NULL),
 		.bytes = count(live, "bytes"),
@@ -52,17 +52,17 @@ static const char *outcome_words(const char *outcome)
 	return outcome;
 }
 
-static char *say_state(const struct visit_move *move)
+static char *say_state(const struct client_move *move)
 {
-	struct journey_progress progress;
+	struct move_progress progress;
 	switch (move->state) {
-	case VISIT_RUNNING:
+	case CLIENT_RUNNING:
 		moves_read_progress(move->live, &progress);
 		return progress_format(&progress);
-	case VISIT_SILENT:
+	case CLIENT_SILENT:
 		return g_strdup_printf(_("is driven by process %d, which does not answer"),
 				       (int) move->move->pid);
-	case VISIT_BROKEN:
+	case CLIENT_BROKEN:
 		return g_strdup(_("was broken off, its program is gone: “watari resolve”"));
 	default:
 		return g_strdup(outcome_words(move->move->outcome));
@@ -74,7 +74,7 @@ static const char *host_words(const char *address)
 	return address && *address ? address : _("this machine");
 }
 
-char *moves_format(const struct visit_move *move)
+char *moves_format(const struct client_move *move)
 {
 	g_autoptr(GDateTime) started = g_date_time_new_from_unix_local(move->move->started_s);
 	g_autofree char *time = g_date_time_format(started, "%F %T");
@@ -94,7 +94,7 @@ static JsonNode *read_report(const char *text)
 	return json_parser_steal_root(parser);
 }
 
-JsonObject *moves_describe(const struct visit_move *move)
+JsonObject *moves_describe(const struct client_move *move)
 {
 	JsonObject *object = json_object_new(), *vm = json_object_new();
 	const struct journal_move *row = move->move;
@@ -104,7 +104,7 @@ JsonObject *moves_describe(const struct visit_move *move)
 	json_object_set_object_member(object, "vm", vm);
 	json_set_text(object, "source", row->source);
 	json_set_text(object, "destination", row->destination);
-	json_object_set_string_member(object, "state", visit_state_name(move->state));
+	json_object_set_string_member(object, "state", client_state_name(move->state));
 	json_set_text(object, "phase", row->phase);
 	json_set_text(object, "outcome", row->outcome);
 	json_object_set_int_member(object, "pid", row->pid);
@@ -143,11 +143,11 @@ bool moves_check_answer(JsonObject *answer, GError **error)
 			 json_get_string(answer, "what", "?"));
 }
 
-JsonObject *moves_follow(struct visit *visit, void (*show)(JsonObject *live, void *data),
+JsonObject *moves_follow(struct client *client, void (*show)(JsonObject *live, void *data),
 			 void *data)
 {
 	for (;;) {
-		g_autoptr(JsonObject) message = visit_hear(visit, -1, NULL);
+		g_autoptr(JsonObject) message = client_hear(client, -1, NULL);
 		if (!message)
 			return NULL;
 		const char *type = json_get_string(message, "t", "");

@@ -257,7 +257,7 @@ static void print_step(const struct check_finding *finding, FILE *out)
 	fputc('\n', out);
 }
 
-static void print_checks(const struct journey_report *report, FILE *out)
+static void print_checks(const struct move_report *report, FILE *out)
 {
 	int good = 0;
 	fprintf(out, "\n%s\n", _("Checks"));
@@ -275,11 +275,11 @@ static void print_checks(const struct journey_report *report, FILE *out)
 	fputc('\n', out);
 }
 
-static void print_way_back(const struct journey_report *report,
-			   const struct journey_request *request, FILE *out)
+static void print_way_back(const struct move_report *report,
+			   const struct move_request *request, FILE *out)
 {
-	const char *here = report->sides[JOURNEY_SOURCE].host;
-	const char *there = report->sides[JOURNEY_DESTINATION].host;
+	const char *here = report->sides[MOVE_SOURCE].host;
+	const char *there = report->sides[MOVE_DESTINATION].host;
 	g_autofree char *ceiling = unit_format_duration_ms(request->max_downtime_ms);
 	fprintf(out, "\n%s\n", _("Back-out plan"));
 	fprintf(out, _("  before the switchover: Ctrl-C, and whatever fails, leaves the VM at %s"),
@@ -296,7 +296,7 @@ static void print_way_back(const struct journey_report *report,
 	fputc('\n', out);
 }
 
-void page_print(const struct journey_report *report, const struct journey_request *request,
+void page_print(const struct move_report *report, const struct move_request *request,
 		FILE *out)
 {
 	JsonObject *forecast = report->forecast;
@@ -304,7 +304,7 @@ void page_print(const struct journey_report *report, const struct journey_reques
 	JsonObject *outlook = forecast ? find_strategy(forecast, chosen) : NULL;
 	if (report->vm_name && report->sides[1].host) {
 		fprintf(out,
-			request->kind == JOURNEY_PLAN ? _("Plan: %s from %s to %s, %s")
+			request->kind == MOVE_PLAN ? _("Plan: %s from %s to %s, %s")
 						      : _("Rehearsal: %s from %s to %s, %s"),
 			report->vm_name, report->sides[0].host, report->sides[1].host,
 			strategy_words(chosen));

@@ -6,5 +6,5 @@
 #include <stdio.h>
 
 /* Of a report with a forecast. Numbers, what they come from, checks, and the way back. */
-void page_print(const struct journey_report *report, const struct journey_request *request,
+void page_print(const struct move_report *report, const struct move_request *request,
 		FILE *out);

@@ -6,9 +6,9 @@
 
 static int run(const struct command *command, void *data, char **arguments)
 {
-	struct move_values *values = data;
-	values->request.kind = JOURNEY_PLAN;
-	return move_run(command, values, arguments);
+	struct move_command_values *values = data;
+	values->request.kind = MOVE_PLAN;
+	return move_command_run(command, values, arguments);
 }
 
 const struct command plan_command = {
@@ -19,8 +19,8 @@ const struct command plan_command = {
 	.arguments_most = 2,
 	.offers = { OFFER_VM, OFFER_HOST },
 	.rows = move_rows,
-	.bit = MOVE_PLAN,
-	.values_size = sizeof(struct move_values),
+	.bit = COMMAND_PLAN,
+	.values_size = sizeof(struct move_command_values),
 	.defaults = move_defaults,
 	.run = run,
 };

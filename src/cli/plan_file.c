@@ -13,8 +13,8 @@
 
 enum { FORMAT = 1, SIZE_MOST = 4 << 20, WORDS_MOST = 256, READ_BYTES = 65536 };
 
-static char *describe(const struct journey_request *request, char **words,
-		      const struct journey_report *report)
+static char *describe(const struct move_request *request, char **words,
+		      const struct move_report *report)
 {
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
 	JsonObject *plan = json_object_new();
@@ -27,14 +27,14 @@ static char *describe(const struct journey_request *request, char **words,
 	json_set_text(plan, "vm", request->vm);
 	json_set_text(plan, "destination", request->destination);
 	json_object_set_array_member(plan, "words", list);
-	json_object_set_object_member(plan, "world", json_object_ref(report->world));
+	json_object_set_object_member(plan, "world", json_object_ref(report->preconditions));
 	json_object_set_object_member(plan, "forecast", json_object_ref(report->forecast));
 	json_node_take_object(node, plan);
 	return json_to_string(node, TRUE);
 }
 
-bool plan_file_write(const char *path, const struct journey_request *request, char **words,
-		     const struct journey_report *report, GError **error)
+bool plan_file_write(const char *path, const struct move_request *request, char **words,
+		     const struct move_report *report, GError **error)
 {
 	g_autofree char *text = describe(request, words, report);
 	GError *failure = NULL;

@@ -9,8 +9,8 @@
 #include "conductor/conductor.h"
 
 /* WORDS: the options. Replaces PATH; 0600, for it names hosts and disks. */
-bool plan_file_write(const char *path, const struct journey_request *request, char **words,
-		     const struct journey_report *report, GError **error);
+bool plan_file_write(const char *path, const struct move_request *request, char **words,
+		     const struct move_report *report, GError **error);
 /* The document, checked for what it must have. Unref it. WATARI_ERROR_USAGE. */
 JsonObject *plan_file_read(const char *path, GError **error);
 /* The same of what such a file holds. */

@@ -20,7 +20,7 @@ void progress_init(struct progress *progress, bool quiet, bool verbose)
 	progress->terminal = isatty(STDERR_FILENO) && kind && !g_str_equal(kind, "dumb");
 }
 
-static void add_disks(GString *line, const struct journey_progress *now)
+static void add_disks(GString *line, const struct move_progress *now)
 {
 	g_autofree char *done = unit_format_bytes(now->disk_done);
 	g_autofree char *total = unit_format_bytes(now->disk_total);
@@ -33,7 +33,7 @@ static void add_disks(GString *line, const struct journey_progress *now)
 	}
 }
 
-static void add_numbers(GString *line, const struct journey_progress *now)
+static void add_numbers(GString *line, const struct move_progress *now)
 {
 	g_autofree char *bytes = unit_format_bytes(now->bytes);
 	g_autofree char *rate = unit_format_rate(now->rate);
@@ -59,7 +59,7 @@ static void add_numbers(GString *line, const struct journey_progress *now)
 	}
 }
 
-char *progress_format(const struct journey_progress *now)
+char *progress_format(const struct move_progress *now)
 {
 	GString *line = g_string_new(now->doing ? now->doing : "");
 	if (now->disk_total > 0)
@@ -90,7 +90,7 @@ static void cut_to_width(char *text, long width)
 	}
 }
 
-static void draw(struct progress *progress, const struct journey_progress *now)
+static void draw(struct progress *progress, const struct move_progress *now)
 {
 	g_autofree char *line = progress_format(now);
 	cut_to_width(line, terminal_width() - 1);
@@ -100,13 +100,13 @@ static void draw(struct progress *progress, const struct journey_progress *now)
 	progress->drawn = true;
 }
 
-static void print_plain(struct progress *progress, const struct journey_progress *now)
+static void print_plain(struct progress *progress, const struct move_progress *now)
 {
 	g_autofree char *line = progress_format(now);
 	fprintf(stderr, "watari: %s\n", line);
 }
 
-void progress_show(const struct journey_progress *now, void *data)
+void progress_show(const struct move_progress *now, void *data)
 {
 	struct progress *progress = data;
 	bool fresh = progress->doing != now->doing;

@@ -13,10 +13,10 @@ struct progress {
 };
 
 void progress_init(struct progress *progress, bool quiet, bool verbose);
-/* The two functions of struct journey_observer; DATA is a struct progress. */
-void progress_show(const struct journey_progress *now, void *data);
+/* The two functions of struct move_observer; DATA is a struct progress. */
+void progress_show(const struct move_progress *now, void *data);
 void progress_note(const char *text, bool important, void *data);
 /* Remove the redrawn line. */
 void progress_clear(struct progress *progress);
 /* The line's text. Caller frees. */
-char *progress_format(const struct journey_progress *now);
+char *progress_format(const struct move_progress *now);

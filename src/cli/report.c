@@ -8,7 +8,7 @@
 
 #include <inttypes.h>
 
-static const char *host_of(const struct journey_report_side *side)
+static const char *host_of(const struct move_report_side *side)
 {
 	return side->host ? side->host : side->address ? side->address : "?";
 }
@@ -28,10 +28,10 @@ const char *report_state_words(const char *state)
 	return state;
 }
 
-static void print_places(const struct journey_report *report, FILE *out)
+static void print_places(const struct move_report *report, FILE *out)
 {
-	const struct journey_report_side *source = &report->sides[JOURNEY_SOURCE];
-	const struct journey_report_side *destination = &report->sides[JOURNEY_DESTINATION];
+	const struct move_report_side *source = &report->sides[MOVE_SOURCE];
+	const struct move_report_side *destination = &report->sides[MOVE_DESTINATION];
 	/* TRANSLATORS: VM name; at the destination HOST it STATE, at the source HOST it STATE */
 	fprintf(out, _("%s: at %s it %s; at %s it %s"), report->vm_name, host_of(destination),
 		report_state_words(destination->vm_state), host_of(source),
@@ -39,7 +39,7 @@ static void print_places(const struct journey_report *report, FILE *out)
 	fputc('\n', out);
 }
 
-static void print_times(const struct journey_report *report, FILE *out)
+static void print_times(const struct move_report *report, FILE *out)
 {
 	g_autofree char *total = unit_format_duration_ms(report->total_ms);
 	fprintf(out, _("  time      %s in all"), total);
@@ -54,7 +54,7 @@ static void print_times(const struct journey_report *report, FILE *out)
 	fputc('\n', out);
 }
 
-static void print_link(const struct journey_report *report, FILE *out)
+static void print_link(const struct move_report *report, FILE *out)
 {
 	fprintf(out,
 		ngettext("  link      %s, %d connection", "  link      %s, %d connections",
@@ -68,7 +68,7 @@ static void print_link(const struct journey_report *report, FILE *out)
 	fputc('\n', out);
 }
 
-static void print_bytes(const struct journey_report *report, FILE *out)
+static void print_bytes(const struct move_report *report, FILE *out)
 {
 	g_autofree char *wire = unit_format_bytes(report->wire_sent);
 	if (report->state_path) {
@@ -77,7 +77,7 @@ static void print_bytes(const struct journey_report *report, FILE *out)
 		fputc('\n', out);
 		return;
 	}
-	if (report->kind == JOURNEY_OFFLINE) {
+	if (report->kind == MOVE_OFFLINE) {
 		fprintf(out, _("  bytes     %s on the wire"), wire);
 		fputc('\n', out);
 		print_link(report, out);
@@ -99,7 +99,7 @@ static void print_bytes(const struct journey_report *report, FILE *out)
 }
 
 /* The kinds of what was sent, by the names that the mover gives them. */
-static void print_content(const struct journey_report *report, FILE *out)
+static void print_content(const struct move_report *report, FILE *out)
 {
 	static const struct {
 		const char *name, *words;
@@ -111,7 +111,7 @@ static void print_content(const struct journey_report *report, FILE *out)
 		{ "delta_pages", N_("by what changed") },
 		{ "literal_pages", N_("whole") },
 	};
-	JsonObject *content = report->sides[JOURNEY_SOURCE].content;
+	JsonObject *content = report->sides[MOVE_SOURCE].content;
 	const char *between = _("  pages     ");
 	bool any = false;
 	for (size_t i = 0; content && i < G_N_ELEMENTS(kinds); i++) {
@@ -126,9 +126,9 @@ static void print_content(const struct journey_report *report, FILE *out)
 		fputc('\n', out);
 }
 
-static void print_proof(const struct journey_report *report, FILE *out)
+static void print_proof(const struct move_report *report, FILE *out)
 {
-	if (report->state_path && report->outcome == JOURNEY_MIGRATED) {
+	if (report->state_path && report->outcome == MOVE_MIGRATED) {
 		fputs(_("  proof     the state read at the destination has the source's SHA-256"),
 		      out);
 		fputc('\n', out);
@@ -148,11 +148,11 @@ static void print_proof(const struct journey_report *report, FILE *out)
 	fputc('\n', out);
 }
 
-static void print_disks(const struct journey_report *report, FILE *out)
+static void print_disks(const struct move_report *report, FILE *out)
 {
 	for (guint i = 0; report->disks && i < report->disks->len; i++) {
-		const struct journey_disk *disk = report->disks->pdata[i];
-		if (disk->kind != JOURNEY_DISK_COPIED || report->outcome != JOURNEY_MIGRATED)
+		const struct move_disk *disk = report->disks->pdata[i];
+		if (disk->kind != MOVE_DISK_COPIED || report->outcome != MOVE_MIGRATED)
 			continue;
 		g_autofree char *size = unit_format_bytes(disk->size);
 		g_autofree char *bytes = unit_format_bytes(disk->literal);
@@ -167,7 +167,7 @@ static void print_disks(const struct journey_report *report, FILE *out)
 	}
 }
 
-static void print_files(const struct journey_report *report, FILE *out)
+static void print_files(const struct move_report *report, FILE *out)
 {
 	for (guint i = 0; report->files && i < json_array_get_length(report->files); i++) {
 		JsonObject *file = json_array_get_object_element(report->files, i);
@@ -189,7 +189,7 @@ static void print_requests(int count, double mean_ms, FILE *out)
 		count, mean_ms);
 }
 
-static void print_postcopy(const struct journey_report *report, FILE *out)
+static void print_postcopy(const struct move_report *report, FILE *out)
 {
 	if (!report->postcopy)
 		return;
@@ -208,7 +208,7 @@ static void print_postcopy(const struct journey_report *report, FILE *out)
 	fputc('\n', out);
 }
 
-static void print_accepted(const struct journey_report *report, FILE *out)
+static void print_accepted(const struct move_report *report, FILE *out)
 {
 	for (guint i = 0; report->findings && i < report->findings->len; i++) {
 		const struct check_finding *finding = report->findings->pdata[i];
@@ -219,7 +219,7 @@ static void print_accepted(const struct journey_report *report, FILE *out)
 	}
 }
 
-static void print_carried(const struct journey_report *report, FILE *out)
+static void print_carried(const struct move_report *report, FILE *out)
 {
 	g_autoptr(GString) names = g_string_new(NULL);
 	for (guint i = 0; report->carried && i < json_array_get_length(report->carried); i++)
@@ -229,13 +229,13 @@ static void print_carried(const struct journey_report *report, FILE *out)
 		fprintf(out, _("  carried   %s\n"), names->str);
 }
 
-void report_print(const struct journey_report *report, FILE *out)
+void report_print(const struct move_report *report, FILE *out)
 {
-	if (!report->vm_name || report->outcome == JOURNEY_REFUSED || report->migration_ms == 0)
+	if (!report->vm_name || report->outcome == MOVE_REFUSED || report->migration_ms == 0)
 		return;
 	print_places(report, out);
 	print_times(report, out);
-	if (report->stream_bytes > 0 || report->state_path || report->kind == JOURNEY_OFFLINE)
+	if (report->stream_bytes > 0 || report->state_path || report->kind == MOVE_OFFLINE)
 		print_bytes(report, out);
 	print_content(report, out);
 	print_disks(report, out);

@@ -7,4 +7,4 @@
 
 /* What host_vm_state_name() says, for people: "runs", "is off". */
 const char *report_state_words(const char *state);
-void report_print(const struct journey_report *report, FILE *out);
+void report_print(const struct move_report *report, FILE *out);

@@ -38,10 +38,10 @@ static const struct option_row rows[] = {
 	{ 0 },
 };
 
-static void print_json(const struct journey_report *report, const struct resolve_result *result,
+static void print_json(const struct move_report *report, const struct resolve_result *result,
 		       bool dry_run, const GError *error)
 {
-	g_autofree char *text = journey_report_print(report, error);
+	g_autofree char *text = move_report_print(report, error);
 	g_autoptr(JsonParser) parser = json_parser_new();
 	if (!json_parser_load_from_data(parser, text, -1, NULL))
 		return;
@@ -57,18 +57,18 @@ static void print_json(const struct journey_report *report, const struct resolve
 	puts(whole);
 }
 
-static void print_text(const struct journey_report *report, const struct resolve_result *result,
+static void print_text(const struct move_report *report, const struct resolve_result *result,
 		       bool dry_run)
 {
 	if (!result->situation)
 		return;
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < MOVE_SIDES; side++)
 		/* TRANSLATORS: host; the VM there (“runs”, “is off”, …) */
 		printf(_("%s: the VM %s\n"), report->sides[side].address,
 		       report_state_words(report->sides[side].vm_state));
 	if (dry_run && result->what)
 		printf(_("would be done or said: %s\n"), result->what);
-	else if (!result->acted && report->outcome != JOURNEY_ATTENTION)
+	else if (!result->acted && report->outcome != MOVE_ATTENTION)
 		puts(_("There is nothing to do."));
 }
 
@@ -76,13 +76,13 @@ static int run(const struct command *command, void *data, char **arguments)
 {
 	struct values *values = data;
 	struct progress progress;
-	struct journey_report report;
+	struct move_report report;
 	struct resolve_result result;
 	g_autoptr(GError) error = NULL;
 	values->request.vm = arguments[0];
 	values->request.hosts = arguments + 1;
 	progress_init(&progress, values->quiet, values->verbose);
-	const struct journey_observer observer = { .progress = progress_show,
+	const struct move_observer observer = { .progress = progress_show,
 						   .note = progress_note,
 						   .data = &progress };
 	resolve_run(&values->request, &observer, &report, &result, &error);
@@ -92,7 +92,7 @@ static int run(const struct command *command, void *data, char **arguments)
 	else
 		print_text(&report, &result, values->request.dry_run);
 	int code = error ? command_complain(error) : WATARI_EXIT_OK;
-	journey_report_clear(&report);
+	move_report_clear(&report);
 	return code;
 }
 

@@ -54,7 +54,7 @@ static int run(const struct command *command, void *data, char **arguments)
 {
 	struct values *values = data;
 	g_autoptr(GError) error = NULL;
-	g_autoptr(GPtrArray) moves = visit_list(NULL, arguments[0], values->count, &error);
+	g_autoptr(GPtrArray) moves = client_list(NULL, arguments[0], values->count, &error);
 	if (error)
 		return moves_complain(&error, values->json);
 	if (values->json)

@@ -51,7 +51,7 @@ static void print_answer(JsonObject *answer, const char *vm, bool json)
 
 static bool tune(const struct values *values, const char *vm, GError **error)
 {
-	const struct tune_wish wish = {
+	const struct limits_wish wish = {
 		.has_bandwidth = values->bandwidth > 0,
 		.has_ceiling = values->ceiling_ms > 0,
 		.has_link_timeout = values->link_timeout_ms > 0,
@@ -60,19 +60,19 @@ static bool tune(const struct values *values, const char *vm, GError **error)
 		.ceiling_ms = values->ceiling_ms,
 		.link_timeout_ms = values->link_timeout_ms,
 	};
-	struct tune_wish checked;
-	g_autoptr(JsonObject) message = tune_describe(&wish);
-	if (!tune_parse(message, &checked, error))
+	struct limits_wish checked;
+	g_autoptr(JsonObject) message = limits_describe_wish(&wish);
+	if (!limits_parse(message, &checked, error))
 		return false;
-	struct visit_move *move = visit_find(NULL, vm, error);
-	struct visit *visit = move ? visit_open(NULL, move->move->id, error) : NULL;
+	struct client_move *move = client_find(NULL, vm, error);
+	struct client *client = move ? client_open(NULL, move->move->id, error) : NULL;
 	g_autoptr(JsonObject) answer =
-		visit ? visit_ask(visit, json_object_ref(message), error) : NULL;
+		client ? client_ask(client, json_object_ref(message), error) : NULL;
 	bool good = answer && moves_check_answer(answer, error);
 	if (good)
 		print_answer(answer, move->move->vm_name, values->json);
-	visit_close(visit);
-	visit_move_free(move);
+	client_close(client);
+	client_move_free(move);
 	return good;
 }
 

@@ -33,7 +33,7 @@ static void print_line(JsonObject *message, void *data)
 static void show(JsonObject *live, void *data)
 {
 	struct showing *showing = data;
-	struct journey_progress progress;
+	struct move_progress progress;
 	moves_read_progress(live, &progress);
 	if (g_strcmp0(showing->doing, progress.doing) != 0) {
 		g_free(showing->doing);
@@ -58,12 +58,12 @@ static bool tell_end(JsonObject *ended, const char *vm, GError **error)
 	return true;
 }
 
-static int follow(struct visit *visit, const char *vm, bool json, GError **error)
+static int follow(struct client *client, const char *vm, bool json, GError **error)
 {
 	struct showing showing = { 0 };
 	progress_init(&showing.progress, false, false);
 	g_autoptr(JsonObject) ended =
-		moves_follow(visit, json ? print_line : show, json ? NULL : &showing);
+		moves_follow(client, json ? print_line : show, json ? NULL : &showing);
 	progress_clear(&showing.progress);
 	g_free(showing.doing);
 	if (json && ended)
@@ -78,12 +78,12 @@ static int run(const struct command *command, void *data, char **arguments)
 	struct values *values = data;
 	g_autoptr(GError) error = NULL;
 	int code = WATARI_EXIT_OK;
-	struct visit_move *move = visit_find(NULL, arguments[0], &error);
-	struct visit *visit = move ? visit_open(NULL, move->move->id, &error) : NULL;
-	if (visit && visit_say(visit, visit_message("watch"), &error))
-		code = follow(visit, move->move->vm_name, values->json, &error);
-	visit_close(visit);
-	visit_move_free(move);
+	struct client_move *move = client_find(NULL, arguments[0], &error);
+	struct client *client = move ? client_open(NULL, move->move->id, &error) : NULL;
+	if (client && client_say(client, client_message("watch"), &error))
+		code = follow(client, move->move->vm_name, values->json, &error);
+	client_close(client);
+	client_move_free(move);
 	if (!error)
 		return code;
 	return moves_complain(&error, values->json);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The conductor: drives one migration from the first connection to the closing report.
  *
- * journey_run() walks the table of phases in walk.c. It runs the default GLib main context of
+ * move_run() walks the table of phases in walk.c. It runs the default GLib main context of
  * the calling thread; libvirt's blocking calls happen in threads of their own, so that progress,
  * signals and the movers' words are handled at any time.
  *
@@ -17,23 +17,23 @@
 #include <json-glib/json-glib.h>
 
 /* Which of the two hosts; index of arrays. */
-enum journey_side { JOURNEY_SOURCE, JOURNEY_DESTINATION, JOURNEY_SIDES };
+enum move_side { MOVE_SOURCE, MOVE_DESTINATION, MOVE_SIDES };
 
-enum journey_outcome {
-	JOURNEY_REFUSED, /* nothing has moved */
-	JOURNEY_MIGRATED,
-	JOURNEY_FAILED,    /* the VM runs at the source, or ended there by itself */
-	JOURNEY_CANCELLED, /* the VM runs at the source */
-	JOURNEY_ATTENTION,
-	JOURNEY_PLANNED,   /* nothing was to be moved */
-	JOURNEY_REHEARSED, /* the VM ran at the source all the time */
-	JOURNEY_OUTCOME_LAST
+enum move_outcome {
+	MOVE_REFUSED, /* nothing has moved */
+	MOVE_MIGRATED,
+	MOVE_FAILED,    /* the VM runs at the source, or ended there by itself */
+	MOVE_CANCELLED, /* the VM runs at the source */
+	MOVE_ATTENTION,
+	MOVE_PLANNED,   /* nothing was to be moved */
+	MOVE_REHEARSED, /* the VM ran at the source all the time */
+	MOVE_OUTCOME_LAST
 };
-const char *journey_outcome_name(enum journey_outcome outcome); /* stable word */
-const char *journey_kind_name(enum journey_kind kind);          /* stable word */
+const char *move_outcome_name(enum move_outcome outcome); /* stable word */
+const char *move_kind_name(enum move_kind kind);          /* stable word */
 
 /* What is known while it runs. Numbers are 0 while unknown. */
-struct journey_progress {
+struct move_progress {
 	const char *phase;              /* stable word */
 	const char *doing;              /* for a person, translated */
 	uint64_t bytes;                 /* of QEMU's stream so far */
@@ -48,8 +48,8 @@ struct journey_progress {
 	int64_t elapsed_ms;
 };
 
-struct journey_observer {
-	void (*progress)(const struct journey_progress *progress, void *data);
+struct move_observer {
+	void (*progress)(const struct move_progress *progress, void *data);
 	void (*note)(const char *text, bool important, void *data); /* a line for a person */
 	/* Ask a person; false: no, or nobody is there to be asked. NULL: nobody is. */
 	bool (*confirm)(const char *question, void *data);
@@ -57,7 +57,7 @@ struct journey_observer {
 };
 
 /* One side of the closing report. Strings are owned by the report; NULL where unknown. */
-struct journey_report_side {
+struct move_report_side {
 	char *address;  /* as the user gave it */
 	char *host;     /* its own name */
 	char *vm_state; /* stable word of host_vm_state_name, or "unknown" */
@@ -65,12 +65,12 @@ struct journey_report_side {
 	JsonObject *content; /* what its mover says that it did to the bytes, or NULL */
 };
 
-struct journey_report {
+struct move_report {
 	char id[33]; /* of the migration; empty before it had one */
 	char *vm_name, *vm_uuid;
-	int kind; /* enum journey_kind */
-	struct journey_report_side sides[JOURNEY_SIDES];
-	enum journey_outcome outcome;
+	int kind; /* enum move_kind */
+	struct move_report_side sides[MOVE_SIDES];
+	enum move_outcome outcome;
 	char *failed_phase; /* stable word, or NULL */
 	int64_t started_s;  /* since the epoch */
 	int64_t total_ms, migration_ms;
@@ -104,14 +104,13 @@ struct journey_report {
 	char *state_path,
 		*state_digest; /* quick --through: the saved state and its SHA-256, or NULL */
 	uint64_t state_bytes;
-	int shared_disks; /* files proven to be the same for both hosts */
-	GPtrArray *disks; /* struct journey_disk, or NULL */
-	JsonArray *files; /* that are no disks of the link (disks/files.h), or NULL */
-	int snapshots;    /* carried */
-	JsonArray *
-		compared; /* files of both hosts that are the same, and how that is known, or NULL */
+	int shared_disks;      /* files proven to be the same for both hosts */
+	GPtrArray *disks;      /* struct move_disk, or NULL */
+	JsonArray *files;      /* that are no disks of the link (disks/files.h), or NULL */
+	int snapshots;         /* carried */
+	JsonArray *compared;   /* files of both hosts that are the same, and how that is known, or NULL */
 	JsonArray *carried;    /* names of what was carried beside the VM, or NULL */
-	JsonObject *world;     /* what a plan holds fast (conductor/measure/preconditions.h), or NULL */
+	JsonObject *preconditions;     /* what a plan holds fast (conductor/measure/preconditions.h), or NULL */
 	JsonObject *rehearsal; /* what was seen in it (conductor/measure/rehearsal.h), or NULL */
 	JsonObject *forecast;  /* what was measured and predicted before, or NULL */
 	GPtrArray *findings;   /* struct check_finding, or NULL */
@@ -119,11 +118,11 @@ struct journey_report {
 };
 
 /* Returns true when the VM is migrated and all is right. The report is filled in any case. */
-bool journey_run(const struct journey_request *request, const struct journey_observer *observer,
-		 struct journey_report *report, GError **error);
-/* An empty report; journey_run() does it by itself. */
-void journey_report_init(struct journey_report *report);
-void journey_report_clear(struct journey_report *report);
+bool move_run(const struct move_request *request, const struct move_observer *observer,
+		 struct move_report *report, GError **error);
+/* An empty report; move_run() does it by itself. */
+void move_report_init(struct move_report *report);
+void move_report_clear(struct move_report *report);
 /* The report as one JSON document with stable field names (man watari-migrate); ERROR may be NULL.
  * Caller frees. */
-char *journey_report_print(const struct journey_report *report, const GError *error);
+char *move_report_print(const struct move_report *report, const GError *error);

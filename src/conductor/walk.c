@@ -27,21 +27,21 @@
 
 #include <string.h>
 
-static bool phase_record(struct journey *journey, GError **error);
+static bool phase_record(struct move *move, GError **error);
 
 enum {
-	LIVE = 1 << JOURNEY_LIVE,
-	OFFLINE = 1 << JOURNEY_OFFLINE,
-	PLAN = 1 << JOURNEY_PLAN,
-	REHEARSAL = 1 << JOURNEY_REHEARSAL,
-	QUICK = 1 << JOURNEY_QUICK,
-	ALL = (1 << JOURNEY_KIND_LAST) - 1,
-	THROUGH = 1 << JOURNEY_KIND_LAST, /* a quick one without a link */
+	LIVE = 1 << MOVE_LIVE,
+	OFFLINE = 1 << MOVE_OFFLINE,
+	PLAN = 1 << MOVE_PLAN,
+	REHEARSAL = 1 << MOVE_REHEARSAL,
+	QUICK = 1 << MOVE_QUICK,
+	ALL = (1 << MOVE_KIND_LAST) - 1,
+	THROUGH = 1 << MOVE_KIND_LAST, /* a quick one without a link */
 };
 
-/* What each kind of journey goes through, from top to bottom. Until "perform" and "copy" nothing has
+/* What each kind of move goes through, from top to bottom. Until "perform" and "copy" nothing has
  * moved, so what goes wrong is a refusal. */
-static const struct journey_phase phases[] = {
+static const struct move_phase phases[] = {
 	{ "request", NULL, phase_request, ALL | THROUGH },
 	{ "connect", N_("connecting to both hosts"), phase_connect, ALL | THROUGH },
 	{ "check", N_("checking both hosts"), phase_check, ALL | THROUGH },
@@ -59,7 +59,7 @@ static const struct journey_phase phases[] = {
 	  (ALL & ~PLAN) | THROUGH },
 	{ "forecast", N_("predicting the move"), phase_forecast, ALL & ~OFFLINE },
 	{ "ask", N_("asking whether the VM may stand still"), phase_ask, QUICK | THROUGH },
-	{ JOURNEY_PERFORM, N_("copying memory"), phase_perform, LIVE | QUICK | REHEARSAL },
+	{ MOVE_PERFORM, N_("copying memory"), phase_perform, LIVE | QUICK | REHEARSAL },
 	{ "rehearsed", N_("working out what was seen"), phase_rehearsed, REHEARSAL },
 	{ "save", N_("saving the state of the VM"), phase_save, THROUGH },
 	{ "restore", N_("proving the saved state at the destination"), phase_restore, THROUGH },
@@ -70,29 +70,29 @@ static const struct journey_phase phases[] = {
 /* ---- the journal ---- */
 
 /* What resolve cannot ask anybody any more. */
-static void describe_through(struct journey *journey, JsonObject *options)
+static void describe_through(struct move *move, JsonObject *options)
 {
-	unsigned flags = journey_migrate_flags(journey);
-	journey->through->persist = flags & VIR_MIGRATE_PERSIST_DEST;
-	json_object_set_string_member(options, "state", journey->through->path);
-	json_object_set_boolean_member(options, "persist_destination", journey->through->persist);
+	unsigned flags = move_migrate_flags(move);
+	move->through->persist = flags & VIR_MIGRATE_PERSIST_DEST;
+	json_object_set_string_member(options, "state", move->through->path);
+	json_object_set_boolean_member(options, "persist_destination", move->through->persist);
 }
 
-static char *describe_options(struct journey *journey)
+static char *describe_options(struct move *move)
 {
-	const struct journey_request *request = journey->request;
+	const struct move_request *request = move->request;
 	g_autoptr(JsonObject) options = json_object_new();
 	/* a rehearsal leaves all definitions alone */
-	journey->undefine_source =
-		request->kind != JOURNEY_REHEARSAL &&
-		(request->undefine_source || (!request->persistent && journey->persistent));
-	json_object_set_boolean_member(options, "undefine_source", journey->undefine_source);
-	json_object_set_string_member(options, "kind", journey_kind_name(request->kind));
-	move_hosts_describe(journey, options);
+	move->undefine_source =
+		request->kind != MOVE_REHEARSAL &&
+		(request->undefine_source || (!request->persistent && move->persistent));
+	json_object_set_boolean_member(options, "undefine_source", move->undefine_source);
+	json_object_set_string_member(options, "kind", move_kind_name(request->kind));
+	move_hosts_describe(move, options);
 	conductor_describe(options);
-	json_object_set_boolean_member(options, "paused_before", journey->paused_before);
-	if (journey->through)
-		describe_through(journey, options);
+	json_object_set_boolean_member(options, "paused_before", move->paused_before);
+	if (move->through)
+		describe_through(move, options);
 	if (request->rsh)
 		json_object_set_string_member(options, "rsh", request->rsh);
 	if (request->remote_watari)
@@ -102,165 +102,165 @@ static char *describe_options(struct journey *journey)
 	return json_to_string(node, FALSE);
 }
 
-static void note_journal(struct journey *journey, const GError *failure)
+static void note_journal(struct move *move, const GError *failure)
 {
 	g_autofree char *what = error_what(failure);
-	journey_note(journey, true, _("Without a journal this move cannot be picked up again: %s"),
+	move_note(move, true, _("Without a journal this move cannot be picked up again: %s"),
 		     what);
 }
 
-static void learn_hand_over(struct journey *journey)
+static void learn_hand_over(struct move *move)
 {
-	const struct journey_report *report = journey->report;
+	const struct move_report *report = move->report;
 	int64_t measured[HAND_OVER_MOVES];
-	int count = hand_over_measured(journey->journal, report->sides[JOURNEY_SOURCE].address,
-				       report->sides[JOURNEY_DESTINATION].address, measured);
-	journey->limits.hand_over_ms = hand_over_choose(measured, count, journey->limits.bandwidth,
-							journey->limits.ceiling_ms);
+	int count = hand_over_measured(move->journal, report->sides[MOVE_SOURCE].address,
+				       report->sides[MOVE_DESTINATION].address, measured);
+	move->limits.hand_over_ms = hand_over_choose(measured, count, move->limits.bandwidth,
+							move->limits.ceiling_ms);
 	g_autofree char *text = g_strdup_printf("{\"hand_over_ms\":%d,\"measured\":%d}",
-						(int) journey->limits.hand_over_ms, count);
-	journal_note_event(journey->journal, report->id, "hand-over", text);
-	journey->report->hand_over_ms = journey->limits.hand_over_ms;
+						(int) move->limits.hand_over_ms, count);
+	journal_note_event(move->journal, report->id, "hand-over", text);
+	move->report->hand_over_ms = move->limits.hand_over_ms;
 }
 
 /* A journal that cannot be written is said, but does not stop the move. */
-static bool phase_record(struct journey *journey, GError **error)
+static bool phase_record(struct move *move, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
-	g_autofree char *options = describe_options(journey);
-	struct journey_report *report = journey->report;
-	if (!journey->journal)
-		journey->journal = journal_open(NULL, &failure);
-	struct journal_move move = {
+	g_autofree char *options = describe_options(move);
+	struct move_report *report = move->report;
+	if (!move->journal)
+		move->journal = journal_open(NULL, &failure);
+	struct journal_move row = {
 		.id = report->id,
 		.vm_name = report->vm_name,
 		.vm_uuid = report->vm_uuid,
-		.source = report->sides[JOURNEY_SOURCE].address,
-		.destination = report->sides[JOURNEY_DESTINATION].address,
+		.source = report->sides[MOVE_SOURCE].address,
+		.destination = report->sides[MOVE_DESTINATION].address,
 		.options = options,
-		.phase = g_strdup(journey->phase->name),
+		.phase = g_strdup(move->phase->name),
 		.pid = getpid(),
 		.started_s = report->started_s,
 	};
 	/* A plan is no move: it only reads what moves have left. */
-	bool moves = journey->request->kind != JOURNEY_PLAN;
-	journey->unrecorded =
-		!journey->journal || !moves || !journal_begin(journey->journal, &move, &failure);
+	bool moves = move->request->kind != MOVE_PLAN;
+	move->unrecorded =
+		!move->journal || !moves || !journal_begin(move->journal, &row, &failure);
 	if (failure)
-		note_journal(journey, failure);
-	g_free(move.phase);
+		note_journal(move, failure);
+	g_free(row.phase);
 	/* Two may have begun at once: the one that was written down first goes on. */
-	if (!earlier_refuse_driven(journey, error))
+	if (!earlier_refuse_driven(move, error))
 		return false;
-	learn_hand_over(journey);
-	counter_open(journey);
+	learn_hand_over(move);
+	answers_open(move);
 	if (moves)
-		journey->inhibit = inhibit_begin(_("this program moves a virtual machine"));
+		move->inhibit = inhibit_begin(_("this program moves a virtual machine"));
 	return true;
 }
 
 /* ---- the walk ---- */
 
-static bool enter(struct journey *journey, const struct journey_phase *phase, GError **error)
+static bool enter(struct move *move, const struct move_phase *phase, GError **error)
 {
-	journey->phase = phase;
-	journey->progress.phase = phase->name;
+	move->phase = phase;
+	move->progress.phase = phase->name;
 	if (phase->doing)
-		journey_say(journey, _(phase->doing));
-	journal_set_phase(journey->journal, journey->report->id, phase->name, NULL);
+		move_say(move, _(phase->doing));
+	journal_set_phase(move->journal, move->report->id, phase->name, NULL);
 	int64_t began_ms = clock_now_ms();
-	bool good = journey_check_cancel(journey, error) && phase->run(journey, error);
-	json_object_set_int_member(journey->report->phases_ms, phase->name,
+	bool good = move_check_cancel(move, error) && phase->run(move, error);
+	json_object_set_int_member(move->report->phases_ms, phase->name,
 				   clock_now_ms() - began_ms);
 	return good;
 }
 
-static bool walk(struct journey *journey, GError **error)
+static bool walk(struct move *move, GError **error)
 {
-	unsigned kind = journey->through ? THROUGH : 1U << journey->request->kind;
-	journey->report->phases_ms = json_object_new();
+	unsigned kind = move->through ? THROUGH : 1U << move->request->kind;
+	move->report->phases_ms = json_object_new();
 	for (size_t i = 0; i < G_N_ELEMENTS(phases); i++) {
 		if (!(phases[i].kinds & kind))
 			continue;
-		if (enter(journey, &phases[i], error))
+		if (enter(move, &phases[i], error))
 			continue;
-		journey->report->failed_phase = g_strdup(phases[i].name);
+		move->report->failed_phase = g_strdup(phases[i].name);
 		return false;
 	}
 	return true;
 }
 
-static enum journey_outcome outcome_of(const GError *error)
+static enum move_outcome outcome_of(const GError *error)
 {
 	switch (error->code) {
 	case WATARI_ERROR_CANCELLED:
-		return JOURNEY_CANCELLED;
+		return MOVE_CANCELLED;
 	case WATARI_ERROR_USAGE:
 	case WATARI_ERROR_REFUSED:
-		return JOURNEY_REFUSED;
+		return MOVE_REFUSED;
 	case WATARI_ERROR_FAILED:
-		return JOURNEY_FAILED;
+		return MOVE_FAILED;
 	default:
-		return JOURNEY_ATTENTION;
+		return MOVE_ATTENTION;
 	}
 }
 
 /* A mover that was killed, or lost its connection behind the gate, leaves files; none does before
  * both have said hello. While it is unclear where the VM is, orphans may still be needed. */
-static void end_movers(struct journey *journey, bool good)
+static void end_movers(struct move *move, bool good)
 {
-	movers_end(journey);
-	g_clear_pointer(&journey->splice, splice_free);
-	bool suspect = journey->mover_lost || (journey->performed && !good);
-	bool unclear = journey->performed && journey->report->outcome == JOURNEY_ATTENTION;
-	if (suspect && !unclear && journey->hellos[JOURNEY_DESTINATION])
-		movers_sweep(journey);
+	movers_end(move);
+	g_clear_pointer(&move->ssh_link, ssh_link_free);
+	bool suspect = move->mover_lost || (move->performed && !good);
+	bool unclear = move->performed && move->report->outcome == MOVE_ATTENTION;
+	if (suspect && !unclear && move->hellos[MOVE_DESTINATION])
+		movers_sweep(move);
 }
 
 /* A source that is held by a mover's open socket cannot go on, so they let go before the hosts are
  * asked. */
-static bool end_well(struct journey *journey, bool good, GError **error)
+static bool end_well(struct move *move, bool good, GError **error)
 {
-	struct journey_report *report = journey->report;
-	g_autofree char *advice = advice_find(journey);
-	journey->mover_lost |= movers_failure(journey) != NULL;
-	if (journey->performed) {
-		movers_let_go(journey);
-		offline_end_storage(journey);
-		good = journey_settle(journey, good, error);
+	struct move_report *report = move->report;
+	g_autofree char *advice = advice_find(move);
+	move->mover_lost |= movers_failure(move) != NULL;
+	if (move->performed) {
+		movers_let_go(move);
+		offline_end_storage(move);
+		good = move_settle(move, good, error);
 		advice_give(error, advice);
 	}
-	end_movers(journey, good);
-	if (journey->performed)
+	end_movers(move, good);
+	if (move->performed)
 		return good;
-	journey_restore_source(journey);
-	images_remove(journey, journey->hosts[JOURNEY_DESTINATION]);
+	move_restore_source(move);
+	images_remove(move, move->hosts[MOVE_DESTINATION]);
 	if (good) {
-		report->outcome = JOURNEY_PLANNED;
+		report->outcome = MOVE_PLANNED;
 		return true;
 	}
 	error_classify(error, WATARI_ERROR_REFUSED, NULL);
-	advice_explain_ended(journey, error);
+	advice_explain_ended(move, error);
 	advice_give(error, advice);
 	report->outcome = outcome_of(*error);
 	return false;
 }
 
-int64_t journey_stop_ceiling_ms(const struct journey *journey)
+int64_t move_stop_ceiling_ms(const struct move *move)
 {
-	bool quick = journey->request->kind == JOURNEY_QUICK;
-	return quick && journey->paused_before ? 0 : journey->limits.ceiling_ms;
+	bool quick = move->request->kind == MOVE_QUICK;
+	return quick && move->paused_before ? 0 : move->limits.ceiling_ms;
 }
 
 /* Where QEMU may lose a page each time that it looks for dirty ones (the check "tcg"), few rounds are
  * worth more than a short stop. */
-int64_t journey_easy_ms(const struct journey *journey)
+int64_t move_easy_ms(const struct move *move)
 {
 	enum { FEW_ROUNDS_MS = 100 }; /* or a third of the ceiling */
-	const GPtrArray *findings = journey->report->findings;
-	int64_t ceiling_ms = journey->limits.ceiling_ms;
+	const GPtrArray *findings = move->report->findings;
+	int64_t ceiling_ms = move->limits.ceiling_ms;
 	if (!ceiling_ms)
-		ceiling_ms = journey->request->max_downtime_ms;
+		ceiling_ms = move->request->max_downtime_ms;
 	for (guint i = 0; findings && i < findings->len; i++) {
 		const struct check_finding *finding = findings->pdata[i];
 		if (g_str_equal(finding->check, "tcg") && finding->result == CHECK_WARN)
@@ -271,26 +271,26 @@ int64_t journey_easy_ms(const struct journey *journey)
 
 /* A ceiling that was exceeded after all (in libvirt's own part, which cannot be broken off) is
  * never passed over in silence. */
-static void judge_downtime(struct journey *journey)
+static void judge_downtime(struct move *move)
 {
-	struct journey_report *report = journey->report;
+	struct move_report *report = move->report;
 	/* Of a VM that went back nobody knows here how long it stood still. */
-	if (report->outcome != JOURNEY_MIGRATED)
+	if (report->outcome != MOVE_MIGRATED)
 		return;
 	/* One that was paused before stood still anyhow. */
-	if (journey->paused_before) {
+	if (move->paused_before) {
 		report->stop_to_release_ms = -1;
 		return;
 	}
-	int64_t ceiling_ms = journey_stop_ceiling_ms(journey);
+	int64_t ceiling_ms = move_stop_ceiling_ms(move);
 	report->downtime_ms = MAX(report->libvirt_downtime_ms, report->stop_to_release_ms);
-	report->downtime_ms = MAX(report->downtime_ms, journey->stood_ms ? journey->stood_ms : -1);
+	report->downtime_ms = MAX(report->downtime_ms, move->stood_ms ? move->stood_ms : -1);
 	if (!ceiling_ms || report->downtime_ms <= ceiling_ms)
 		return;
 	g_autofree char *down = unit_format_duration_ms(report->downtime_ms);
 	g_autofree char *ceiling = unit_format_duration_ms(ceiling_ms);
-	journey_note(
-		journey, true,
+	move_note(
+		move, true,
 		_("The VM stood still for %s, longer than the ceiling of %s: the hand-over took "
 		  "longer than it was given."),
 		down, ceiling);
@@ -300,110 +300,110 @@ static void judge_downtime(struct journey *journey)
 
 static void close_hosts(void *data)
 {
-	struct journey *journey = data;
-	if (journey->domain)
-		virDomainFree(journey->domain);
-	for (int side = 0; side < JOURNEY_SIDES; side++)
-		g_clear_pointer(&journey->hosts[side], host_free);
-	g_clear_pointer(&journey->guard, guard_free);
+	struct move *move = data;
+	if (move->domain)
+		virDomainFree(move->domain);
+	for (int side = 0; side < MOVE_SIDES; side++)
+		g_clear_pointer(&move->hosts[side], host_free);
+	g_clear_pointer(&move->guard, guard_free);
 }
 
-void journey_clear(struct journey *journey)
+void move_clear(struct move *move)
 {
-	journey_call(journey, close_hosts, journey);
-	journey_release_signals(journey);
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
-		g_clear_pointer(&journey->host_uuids[side], g_free);
-		g_clear_pointer(&journey->hellos[side], json_object_unref);
-		if (journey->addresses[side])
-			host_address_free(journey->addresses[side]);
+	move_call(move, close_hosts, move);
+	move_release_signals(move);
+	for (int side = 0; side < MOVE_SIDES; side++) {
+		g_clear_pointer(&move->host_uuids[side], g_free);
+		g_clear_pointer(&move->hellos[side], json_object_unref);
+		if (move->addresses[side])
+			host_address_free(move->addresses[side]);
 	}
-	g_clear_pointer(&journey->nics, g_ptr_array_unref);
-	g_clear_pointer(&journey->paths, g_ptr_array_unref);
-	g_clear_pointer(&journey->absent_media, g_strfreev);
-	g_clear_pointer(&journey->belongings, json_object_unref);
-	files_free(journey);
-	g_clear_pointer(&journey->images, json_array_unref);
-	offline_free(journey);
-	postcopy_free(journey);
-	through_free(journey->through);
-	g_free(journey->forecast);
-	ahead_free(journey->ahead);
-	g_free(journey->rehearsal);
-	finish_mark_free(journey->finish_mark);
-	inhibit_end(journey->inhibit);
-	journal_close(journey->journal);
-	g_strfreev(journey->shell.rsh);
-	free(journey->live_xml); /* libvirt's */
-	g_free(journey->socket);
-	g_free(journey->disks_socket);
-	g_free(journey->mover_reason);
-	g_free(journey->mover_next);
-	g_free(journey->refuse_code);
-	explicit_bzero(journey->key, sizeof journey->key);
+	g_clear_pointer(&move->nics, g_ptr_array_unref);
+	g_clear_pointer(&move->paths, g_ptr_array_unref);
+	g_clear_pointer(&move->absent_media, g_strfreev);
+	g_clear_pointer(&move->belongings, json_object_unref);
+	files_free(move);
+	g_clear_pointer(&move->images, json_array_unref);
+	offline_free(move);
+	postcopy_free(move);
+	through_free(move->through);
+	g_free(move->forecast);
+	prediction_free(move->prediction);
+	g_free(move->rehearsal);
+	finish_mark_free(move->finish_mark);
+	inhibit_end(move->inhibit);
+	journal_close(move->journal);
+	g_strfreev(move->shell.rsh);
+	free(move->live_xml); /* libvirt's */
+	g_free(move->socket);
+	g_free(move->disks_socket);
+	g_free(move->mover_reason);
+	g_free(move->mover_next);
+	g_free(move->refuse_code);
+	explicit_bzero(move->key, sizeof move->key);
 }
 
-static void end_journal(struct journey *journey)
+static void end_journal(struct move *move)
 {
-	struct journey_report *report = journey->report;
-	g_autofree char *numbers = journey_report_print(report, NULL);
+	struct move_report *report = move->report;
+	g_autofree char *numbers = move_report_print(report, NULL);
 	g_autoptr(GError) failure = NULL;
-	if (journal_end(journey->journal, report->id, journey_outcome_name(report->outcome),
+	if (journal_end(move->journal, report->id, move_outcome_name(report->outcome),
 			numbers, &failure) &&
-	    journal_flush(journey->journal, &failure))
+	    journal_flush(move->journal, &failure))
 		return;
 	g_autofree char *what = error_what(failure);
-	journey_note(journey, true, _("Not all of this move could be written to the journal: %s"),
+	move_note(move, true, _("Not all of this move could be written to the journal: %s"),
 		     what);
 }
 
-void journey_prepare(struct journey *journey)
+void move_prepare(struct move *move)
 {
-	journey_report_init(journey->report);
-	journey->started_us = clock_now_us();
-	journey->progress.left_ms = -1;
-	journey_catch_signals(journey);
+	move_report_init(move->report);
+	move->started_us = clock_now_us();
+	move->progress.left_ms = -1;
+	move_catch_signals(move);
 }
 
-void journey_set_limits(struct journey *journey)
+void move_set_limits(struct move *move)
 {
-	const struct journey_request *request = journey->request;
+	const struct move_request *request = move->request;
 	int64_t ceiling_ms =
-		request->kind == JOURNEY_QUICK ? request->max_stop_ms : request->max_downtime_ms;
-	journey->limits = (struct journey_limits){
+		request->kind == MOVE_QUICK ? request->max_stop_ms : request->max_downtime_ms;
+	move->limits = (struct move_limits){
 		.bandwidth = request->bandwidth,
 		.ceiling_ms = ceiling_ms,
 		.hand_over_ms = hand_over_choose(NULL, 0, request->bandwidth, ceiling_ms),
 		.link_timeout_ms = request->link_timeout_ms,
 		/* only a move that may come to its end is worth a slower VM */
-		.max_slowdown = request->kind == JOURNEY_LIVE ? request->max_slowdown : 0,
+		.max_slowdown = request->kind == MOVE_LIVE ? request->max_slowdown : 0,
 		.postcopy = request->allow_postcopy,
 	};
 }
 
-bool journey_run(const struct journey_request *request, const struct journey_observer *observer,
-		 struct journey_report *report, GError **error)
+bool move_run(const struct move_request *request, const struct move_observer *observer,
+		 struct move_report *report, GError **error)
 {
-	struct journey journey = { .request = request, .observer = observer, .report = report };
+	struct move move = { .request = request, .observer = observer, .report = report };
 	GError *own = NULL;
-	journey.offline = request->kind == JOURNEY_OFFLINE ? g_new0(struct offline, 1) : NULL;
-	journey_prepare(&journey);
+	move.offline = request->kind == MOVE_OFFLINE ? g_new0(struct offline, 1) : NULL;
+	move_prepare(&move);
 	report->kind = request->kind;
-	journey_set_limits(&journey);
-	bool good = random_hex(journey.key, 64, &own) && random_hex(report->id, 32, &own);
+	move_set_limits(&move);
+	bool good = random_hex(move.key, 64, &own) && random_hex(report->id, 32, &own);
 	if (good && request->through) {
 		g_autofree char *path =
 			g_strdup_printf("%s/watari-%s.state", request->through, report->id);
-		journey.through = through_new(path);
+		move.through = through_new(path);
 	}
-	good = good && walk(&journey, &own);
-	journey.over = true;
-	good = end_well(&journey, good, &own);
-	judge_downtime(&journey);
-	report->total_ms = (clock_now_us() - journey.started_us) / 1000;
-	end_journal(&journey);
-	counter_close(&journey, own);
-	journey_clear(&journey);
+	good = good && walk(&move, &own);
+	move.over = true;
+	good = end_well(&move, good, &own);
+	judge_downtime(&move);
+	report->total_ms = (clock_now_us() - move.started_us) / 1000;
+	end_journal(&move);
+	answers_close(&move, own);
+	move_clear(&move);
 	if (own)
 		g_propagate_error(error, own);
 	return good;

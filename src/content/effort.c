@@ -7,7 +7,7 @@
 #include <glib.h>
 #include <math.h>
 
-static const struct effort_rung rungs[] = {
+static const struct effort_rung ladder_decisions[] = {
 	[EFFORT_STORE] = { "store", 0, false, 4000e6, 1.00 },
 	[EFFORT_LZ4] = { "lz4", 0, false, 650e6, 2.25 },
 	[EFFORT_FAST] = { "zstd -1", -1, false, 380e6, 2.80 },
@@ -19,7 +19,7 @@ static const struct effort_rung rungs[] = {
 	[EFFORT_STREAM_7] = { "zstd 7, stream", 7, true, 40e6, 3.64 },
 	[EFFORT_STREAM_9] = { "zstd 9, stream", 9, true, 31e6, 3.70 },
 };
-_Static_assert(G_N_ELEMENTS(rungs) == EFFORT_LEVELS, "a rung for each level");
+_Static_assert(G_N_ELEMENTS(ladder_decisions) == EFFORT_LEVELS, "a rung for each level");
 
 #define BATCH_BYTES (256 * 1024.0)
 #define LEARN 0.1          /* weight of a full batch */
@@ -70,7 +70,7 @@ struct effort {
 
 const struct effort_rung *effort_rung(enum effort_level level)
 {
-	return &rungs[level];
+	return &ladder_decisions[level];
 }
 
 struct effort *effort_new(const struct effort_config *config)
@@ -82,9 +82,9 @@ struct effort *effort_new(const struct effort_config *config)
 	effort->regions = regions_new();
 	for (unsigned i = 0; i < EFFORT_LEVELS; i++)
 		effort->own[i] = 1;
-	effort->packed_share = 1 / rungs[EFFORT_BATCH].ratio;
+	effort->packed_share = 1 / ladder_decisions[EFFORT_BATCH].ratio;
 	effort->slowness = 1;
-	effort->store_ns = 1e9 / rungs[EFFORT_STORE].speed;
+	effort->store_ns = 1e9 / ladder_decisions[EFFORT_STORE].speed;
 	effort->link_bytes_s = config->link_bytes_s;
 	effort->growth = GROWTH_FIRST;
 	effort->patience = 1;
@@ -121,14 +121,14 @@ static double ns_per_byte(const struct effort *effort, enum effort_level level)
 {
 	if (level == EFFORT_STORE)
 		return effort->store_ns;
-	return 1e9 / rungs[level].speed * effort->slowness * effort->own[level];
+	return 1e9 / ladder_decisions[level].speed * effort->slowness * effort->own[level];
 }
 
 /* What EFFORT_BATCH halves, a rung with the table's ratio of its square quarters: so the order of
  * the rungs stays, whatever memory they were tried on. */
 static double share_power(enum effort_level level)
 {
-	return log(rungs[level].ratio) / log(rungs[EFFORT_BATCH].ratio);
+	return log(ladder_decisions[level].ratio) / log(ladder_decisions[EFFORT_BATCH].ratio);
 }
 
 static double packed_share(const struct effort *effort, enum effort_level level)
@@ -144,7 +144,7 @@ static double throughput(const struct effort *effort, enum effort_level level)
 	double cpu = stored * effort->store_ns + rest * ns_per_byte(effort, level);
 	double link_ns = wire * link_ns_per_byte(effort);
 	double cpu_ns = cpu / (effort->config.workers * cpu_share(effort));
-	if (rungs[level].continuing)
+	if (ladder_decisions[level].continuing)
 		cpu_ns *= DEAR_SPARE;
 	double rest_ns = effort->rest_bytes_s > 0 ? 1e9 / effort->rest_bytes_s / REST_SPARE : 0;
 	return 1 / MAX(MAX(link_ns, cpu_ns), rest_ns);
@@ -184,9 +184,9 @@ static enum effort_level best_level(const struct effort *effort)
 static bool worth_switching(const struct effort *effort, enum effort_level best, double gain)
 {
 	uint64_t since = effort->batches - effort->switched_at;
-	if (!rungs[effort->level].continuing && best <= EFFORT_BATCH && best > effort->level)
+	if (!ladder_decisions[effort->level].continuing && best <= EFFORT_BATCH && best > effort->level)
 		return since > 16; /* no time to be gained, but bytes */
-	if (!rungs[effort->level].continuing)
+	if (!ladder_decisions[effort->level].continuing)
 		return gain > 0.02 || (gain > 0.005 && since > 64);
 	return gain > 0.01 && (double) since > 3 * effort->config.workers / gain;
 }
@@ -210,7 +210,7 @@ static void decide_tail(struct effort *effort)
 {
 	enum effort_level best = EFFORT_STORE;
 	for (enum effort_level i = EFFORT_LZ4; i <= effort->config.max; i++) {
-		if (rungs[i].continuing && i != effort->level)
+		if (ladder_decisions[i].continuing && i != effort->level)
 			continue; /* a new stream's window is empty */
 		if (tail_ns(effort, i) < tail_ns(effort, best) * 0.999)
 			best = i;

@@ -314,7 +314,7 @@ void journal_note_event(struct journal *journal, const char *id, const char *kin
 	}
 	pthread_cond_signal(&journal->changed);
 	pthread_mutex_unlock(&journal->lock);
-	hold_written(kind);
+	test_hold_written(kind);
 }
 
 bool journal_flush(struct journal *journal, GError **error)
@@ -397,7 +397,7 @@ bool journal_begin(struct journal *journal, const struct journal_move *move, GEr
 bool journal_set_phase(struct journal *journal, const char *id, const char *phase, GError **error)
 {
 	bool good = run(journal, error, "UPDATE moves SET phase = ? WHERE id = ?", "ss", phase, id);
-	hold_written(phase);
+	test_hold_written(phase);
 	return good;
 }
 
@@ -405,7 +405,7 @@ bool journal_add_event(struct journal *journal, const char *id, const char *kind
 		       GError **error)
 {
 	bool good = run(journal, error, INSERT_EVENT, "siss", id, (int64_t) time(NULL), kind, text);
-	hold_written(kind);
+	test_hold_written(kind);
 	return good;
 }
 

@@ -4,7 +4,7 @@
 #ifdef WATARI_FAULTS
 #include <glib.h>
 
-void hold_written(const char *word)
+void test_hold_written(const char *word)
 {
 	const char *set = g_getenv("WATARI_TEST_HOLD");
 	g_auto(GStrv) words = g_strsplit(set ? set : "", ",", -1);
@@ -12,7 +12,7 @@ void hold_written(const char *word)
 		g_usleep(3 * G_USEC_PER_SEC);
 }
 #else
-void hold_written(const char *word)
+void test_hold_written(const char *word)
 {
 }
 #endif

@@ -5,4 +5,4 @@
 #pragma once
 
 /* WORD was just written, or given to who writes notes. */
-void hold_written(const char *word);
+void test_hold_written(const char *word);

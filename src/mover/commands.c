@@ -64,42 +64,42 @@ static void wipe_key(JsonObject *setup)
 
 static bool do_setup(struct mover *mover, JsonObject *message, GError **error)
 {
-	if (mover->run)
+	if (mover->transfer)
 		return out_of_turn(error);
 	mover->settings = mover_settings_parse(message, error);
 	wipe_key(message);
 	if (!mover->settings)
 		return false;
-	mover->run = run_new(mover->settings, error);
-	if (!mover->run)
+	mover->transfer = transfer_new(mover->settings, error);
+	if (!mover->transfer)
 		return false;
 	helper_for_readers(mover->settings->socket_user);
 	/* The ceiling is the source's to keep, and there is none of a post-copy. */
 	if (mover->settings->role != MOVER_SOURCE || mover->settings->recover)
 		g_clear_pointer(&mover->watchdog, watchdog_free);
-	mover->run->watchdog = mover->watchdog;
-	mover->run->on_event = mover_got_event;
-	mover->run->on_event_data = mover;
-	if (!state_write(mover->settings, RUN_SETUP, error))
+	mover->transfer->watchdog = mover->watchdog;
+	mover->transfer->on_event = mover_got_event;
+	mover->transfer->on_event_data = mover;
+	if (!state_file_write(mover->settings, TRANSFER_SETUP, error))
 		return false;
 	JsonObject *ready = message_new("ready");
-	json_object_set_string_member(ready, "socket", mover->run->socket_path);
+	json_object_set_string_member(ready, "socket", mover->transfer->socket_path);
 	control_send(mover->control, ready);
 	return true;
 }
 
 void commands_drop_link(struct mover *mover, const char *reason)
 {
-	struct link *link = mover->run ? mover->run->link : NULL;
+	struct link *link = mover->transfer ? mover->transfer->link : NULL;
 	mover->link_attempt++;
 	mover->linked = false;
 	if (link)
 		link_close(link, reason);
-	g_clear_pointer(&mover->probe, errand_free);
+	g_clear_pointer(&mover->probe, task_free);
 	if (mover->waiter)
 		g_thread_join(g_steal_pointer(&mover->waiter));
 	if (link && !mover->started) {
-		mover->run->link = NULL;
+		mover->transfer->link = NULL;
 		link_free(link);
 	}
 }
@@ -107,7 +107,7 @@ void commands_drop_link(struct mover *mover, const char *reason)
 /* A fresh link: an earlier attempt (TCP behind a firewall) is thrown away. */
 static bool make_link(struct mover *mover, GError **error)
 {
-	const struct mover_settings *s = mover->settings;
+	const struct mover_setup *s = mover->settings;
 	struct link_config config = {
 		.source = s->role == MOVER_SOURCE,
 		.connections = s->connections,
@@ -116,13 +116,13 @@ static bool make_link(struct mover *mover, GError **error)
 		.bandwidth = s->bandwidth,
 		.timeout_ms = s->link_timeout_ms
 	};
-	if (!mover->run || mover->started)
+	if (!mover->transfer || mover->started)
 		return out_of_turn(error);
 	memcpy(config.key, s->key, sizeof(config.key));
 	memcpy(config.id, s->id, sizeof(config.id));
 	commands_drop_link(mover, "another attempt");
-	mover->run->link = link_new(&config, error);
-	return mover->run->link != NULL;
+	mover->transfer->link = link_new(&config, error);
+	return mover->transfer->link != NULL;
 }
 
 /* Waiting for the lanes must not block the main thread. */
@@ -176,11 +176,11 @@ static void *wait_for_lanes(void *data)
 
 static bool start_link(struct mover *mover, GError **error)
 {
-	if (!link_start(mover->run->link, error))
+	if (!link_start(mover->transfer->link, error))
 		return false;
 	struct attempt *attempt = g_new0(struct attempt, 1);
 	attempt->mover = mover;
-	attempt->link = mover->run->link;
+	attempt->link = mover->transfer->link;
 	attempt->number = mover->link_attempt;
 	mover->waiter = g_thread_new("lanes", wait_for_lanes, attempt);
 	return true;
@@ -194,7 +194,7 @@ static bool listen_tcp(struct mover *mover, JsonObject *message, JsonObject *ans
 		for (guint i = 0; i < 2; i++)
 			range[i] = (uint16_t) json_array_get_int_element(ports, i);
 	const char *address = json_get_string(message, "address", NULL);
-	struct link *link = mover->run->link;
+	struct link *link = mover->transfer->link;
 	/* An address that is translated on the way is none of this host's. */
 	bool agreed = address && link_listen_tcp(link, address, range[0], range[1], &port, NULL);
 	if (!agreed && !link_listen_tcp(link, NULL, range[0], range[1], &port, error))
@@ -210,7 +210,7 @@ static bool do_listen(struct mover *mover, JsonObject *message, GError **error)
 	g_autoptr(JsonObject) answer = message_new("listening");
 	if (json_get_bool(message, "unix", false)) {
 		g_autofree char *path = g_build_filename(mover->settings->socket_dir, "link", NULL);
-		if (!link_listen_unix(mover->run->link, path, error))
+		if (!link_listen_unix(mover->transfer->link, path, error))
 			return false;
 		json_object_set_string_member(answer, "path", path);
 	} else if (!listen_tcp(mover, message, answer, error)) {
@@ -233,23 +233,23 @@ static bool do_connect(struct mover *mover, JsonObject *message, GError **error)
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
 				 _("connect: bad or missing addresses or port"));
 	return make_link(mover, error) &&
-	       link_connect_tcp(mover->run->link, addresses, (uint16_t) port, error) &&
+	       link_connect_tcp(mover->transfer->link, addresses, (uint16_t) port, error) &&
 	       start_link(mover, error);
 }
 
-static struct disks *tell_of_disks(struct run *run)
+static struct disks *tell_of_disks(struct transfer *transfer)
 {
-	if (!run->disks)
-		run->disks = g_new0(struct disks, 1);
-	return run->disks;
+	if (!transfer->disks)
+		transfer->disks = g_new0(struct disks, 1);
+	return transfer->disks;
 }
 
 static bool do_seeds(struct mover *mover, JsonObject *message, GError **error)
 {
-	struct run *run = mover->run;
-	if (!run || mover->started || (run->disks && run->disks->seed_count))
+	struct transfer *transfer = mover->transfer;
+	if (!transfer || mover->started || (transfer->disks && transfer->disks->seed_count))
 		return out_of_turn(error);
-	if (!disks_parse_seeds(tell_of_disks(run), message, error))
+	if (!disks_parse_seeds(tell_of_disks(transfer), message, error))
 		return false;
 	control_send(mover->control, message_new("seeds-ready"));
 	return true;
@@ -258,23 +258,23 @@ static bool do_seeds(struct mover *mover, JsonObject *message, GError **error)
 /* The disks' socket lies beside the memory's. */
 static bool do_disks(struct mover *mover, JsonObject *message, GError **error)
 {
-	struct run *run = mover->run;
-	if (!run || mover->started || run->disk_socket)
+	struct transfer *transfer = mover->transfer;
+	if (!transfer || mover->started || transfer->disk_socket)
 		return out_of_turn(error);
 	g_autofree char *path = mover_settings_disk_socket(mover->settings, error);
 	if (!path)
 		return false;
-	if (!disks_parse(tell_of_disks(run), message, error))
+	if (!disks_parse(tell_of_disks(transfer), message, error))
 		return false;
-	run->disk_socket = g_steal_pointer(&path);
+	transfer->disk_socket = g_steal_pointer(&path);
 	if (mover->settings->role == MOVER_SOURCE) {
-		run->disk_listener = local_listen(run->disk_socket, error);
-		if (run->disk_listener < 0 ||
-		    !local_admit_qemu(mover->settings, run->disk_socket, error))
+		transfer->disk_listener = qemu_socket_listen(transfer->disk_socket, error);
+		if (transfer->disk_listener < 0 ||
+		    !qemu_socket_admit_qemu(mover->settings, transfer->disk_socket, error))
 			return false;
 	}
 	JsonObject *ready = message_new("disks-ready");
-	json_object_set_string_member(ready, "socket", run->disk_socket);
+	json_object_set_string_member(ready, "socket", transfer->disk_socket);
 	control_send(mover->control, ready);
 	return true;
 }
@@ -283,23 +283,23 @@ static bool do_disks(struct mover *mover, JsonObject *message, GError **error)
  * mirrors of disks, and only then sends the last of the memory. */
 static bool do_stopped(struct mover *mover, JsonObject *message, GError **error)
 {
-	struct run *run = mover->run;
-	if (!run || !mover->started)
+	struct transfer *transfer = mover->transfer;
+	if (!transfer || !mover->started)
 		return out_of_turn(error);
-	watchdog_note_stop(run->watchdog, clock_now_us()); /* before the lock, which may hang */
-	pthread_mutex_lock(&run->lock);
-	if (!run->stopped_us)
-		run->stopped_us = clock_now_us();
-	pthread_mutex_unlock(&run->lock);
+	watchdog_note_stop(transfer->watchdog, clock_now_us()); /* before the lock, which may hang */
+	pthread_mutex_lock(&transfer->lock);
+	if (!transfer->stopped_us)
+		transfer->stopped_us = clock_now_us();
+	pthread_mutex_unlock(&transfer->lock);
 	mover_watch_stop(mover);
 	return true;
 }
 
 static bool do_awake(struct mover *mover, JsonObject *message, GError **error)
 {
-	if (!mover->run)
+	if (!mover->transfer)
 		return out_of_turn(error);
-	awake_answered(mover->run, json_get_int(message, "n", 0));
+	conductor_check_answered(mover->transfer, json_get_int(message, "n", 0));
 	return true;
 }
 
@@ -311,19 +311,19 @@ static void send_answer(JsonObject *answer, void *data)
 
 static bool do_start(struct mover *mover, JsonObject *message, GError **error)
 {
-	if (!mover->linked || mover->started || (mover->probe && !errand_is_done(mover->probe)))
+	if (!mover->linked || mover->started || (mover->probe && !task_is_done(mover->probe)))
 		return out_of_turn(error);
 	mover->started = true;
 	mover->inhibit = inhibit_begin(_("a virtual machine is moving"));
 	watchdog_set_limit(mover->watchdog, mover->settings->stop_limit_ms);
-	if (!run_start(mover->run, error))
+	if (!transfer_start(mover->transfer, error))
 		return false;
 	if (mover->unread)
 		mover->digests = digests_start(mover->unread, DIGESTS_BYTES_S, send_answer, mover);
 	/* a busy host keeps a thread from its turn for seconds */
 	watchdog_begin(mover->watchdog, MAX(mover->settings->link_timeout_ms, SILENCE_LEAST_MS));
 	/* only images that are no raw files are read through a program */
-	if (!rights_confine(mover->settings->role == MOVER_DESTINATION && mover->run->disks))
+	if (!rights_confine(mover->settings->role == MOVER_DESTINATION && mover->transfer->disks))
 		g_debug("no filter of system calls");
 	return true;
 }
@@ -331,30 +331,30 @@ static bool do_start(struct mover *mover, JsonObject *message, GError **error)
 /* The disks are all there is, and they are done. */
 static bool do_finish(struct mover *mover, JsonObject *message, GError **error)
 {
-	struct run *run = mover->run;
-	if (!run || !mover->started || mover->settings->role != MOVER_SOURCE)
+	struct transfer *transfer = mover->transfer;
+	if (!transfer || !mover->started || mover->settings->role != MOVER_SOURCE)
 		return out_of_turn(error);
-	run_finish_without_memory(run);
+	transfer_finish_without_memory(transfer);
 	return true;
 }
 
 static bool do_limits(struct mover *mover, JsonObject *message, GError **error)
 {
-	struct run *run = mover->run;
-	if (!run || !run->link)
+	struct transfer *transfer = mover->transfer;
+	if (!transfer || !transfer->link)
 		return out_of_turn(error);
 	int64_t bandwidth = json_get_int(message, "bandwidth", -1);
 	int64_t stop = json_get_int(message, "stop_limit_ms", -1);
 	int64_t dark = json_get_int(message, "link_timeout_ms", -1);
 	int64_t disk_rate = json_get_int(message, "disk_rate", -1);
-	if (disk_rate >= 0 && run->disk_source)
-		disk_source_set_rate(run->disk_source, (uint64_t) disk_rate);
+	if (disk_rate >= 0 && transfer->disk_source)
+		disk_source_set_rate(transfer->disk_source, (uint64_t) disk_rate);
 	if (bandwidth >= 0)
-		link_set_bandwidth(run->link, (uint64_t) bandwidth);
+		link_set_bandwidth(transfer->link, (uint64_t) bandwidth);
 	if (dark > 0 && dark <= INT32_MAX)
-		link_set_timeout(run->link, (int) dark);
+		link_set_timeout(transfer->link, (int) dark);
 	if (stop >= 0 && stop <= INT32_MAX) {
-		g_atomic_int_set(&run->settings->stop_limit_ms, (int) stop);
+		g_atomic_int_set(&transfer->settings->stop_limit_ms, (int) stop);
 		watchdog_set_limit(mover->watchdog, (int) stop);
 	}
 	mover_watch_stop(mover);
@@ -364,12 +364,12 @@ static bool do_limits(struct mover *mover, JsonObject *message, GError **error)
 /* The conductor is about to ask QEMU for the switch to post-copy, or has. */
 static bool do_postcopy(struct mover *mover, JsonObject *message, GError **error)
 {
-	if (!mover->run || !mover->started)
+	if (!mover->transfer || !mover->started)
 		return out_of_turn(error);
 	if (json_get_bool(message, "asked", false))
-		g_atomic_int_set(&mover->run->switch_asked, 1);
+		g_atomic_int_set(&mover->transfer->switch_asked, 1);
 	else
-		run_expect_postcopy(mover->run);
+		transfer_expect_postcopy(mover->transfer);
 	return true;
 }
 
@@ -377,40 +377,40 @@ static bool do_postcopy(struct mover *mover, JsonObject *message, GError **error
  * sense to let go. */
 static bool do_abort(struct mover *mover, JsonObject *message, GError **error)
 {
-	bool ignored = mover->run && run_in_postcopy(mover->run) &&
+	bool ignored = mover->transfer && transfer_in_postcopy(mover->transfer) &&
 		       !json_get_bool(message, "recover", false);
-	if (mover->run && !ignored)
-		run_refuse(mover->run, "abort", "%s",
+	if (mover->transfer && !ignored)
+		transfer_refuse(mover->transfer, "abort", "%s",
 			   json_get_string(message, "reason", _("asked to stop")));
 	return true;
 }
 
 static bool do_file_token(struct mover *mover, JsonObject *message, GError **error)
 {
-	control_send(mover->control, token_do(message));
+	control_send(mover->control, directory_proof_do(message));
 	return true;
 }
 
 static bool do_hold(struct mover *mover, JsonObject *message, GError **error)
 {
-	control_send(mover->control, hold_do(&mover->hold, message));
+	control_send(mover->control, image_lock_do(&mover->hold, message));
 	return true;
 }
 
 static bool do_probe(struct mover *mover, JsonObject *message, GError **error)
 {
-	if (!mover->linked || mover->started || (mover->probe && !errand_is_done(mover->probe)))
+	if (!mover->linked || mover->started || (mover->probe && !task_is_done(mover->probe)))
 		return out_of_turn(error);
-	g_clear_pointer(&mover->probe, errand_free);
-	mover->probe = probe_start(mover->run, message, send_answer, mover, error);
+	g_clear_pointer(&mover->probe, task_free);
+	mover->probe = probe_start(mover->transfer, message, send_answer, mover, error);
 	return mover->probe != NULL;
 }
 
 static bool do_measure(struct mover *mover, JsonObject *message, GError **error)
 {
-	if (!mover->settings || (mover->measure && !errand_is_done(mover->measure)))
+	if (!mover->settings || (mover->measure && !task_is_done(mover->measure)))
 		return out_of_turn(error);
-	g_clear_pointer(&mover->measure, errand_free);
+	g_clear_pointer(&mover->measure, task_free);
 	mover->measure = measure_start(mover->settings, message, send_answer, mover, error);
 	return mover->measure != NULL;
 }
@@ -436,9 +436,9 @@ static void send_whole(JsonObject *answer, void *data)
 /* Needs no setup: a move through a directory has movers without a link. */
 static bool do_fingerprint(struct mover *mover, JsonObject *message, GError **error)
 {
-	if (mover->fingerprint && !errand_is_done(mover->fingerprint))
+	if (mover->fingerprint && !task_is_done(mover->fingerprint))
 		return out_of_turn(error);
-	g_clear_pointer(&mover->fingerprint, errand_free);
+	g_clear_pointer(&mover->fingerprint, task_free);
 	bool whole = g_str_equal(json_get_string(message, "what", ""), "whole");
 	g_free(mover->print_path);
 	mover->print_path = g_strdup(json_get_string(message, "path", ""));
@@ -475,7 +475,7 @@ static bool do_announce(struct mover *mover, JsonObject *message, GError **error
 static bool do_bye(struct mover *mover, JsonObject *message, GError **error)
 {
 	/* as an orphan, to the last page */
-	if (mover->run && mover->started && !mover->ended && run_in_postcopy(mover->run)) {
+	if (mover->transfer && mover->started && !mover->ended && transfer_in_postcopy(mover->transfer)) {
 		mover->orphan = true;
 		return true;
 	}

@@ -11,53 +11,53 @@ enum {
 	FRESH_MS = 100,    /* a proof of memory may have taken seconds since the answer came */
 };
 
-void awake_ask(struct run *run)
+void conductor_check_ask(struct transfer *transfer)
 {
 	JsonObject *question = json_object_new();
-	pthread_mutex_lock(&run->lock);
-	json_object_set_int_member(question, "n", ++run->awake.asked);
-	pthread_mutex_unlock(&run->lock);
-	run_post(run, "ask-awake", question);
+	pthread_mutex_lock(&transfer->lock);
+	json_object_set_int_member(question, "n", ++transfer->awake.asked);
+	pthread_mutex_unlock(&transfer->lock);
+	transfer_post(transfer, "ask-awake", question);
 }
 
-static bool wait_answer(struct run *run)
+static bool wait_answer(struct transfer *transfer)
 {
 	int64_t until_us = clock_now_us() + ANSWER_MS * INT64_C(1000);
-	pthread_mutex_lock(&run->lock);
-	while (run->awake.answered < run->awake.asked && run->phase != RUN_REFUSED)
-		if (!wait_cond_until(&run->changed, &run->lock, until_us))
+	pthread_mutex_lock(&transfer->lock);
+	while (transfer->awake.answered < transfer->awake.asked && transfer->phase != TRANSFER_REFUSED)
+		if (!wait_cond_until(&transfer->changed, &transfer->lock, until_us))
 			break;
-	bool good = run->awake.answered >= run->awake.asked;
-	pthread_mutex_unlock(&run->lock);
+	bool good = transfer->awake.answered >= transfer->awake.asked;
+	pthread_mutex_unlock(&transfer->lock);
 	return good;
 }
 
-static bool is_stale(struct run *run)
+static bool is_stale(struct transfer *transfer)
 {
-	pthread_mutex_lock(&run->lock);
-	bool stale = run->awake.answered == run->awake.asked &&
-		     clock_now_us() - run->awake.answered_us > FRESH_MS * INT64_C(1000);
-	pthread_mutex_unlock(&run->lock);
+	pthread_mutex_lock(&transfer->lock);
+	bool stale = transfer->awake.answered == transfer->awake.asked &&
+		     clock_now_us() - transfer->awake.answered_us > FRESH_MS * INT64_C(1000);
+	pthread_mutex_unlock(&transfer->lock);
 	return stale;
 }
 
-bool awake_wait(struct run *run, GError **error)
+bool conductor_check_wait(struct transfer *transfer, GError **error)
 {
-	if (is_stale(run))
-		awake_ask(run);
-	return wait_answer(run) ||
+	if (is_stale(transfer))
+		conductor_check_ask(transfer);
+	return wait_answer(transfer) ||
 	       error_set(error, WATARI_ERROR_INTERNAL, NULL,
 			 _("the program that drives the move does not answer, so the VM was not "
 			   "handed over; it goes on at the source"));
 }
 
-void awake_answered(struct run *run, int64_t number)
+void conductor_check_answered(struct transfer *transfer, int64_t number)
 {
-	pthread_mutex_lock(&run->lock);
-	if (number > run->awake.answered && number <= run->awake.asked) {
-		run->awake.answered = number;
-		run->awake.answered_us = clock_now_us();
-		pthread_cond_broadcast(&run->changed);
+	pthread_mutex_lock(&transfer->lock);
+	if (number > transfer->awake.answered && number <= transfer->awake.asked) {
+		transfer->awake.answered = number;
+		transfer->awake.answered_us = clock_now_us();
+		pthread_cond_broadcast(&transfer->changed);
 	}
-	pthread_mutex_unlock(&run->lock);
+	pthread_mutex_unlock(&transfer->lock);
 }

@@ -15,9 +15,9 @@
 #include "mover/core/transfer.h"
 
 /* Ask; the answer is waited for later. */
-void awake_ask(struct run *run);
+void conductor_check_ask(struct transfer *transfer);
 /* There is an answer that is fresh; if need be it is asked again. False: none in time (with *error), or
  * the move was refused meanwhile. */
-bool awake_wait(struct run *run, GError **error);
+bool conductor_check_wait(struct transfer *transfer, GError **error);
 /* The conductor has answered question NUMBER. Main thread. */
-void awake_answered(struct run *run, int64_t number);
+void conductor_check_answered(struct transfer *transfer, int64_t number);

@@ -27,7 +27,7 @@
 static void *listener_thread(void *data);
 
 struct emitter {
-	struct run *run;
+	struct transfer *transfer;
 	struct observer *observer;
 	struct resolver *resolver;
 	struct tag_context *chain;
@@ -35,23 +35,23 @@ struct emitter {
 };
 
 /* QEMU is connected to when the first frame is here: not before libvirt started it. */
-static bool connect_qemu(struct run *run)
+static bool connect_qemu(struct transfer *transfer)
 {
 	g_autoptr(GError) error = NULL;
-	int fd = local_connect(run->socket_path, CONNECT_WAIT_MS, &error);
-	if (fd < 0 || !peer_is_qemu(fd, run->settings, &error)) {
-		run_refuse_error(run, "local", error);
+	int fd = qemu_socket_connect(transfer->socket_path, CONNECT_WAIT_MS, &error);
+	if (fd < 0 || !peer_is_qemu(fd, transfer->settings, &error)) {
+		transfer_refuse_error(transfer, "local", error);
 		if (fd >= 0)
 			close(fd);
 		return false;
 	}
-	pthread_mutex_lock(&run->lock);
-	run->qemu_pid = local_peer_pid(fd);
-	pthread_mutex_unlock(&run->lock);
-	if (!run_adopt_qemu(run, fd))
+	pthread_mutex_lock(&transfer->lock);
+	transfer->qemu_pid = qemu_socket_peer_pid(fd);
+	pthread_mutex_unlock(&transfer->lock);
+	if (!transfer_adopt_qemu(transfer, fd))
 		return false;
-	if (!run_spawn(run, listener_thread, &error)) {
-		run_refuse_error(run, "internal", error);
+	if (!transfer_spawn(transfer, listener_thread, &error)) {
+		transfer_refuse_error(transfer, "internal", error);
 		return false;
 	}
 	return true;
@@ -82,7 +82,7 @@ static enum resolver_answer resolve(struct emitter *emitter, const struct decode
 	observer_read(emitter->observer, batch);
 	if (batch->has_blocks)
 		resolver_set_blocks(emitter->resolver, reader);
-	fault_decoded(emitter->run, batch);
+	fault_decoded(emitter->transfer, batch);
 	return resolver_plain(emitter->resolver, batch, decoded->frame->tag);
 }
 
@@ -95,7 +95,7 @@ static bool check(struct emitter *emitter, const struct decoded *decoded,
 	};
 	if (answer == RESOLVER_GOOD)
 		return true;
-	run_refuse(emitter->run, "verify",
+	transfer_refuse(emitter->transfer, "verify",
 		   _("frame %" PRIu64 " differs from what the source sent (%s)"),
 		   decoded->frame->sequence, _(reason[answer]));
 	return false;
@@ -103,34 +103,34 @@ static bool check(struct emitter *emitter, const struct decoded *decoded,
 
 static bool emit_disk(struct emitter *emitter, const struct decoded *decoded)
 {
-	struct run *run = emitter->run;
-	if (!run->disk_destination)
-		run_refuse(run, "protocol", "%s",
+	struct transfer *transfer = emitter->transfer;
+	if (!transfer->disk_destination)
+		transfer_refuse(transfer, "protocol", "%s",
 			   _("the source mover sends a disk that nobody told of"));
-	if (!disk_destination_emit(run->disk_destination, emitter->resolver, decoded))
+	if (!disk_destination_emit(transfer->disk_destination, emitter->resolver, decoded))
 		return false;
-	run_count_frame(run, emitter->chain, decoded->frame->tag, 0);
+	transfer_count_frame(transfer, emitter->chain, decoded->frame->tag, 0);
 	return true;
 }
 
 static bool emit_memory(struct emitter *emitter, const struct decoded *decoded)
 {
-	struct run *run = emitter->run;
+	struct transfer *transfer = emitter->transfer;
 	struct records records;
-	if (run->qemu < 0 && !connect_qemu(run))
+	if (transfer->qemu < 0 && !connect_qemu(transfer))
 		return false;
-	if (!disk_destination_settle(run->disk_destination, decoded->batch) ||
+	if (!disk_destination_settle(transfer->disk_destination, decoded->batch) ||
 	    !check(emitter, decoded, resolve(emitter, decoded, &records)))
 		return false;
 	if (decoded->batch->kind != BATCH_PLAIN)
 		observer_see(emitter->observer, records.bytes, records.length);
-	fault_late(run, decoded->batch, records.bytes, records.length);
-	if (!fd_write_all(run->qemu, records.bytes, records.length)) {
-		run_refuse(run, "local", _("the destination QEMU takes no more: %s"),
+	fault_late(transfer, decoded->batch, records.bytes, records.length);
+	if (!fd_write_all(transfer->qemu, records.bytes, records.length)) {
+		transfer_refuse(transfer, "local", _("the destination QEMU takes no more: %s"),
 			   g_strerror(errno));
 		return false;
 	}
-	run_count_frame(run, emitter->chain, decoded->frame->tag, decoded->batch->original_bytes);
+	transfer_count_frame(transfer, emitter->chain, decoded->frame->tag, decoded->batch->original_bytes);
 	return true;
 }
 
@@ -142,114 +142,114 @@ static bool emit(struct emitter *emitter, const struct decoded *decoded)
 
 static void emit_stream(struct emitter *emitter)
 {
-	struct run *run = emitter->run;
+	struct transfer *transfer = emitter->transfer;
 	struct decoded decoded;
-	while (decoders_next(run->decoders, &decoded)) {
+	while (decoders_next(transfer->decoders, &decoded)) {
 		bool good = emit(emitter, &decoded);
-		decoders_done(run->decoders, &decoded);
+		decoders_done(transfer->decoders, &decoded);
 		if (!good)
 			break;
 	}
-	if (run_get_phase(run) != RUN_REFUSED && run->qemu >= 0)
-		shutdown(run->qemu, SHUT_WR);
-	decoders_stop(run->decoders);
+	if (transfer_get_phase(transfer) != TRANSFER_REFUSED && transfer->qemu >= 0)
+		shutdown(transfer->qemu, SHUT_WR);
+	decoders_stop(transfer->decoders);
 }
 
 static void *emitter_thread(void *data)
 {
-	struct run *run = data;
-	struct emitter emitter = { .run = run,
-				   .observer = observer_new(run),
-				   .resolver = run->resolver,
-				   .chain = tag_context_new(run->settings->key, "chain"),
+	struct transfer *transfer = data;
+	struct emitter emitter = { .transfer = transfer,
+				   .observer = observer_new(transfer),
+				   .resolver = transfer->resolver,
+				   .chain = tag_context_new(transfer->settings->key, "chain"),
 				   .records = g_malloc(BATCH_EMIT_MAX) };
 	emit_stream(&emitter);
-	seeds_finish(run->seeds);
-	disk_destination_finish(run->disk_destination);
+	seeds_finish(transfer->seeds);
+	disk_destination_finish(transfer->disk_destination);
 	/* No memory came, and so nobody speaks on the return path. Once refused, the reason must reach the
 	 * source, not this mere consequence of it. */
-	if (run->qemu < 0 && run_get_phase(run) != RUN_REFUSED)
-		link_finish(run->link, LINK_RETURN);
+	if (transfer->qemu < 0 && transfer_get_phase(transfer) != TRANSFER_REFUSED)
+		link_finish(transfer->link, LINK_RETURN);
 	observer_free(emitter.observer);
 	tag_context_free(emitter.chain);
 	g_free(emitter.records);
-	return run_thread_ends(run);
+	return transfer_thread_ends(transfer);
 }
 
 /* The destination too must know when it has loaded: from there on a broken link changes nothing. */
-static void watch_messages(struct run *run, struct return_reader *messages,
+static void watch_messages(struct transfer *transfer, struct return_reader *messages,
 			   const struct link_frame *frame)
 {
 	struct return_message message;
 	return_reader_feed(messages, frame->data, frame->length);
 	while (return_reader_next(messages, &message))
 		if (message.type == RETURN_SHUT && message.value == 0)
-			run_advance(run, RUN_LOADED);
+			transfer_advance(transfer, TRANSFER_LOADED);
 }
 
-static bool listen_once(struct run *run, struct return_reader *messages)
+static bool listen_once(struct transfer *transfer, struct return_reader *messages)
 {
 	g_autoptr(GError) error = NULL;
-	struct link_frame *frame = link_frame_begin(run->link, LINK_RETURN, &error);
+	struct link_frame *frame = link_frame_begin(transfer->link, LINK_RETURN, &error);
 	if (!frame) {
-		run_refuse_error(run, "link", error);
+		transfer_refuse_error(transfer, "link", error);
 		return false;
 	}
 	ssize_t n;
 	do
-		n = read(run->qemu, frame->data, LINK_PAYLOAD_MAX);
+		n = read(transfer->qemu, frame->data, LINK_PAYLOAD_MAX);
 	while (n < 0 && errno == EINTR);
 	if (n <= 0) {
-		link_frame_cancel(run->link, LINK_RETURN, frame);
+		link_frame_cancel(transfer->link, LINK_RETURN, frame);
 		/* Once refused, the reason must reach the source, not this mere consequence of it. */
-		enum run_phase phase = run_get_phase(run);
-		if (phase != RUN_REFUSED)
-			link_finish(run->link, LINK_RETURN);
-		if (phase < RUN_LOADED)
-			run_refuse(run, "local", "%s",
+		enum transfer_phase phase = transfer_get_phase(transfer);
+		if (phase != TRANSFER_REFUSED)
+			link_finish(transfer->link, LINK_RETURN);
+		if (phase < TRANSFER_LOADED)
+			transfer_refuse(transfer, "local", "%s",
 				   _("the destination QEMU closed its socket before it had loaded "
 				     "the VM; its log says why"));
 		return false;
 	}
 	frame->length = (size_t) n;
-	watch_messages(run, messages, frame);
-	link_frame_commit(run->link, LINK_RETURN, frame);
+	watch_messages(transfer, messages, frame);
+	link_frame_commit(transfer->link, LINK_RETURN, frame);
 	return true;
 }
 
 static void *listener_thread(void *data)
 {
-	struct run *run = data;
+	struct transfer *transfer = data;
 	struct return_reader *messages = return_reader_new();
-	while (listen_once(run, messages))
+	while (listen_once(transfer, messages))
 		continue;
 	return_reader_free(messages);
-	return run_thread_ends(run);
+	return transfer_thread_ends(transfer);
 }
 
 static void *talker_thread(void *data)
 {
-	struct run *run = data;
-	gate_answer(run);
-	return run_thread_ends(run);
+	struct transfer *transfer = data;
+	gate_answer(transfer);
+	return transfer_thread_ends(transfer);
 }
 
-static bool make_resolver(struct run *run, GError **error)
+static bool make_resolver(struct transfer *transfer, GError **error)
 {
-	struct known_sizes sizes = known_sizes_for(run->settings->memory_limit);
-	unsigned seeds = run->disks ? run->disks->seed_count : 0;
-	if (seeds > 0 && !seeds_start(run, error))
+	struct known_sizes sizes = known_sizes_for(transfer->settings->memory_limit);
+	unsigned seeds = transfer->disks ? transfer->disks->seed_count : 0;
+	if (seeds > 0 && !seeds_start(transfer, error))
 		return false;
-	run->resolver = resolver_new(run->settings->key, run->page_key, &sizes);
+	transfer->resolver = resolver_new(transfer->settings->key, transfer->page_key, &sizes);
 	for (unsigned i = 0; i < seeds; i++)
-		resolver_add_seed(run->resolver, seeds_bytes(run->seeds, i));
+		resolver_add_seed(transfer->resolver, seeds_bytes(transfer->seeds, i));
 	return true;
 }
 
 /* Disks before the workers, who look for what they refer to. */
-bool destination_start(struct run *run, GError **error)
+bool destination_start(struct transfer *transfer, GError **error)
 {
-	return make_resolver(run, error) && (!run->disks || disk_destination_start(run, error)) &&
-	       decoders_start(run, error) && run_spawn(run, emitter_thread, error) &&
-	       run_spawn(run, talker_thread, error);
+	return make_resolver(transfer, error) && (!transfer->disks || disk_destination_start(transfer, error)) &&
+	       decoders_start(transfer, error) && transfer_spawn(transfer, emitter_thread, error) &&
+	       transfer_spawn(transfer, talker_thread, error);
 }

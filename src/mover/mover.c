@@ -55,8 +55,8 @@ static gboolean tell_stats(void *data)
 {
 	struct mover *mover = data;
 	watchdog_beat(mover->watchdog);
-	if (mover->run && mover->started)
-		control_send_if_idle(mover->control, stats_describe(mover->run));
+	if (mover->transfer && mover->started)
+		control_send_if_idle(mover->control, stats_describe(mover->transfer));
 	return G_SOURCE_CONTINUE;
 }
 
@@ -75,21 +75,21 @@ static void conductor_lost(const char *reason, void *data)
 	if (mover->dismissed)
 		return;
 	mover->orphan = true;
-	enum run_phase phase = mover->run ? run_get_phase(mover->run) : RUN_SETUP;
-	bool goes_on = mover->run && mover->started && !mover->ended && run_in_postcopy(mover->run);
-	if (goes_on && phase != RUN_RELEASED) {
+	enum transfer_phase phase = mover->transfer ? transfer_get_phase(mover->transfer) : TRANSFER_SETUP;
+	bool goes_on = mover->transfer && mover->started && !mover->ended && transfer_in_postcopy(mover->transfer);
+	if (goes_on && phase != TRANSFER_RELEASED) {
 		/* To the last page: neither host has the whole VM. But nobody is there any more who would see
 		 * that the other mover is dead, and as long as QEMU does not see it nobody can recover it. */
-		link_set_timeout(mover->run->link, mover->settings->link_timeout_ms);
+		link_set_timeout(mover->transfer->link, mover->settings->link_timeout_ms);
 		return;
 	}
-	if (mover->run && phase != RUN_RELEASED)
-		run_refuse(mover->run, "protocol", _("the conductor is gone (%s)"),
+	if (mover->transfer && phase != TRANSFER_RELEASED)
+		transfer_refuse(mover->transfer, "protocol", _("the conductor is gone (%s)"),
 			   reason ? reason : _("its connection closed"));
-	if (!mover->run || !mover->started || mover->ended)
+	if (!mover->transfer || !mover->started || mover->ended)
 		g_main_loop_quit(mover->loop);
 	else
-		g_timeout_add(phase == RUN_RELEASED ? FAREWELL_MS : 1000, give_up, mover);
+		g_timeout_add(phase == TRANSFER_RELEASED ? FAREWELL_MS : 1000, give_up, mover);
 }
 
 /* Before the start nothing is said on the control channel for long times, so a host that lost its
@@ -117,25 +117,25 @@ static gboolean stop_limit_over(void *data)
 {
 	struct mover *mover = data;
 	mover->limit_timer = 0;
-	run_refuse(mover->run, "limit",
+	transfer_refuse(mover->transfer, "limit",
 		   _("the VM had been stopped for %d ms, the limit; it resumes at the source"),
-		   mover->run->settings->stop_limit_ms);
+		   mover->transfer->settings->stop_limit_ms);
 	return G_SOURCE_REMOVE;
 }
 
 void mover_watch_stop(struct mover *mover)
 {
-	struct run *run = mover->run;
-	int limit = run->settings->stop_limit_ms;
+	struct transfer *transfer = mover->transfer;
+	int limit = transfer->settings->stop_limit_ms;
 	if (mover->limit_timer)
 		g_source_remove(mover->limit_timer);
 	mover->limit_timer = 0;
-	pthread_mutex_lock(&run->lock);
-	int64_t stopped_us = run->released_us ? 0 : run->stopped_us;
-	if (run->stream.switching || run->settings->recover)
+	pthread_mutex_lock(&transfer->lock);
+	int64_t stopped_us = transfer->released_us ? 0 : transfer->stopped_us;
+	if (transfer->stream.switching || transfer->settings->recover)
 		stopped_us = 0; /* there is no way back: the limit is no longer one */
-	pthread_mutex_unlock(&run->lock);
-	if (limit == 0 || stopped_us == 0 || run->settings->role != MOVER_SOURCE)
+	pthread_mutex_unlock(&transfer->lock);
+	if (limit == 0 || stopped_us == 0 || transfer->settings->role != MOVER_SOURCE)
 		return;
 	int64_t left_ms = limit - (clock_now_us() - stopped_us) / 1000;
 	mover->limit_timer = g_timeout_add((guint) MAX(left_ms, 0), stop_limit_over, mover);
@@ -143,14 +143,14 @@ void mover_watch_stop(struct mover *mover)
 
 static void send_done(struct mover *mover)
 {
-	struct run *run = mover->run;
-	JsonObject *done = stats_describe(run);
-	bool refused = run_get_phase(run) == RUN_REFUSED;
+	struct transfer *transfer = mover->transfer;
+	JsonObject *done = stats_describe(transfer);
+	bool refused = transfer_get_phase(transfer) == TRANSFER_REFUSED;
 	json_object_set_string_member(done, "t", "done");
 	json_object_set_string_member(done, "outcome", refused ? "aborted" : "handed-over");
 	if (refused) {
-		json_object_set_string_member(done, "reason", run->refuse_reason);
-		json_object_set_string_member(done, "code", run->refuse_code);
+		json_object_set_string_member(done, "reason", transfer->refuse_reason);
+		json_object_set_string_member(done, "code", transfer->refuse_code);
 	}
 	control_send(mover->control, done);
 	mover->ended = true;
@@ -168,28 +168,28 @@ void mover_got_event(JsonObject *event, void *data)
 	}
 	control_send(mover->control, json_object_ref(event));
 	mover_watch_stop(mover);
-	state_write(mover->run->settings, run_get_phase(mover->run), NULL);
+	state_file_write(mover->transfer->settings, transfer_get_phase(mover->transfer), NULL);
 }
 
 static void mover_clear(struct mover *mover)
 {
-	struct mover_settings *settings = mover->settings;
+	struct mover_setup *settings = mover->settings;
 	/* An orphan past the gate leaves its word for `watari resolve`. */
-	bool keep = !mover->run || (mover->orphan && run_get_phase(mover->run) == RUN_RELEASED);
+	bool keep = !mover->transfer || (mover->orphan && transfer_get_phase(mover->transfer) == TRANSFER_RELEASED);
 	control_flush(mover->control, 1000);
-	token_clear();
-	g_clear_pointer(&mover->measure, errand_free);
-	g_clear_pointer(&mover->fingerprint, errand_free);
-	g_clear_pointer(&mover->digests, errand_free);
+	directory_proof_clear();
+	g_clear_pointer(&mover->measure, task_free);
+	g_clear_pointer(&mover->fingerprint, task_free);
+	g_clear_pointer(&mover->digests, task_free);
 	g_clear_pointer(&mover->unread, g_ptr_array_unref);
 	g_clear_pointer(&mover->print_path, g_free);
 	commands_drop_link(mover, mover->orphan ? "the conductor is gone" : NULL);
-	run_free(mover->run);
+	transfer_free(mover->transfer);
 	if (settings && !keep)
-		state_remove(settings);
+		state_file_remove(settings);
 	inhibit_end(mover->inhibit);
 	watchdog_free(mover->watchdog);
-	hold_free(mover->hold);
+	image_lock_free(mover->hold);
 	mover_settings_free(settings);
 	control_free(mover->control);
 	g_main_loop_unref(mover->loop);
@@ -222,15 +222,15 @@ int mover_main(int argc, char **argv)
 	if (argc == 3 && g_str_equal(argv[1], "--attach"))
 		return attach_run(argv[2]);
 	if (argc <= 3 && g_str_equal(argv[1], "--sweep"))
-		return state_sweep(argc == 3 ? argv[2] : NULL, STATE_END);
+		return state_file_sweep(argc == 3 ? argv[2] : NULL, STATE_END);
 	if (argc == 3 && g_str_equal(argv[1], "--kill"))
-		return state_sweep(argv[2], STATE_KILL);
+		return state_file_sweep(argv[2], STATE_KILL);
 	if (argc == 3 && g_str_equal(argv[1], "--living"))
-		return state_print_living(argv[2]);
+		return state_file_print_living(argv[2]);
 	if (argc >= 5 && g_str_equal(argv[1], "--helper"))
 		return helper_run(argv[2], argv[3], argv + 4);
 	if (argc == 5 && g_str_equal(argv[1], "--saved"))
-		return saved_run(argv[2], argv[3], argv[4]);
+		return saved_state_run(argv[2], argv[3], argv[4]);
 	fprintf(stderr, "%s\n",
 		_("usage: watari mover [--attach PATH | --sweep [ID] | --kill ID | --living UUID | "
 		  "--saved ACTION PATH UUID | --helper USER TIE PROGRAM] "

@@ -45,36 +45,36 @@ void pass_end_note(struct pass_end *end, const struct batch *batch,
 
 /* Is nothing on its way? In that order: what leaves the hands is in flight from then on. What has arrived is known half a round trip later: that is less than it would cost
  * in the stop. */
-static bool is_empty(struct run *run)
+static bool is_empty(struct transfer *transfer)
 {
 	struct link_stats link;
-	if (encoders_in_hand(run->encoders) > 0)
+	if (encoders_in_hand(transfer->encoders) > 0)
 		return false;
-	link_get_stats(run->link, &link);
+	link_get_stats(transfer->link, &link);
 	return link.in_flight == 0;
 }
 
-static bool waits(struct run *run, int64_t waited_us)
+static bool waits(struct transfer *transfer, int64_t waited_us)
 {
-	if (run_get_phase(run) == RUN_REFUSED)
+	if (transfer_get_phase(transfer) == TRANSFER_REFUSED)
 		return false;
-	if (run->settings->postcopy_first && !g_atomic_int_get(&run->switch_asked) &&
+	if (transfer->settings->postcopy_first && !g_atomic_int_get(&transfer->switch_asked) &&
 	    waited_us < SWITCH_US)
 		return true;
-	return waited_us < MOST_US && !is_empty(run);
+	return waited_us < MOST_US && !is_empty(transfer);
 }
 
-void pass_end_here(struct pass_end *end, struct run *run)
+void pass_end_here(struct pass_end *end, struct transfer *transfer)
 {
 	int64_t begin_us = clock_now_us();
 	if (end->over || !end->near)
 		return;
 	end->over = true;
-	if (run->settings->postcopy_first)
-		run_post(run, "pass-ending", NULL);
-	while (waits(run, clock_now_us() - begin_us))
+	if (transfer->settings->postcopy_first)
+		transfer_post(transfer, "pass-ending", NULL);
+	while (waits(transfer, clock_now_us() - begin_us))
 		g_usleep(LOOK_US);
 	JsonObject *extra = json_object_new();
 	json_object_set_int_member(extra, "ms", (clock_now_us() - begin_us) / 1000);
-	run_post(run, "pass-end", extra);
+	transfer_post(transfer, "pass-end", extra);
 }

@@ -27,4 +27,4 @@ struct pass_end {
 void pass_end_note(struct pass_end *end, const struct batch *batch,
 		   const struct stream_reader *stream);
 /* It was; waits once, and never for long. */
-void pass_end_here(struct pass_end *end, struct run *run);
+void pass_end_here(struct pass_end *end, struct transfer *transfer);

@@ -30,7 +30,7 @@ static bool peer_refuse(const struct ucred *peer, GError **error)
 }
 
 /* libvirt's file of the VM's process, which only root can write; 0: it has none. */
-static int read_pid_file(const struct mover_settings *settings)
+static int read_pid_file(const struct mover_setup *settings)
 {
 	g_autofree char *path = g_strdup_printf("/run/libvirt/qemu/%s.pid", settings->vm_name);
 	g_autofree char *text = NULL;
@@ -40,7 +40,7 @@ static int read_pid_file(const struct mover_settings *settings)
 }
 
 /* "-uuid UUID" is among them. */
-static bool arguments_name_vm(int pid, const struct mover_settings *settings)
+static bool arguments_name_vm(int pid, const struct mover_setup *settings)
 {
 	g_autofree char *path = g_strdup_printf("/proc/%d/cmdline", pid);
 	g_autofree char *text = NULL;
@@ -64,7 +64,7 @@ bool peer_is_root(int fd, GError **error)
 	return peer.uid == geteuid() || peer_refuse(&peer, error);
 }
 
-bool peer_is_qemu(int fd, const struct mover_settings *settings, GError **error)
+bool peer_is_qemu(int fd, const struct mover_setup *settings, GError **error)
 {
 	struct ucred peer;
 	if (settings->socket_user < 0)
@@ -80,6 +80,6 @@ bool peer_is_qemu(int fd, const struct mover_settings *settings, GError **error)
 
 int peer_dial_qemu(const char *path, void *settings, GError **error)
 {
-	FD_AUTO int fd = local_connect(path, 0, error);
+	FD_AUTO int fd = qemu_socket_connect(path, 0, error);
 	return fd >= 0 && peer_is_qemu(fd, settings, error) ? fd_steal(&fd) : -1;
 }

@@ -13,4 +13,4 @@ int peer_dial_qemu(const char *path, void *settings, GError **error);
 /* Is it the QEMU of this VM, by user and by libvirt's file of its process? Where libvirt has no
  * such file, the process's own arguments have to name the VM. With settings->socket_user -1 (the
  * VM is off, or libvirt gives QEMU no user of its own) it is one of root's programs. */
-bool peer_is_qemu(int fd, const struct mover_settings *settings, GError **error);
+bool peer_is_qemu(int fd, const struct mover_setup *settings, GError **error);

@@ -45,7 +45,7 @@ static bool parse_hex(const char *text, uint8_t *bytes, size_t length)
 	return true;
 }
 
-static bool parse_identity(struct mover_settings *s, JsonObject *setup, GError **error)
+static bool parse_identity(struct mover_setup *s, JsonObject *setup, GError **error)
 {
 	uint8_t id[16];
 	const char *text = json_get_string(setup, "id", NULL);
@@ -62,7 +62,7 @@ static bool parse_identity(struct mover_settings *s, JsonObject *setup, GError *
 	return true;
 }
 
-static bool parse_vm(struct mover_settings *s, JsonObject *setup, GError **error)
+static bool parse_vm(struct mover_setup *s, JsonObject *setup, GError **error)
 {
 	JsonObject *vm = json_get_object(setup, "vm");
 	const char *name = vm ? json_get_string(vm, "name", NULL) : NULL;
@@ -93,7 +93,7 @@ static bool parse_number(JsonObject *setup, const char *name, int64_t fallback, 
 	return true;
 }
 
-static bool parse_numbers(struct mover_settings *s, JsonObject *setup, GError **error)
+static bool parse_numbers(struct mover_setup *s, JsonObject *setup, GError **error)
 {
 	int64_t connections, user, bandwidth, window, dark, stop;
 	if (!parse_number(setup, "connections", 2, 1, LINK_CONNECTIONS_MAX, &connections, error) ||
@@ -113,7 +113,7 @@ static bool parse_numbers(struct mover_settings *s, JsonObject *setup, GError **
 }
 
 /* "auto", "off", or the most effort that may be taken, "1" to "9". */
-static bool parse_effort(struct mover_settings *s, JsonObject *setup, GError **error)
+static bool parse_effort(struct mover_setup *s, JsonObject *setup, GError **error)
 {
 	const char *word = json_get_string(setup, "compress", NULL);
 	if (!word && json_object_has_member(setup, "compress"))
@@ -128,7 +128,7 @@ static bool parse_effort(struct mover_settings *s, JsonObject *setup, GError **e
 }
 
 /* How much of this host the mover may take, and for what. */
-static bool parse_engine(struct mover_settings *s, JsonObject *setup, GError **error)
+static bool parse_engine(struct mover_setup *s, JsonObject *setup, GError **error)
 {
 	int64_t memory, cores;
 	if (!parse_number(setup, "memory_limit", MOVER_MEMORY_DEFAULT, MOVER_MEMORY_LEAST,
@@ -140,7 +140,7 @@ static bool parse_engine(struct mover_settings *s, JsonObject *setup, GError **e
 	return parse_effort(s, setup, error);
 }
 
-static bool parse_faults(struct mover_settings *s, JsonObject *setup, GError **error)
+static bool parse_faults(struct mover_setup *s, JsonObject *setup, GError **error)
 {
 	JsonArray *faults = json_get_array(setup, "faults");
 	for (guint i = 0; faults && i < json_array_get_length(faults); i++) {
@@ -159,9 +159,9 @@ static bool parse_faults(struct mover_settings *s, JsonObject *setup, GError **e
 	return true;
 }
 
-struct mover_settings *mover_settings_parse(JsonObject *setup, GError **error)
+struct mover_setup *mover_settings_parse(JsonObject *setup, GError **error)
 {
-	struct mover_settings *s = g_new0(struct mover_settings, 1);
+	struct mover_setup *s = g_new0(struct mover_setup, 1);
 	int verify = find_word(json_get_string(setup, "verify", "none"), verify_names,
 			       G_N_ELEMENTS(verify_names));
 	if (verify < 0)
@@ -182,7 +182,7 @@ struct mover_settings *mover_settings_parse(JsonObject *setup, GError **error)
 	return s;
 }
 
-void mover_settings_free(struct mover_settings *settings)
+void mover_settings_free(struct mover_setup *settings)
 {
 	if (!settings)
 		return;
@@ -194,7 +194,7 @@ void mover_settings_free(struct mover_settings *settings)
 }
 
 /* Stock AppArmor profiles allow QEMU to create PREFIX.tunnelmigrate.dest.VM. */
-static char *socket_path(const struct mover_settings *settings, const char *prefix, GError **error)
+static char *socket_path(const struct mover_setup *settings, const char *prefix, GError **error)
 {
 	g_autofree char *path = g_strdup_printf("%s/%s.tunnelmigrate.dest.%s", settings->socket_dir,
 						prefix, settings->vm_name);
@@ -209,12 +209,12 @@ static char *socket_path(const struct mover_settings *settings, const char *pref
 	return NULL;
 }
 
-char *mover_settings_socket(const struct mover_settings *settings, GError **error)
+char *mover_settings_socket(const struct mover_setup *settings, GError **error)
 {
 	return socket_path(settings, "m", error);
 }
 
-char *mover_settings_disk_socket(const struct mover_settings *settings, GError **error)
+char *mover_settings_disk_socket(const struct mover_setup *settings, GError **error)
 {
 	return socket_path(settings, "d", error);
 }

@@ -33,7 +33,7 @@ enum mover_fault {
 	MOVER_FAULT_SLOW_READ = 1 << 14, /* every file is too large to be read whole at once */
 };
 
-struct mover_settings {
+struct mover_setup {
 	enum mover_role role;
 	char id[33]; /* 32 hex digits */
 	uint8_t key[LINK_KEY_BYTES];
@@ -61,9 +61,9 @@ struct mover_settings {
 };
 
 /* Every field is checked; NULL with a message that names the field. */
-struct mover_settings *mover_settings_parse(JsonObject *setup, GError **error);
-void mover_settings_free(struct mover_settings *settings);
+struct mover_setup *mover_settings_parse(JsonObject *setup, GError **error);
+void mover_settings_free(struct mover_setup *settings);
 /* The socket's path: socket_dir and a name that stock AppArmor profiles allow QEMU to create. */
-char *mover_settings_socket(const struct mover_settings *settings, GError **error);
+char *mover_settings_socket(const struct mover_setup *settings, GError **error);
 /* That for disks, beside it. */
-char *mover_settings_disk_socket(const struct mover_settings *settings, GError **error);
+char *mover_settings_disk_socket(const struct mover_setup *settings, GError **error);

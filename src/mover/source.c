@@ -26,9 +26,9 @@
 #define POSTCOPY_BATCH (32 * 1024)
 
 struct reader {
-	struct run *run;
+	struct transfer *transfer;
 	struct observer *observer;
-	struct dwell *dwell; /* NULL: no rehearsal */
+	struct rehearse_hold *rehearse_hold; /* NULL: no rehearsal */
 	struct pass_end pass_end;
 	int qemu;
 	bool stopped;  /* the VM is: nothing lingers any more */
@@ -44,7 +44,7 @@ static size_t portion(const struct reader *reader, const struct batch *batch)
 	const struct stream_stats *stats = stream_reader_stats(observer_reader(reader->observer));
 	size_t most = POSTCOPY_BATCH;
 	if (!stats->postcopy && !stats->resumed)
-		most = encoders_portion(reader->run->encoders);
+		most = encoders_portion(reader->transfer->encoders);
 	return MIN(batch_room(batch), most);
 }
 
@@ -77,45 +77,45 @@ static bool fill(struct reader *reader, struct batch *batch)
 
 static void tell_counts(struct reader *reader)
 {
-	struct run *run = reader->run;
-	pthread_mutex_lock(&run->lock);
-	run->content.pages = *sorter_counts(run->sorter);
-	reader->stopped = run->stream.stopped || run->stream.postcopy || run->stream.resumed;
-	pthread_mutex_unlock(&run->lock);
+	struct transfer *transfer = reader->transfer;
+	pthread_mutex_lock(&transfer->lock);
+	transfer->content.pages = *sorter_counts(transfer->sorter);
+	reader->stopped = transfer->stream.stopped || transfer->stream.postcopy || transfer->stream.resumed;
+	pthread_mutex_unlock(&transfer->lock);
 }
 
 /* Decide how each page of it travels, and send it on its way. What is not understood goes as it is,
  * from there on. */
 static void sort_and_submit(struct reader *reader, struct batch *batch)
 {
-	struct run *run = reader->run;
+	struct transfer *transfer = reader->transfer;
 	const struct stream_reader *stream = observer_reader(reader->observer);
-	bool plain = encoders_store(run->encoders);
-	pthread_mutex_lock(&run->sorting);
-	disk_source_judge(run->disk_source);
-	sorter_seeds_taken(run->sorter, encoders_seeds_taken(run->encoders));
-	if (stream_reader_opaque_reason(stream) || run->settings->recover)
-		sorter_forget(run->sorter);
+	bool plain = encoders_store(transfer->encoders);
+	pthread_mutex_lock(&transfer->sorting);
+	disk_source_judge(transfer->disk_source);
+	sorter_seeds_taken(transfer->sorter, encoders_seeds_taken(transfer->encoders));
+	if (stream_reader_opaque_reason(stream) || transfer->settings->recover)
+		sorter_forget(transfer->sorter);
 	if (batch->has_blocks)
-		sorter_set_blocks(run->sorter, stream);
-	sorter_sort(run->sorter, batch, plain);
-	requests_answer(run->requests, batch);
+		sorter_set_blocks(transfer->sorter, stream);
+	sorter_sort(transfer->sorter, batch, plain);
+	page_requests_answer(transfer->requests, batch);
 	tell_counts(reader);
-	encoders_submit(run->encoders, batch);
-	pthread_mutex_unlock(&run->sorting);
+	encoders_submit(transfer->encoders, batch);
+	pthread_mutex_unlock(&transfer->sorting);
 }
 
 /* Before the hand-over the end means cancelled or failed: the destination must not take what it has
  * for a whole VM. After it, and in post-copy once all has come, it is QEMU's farewell. */
 static void end_stream(struct reader *reader, int reason)
 {
-	struct run *run = reader->run;
-	bool good = encoders_finish(run->encoders);
-	if (!run_is_farewell(run))
-		run_refuse(run, "local", _("the source QEMU closed its migration stream (%s)"),
+	struct transfer *transfer = reader->transfer;
+	bool good = encoders_finish(transfer->encoders);
+	if (!transfer_is_farewell(transfer))
+		transfer_refuse(transfer, "local", _("the source QEMU closed its migration stream (%s)"),
 			   reason ? g_strerror(reason) : _("cancelled or failed there"));
 	if (good)
-		link_finish(run->link, LINK_MEMORY);
+		link_finish(transfer->link, LINK_MEMORY);
 }
 
 /* The package ends with this batch, and nothing has come behind it yet. */
@@ -137,7 +137,7 @@ static void submit(struct reader *reader, struct batch *batch)
 
 static void read_stream(struct reader *reader)
 {
-	struct encoders *encoders = reader->run->encoders;
+	struct encoders *encoders = reader->transfer->encoders;
 	struct batch *batch = encoders_take(encoders);
 	bool more = true;
 	while (batch && more) {
@@ -148,11 +148,11 @@ static void read_stream(struct reader *reader)
 			batch_flush(batch, observer_reader(reader->observer));
 		if (batch->count) {
 			size_t left = batch_take_tail(batch, reader->tail);
-			dwell_note(reader->dwell, batch, observer_reader(reader->observer));
+			rehearse_hold_note(reader->rehearse_hold, batch, observer_reader(reader->observer));
 			pass_end_note(&reader->pass_end, batch, observer_reader(reader->observer));
 			submit(reader, batch);
-			dwell_here(reader->dwell);
-			pass_end_here(&reader->pass_end, reader->run);
+			rehearse_hold_here(reader->rehearse_hold);
+			pass_end_here(&reader->pass_end, reader->transfer);
 			batch = encoders_take(encoders);
 			if (batch)
 				batch_begin(batch, reader->tail, left);
@@ -167,128 +167,128 @@ static void read_stream(struct reader *reader)
 }
 
 /* The VM is off, and its disks were all: the gate is passed without a SHUT. */
-static void end_without_memory(struct run *run)
+static void end_without_memory(struct transfer *transfer)
 {
-	if (encoders_finish(run->encoders) && gate_pass(run))
-		link_finish(run->link, LINK_MEMORY);
+	if (encoders_finish(transfer->encoders) && gate_pass(transfer))
+		link_finish(transfer->link, LINK_MEMORY);
 }
 
 static void *reader_thread(void *data)
 {
-	struct run *run = data;
+	struct transfer *transfer = data;
 	g_autoptr(GError) error = NULL;
-	struct reader reader = { .run = run,
-				 .qemu = local_accept(run->listener, local_may_libvirt,
-						      run->settings, &error) };
-	if (reader.qemu < 0 && g_atomic_int_get(&run->no_memory)) {
-		end_without_memory(run);
+	struct reader reader = { .transfer = transfer,
+				 .qemu = qemu_socket_accept(transfer->listener, qemu_socket_may_libvirt,
+						      transfer->settings, &error) };
+	if (reader.qemu < 0 && g_atomic_int_get(&transfer->no_memory)) {
+		end_without_memory(transfer);
 		goto out;
 	}
 	if (reader.qemu < 0) {
-		run_refuse_error(run, "local", error);
+		transfer_refuse_error(transfer, "local", error);
 		goto out;
 	}
-	if (!owners_share(run->owners, &error)) {
+	if (!owners_share(transfer->owners, &error)) {
 		fd_clear(&reader.qemu);
-		run_refuse_error(run, "local", error);
+		transfer_refuse_error(transfer, "local", error);
 		goto out;
 	}
-	if (!run_adopt_qemu(run, reader.qemu))
+	if (!transfer_adopt_qemu(transfer, reader.qemu))
 		goto out;
-	disk_dwell_whole(run->disk_source);
-	reader.observer = observer_new(run);
+	disk_rehearse_hold_whole(transfer->disk_source);
+	reader.observer = observer_new(transfer);
 	reader.tail = g_malloc(STREAM_CARRY_MAX);
-	reader.dwell = dwell_new(run);
-	reader.pass_end.early = run->settings->postcopy_first;
+	reader.rehearse_hold = rehearse_hold_new(transfer);
+	reader.pass_end.early = transfer->settings->postcopy_first;
 	read_stream(&reader);
-	dwell_free(reader.dwell);
+	rehearse_hold_free(reader.rehearse_hold);
 	g_free(reader.tail);
 	observer_free(reader.observer);
 out:
-	disk_source_break(run->disk_source);
-	encoders_finish(run->encoders); /* ends the workers */
-	return run_thread_ends(run);
+	disk_source_break(transfer->disk_source);
+	encoders_finish(transfer->encoders); /* ends the workers */
+	return transfer_thread_ends(transfer);
 }
 
-static void note_request(struct run *run, const struct return_message *message)
+static void note_request(struct transfer *transfer, const struct return_message *message)
 {
-	requests_arrived(run->requests, encoders_frames_arrived(run->encoders));
-	pthread_mutex_lock(&run->lock);
-	requests_ask(run->requests, message, run->blocks, run->block_count);
-	pthread_mutex_unlock(&run->lock);
+	page_requests_arrived(transfer->requests, encoders_frames_arrived(transfer->encoders));
+	pthread_mutex_lock(&transfer->lock);
+	page_requests_ask(transfer->requests, message, transfer->blocks, transfer->block_count);
+	pthread_mutex_unlock(&transfer->lock);
 }
 
 /* Hand one message of the return path to QEMU. SHUT 0 stays here until the gate opens; a SHUT that
  * says "failed" goes on at once, so that QEMU knows. */
-static bool pass_message(struct run *run, const struct return_message *message)
+static bool pass_message(struct transfer *transfer, const struct return_message *message)
 {
-	if (message->type == RETURN_SHUT && message->value == 0 && !gate_pass(run))
+	if (message->type == RETURN_SHUT && message->value == 0 && !gate_pass(transfer))
 		return false;
 	if (message->type == RETURN_REQUEST_PAGES || message->type == RETURN_REQUEST_PAGES_ID)
-		note_request(run, message);
-	if (fd_write_all(run->qemu, message->bytes, message->length)) {
+		note_request(transfer, message);
+	if (fd_write_all(transfer->qemu, message->bytes, message->length)) {
 		if (message->type == RETURN_SHUT)
-			watchdog_rest(run->watchdog); /* QEMU has its answer */
+			watchdog_rest(transfer->watchdog); /* QEMU has its answer */
 		return true;
 	}
-	run_refuse(run, "local", _("the source QEMU takes no return path: %s"), g_strerror(errno));
+	transfer_refuse(transfer, "local", _("the source QEMU takes no return path: %s"), g_strerror(errno));
 	return false;
 }
 
-static bool pass_frame(struct run *run, struct return_reader *messages, struct link_frame *frame)
+static bool pass_frame(struct transfer *transfer, struct return_reader *messages, struct link_frame *frame)
 {
 	struct return_message message;
 	return_reader_feed(messages, frame->data, frame->length);
 	while (return_reader_next(messages, &message))
-		if (!pass_message(run, &message))
+		if (!pass_message(transfer, &message))
 			return false;
 	return true;
 }
 
 static void *returner_thread(void *data)
 {
-	struct run *run = data;
+	struct transfer *transfer = data;
 	struct return_reader *messages = return_reader_new();
 	for (bool open = true; open;) {
 		g_autoptr(GError) error = NULL;
 		bool finished = false;
 		struct link_frame *frame =
-			link_receive(run->link, LINK_RETURN, -1, &finished, &error);
+			link_receive(transfer->link, LINK_RETURN, -1, &finished, &error);
 		if (!frame) {
 			if (error)
-				run_refuse_error(run, "link", error);
+				transfer_refuse_error(transfer, "link", error);
 			else
-				run_refuse(run, "peer", "%s",
+				transfer_refuse(transfer, "peer", "%s",
 					   _("the destination QEMU closed its return path"));
 			break;
 		}
-		open = pass_frame(run, messages, frame);
-		link_frame_done(run->link, LINK_RETURN, frame);
+		open = pass_frame(transfer, messages, frame);
+		link_frame_done(transfer->link, LINK_RETURN, frame);
 	}
 	return_reader_free(messages);
-	return run_thread_ends(run);
+	return transfer_thread_ends(transfer);
 }
 
-static bool make_sorter(struct run *run, GError **error)
+static bool make_sorter(struct transfer *transfer, GError **error)
 {
-	struct known_sizes sizes = known_sizes_for(run->settings->memory_limit);
-	unsigned seeds = run->disks ? run->disks->seed_count : 0;
+	struct known_sizes sizes = known_sizes_for(transfer->settings->memory_limit);
+	unsigned seeds = transfer->disks ? transfer->disks->seed_count : 0;
 	uint64_t bytes[KNOWN_SEEDS_MAX] = { 0 };
-	if (seeds > 0 && !seeds_receive(run, bytes, error))
+	if (seeds > 0 && !seeds_receive(transfer, bytes, error))
 		return false;
-	run->requests = requests_new();
-	run->sorter = sorter_new(run->settings->key, run->page_key, &sizes);
+	transfer->requests = page_requests_new();
+	transfer->sorter = sorter_new(transfer->settings->key, transfer->page_key, &sizes);
 	for (unsigned i = 0; i < seeds; i++)
-		sorter_add_seed(run->sorter, bytes[i]);
-	if (!run->settings->encode)
-		sorter_forget(run->sorter);
+		sorter_add_seed(transfer->sorter, bytes[i]);
+	if (!transfer->settings->encode)
+		sorter_forget(transfer->sorter);
 	return true;
 }
 
 /* Disks before the reader, who asks what they say. */
-bool source_start(struct run *run, GError **error)
+bool source_start(struct transfer *transfer, GError **error)
 {
-	return owners_begin(run->owners, error) && make_sorter(run, error) &&
-	       encoders_start(run, error) && (!run->disks || disk_source_start(run, error)) &&
-	       run_spawn(run, reader_thread, error) && run_spawn(run, returner_thread, error);
+	return owners_begin(transfer->owners, error) && make_sorter(transfer, error) &&
+	       encoders_start(transfer, error) && (!transfer->disks || disk_source_start(transfer, error)) &&
+	       transfer_spawn(transfer, reader_thread, error) && transfer_spawn(transfer, returner_thread, error);
 }

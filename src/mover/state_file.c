@@ -23,7 +23,7 @@ static const char *role_word(enum mover_role role)
 	return role == MOVER_SOURCE ? "source" : "destination";
 }
 
-static char *state_path(const struct mover_settings *settings)
+static char *state_path(const struct mover_setup *settings)
 {
 	return g_strdup_printf("%s/%s-%s.json", state_dir(), settings->id,
 			       role_word(settings->role));
@@ -47,7 +47,7 @@ static bool write_state_file(const char *path, const char *text, GError **error)
 	return false;
 }
 
-bool state_write(const struct mover_settings *settings, enum run_phase phase, GError **error)
+bool state_file_write(const struct mover_setup *settings, enum transfer_phase phase, GError **error)
 {
 	g_autofree char *path = state_path(settings);
 	g_autoptr(JsonObject) state = json_object_new();
@@ -59,7 +59,7 @@ bool state_write(const struct mover_settings *settings, enum run_phase phase, GE
 	json_object_set_object_member(state, "vm", vm);
 	json_object_set_int_member(state, "pid", getpid());
 	json_object_set_int_member(state, "born", process_start_ticks(getpid()));
-	json_object_set_string_member(state, "phase", run_phase_name(phase));
+	json_object_set_string_member(state, "phase", transfer_phase_name(phase));
 	json_object_set_string_member(state, "socket_dir", settings->socket_dir);
 	g_autofree char *text = json_print_object(state);
 	g_autoptr(GError) failure = NULL;
@@ -69,7 +69,7 @@ bool state_write(const struct mover_settings *settings, enum run_phase phase, GE
 			 failure->message);
 }
 
-void state_remove(const struct mover_settings *settings)
+void state_file_remove(const struct mover_setup *settings)
 {
 	g_autofree char *path = state_path(settings);
 	unlink(path);
@@ -112,7 +112,7 @@ static bool wait_dead(const struct process *process)
 }
 
 /* Of a mover that outlived its conductor and the end of its move, or hangs. */
-static bool end_mover(const struct process *process, enum state_manner manner)
+static bool end_mover(const struct process *process, enum state_file_manner manner)
 {
 	static const int signals[] = { SIGTERM, SIGKILL };
 	for (size_t i = manner == STATE_KILL; i < G_N_ELEMENTS(signals) && !is_dead(process); i++) {
@@ -122,7 +122,7 @@ static bool end_mover(const struct process *process, enum state_manner manner)
 	return is_dead(process);
 }
 
-static void sweep_file(const char *path, bool end, enum state_manner manner)
+static void sweep_file(const char *path, bool end, enum state_file_manner manner)
 {
 	g_autofree char *text = NULL;
 	size_t length = 0;
@@ -142,7 +142,7 @@ static void sweep_file(const char *path, bool end, enum state_manner manner)
 	puts(text);
 }
 
-int state_sweep(const char *id, enum state_manner manner)
+int state_file_sweep(const char *id, enum state_file_manner manner)
 {
 	GDir *entries = g_dir_open(state_dir(), 0, NULL);
 	const char *name;
@@ -174,7 +174,7 @@ static void print_living(const char *path, const char *vm_uuid)
 		puts(text);
 }
 
-int state_print_living(const char *vm_uuid)
+int state_file_print_living(const char *vm_uuid)
 {
 	GDir *entries = g_dir_open(state_dir(), 0, NULL);
 	const char *name;

@@ -56,9 +56,9 @@ static void describe_link(JsonObject *stats, const struct link_stats *link, unsi
 }
 
 /* What the engine made of the stream; at the source only. Under the lock. */
-static JsonObject *describe_content(const struct run *run)
+static JsonObject *describe_content(const struct transfer *transfer)
 {
-	const struct run_content *content = &run->content;
+	const struct transfer_content *content = &transfer->content;
 	JsonObject *object = json_object_new();
 	const struct {
 		const char *name;
@@ -73,7 +73,7 @@ static JsonObject *describe_content(const struct run *run)
 		{ "plain_pages", content->pages.plain_pages },
 		{ "delta_bytes", content->pages.delta_bytes },
 		{ "refused_deltas", content->pages.refused_deltas },
-		{ "original_bytes", run->bytes },
+		{ "original_bytes", transfer->bytes },
 		{ "encoded_bytes", content->encoded_bytes },
 		{ "disk_bytes", content->disk_bytes },
 		{ "encode_ms", (uint64_t) content->encode_us / 1000 },
@@ -93,51 +93,51 @@ static void describe_backlog(JsonObject *stats, struct encoders *encoders, uint6
 }
 
 /* Under the lock. */
-static void describe_run(JsonObject *stats, struct run *run)
+static void describe_run(JsonObject *stats, struct transfer *transfer)
 {
-	int64_t end = run->released_us ? run->released_us : clock_now_us();
-	json_object_set_string_member(stats, "phase", run_phase_name(run->phase));
-	json_object_set_int_member(stats, "bytes", (gint64) run->bytes);
-	json_object_set_int_member(stats, "frames", (gint64) run->frames);
-	json_object_set_object_member(stats, "pages", describe_pages(&run->stream));
-	json_object_set_int_member(stats, "iterations", (gint64) run->stream.iterations);
+	int64_t end = transfer->released_us ? transfer->released_us : clock_now_us();
+	json_object_set_string_member(stats, "phase", transfer_phase_name(transfer->phase));
+	json_object_set_int_member(stats, "bytes", (gint64) transfer->bytes);
+	json_object_set_int_member(stats, "frames", (gint64) transfer->frames);
+	json_object_set_object_member(stats, "pages", describe_pages(&transfer->stream));
+	json_object_set_int_member(stats, "iterations", (gint64) transfer->stream.iterations);
 	json_object_set_int_member(stats, "device_bytes",
-				   (gint64) run->stream.kind_bytes[STREAM_DEVICE_STATE]);
-	json_object_set_boolean_member(stats, "stopped", run->stream.stopped);
-	if (run->stopped_us)
-		json_object_set_int_member(stats, "stopped_ms", (end - run->stopped_us) / 1000);
-	if (run->opaque_reason)
-		json_object_set_string_member(stats, "opaque", run->opaque_reason);
+				   (gint64) transfer->stream.kind_bytes[STREAM_DEVICE_STATE]);
+	json_object_set_boolean_member(stats, "stopped", transfer->stream.stopped);
+	if (transfer->stopped_us)
+		json_object_set_int_member(stats, "stopped_ms", (end - transfer->stopped_us) / 1000);
+	if (transfer->opaque_reason)
+		json_object_set_string_member(stats, "opaque", transfer->opaque_reason);
 }
 
-JsonObject *stats_describe(struct run *run)
+JsonObject *stats_describe(struct transfer *transfer)
 {
 	JsonObject *stats = json_object_new(), *content = NULL;
 	struct link_stats link = { 0 };
 	uint64_t unread = 0;
 	json_object_set_string_member(stats, "t", "stats");
 	json_object_set_int_member(stats, "clock_us", clock_now_us());
-	if (run->link)
-		link_get_stats(run->link, &link);
-	pthread_mutex_lock(&run->lock);
-	describe_run(stats, run);
-	if (run->encoders) {
-		content = describe_content(run);
-		unread = fd_unread(run->qemu);
+	if (transfer->link)
+		link_get_stats(transfer->link, &link);
+	pthread_mutex_lock(&transfer->lock);
+	describe_run(stats, transfer);
+	if (transfer->encoders) {
+		content = describe_content(transfer);
+		unread = fd_unread(transfer->qemu);
 	}
-	pthread_mutex_unlock(&run->lock);
+	pthread_mutex_unlock(&transfer->lock);
 	if (content) {
-		describe_backlog(stats, run->encoders, unread);
-		encoders_describe(run->encoders, content);
+		describe_backlog(stats, transfer->encoders, unread);
+		encoders_describe(transfer->encoders, content);
 		json_object_set_object_member(stats, "content", content);
 	}
-	JsonObject *requests = run->requests ? requests_describe(run->requests) : NULL;
+	JsonObject *requests = transfer->requests ? page_requests_describe(transfer->requests) : NULL;
 	if (requests)
 		json_object_set_object_member(stats, "postcopy", requests);
-	if (run->disk_source)
+	if (transfer->disk_source)
 		json_object_set_array_member(stats, "disks",
-					     disk_source_describe(run->disk_source));
-	describe_link(stats, &link, run->settings->connections);
+					     disk_source_describe(transfer->disk_source));
+	describe_link(stats, &link, transfer->settings->connections);
 	json_object_set_int_member(stats, "rss_kib", peak_rss_kib());
 	json_object_set_int_member(stats, "cpu_ms", cpu_ms());
 	return stats;

@@ -5,4 +5,4 @@
 
 #define STATS_INTERVAL_MS 200
 
-JsonObject *stats_describe(struct run *run);
+JsonObject *stats_describe(struct transfer *transfer);

@@ -45,7 +45,7 @@ static bool got(const char *line, size_t length, void *data)
 		return true;
 	read_disks(message);
 	read_fingerprint(message);
-	struct mover_settings *settings = mover_settings_parse(message, NULL);
+	struct mover_setup *settings = mover_settings_parse(message, NULL);
 	if (settings &&
 	    (settings->connections < 1 || settings->connections > LINK_CONNECTIONS_MAX ||
 	     strlen(settings->id) != 32))

@@ -11,11 +11,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool got(const char *line, size_t length, void *data)
 {
-	struct journey_limits *limits = data;
-	const struct journey_limits before = *limits;
-	struct tune_wish wish;
+	struct move_limits *limits = data;
+	const struct move_limits before = *limits;
+	struct limits_wish wish;
 	g_autoptr(JsonObject) message = json_parse_object(line, length, NULL);
-	if (!message || !tune_parse(message, &wish, NULL) || !tune_apply(limits, &wish, NULL))
+	if (!message || !limits_parse(message, &wish, NULL) || !limits_apply(limits, &wish, NULL))
 		return true;
 	if (limits->bandwidth < TUNE_LEAST_BANDWIDTH || limits->ceiling_ms > before.ceiling_ms ||
 	    limits->ceiling_ms < TUNE_LEAST_CEILING_MS ||
@@ -28,7 +28,7 @@ static bool got(const char *line, size_t length, void *data)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct line_reader *reader = line_reader_new();
-	struct journey_limits limits = { .bandwidth = 1 << 20,
+	struct move_limits limits = { .bandwidth = 1 << 20,
 					 .ceiling_ms = 300,
 					 .link_timeout_ms = 60000,
 					 .postcopy = true,

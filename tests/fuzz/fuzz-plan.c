@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void take_line(JsonObject *plan)
 {
-	struct move_values values = { 0 };
+	struct move_command_values values = { 0 };
 	char **arguments = NULL;
 	bool help = false;
 	g_auto(GStrv) line = plan_file_words(plan, "migrate");
@@ -40,13 +40,13 @@ static void assert_finite(const struct forecast *forecast)
 
 static void take_forecast(JsonObject *plan)
 {
-	struct ahead *ahead = g_new0(struct ahead, 1);
-	if (ahead_take_plan(ahead, json_get_object(plan, "forecast"))) {
+	struct prediction *prediction = g_new0(struct prediction, 1);
+	if (prediction_take_plan(prediction, json_get_object(plan, "forecast"))) {
 		for (int i = 0; i < PLAN_STRATEGY_LAST; i++)
-			assert_finite(&ahead->outlooks[i].forecast);
-		json_object_unref(ahead_describe(ahead));
+			assert_finite(&prediction->outlooks[i].forecast);
+		json_object_unref(prediction_describe(prediction));
 	}
-	ahead_free(ahead);
+	prediction_free(prediction);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -38,29 +38,29 @@ static void test_give(void)
 	expect_given(WATARI_ERROR_INTERNAL, NULL, "watari resolve");
 }
 
-static void expect_found(struct journey *journey, const char *expected)
+static void expect_found(struct move *move, const char *expected)
 {
-	g_autofree char *advice = advice_find(journey);
+	g_autofree char *advice = advice_find(move);
 	g_assert_nonnull(strstr(advice, expected));
 }
 
 /* That the other mover ended says less than why it did; the first real reason counts. */
 static void test_codes(void)
 {
-	struct journey journey = { 0 };
+	struct move move = { 0 };
 	char reason[] = "the other mover ended";
-	expect_found(&journey, "/var/log/libvirt/qemu");
-	advice_take_code(&journey, "peer");
-	expect_found(&journey, "/var/log/libvirt/qemu");
-	journey.mover_reason = reason;
-	advice_take_code(&journey, "link");
-	expect_found(&journey, "--link-timeout");
-	advice_take_code(&journey, "disk");
-	expect_found(&journey, "--link-timeout");
-	g_clear_pointer(&journey.refuse_code, g_free);
+	expect_found(&move, "/var/log/libvirt/qemu");
+	advice_take_code(&move, "peer");
+	expect_found(&move, "/var/log/libvirt/qemu");
+	move.mover_reason = reason;
+	advice_take_code(&move, "link");
+	expect_found(&move, "--link-timeout");
+	advice_take_code(&move, "disk");
+	expect_found(&move, "--link-timeout");
+	g_clear_pointer(&move.refuse_code, g_free);
 	/* a mover that was killed: what the other one says of it is no reason */
-	advice_take_code(&journey, "local");
-	g_assert_null(journey.refuse_code);
+	advice_take_code(&move, "local");
+	g_assert_null(move.refuse_code);
 }
 
 int main(int argc, char **argv)

@@ -11,7 +11,7 @@
 enum { STALE_MS = 300, SOON_MS = 5000 };
 
 struct scene {
-	struct run run;
+	struct transfer transfer;
 	int64_t asked;    /* the newest question that was heard */
 	int64_t lies_by;  /* added to its number */
 	int64_t pause_ms; /* of the gate, between question and wait */
@@ -25,16 +25,16 @@ static void hear(JsonObject *event, void *data)
 	struct scene *scene = data;
 	g_assert_cmpstr(json_get_string(event, "what", ""), ==, "ask-awake");
 	scene->asked = json_get_int(event, "n", 0);
-	awake_answered(&scene->run, scene->asked + scene->lies_by);
+	conductor_check_answered(&scene->transfer, scene->asked + scene->lies_by);
 }
 
 static void *pass_gate(void *data)
 {
 	struct scene *scene = data;
 	g_autoptr(GError) error = NULL;
-	awake_ask(&scene->run);
+	conductor_check_ask(&scene->transfer);
 	g_usleep((gulong) scene->pause_ms * 1000);
-	scene->passed = awake_wait(&scene->run, &error);
+	scene->passed = conductor_check_wait(&scene->transfer, &error);
 	g_assert_true(scene->passed == !error);
 	g_atomic_int_set(&scene->ended, 1);
 	g_main_context_wakeup(NULL);
@@ -44,10 +44,10 @@ static void *pass_gate(void *data)
 static void begin(struct scene *scene, int64_t pause_ms, int64_t lies_by)
 {
 	*scene = (struct scene){ .pause_ms = pause_ms, .lies_by = lies_by };
-	pthread_mutex_init(&scene->run.lock, NULL);
-	wait_cond_init(&scene->run.changed);
-	scene->run.on_event = hear;
-	scene->run.on_event_data = scene;
+	pthread_mutex_init(&scene->transfer.lock, NULL);
+	wait_cond_init(&scene->transfer.changed);
+	scene->transfer.on_event = hear;
+	scene->transfer.on_event_data = scene;
 	scene->gate = g_thread_new("gate", pass_gate, scene);
 }
 
@@ -60,8 +60,8 @@ static void end(struct scene *scene, bool passed, int64_t asked)
 	g_assert_true(scene->passed == passed);
 	g_assert_cmpint(scene->asked, ==, asked);
 	g_assert_cmpint(clock_now_ms() - began, <, SOON_MS);
-	pthread_cond_destroy(&scene->run.changed);
-	pthread_mutex_destroy(&scene->run.lock);
+	pthread_cond_destroy(&scene->transfer.changed);
+	pthread_mutex_destroy(&scene->transfer.lock);
 }
 
 static void test_awake(void)
@@ -82,10 +82,10 @@ static void test_asks_again(void)
 static gboolean refuse(void *data)
 {
 	struct scene *scene = data;
-	pthread_mutex_lock(&scene->run.lock);
-	scene->run.phase = RUN_REFUSED;
-	pthread_cond_broadcast(&scene->run.changed);
-	pthread_mutex_unlock(&scene->run.lock);
+	pthread_mutex_lock(&scene->transfer.lock);
+	scene->transfer.phase = TRANSFER_REFUSED;
+	pthread_cond_broadcast(&scene->transfer.changed);
+	pthread_mutex_unlock(&scene->transfer.lock);
 	return G_SOURCE_REMOVE;
 }
 

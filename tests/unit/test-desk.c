@@ -18,11 +18,11 @@ static const char other_id[] = "ffeeddccbbaa99887766554433221100";
 
 struct scene {
 	char *top, *state, *directory;
-	struct desk *desk;
+	struct server *server;
 	int asked;
 };
 
-static void on_asked(struct desk_client *client, const char *type, JsonObject *request, void *data)
+static void on_asked(struct server_client *client, const char *type, JsonObject *request, void *data)
 {
 	struct scene *scene = data;
 	JsonObject *answer = json_object_new();
@@ -30,8 +30,8 @@ static void on_asked(struct desk_client *client, const char *type, JsonObject *r
 	json_object_set_string_member(answer, "t", "answer");
 	json_object_set_string_member(answer, "to", type);
 	if (g_str_equal(type, "watch"))
-		desk_follow(client);
-	desk_answer(client, answer);
+		server_follow(client);
+	server_answer(client, answer);
 }
 
 /* The state directory's path is longer than a socket's name may be. */
@@ -41,15 +41,15 @@ static void set_up(struct scene *scene)
 	*scene = (struct scene){ .top = g_dir_make_tmp("watari-desk-XXXXXX", NULL) };
 	g_autofree char *name = g_strnfill(120, 'x');
 	scene->state = g_build_filename(scene->top, name, NULL);
-	scene->directory = desk_directory(scene->state);
+	scene->directory = server_directory(scene->state);
 	g_assert_nonnull(scene->directory);
-	scene->desk = desk_open(scene->directory, id, on_asked, scene, &error);
+	scene->server = server_open(scene->directory, id, on_asked, scene, &error);
 	g_assert_no_error(error);
 }
 
 static void tear_down(struct scene *scene)
 {
-	desk_close(scene->desk);
+	server_close(scene->server);
 	g_assert_cmpint(g_rmdir(scene->directory), ==, 0); /* nothing is left in it */
 	g_assert_cmpint(g_rmdir(scene->state), ==, 0);
 	g_assert_cmpint(g_rmdir(scene->top), ==, 0);
@@ -66,7 +66,7 @@ static void turn(void)
 
 static int dial(struct scene *scene)
 {
-	int fd = desk_dial(scene->directory, id);
+	int fd = server_dial(scene->directory, id);
 	g_assert_cmpint(fd, >=, 0);
 	turn();
 	return fd;
@@ -108,16 +108,16 @@ static void test_asked(void)
 	g_assert_nonnull(strstr(hear(first), "\"more\""));
 	g_assert_cmpint(scene.asked, ==, 3);
 	/* only who follows hears what is told */
-	g_assert_true(desk_is_followed(scene.desk));
+	g_assert_true(server_is_followed(scene.server));
 	JsonObject *news = json_object_new();
 	json_object_set_string_member(news, "t", "news");
-	desk_tell(scene.desk, news, true);
+	server_tell(scene.server, news, true);
 	turn();
 	g_assert_cmpstr(hear(first), ==, "");
 	g_assert_nonnull(strstr(hear(second), "\"news\""));
 	close(second);
 	turn();
-	g_assert_false(desk_is_followed(scene.desk));
+	g_assert_false(server_is_followed(scene.server));
 	close(first);
 	tear_down(&scene);
 }
@@ -164,12 +164,12 @@ static void test_deaf_and_many(void)
 	g_assert_cmpint(scene.asked, ==, asked); /* nobody listens to it any more */
 	close(deaf);
 	turn();
-	int clients[DESK_CLIENTS_MAX + 1];
+	int clients[SERVER_CLIENTS_MAX + 1];
 	for (size_t i = 0; i < G_N_ELEMENTS(clients); i++)
 		clients[i] = dial(&scene);
-	g_assert_true(is_dropped(clients[DESK_CLIENTS_MAX]));
-	say(clients[DESK_CLIENTS_MAX - 1], "{\"t\":\"status\"}\n");
-	g_assert_nonnull(strstr(hear(clients[DESK_CLIENTS_MAX - 1]), "\"status\""));
+	g_assert_true(is_dropped(clients[SERVER_CLIENTS_MAX]));
+	say(clients[SERVER_CLIENTS_MAX - 1], "{\"t\":\"status\"}\n");
+	g_assert_nonnull(strstr(hear(clients[SERVER_CLIENTS_MAX - 1]), "\"status\""));
 	for (size_t i = 0; i < G_N_ELEMENTS(clients); i++)
 		close(clients[i]);
 	turn();
@@ -186,15 +186,15 @@ static void test_stale(void)
 	struct scene scene;
 	set_up(&scene);
 	g_autofree char *path = g_strdup_printf("%s/%s.sock", scene.directory, other_id);
-	close(desk_listen(scene.directory, other_id));
+	close(server_listen(scene.directory, other_id));
 	g_assert_true(g_file_test(path, G_FILE_TEST_EXISTS));
-	g_assert_cmpint(desk_dial(scene.directory, other_id), <, 0);
+	g_assert_cmpint(server_dial(scene.directory, other_id), <, 0);
 	g_assert_cmpint(errno, ==, ECONNREFUSED);
 	g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
-	g_assert_cmpint(desk_dial(scene.directory, other_id), <, 0);
+	g_assert_cmpint(server_dial(scene.directory, other_id), <, 0);
 	g_assert_cmpint(errno, ==, ENOENT);
-	close(desk_listen(scene.directory, other_id));
-	desk_sweep(scene.directory);
+	close(server_listen(scene.directory, other_id));
+	server_sweep(scene.directory);
 	g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
 	int alive = dial(&scene); /* the one with a listener stays */
 	close(alive);

@@ -49,10 +49,10 @@ static int learn(char *path)
 	g_autoptr(GPtrArray) paths = g_ptr_array_new();
 	JsonObject *answer = NULL;
 	g_ptr_array_add(paths, path);
-	struct errand *errand = digests_start(paths, FAST, got, &answer);
+	struct task *task = digests_start(paths, FAST, got, &answer);
 	while (!answer)
 		g_main_context_iteration(NULL, TRUE);
-	errand_free(errand);
+	task_free(task);
 	int known = (int) json_object_get_int_member(answer, "known");
 	json_object_unref(answer);
 	return known;
@@ -122,9 +122,9 @@ static void test_continued(void)
 	g_assert_cmpint(g_unlink(file), ==, 0);
 
 	g_ptr_array_add(paths, path);
-	struct errand *errand = digests_start(paths, 4 * MIB, got, &answer);
+	struct task *task = digests_start(paths, 4 * MIB, got, &answer);
 	g_usleep(700000);
-	errand_free(errand);
+	task_free(task);
 	g_assert_null(answer);
 	g_assert_false(digests_recall(path, again));
 	/* docs: bytes that were read so far, in MiB here */

@@ -12,7 +12,7 @@ static bool may_ask(const char *type, const char *inside, unsigned long libvirt,
 		type, inside);
 	struct xml *vm = xml_read(text, NULL);
 	g_assert_nonnull(vm);
-	bool may = dirtied_may_ask(vm, libvirt, qemu);
+	bool may = dirty_rate_may_ask(vm, libvirt, qemu);
 	xml_free(vm);
 	return may;
 }
@@ -26,7 +26,7 @@ static void test_kvm_only(void)
 	for (size_t i = 0; i < G_N_ELEMENTS(others); i++)
 		g_assert_false(may_ask(others[i], plain, LIBVIRT, QEMU));
 	struct xml *untyped = xml_read("<domain/>", NULL);
-	g_assert_false(dirtied_may_ask(untyped, LIBVIRT, QEMU));
+	g_assert_false(dirty_rate_may_ask(untyped, LIBVIRT, QEMU));
 	xml_free(untyped);
 }
 

@@ -23,19 +23,19 @@ static char *own(const char *text)
 	return (char *) (uintptr_t) text;
 }
 
-static void describe(struct host *source, struct host *destination, struct journal_move *move)
+static void describe(struct host *source, struct host *destination, struct journal_move *row)
 {
-	struct journey journey = { .hosts = { source, destination } };
+	struct move move = { .hosts = { source, destination } };
 	g_autoptr(JsonObject) options = json_object_new();
-	move_hosts_describe(&journey, options);
-	*move = (struct journal_move){ .source = none, .destination = g_strdup("hostb") };
-	move->options = json_print_object(options);
+	move_hosts_describe(&move, options);
+	*row = (struct journal_move){ .source = none, .destination = g_strdup("hostb") };
+	row->options = json_print_object(options);
 }
 
-static void clear(struct journal_move *move)
+static void clear(struct journal_move *row)
 {
-	g_free(move->options);
-	g_free(move->destination);
+	g_free(row->options);
+	g_free(row->destination);
 }
 
 static void test_hosts(void)
@@ -43,28 +43,28 @@ static void test_hosts(void)
 	struct host a = { .uuid = own(UUID_A), .machine = own("m-a") };
 	struct host b = { .uuid = own(UUID_B), .machine = own("m-b") };
 	static const struct {
-		enum journey_side side;
+		enum move_side side;
 		const char *uuid, *machine, *text;
 		bool same;
 	} rows[] = {
-		{ JOURNEY_SOURCE, UUID_A, "m-a", "another name", true },
-		{ JOURNEY_SOURCE, UUID_B, "m-b", "", false }, /* the same text, another machine */
-		{ JOURNEY_SOURCE, UUID_A, "m-c", "", false }, /* a clone of the board's number */
-		{ JOURNEY_SOURCE, UUID_A, NULL, "x", true },
-		{ JOURNEY_SOURCE, NULL, NULL, "", true }, /* it did not answer */
-		{ JOURNEY_SOURCE, NULL, NULL, "hosta", false },
-		{ JOURNEY_DESTINATION, UUID_B, "m-b", "192.0.2.1", true },
-		{ JOURNEY_DESTINATION, UUID_A, "m-a", "hostb", false },
-		{ JOURNEY_DESTINATION, NULL, NULL, "hostb", true },
+		{ MOVE_SOURCE, UUID_A, "m-a", "another name", true },
+		{ MOVE_SOURCE, UUID_B, "m-b", "", false }, /* the same text, another machine */
+		{ MOVE_SOURCE, UUID_A, "m-c", "", false }, /* a clone of the board's number */
+		{ MOVE_SOURCE, UUID_A, NULL, "x", true },
+		{ MOVE_SOURCE, NULL, NULL, "", true }, /* it did not answer */
+		{ MOVE_SOURCE, NULL, NULL, "hosta", false },
+		{ MOVE_DESTINATION, UUID_B, "m-b", "192.0.2.1", true },
+		{ MOVE_DESTINATION, UUID_A, "m-a", "hostb", false },
+		{ MOVE_DESTINATION, NULL, NULL, "hostb", true },
 	};
-	struct journal_move move;
-	describe(&a, &b, &move);
+	struct journal_move row;
+	describe(&a, &b, &row);
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
 		struct move_host host = { own(rows[i].uuid), own(rows[i].machine) };
-		g_assert_true(move_hosts_match(&move, rows[i].side, &host, rows[i].text) ==
+		g_assert_true(move_hosts_match(&row, rows[i].side, &host, rows[i].text) ==
 			      rows[i].same);
 	}
-	clear(&move);
+	clear(&row);
 }
 
 /* What an earlier version wrote, or somebody else: only the texts are left. */
@@ -80,11 +80,11 @@ static void test_hosts_unknown(void)
 	};
 	struct move_host host = { own(UUID_A), own("m-a") };
 	for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
-		struct journal_move move = { .source = none,
+		struct journal_move row = { .source = none,
 					     .destination = own("hostb"),
 					     .options = own(options[i]) };
-		g_assert_true(move_hosts_match(&move, JOURNEY_DESTINATION, &host, "hostb"));
-		g_assert_false(move_hosts_match(&move, JOURNEY_DESTINATION, &host, "hostc"));
+		g_assert_true(move_hosts_match(&row, MOVE_DESTINATION, &host, "hostb"));
+		g_assert_false(move_hosts_match(&row, MOVE_DESTINATION, &host, "hostc"));
 	}
 }
 
@@ -120,26 +120,26 @@ static char *describe_self(void)
 static void test_conductor(void)
 {
 	g_autofree char *own = describe_self();
-	struct journal_move move = { .pid = getpid(), .options = own };
-	g_assert_true(conductor_lives(&move));
+	struct journal_move row = { .pid = getpid(), .options = own };
+	g_assert_true(conductor_lives(&row));
 	/* an end counts, whoever lives */
-	move.outcome = none;
-	g_assert_false(conductor_lives(&move));
-	move.outcome = NULL;
+	row.outcome = none;
+	g_assert_false(conductor_lives(&row));
+	row.outcome = NULL;
 	/* the number belongs to another process by now */
-	move.pid = 1; /* not the parent, which may have begun in the same tick */
-	g_assert_false(conductor_lives(&move));
+	row.pid = 1; /* not the parent, which may have begun in the same tick */
+	g_assert_false(conductor_lives(&row));
 	/* the machine was started anew: the number and the start come again */
 	g_autofree char *boot = process_boot_id();
 	g_auto(GStrv) parts = g_strsplit(own, boot, 2);
 	g_autofree char *other = g_strjoinv("00000000-0000-0000-0000-000000000000", parts);
-	move.pid = getpid();
-	move.options = other;
+	row.pid = getpid();
+	row.options = other;
 	g_assert_cmpstr(own, !=, other);
-	g_assert_false(conductor_lives(&move));
+	g_assert_false(conductor_lives(&row));
 	/* an earlier version's: this program is not called watari */
-	move.options = NULL;
-	g_assert_false(conductor_lives(&move));
+	row.options = NULL;
+	g_assert_false(conductor_lives(&row));
 }
 
 /* A process that has ended counts as dead before its parent has taken note. */

@@ -17,32 +17,32 @@ static const char node_text[] = "<node><domain type='test'><name>vm</name><uuid>
 /* One move, its two hosts, and a journal of its own. */
 struct scene {
 	char *directory;
-	struct journey_request request;
-	struct journey_observer observer;
-	struct journey_report report;
-	struct journey journey;
-	struct host hosts[JOURNEY_SIDES];
+	struct move_request request;
+	struct move_observer observer;
+	struct move_report report;
+	struct move move;
+	struct host hosts[MOVE_SIDES];
 	struct ending ending;
 };
 
 static void fill(struct scene *scene)
 {
-	struct journey *journey = &scene->journey;
+	struct move *move = &scene->move;
 	g_autofree char *program = g_build_filename(scene->directory, "watari", NULL);
 	g_assert_true(g_file_set_contents(program, "#!/bin/sh\necho {}\n", -1, NULL));
 	g_chmod(program, 0755);
-	journey->shell.watari = g_intern_string(program);
-	journey->request = &scene->request;
-	journey->observer = &scene->observer;
-	journey->report = &scene->report;
-	journey_report_init(&scene->report);
+	move->shell.watari = g_intern_string(program);
+	move->request = &scene->request;
+	move->observer = &scene->observer;
+	move->report = &scene->report;
+	move_report_init(&scene->report);
 	scene->report.vm_uuid = g_strdup(UUID);
 	scene->report.vm_name = g_strdup("vm");
 	scene->ending.uuid = UUID;
 	scene->ending.name = "vm";
 	scene->ending.undefine_source = true;
-	for (int side = 0; side < JOURNEY_SIDES; side++)
-		scene->ending.addresses[side] = journey->addresses[side] =
+	for (int side = 0; side < MOVE_SIDES; side++)
+		scene->ending.addresses[side] = move->addresses[side] =
 			host_address_parse(NULL, NULL);
 }
 
@@ -54,8 +54,8 @@ static struct scene *scene_new(void)
 	g_autofree char *uri = g_strdup_printf("test://%s", path);
 	g_assert_true(g_file_set_contents(path, node_text, -1, NULL));
 	fill(scene);
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
-		scene->hosts[side].address = scene->journey.addresses[side];
+	for (int side = 0; side < MOVE_SIDES; side++) {
+		scene->hosts[side].address = scene->move.addresses[side];
 		scene->hosts[side].connection = virConnectOpen(uri);
 		g_assert_nonnull(scene->hosts[side].connection);
 		scene->ending.hosts[side] = &scene->hosts[side];
@@ -66,26 +66,26 @@ static struct scene *scene_new(void)
 
 static void scene_free(struct scene *scene)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
+	for (int side = 0; side < MOVE_SIDES; side++) {
 		virConnectClose(scene->hosts[side].connection);
-		host_address_free(scene->journey.addresses[side]);
+		host_address_free(scene->move.addresses[side]);
 	}
-	through_free(scene->journey.through);
-	journal_close(scene->journey.journal);
-	journey_report_clear(&scene->report);
+	through_free(scene->move.through);
+	journal_close(scene->move.journal);
+	move_report_clear(&scene->report);
 	g_autofree char *command = g_strdup_printf("rm -rf %s", scene->directory);
 	g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
 	g_free(scene->directory);
 	g_free(scene);
 }
 
-static virDomainPtr find(struct scene *scene, enum journey_side side)
+static virDomainPtr find(struct scene *scene, enum move_side side)
 {
 	return virDomainLookupByUUIDString(scene->hosts[side].connection, UUID);
 }
 
 /* Running, stopped by a person, or (ABSENT) neither there nor known. */
-static void set_state(struct scene *scene, enum journey_side side, enum host_vm_state state)
+static void set_state(struct scene *scene, enum move_side side, enum host_vm_state state)
 {
 	virDomainPtr domain = find(scene, side);
 	g_assert_nonnull(domain);
@@ -98,7 +98,7 @@ static void set_state(struct scene *scene, enum journey_side side, enum host_vm_
 	virDomainFree(domain);
 }
 
-static enum host_vm_state state_of(struct scene *scene, enum journey_side side)
+static enum host_vm_state state_of(struct scene *scene, enum move_side side)
 {
 	struct host_vm vm;
 	g_assert_true(host_vm_ask(&scene->hosts[side], UUID, &vm, NULL));
@@ -108,28 +108,28 @@ static enum host_vm_state state_of(struct scene *scene, enum journey_side side)
 static struct ending_sight look(struct scene *scene)
 {
 	struct ending_sight seen = { .ran = ENDING_RAN_NEVER };
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < MOVE_SIDES; side++)
 		if (scene->ending.hosts[side])
 			seen.known[side] =
 				host_vm_ask(scene->ending.hosts[side], UUID, &seen.vms[side], NULL);
 	return seen;
 }
 
-static void lose(struct scene *scene, enum journey_side side)
+static void lose(struct scene *scene, enum move_side side)
 {
 	scene->ending.hosts[side] = scene->ending.borrowed[side] = NULL;
 }
 
 static void begin_through(struct scene *scene, enum ending_through stage)
 {
-	struct journey *journey = &scene->journey;
+	struct move *move = &scene->move;
 	g_autofree char *state = g_build_filename(scene->directory, "state", NULL);
-	journey->journal = journal_open(scene->directory, NULL);
-	g_assert_nonnull(journey->journal);
-	journey->through = through_new(state);
-	journey->through->persist = true;
-	journey->through->stage = stage;
-	scene->ending.state = journey->through->path;
+	move->journal = journal_open(scene->directory, NULL);
+	g_assert_nonnull(move->journal);
+	move->through = through_new(state);
+	move->through->persist = true;
+	move->through->stage = stage;
+	scene->ending.state = move->through->path;
 }
 
 /* ---- every rule, with either host gone ---- */
@@ -142,11 +142,11 @@ static const struct ending_rule *rule_at(size_t table, size_t index)
 }
 
 /* The action, and what may be done with the destination (the source) gone. */
-static bool needs(enum ending_action action, enum journey_side side)
+static bool needs(enum ending_action action, enum move_side side)
 {
 	if (action == ENDING_NOTHING)
 		return false;
-	return side == JOURNEY_SOURCE || action != ENDING_RESUME_SOURCE_ALONE;
+	return side == MOVE_SOURCE || action != ENDING_RESUME_SOURCE_ALONE;
 }
 
 static void act_without(const struct ending_rule *rule, unsigned gone, bool through)
@@ -155,17 +155,17 @@ static void act_without(const struct ending_rule *rule, unsigned gone, bool thro
 	g_autoptr(GError) error = NULL;
 	if (through)
 		begin_through(scene, THROUGH_LEFT);
-	set_state(scene, JOURNEY_SOURCE, HOST_VM_PAUSED);
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	set_state(scene, MOVE_SOURCE, HOST_VM_PAUSED);
+	for (int side = 0; side < MOVE_SIDES; side++)
 		if (gone & 1U << side)
 			lose(scene, side);
 	struct ending_sight seen = look(scene);
 	bool needed = false;
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < MOVE_SIDES; side++)
 		needed |= gone & 1U << side && needs(rule->action, side);
 	/* with the definition that is made there first */
-	needed |= through && rule->outcome == JOURNEY_MIGRATED && gone & 2;
-	bool good = carry_out_ending(&scene->journey, &scene->ending, &seen, rule, &error);
+	needed |= through && rule->outcome == MOVE_MIGRATED && gone & 2;
+	bool good = carry_out_ending(&scene->move, &scene->ending, &seen, rule, &error);
 	if (needed) {
 		g_assert_false(good);
 		g_assert_nonnull(error);
@@ -173,9 +173,9 @@ static void act_without(const struct ending_rule *rule, unsigned gone, bool thro
 	}
 	g_assert_true(good || error);
 	if (good && ending_resumes_source(rule->action))
-		g_assert_cmpint(state_of(scene, JOURNEY_SOURCE), ==, HOST_VM_RUNNING);
+		g_assert_cmpint(state_of(scene, MOVE_SOURCE), ==, HOST_VM_RUNNING);
 	/* nothing is ended beside a host that is gone */
-	for (int side = 0; side < JOURNEY_SIDES && needed; side++)
+	for (int side = 0; side < MOVE_SIDES && needed; side++)
 		g_assert_cmpint(state_of(scene, side), !=, HOST_VM_OFF);
 	scene_free(scene);
 }
@@ -201,15 +201,15 @@ static void test_alone(void)
 {
 	struct scene *scene = scene_new();
 	begin_through(scene, THROUGH_STOPPED);
-	set_state(scene, JOURNEY_SOURCE, HOST_VM_PAUSED);
-	lose(scene, JOURNEY_DESTINATION);
+	set_state(scene, MOVE_SOURCE, HOST_VM_PAUSED);
+	lose(scene, MOVE_DESTINATION);
 	struct ending_sight seen = look(scene);
 	seen.through = THROUGH_STOPPED;
 	const struct ending_rule *rule = ending_judge(&seen);
 	g_assert_cmpstr(rule->name, ==, "source-stopped");
-	g_assert_cmpint(rule->outcome, ==, JOURNEY_FAILED);
-	g_assert_true(carry_out_ending(&scene->journey, &scene->ending, &seen, rule, NULL));
-	g_assert_cmpint(state_of(scene, JOURNEY_SOURCE), ==, HOST_VM_RUNNING);
+	g_assert_cmpint(rule->outcome, ==, MOVE_FAILED);
+	g_assert_true(carry_out_ending(&scene->move, &scene->ending, &seen, rule, NULL));
+	g_assert_cmpint(state_of(scene, MOVE_SOURCE), ==, HOST_VM_RUNNING);
 	scene_free(scene);
 }
 
@@ -220,17 +220,17 @@ static void test_changed(void)
 	for (int action = 0; action < ENDING_ACTION_LAST; action++) {
 		struct scene *scene = scene_new();
 		g_autoptr(GError) error = NULL;
-		set_state(scene, JOURNEY_SOURCE, HOST_VM_PAUSED);
+		set_state(scene, MOVE_SOURCE, HOST_VM_PAUSED);
 		struct ending_sight seen = look(scene);
 		/* both went the other way meanwhile */
-		seen.vms[JOURNEY_SOURCE].state = HOST_VM_RUNNING;
-		seen.vms[JOURNEY_DESTINATION].state = HOST_VM_PAUSED;
+		seen.vms[MOVE_SOURCE].state = HOST_VM_RUNNING;
+		seen.vms[MOVE_DESTINATION].state = HOST_VM_PAUSED;
 		if (action == ENDING_NOTHING || action == ENDING_RESTORE_SOURCE)
 			goto next;
 		g_assert_false(ending_act(&scene->ending, action, &seen, &error));
 		g_assert_cmpint(error->code, ==, WATARI_ERROR_ATTENTION);
-		g_assert_cmpint(state_of(scene, JOURNEY_SOURCE), ==, HOST_VM_PAUSED);
-		g_assert_cmpint(state_of(scene, JOURNEY_DESTINATION), ==, HOST_VM_RUNNING);
+		g_assert_cmpint(state_of(scene, MOVE_SOURCE), ==, HOST_VM_PAUSED);
+		g_assert_cmpint(state_of(scene, MOVE_DESTINATION), ==, HOST_VM_RUNNING);
 	next:
 		scene_free(scene);
 	}
@@ -240,7 +240,7 @@ static void test_changed(void)
 
 static bool has_entered(struct scene *scene, const char *event)
 {
-	return journal_has_event(scene->journey.journal, scene->report.id, event);
+	return journal_has_event(scene->move.journal, scene->report.id, event);
 }
 
 /* Restored, and paused: it goes on there only once it is written down that it may run. */
@@ -249,32 +249,32 @@ static void check_resumed(bool journal)
 	struct scene *scene = scene_new();
 	g_autoptr(GError) error = NULL;
 	begin_through(scene, THROUGH_LEFT);
-	struct journal_move move = { .id = scene->report.id,
+	struct journal_move row = { .id = scene->report.id,
 				     .vm_name = scene->report.vm_name,
 				     .vm_uuid = scene->report.vm_uuid,
 				     .source = (char[]){ "" },
 				     .destination = (char[]){ "" },
 				     .phase = (char[]){ "restore" } };
 	g_strlcpy(scene->report.id, "0123456789abcdef0123456789abcdef", sizeof scene->report.id);
-	g_assert_true(journal_begin(scene->journey.journal, &move, NULL));
-	struct journal *kept = scene->journey.journal;
+	g_assert_true(journal_begin(scene->move.journal, &row, NULL));
+	struct journal *kept = scene->move.journal;
 	if (!journal)
-		scene->journey.journal = NULL;
-	set_state(scene, JOURNEY_SOURCE, HOST_VM_OFF);
-	set_state(scene, JOURNEY_DESTINATION, HOST_VM_PAUSED);
+		scene->move.journal = NULL;
+	set_state(scene, MOVE_SOURCE, HOST_VM_OFF);
+	set_state(scene, MOVE_DESTINATION, HOST_VM_PAUSED);
 	struct ending_sight seen = look(scene);
 	seen.through = THROUGH_LEFT;
 	const struct ending_rule *rule = ending_judge(&seen);
 	g_assert_cmpint(rule->action, ==, ENDING_RESUME_DESTINATION);
-	bool good = carry_out_ending(&scene->journey, &scene->ending, &seen, rule, &error);
-	scene->journey.journal = kept;
+	bool good = carry_out_ending(&scene->move, &scene->ending, &seen, rule, &error);
+	scene->move.journal = kept;
 	if (error)
 		g_test_message("%s", error->message);
 	g_assert_true(good == journal);
 	g_assert_true(has_entered(scene, "through-resumed") == journal);
-	g_assert_cmpint(state_of(scene, JOURNEY_DESTINATION), ==,
+	g_assert_cmpint(state_of(scene, MOVE_DESTINATION), ==,
 			journal ? HOST_VM_RUNNING : HOST_VM_PAUSED);
-	g_assert_cmpint(state_of(scene, JOURNEY_SOURCE), ==,
+	g_assert_cmpint(state_of(scene, MOVE_SOURCE), ==,
 			journal ? HOST_VM_ABSENT : HOST_VM_OFF);
 	if (!journal)
 		g_assert_cmpint(error->code, ==, WATARI_ERROR_ATTENTION);

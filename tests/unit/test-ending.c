@@ -95,7 +95,7 @@ static void test_postcopy(void)
 static void test_busy(void)
 {
 	struct ending_sight seen = sight(HOST_VM_RUNNING, 0, HOST_VM_INCOMING, MIGRATION);
-	seen.vms[JOURNEY_SOURCE].busy = true;
+	seen.vms[MOVE_SOURCE].busy = true;
 	assert_situation(seen, "moving", ENDING_NOTHING);
 	g_assert_true(ending_judge(&seen)->unstable);
 }
@@ -115,7 +115,7 @@ static void test_over(void)
 	assert_situation(seen, "may-have-run", ENDING_NOTHING);
 }
 
-static bool runs(const struct ending_sight *seen, enum journey_side side)
+static bool runs(const struct ending_sight *seen, enum move_side side)
 {
 	return seen->known[side] && seen->vms[side].state == HOST_VM_RUNNING;
 }
@@ -124,16 +124,16 @@ static bool runs(const struct ending_sight *seen, enum journey_side side)
 static void check_true(const struct ending_sight *seen)
 {
 	const struct ending_rule *rule = ending_judge(seen);
-	bool one = runs(seen, JOURNEY_SOURCE) || runs(seen, JOURNEY_DESTINATION);
-	bool both = runs(seen, JOURNEY_SOURCE) && runs(seen, JOURNEY_DESTINATION);
+	bool one = runs(seen, MOVE_SOURCE) || runs(seen, MOVE_DESTINATION);
+	bool both = runs(seen, MOVE_SOURCE) && runs(seen, MOVE_DESTINATION);
 	if (g_str_equal(rule->name, "nowhere") || g_str_equal(rule->name, ENDING_ENDED_AT_SOURCE))
 		g_assert_false(one);
 	if (g_str_equal(rule->name, "both-run"))
 		g_assert_true(both);
 	if (g_str_equal(rule->name, "at-source"))
-		g_assert_false(runs(seen, JOURNEY_DESTINATION));
+		g_assert_false(runs(seen, MOVE_DESTINATION));
 	if (g_str_equal(rule->name, "migrated"))
-		g_assert_false(runs(seen, JOURNEY_SOURCE));
+		g_assert_false(runs(seen, MOVE_SOURCE));
 }
 
 /* Somebody else's job is not ended, whatever it has come to. */
@@ -143,7 +143,7 @@ static void test_foreign(void)
 						     HOST_VM_INCOMING };
 	for (size_t i = 0; i < G_N_ELEMENTS(states); i++) {
 		struct ending_sight seen = sight(HOST_VM_PAUSED, MIGRATION, states[i], MIGRATION);
-		seen.vms[JOURNEY_SOURCE].busy = true;
+		seen.vms[MOVE_SOURCE].busy = true;
 		g_assert_cmpint(ending_judge(&seen)->action, !=, ENDING_NOTHING);
 		seen.foreign_job = true;
 		assert_situation(seen, "moving", ENDING_NOTHING);
@@ -153,25 +153,25 @@ static void test_foreign(void)
 /* As long as it gets on it lives; one that stands still is dead after a while. */
 static void test_foreign_job(void)
 {
-	struct others_job job = { 0 };
+	struct foreign_job job = { 0 };
 	struct host_vm vm = { .state = HOST_VM_PAUSED, .busy = true, .job_bytes = 5 };
-	g_assert_true(others_look_at_job(&job, &vm, false, 1000));
+	g_assert_true(foreign_jobs_look(&job, &vm, false, 1000));
 	g_assert_false(job.moved);
-	g_assert_true(others_look_at_job(&job, &vm, false, 40000));
-	g_assert_false(others_look_at_job(&job, &vm, false, 46000));
+	g_assert_true(foreign_jobs_look(&job, &vm, false, 40000));
+	g_assert_false(foreign_jobs_look(&job, &vm, false, 46000));
 	vm.job_bytes = 6;
-	g_assert_true(others_look_at_job(&job, &vm, false, 47000));
+	g_assert_true(foreign_jobs_look(&job, &vm, false, 47000));
 	g_assert_true(job.moved);
 	/* of a move whose conductor is known to be dead less is asked */
-	g_assert_false(others_look_at_job(&job, &vm, true, 63000));
+	g_assert_false(foreign_jobs_look(&job, &vm, true, 63000));
 	vm.busy = false;
-	g_assert_false(others_look_at_job(&job, &vm, false, 63000));
+	g_assert_false(foreign_jobs_look(&job, &vm, false, 63000));
 }
 
 static void check_safe(const struct ending_sight *seen)
 {
-	const struct host_vm *source = &seen->vms[JOURNEY_SOURCE];
-	const struct host_vm *destination = &seen->vms[JOURNEY_DESTINATION];
+	const struct host_vm *source = &seen->vms[MOVE_SOURCE];
+	const struct host_vm *destination = &seen->vms[MOVE_DESTINATION];
 	enum ending_action action = ending_judge(seen)->action;
 	bool ends_source = action == ENDING_END_SOURCE;
 	bool ends_destination =
@@ -221,15 +221,15 @@ static void test_paused_before(void)
 		int destination_reason;
 		const char *name;
 		enum ending_action action;
-		enum journey_outcome outcome;
+		enum move_outcome outcome;
 	} rows[] = {
 		{ HOST_VM_ABSENT, HOST_VM_PAUSED, USER, "migrated", ENDING_NOTHING,
-		  JOURNEY_MIGRATED },
-		{ HOST_VM_PAUSED, HOST_VM_ABSENT, 0, "at-source", ENDING_NOTHING, JOURNEY_FAILED },
+		  MOVE_MIGRATED },
+		{ HOST_VM_PAUSED, HOST_VM_ABSENT, 0, "at-source", ENDING_NOTHING, MOVE_FAILED },
 		{ HOST_VM_PAUSED, HOST_VM_INCOMING, MIGRATION, "destination-left",
-		  ENDING_END_DESTINATION, JOURNEY_FAILED },
+		  ENDING_END_DESTINATION, MOVE_FAILED },
 		{ HOST_VM_PAUSED, HOST_VM_PAUSED, USER, "both-paused", ENDING_NOTHING,
-		  JOURNEY_ATTENTION },
+		  MOVE_ATTENTION },
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
 		struct ending_sight seen = sight(rows[i].source, USER, rows[i].destination,
@@ -258,28 +258,28 @@ static void test_ended(void)
 		enum host_vm_state destination;
 		const char *name, *word;
 		enum ending_action action;
-		enum journey_outcome outcome;
+		enum move_outcome outcome;
 	} rows[] = {
 		{ ENDING_RAN_NEVER, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_SHUTDOWN, HOST_VM_ABSENT,
-		  "ended-at-source", "shut itself down", ENDING_NOTHING, JOURNEY_FAILED },
+		  "ended-at-source", "shut itself down", ENDING_NOTHING, MOVE_FAILED },
 		{ ENDING_RAN_NEVER, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_CRASHED, HOST_VM_ABSENT,
-		  "ended-at-source", "crashed", ENDING_NOTHING, JOURNEY_FAILED },
+		  "ended-at-source", "crashed", ENDING_NOTHING, MOVE_FAILED },
 		{ ENDING_RAN_NEVER, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_DESTROYED, HOST_VM_OFF,
-		  "ended-at-source", "somebody", ENDING_NOTHING, JOURNEY_FAILED },
+		  "ended-at-source", "somebody", ENDING_NOTHING, MOVE_FAILED },
 		{ ENDING_RAN_NEVER, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_DAEMON, HOST_VM_ABSENT,
-		  "ended-at-source", "ended at the source", ENDING_NOTHING, JOURNEY_FAILED },
+		  "ended-at-source", "ended at the source", ENDING_NOTHING, MOVE_FAILED },
 		{ ENDING_RAN_NEVER, HOST_VM_ABSENT, 0, HOST_VM_ABSENT, "ended-at-source",
-		  "ended at the source", ENDING_NOTHING, JOURNEY_FAILED },
+		  "ended at the source", ENDING_NOTHING, MOVE_FAILED },
 		{ ENDING_RAN_NEVER, HOST_VM_ABSENT, 0, HOST_VM_INCOMING, "ended-at-source",
-		  "ended at the source", ENDING_END_DESTINATION, JOURNEY_FAILED },
+		  "ended at the source", ENDING_END_DESTINATION, MOVE_FAILED },
 		{ ENDING_RAN_MAYBE, HOST_VM_ABSENT, 0, HOST_VM_INCOMING, "destination-stopped",
-		  "gone", ENDING_NOTHING, JOURNEY_ATTENTION },
+		  "gone", ENDING_NOTHING, MOVE_ATTENTION },
 		{ ENDING_RAN_MAYBE, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_SHUTDOWN, HOST_VM_ABSENT,
-		  "nowhere", "neither", ENDING_NOTHING, JOURNEY_ATTENTION },
+		  "nowhere", "neither", ENDING_NOTHING, MOVE_ATTENTION },
 		{ ENDING_RAN_ONCE, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_MIGRATED, HOST_VM_ABSENT,
-		  "ended-there", "since", ENDING_NOTHING, JOURNEY_MIGRATED },
+		  "ended-there", "since", ENDING_NOTHING, MOVE_MIGRATED },
 		{ ENDING_RAN_ONCE, HOST_VM_ABSENT, 0, HOST_VM_OFF, "ended-there", "since",
-		  ENDING_NOTHING, JOURNEY_MIGRATED },
+		  ENDING_NOTHING, MOVE_MIGRATED },
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
 		struct ending_sight seen =
@@ -300,14 +300,14 @@ static void test_safe(void)
 	for (unsigned i = 0; i < 5 * 5 * 4 * 4 * 4 * 2 * 3 * 2; i++) {
 		unsigned n = i;
 		struct ending_sight seen = { 0 };
-		for (int side = 0; side < JOURNEY_SIDES; side++) {
+		for (int side = 0; side < MOVE_SIDES; side++) {
 			seen.vms[side].state = all_states[n % 5];
 			seen.vms[side].reason = reasons[n / 5 % 4];
 			n /= 20;
 		}
 		seen.known[0] = !(n & 1);
 		seen.known[1] = !(n & 2);
-		seen.vms[JOURNEY_SOURCE].busy = n & 4;
+		seen.vms[MOVE_SOURCE].busy = n & 4;
 		seen.ran = (enum ending_ran)(n / 8 % 3);
 		seen.paused_before = n / 24;
 		check_safe(&seen);
@@ -323,7 +323,7 @@ static void test_words(void)
 		seen.ran = (enum ending_ran)(i / 50);
 		const struct ending_rule *rule = ending_judge(&seen);
 		/* what a person must look at says what it is and what to do */
-		g_assert_true(rule->outcome != JOURNEY_ATTENTION || (rule->what && rule->next));
+		g_assert_true(rule->outcome != MOVE_ATTENTION || (rule->what && rule->next));
 		g_assert_true(rule->action == ENDING_NOTHING || rule->what);
 	}
 }
@@ -339,39 +339,39 @@ static void test_ran(void)
 		int reason;
 		const char *name;
 		enum ending_action action;
-		enum journey_outcome outcome;
+		enum move_outcome outcome;
 	} rows[] = {
 		{ ENDING_RAN_MAYBE, HOST_VM_ABSENT, 0, "may-have-run", ENDING_NOTHING,
-		  JOURNEY_ATTENTION },
+		  MOVE_ATTENTION },
 		{ ENDING_RAN_MAYBE, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_SHUTDOWN, "may-have-run",
-		  ENDING_NOTHING, JOURNEY_ATTENTION },
+		  ENDING_NOTHING, MOVE_ATTENTION },
 		/* also of a copy that ran, and that libvirt lost */
 		{ ENDING_RAN_MAYBE, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_FAILED, "may-have-run",
-		  ENDING_NOTHING, JOURNEY_ATTENTION },
+		  ENDING_NOTHING, MOVE_ATTENTION },
 		/* paused for another migration, from there */
 		{ ENDING_RAN_MAYBE, HOST_VM_PAUSED, MIGRATION, "may-have-run", ENDING_NOTHING,
-		  JOURNEY_ATTENTION },
+		  MOVE_ATTENTION },
 		{ ENDING_RAN_MAYBE, HOST_VM_PAUSED, IO_ERROR, "started-there", ENDING_NOTHING,
-		  JOURNEY_ATTENTION },
+		  MOVE_ATTENTION },
 		{ ENDING_RAN_MAYBE, HOST_VM_INCOMING, IO_ERROR, "started-there", ENDING_NOTHING,
-		  JOURNEY_ATTENTION },
+		  MOVE_ATTENTION },
 		/* libvirt itself says that it never ran, or that it runs */
 		{ ENDING_RAN_MAYBE, HOST_VM_INCOMING, MIGRATION, "both-stopped",
-		  ENDING_END_DESTINATION_RESUME, JOURNEY_FAILED },
+		  ENDING_END_DESTINATION_RESUME, MOVE_FAILED },
 		{ ENDING_RAN_MAYBE, HOST_VM_INCOMING, STARTING, "both-stopped",
-		  ENDING_END_DESTINATION_RESUME, JOURNEY_FAILED },
+		  ENDING_END_DESTINATION_RESUME, MOVE_FAILED },
 		{ ENDING_RAN_MAYBE, HOST_VM_RUNNING, 0, "handed-over", ENDING_END_SOURCE,
-		  JOURNEY_MIGRATED },
+		  MOVE_MIGRATED },
 		{ ENDING_RAN_ONCE, HOST_VM_ABSENT, 0, "ran-there", ENDING_END_STALE,
-		  JOURNEY_MIGRATED },
+		  MOVE_MIGRATED },
 		{ ENDING_RAN_ONCE, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_SHUTDOWN, "ran-there",
-		  ENDING_END_STALE, JOURNEY_MIGRATED },
+		  ENDING_END_STALE, MOVE_MIGRATED },
 		{ ENDING_RAN_ONCE, HOST_VM_PAUSED, MIGRATION, "may-have-run", ENDING_NOTHING,
-		  JOURNEY_ATTENTION },
+		  MOVE_ATTENTION },
 		{ ENDING_RAN_NEVER, HOST_VM_ABSENT, 0, "source-stopped", ENDING_RESUME_SOURCE,
-		  JOURNEY_FAILED },
+		  MOVE_FAILED },
 		{ ENDING_RAN_NEVER, HOST_VM_OFF, VIR_DOMAIN_SHUTOFF_FAILED, "source-stopped",
-		  ENDING_RESUME_SOURCE, JOURNEY_FAILED },
+		  ENDING_RESUME_SOURCE, MOVE_FAILED },
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
 		struct ending_sight seen =
@@ -409,7 +409,7 @@ static void test_alone(void)
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
 		bool alone = g_str_equal(rows[i].name, "source-alone");
 		struct ending_sight seen = sight(HOST_VM_PAUSED, rows[i].reason, HOST_VM_ABSENT, 0);
-		seen.known[JOURNEY_DESTINATION] = false;
+		seen.known[MOVE_DESTINATION] = false;
 		seen.ran = rows[i].ran;
 		seen.never_starts = rows[i].never_starts;
 		assert_situation(seen, rows[i].name,
@@ -429,24 +429,24 @@ static void test_offline(void)
 		bool defined;
 		const char *name;
 		enum ending_action action;
-		enum journey_outcome outcome;
+		enum move_outcome outcome;
 	} rows[] = {
-		{ HOST_VM_OFF, HOST_VM_ABSENT, false, "at-source", ENDING_NOTHING, JOURNEY_FAILED },
-		{ HOST_VM_OFF, HOST_VM_ABSENT, true, "at-source", ENDING_NOTHING, JOURNEY_FAILED },
-		{ HOST_VM_OFF, HOST_VM_OFF, false, "at-source", ENDING_NOTHING, JOURNEY_FAILED },
+		{ HOST_VM_OFF, HOST_VM_ABSENT, false, "at-source", ENDING_NOTHING, MOVE_FAILED },
+		{ HOST_VM_OFF, HOST_VM_ABSENT, true, "at-source", ENDING_NOTHING, MOVE_FAILED },
+		{ HOST_VM_OFF, HOST_VM_OFF, false, "at-source", ENDING_NOTHING, MOVE_FAILED },
 		{ HOST_VM_RUNNING, HOST_VM_ABSENT, false, "at-source", ENDING_NOTHING,
-		  JOURNEY_FAILED },
+		  MOVE_FAILED },
 		{ HOST_VM_OFF, HOST_VM_OFF, true, "defined", ENDING_UNDEFINE_SOURCE,
-		  JOURNEY_MIGRATED },
+		  MOVE_MIGRATED },
 		{ HOST_VM_OFF, HOST_VM_RUNNING, true, "defined", ENDING_UNDEFINE_SOURCE,
-		  JOURNEY_MIGRATED },
-		{ HOST_VM_ABSENT, HOST_VM_OFF, true, "migrated", ENDING_NOTHING, JOURNEY_MIGRATED },
+		  MOVE_MIGRATED },
+		{ HOST_VM_ABSENT, HOST_VM_OFF, true, "migrated", ENDING_NOTHING, MOVE_MIGRATED },
 		{ HOST_VM_RUNNING, HOST_VM_OFF, true, "source-started", ENDING_NOTHING,
-		  JOURNEY_ATTENTION },
+		  MOVE_ATTENTION },
 		{ HOST_VM_PAUSED, HOST_VM_RUNNING, true, "both-run", ENDING_NOTHING,
-		  JOURNEY_ATTENTION },
+		  MOVE_ATTENTION },
 		{ HOST_VM_ABSENT, HOST_VM_ABSENT, true, "nowhere", ENDING_NOTHING,
-		  JOURNEY_ATTENTION },
+		  MOVE_ATTENTION },
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
 		struct ending_sight seen = sight(rows[i].source, 0, rows[i].destination, 0);
@@ -456,11 +456,11 @@ static void test_offline(void)
 		g_assert_cmpint(ending_judge(&seen)->outcome, ==, rows[i].outcome);
 		/* only of what it was asked for its silence says anything */
 		bool needed = rows[i].defined || rows[i].source == HOST_VM_ABSENT;
-		seen.known[JOURNEY_DESTINATION] = false;
+		seen.known[MOVE_DESTINATION] = false;
 		g_assert_cmpint(ending_judge(&seen)->action, ==, ENDING_NOTHING);
 		g_assert_cmpint(ending_judge(&seen)->outcome, ==,
-				needed ? JOURNEY_ATTENTION : JOURNEY_FAILED);
-		seen.known[JOURNEY_SOURCE] = false;
+				needed ? MOVE_ATTENTION : MOVE_FAILED);
+		seen.known[MOVE_SOURCE] = false;
 		assert_situation(seen, "source-unknown", ENDING_NOTHING);
 	}
 }
@@ -482,45 +482,45 @@ static void test_through_known(void)
 		enum host_vm_state source, destination;
 		const char *name;
 		enum ending_action action;
-		enum journey_outcome outcome;
+		enum move_outcome outcome;
 	} rows[] = {
 		{ THROUGH_STOPPED, HOST_VM_RUNNING, HOST_VM_ABSENT, "at-source", ENDING_NOTHING,
-		  JOURNEY_FAILED },
+		  MOVE_FAILED },
 		{ THROUGH_STOPPED, HOST_VM_PAUSED, HOST_VM_ABSENT, "source-stopped",
-		  ENDING_RESUME_SOURCE_ALONE, JOURNEY_FAILED },
+		  ENDING_RESUME_SOURCE_ALONE, MOVE_FAILED },
 		{ THROUGH_LEFT, HOST_VM_PAUSED, HOST_VM_ABSENT, "source-stopped",
-		  ENDING_RESUME_SOURCE, JOURNEY_FAILED },
+		  ENDING_RESUME_SOURCE, MOVE_FAILED },
 		{ THROUGH_LEFT, HOST_VM_PAUSED, HOST_VM_PAUSED, "both-stopped",
-		  ENDING_END_DESTINATION_RESUME, JOURNEY_FAILED },
+		  ENDING_END_DESTINATION_RESUME, MOVE_FAILED },
 		{ THROUGH_LEFT, HOST_VM_OFF, HOST_VM_ABSENT, "state-saved", ENDING_RESTORE_SOURCE,
-		  JOURNEY_FAILED },
+		  MOVE_FAILED },
 		{ THROUGH_LEFT, HOST_VM_ABSENT, HOST_VM_PAUSED, "destination-restored",
-		  ENDING_RESUME_DESTINATION, JOURNEY_MIGRATED },
+		  ENDING_RESUME_DESTINATION, MOVE_MIGRATED },
 		{ THROUGH_BACK, HOST_VM_ABSENT, HOST_VM_PAUSED, "destination-failed",
-		  ENDING_END_DESTINATION_RESTORE, JOURNEY_FAILED },
+		  ENDING_END_DESTINATION_RESTORE, MOVE_FAILED },
 		{ THROUGH_RESUMED, HOST_VM_OFF, HOST_VM_RUNNING, "migrated", ENDING_UNDEFINE_SOURCE,
-		  JOURNEY_MIGRATED },
+		  MOVE_MIGRATED },
 		{ THROUGH_RESUMED, HOST_VM_ABSENT, HOST_VM_PAUSED, "destination-stopped",
-		  ENDING_NOTHING, JOURNEY_ATTENTION },
+		  ENDING_NOTHING, MOVE_ATTENTION },
 		/* it may have run and ended: its disks may be newer than the state */
 		{ THROUGH_RESUMED, HOST_VM_OFF, HOST_VM_ABSENT, "destination-ended", ENDING_NOTHING,
-		  JOURNEY_ATTENTION },
+		  MOVE_ATTENTION },
 		{ THROUGH_RESTORED, HOST_VM_OFF, HOST_VM_ABSENT, "source-ended", ENDING_NOTHING,
-		  JOURNEY_ATTENTION },
+		  MOVE_ATTENTION },
 		{ THROUGH_STOPPED, HOST_VM_OFF, HOST_VM_ABSENT, "ended-at-source", ENDING_NOTHING,
-		  JOURNEY_FAILED },
+		  MOVE_FAILED },
 		/* by hand, or moved back */
 		{ THROUGH_RESUMED, HOST_VM_RUNNING, HOST_VM_ABSENT, "back-at-source",
-		  ENDING_NOTHING, JOURNEY_FAILED },
+		  ENDING_NOTHING, MOVE_FAILED },
 		{ THROUGH_RESUMED, HOST_VM_PAUSED, HOST_VM_ABSENT, "source-stale", ENDING_NOTHING,
-		  JOURNEY_ATTENTION },
+		  MOVE_ATTENTION },
 		/* the source's is whole, and what runs there is none of ours */
 		{ THROUGH_STOPPED, HOST_VM_PAUSED, HOST_VM_RUNNING, "started-elsewhere",
-		  ENDING_NOTHING, JOURNEY_ATTENTION },
+		  ENDING_NOTHING, MOVE_ATTENTION },
 		{ THROUGH_LEFT, HOST_VM_PAUSED, HOST_VM_RUNNING, "handed-over", ENDING_END_SOURCE,
-		  JOURNEY_MIGRATED },
+		  MOVE_MIGRATED },
 		{ THROUGH_RESTORED, HOST_VM_PAUSED, HOST_VM_ABSENT, "source-stopped",
-		  ENDING_RESUME_SOURCE, JOURNEY_FAILED },
+		  ENDING_RESUME_SOURCE, MOVE_FAILED },
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
 		struct ending_sight seen =
@@ -535,11 +535,11 @@ static void test_through_known(void)
 static void test_through_silence(void)
 {
 	struct ending_sight seen = through(THROUGH_STOPPED, HOST_VM_PAUSED, HOST_VM_ABSENT);
-	seen.known[JOURNEY_DESTINATION] = false;
+	seen.known[MOVE_DESTINATION] = false;
 	assert_situation(seen, "source-stopped", ENDING_RESUME_SOURCE_ALONE);
 	for (int stage = THROUGH_LEFT; stage < THROUGH_LAST; stage++) {
 		seen = through(stage, HOST_VM_OFF, HOST_VM_ABSENT);
-		seen.known[JOURNEY_DESTINATION] = false;
+		seen.known[MOVE_DESTINATION] = false;
 		assert_situation(seen, "destination-unknown", ENDING_NOTHING);
 	}
 }
@@ -560,8 +560,8 @@ static void test_through_paused_before(void)
 
 static void check_through_safe(const struct ending_sight *seen)
 {
-	const struct host_vm *source = &seen->vms[JOURNEY_SOURCE];
-	const struct host_vm *destination = &seen->vms[JOURNEY_DESTINATION];
+	const struct host_vm *source = &seen->vms[MOVE_SOURCE];
+	const struct host_vm *destination = &seen->vms[MOVE_DESTINATION];
 	enum ending_action action = ending_judge(seen)->action;
 	bool restores = action == ENDING_RESTORE_SOURCE || action == ENDING_END_DESTINATION_RESTORE;
 	bool ends_destination = action == ENDING_END_DESTINATION ||
@@ -569,15 +569,15 @@ static void check_through_safe(const struct ending_sight *seen)
 				action == ENDING_END_DESTINATION_RESTORE;
 	bool starts_source = restores || ending_resumes_source(action);
 	bool source_gone = source->state == HOST_VM_ABSENT || source->state == HOST_VM_OFF;
-	if (!seen->known[JOURNEY_SOURCE])
+	if (!seen->known[MOVE_SOURCE])
 		g_assert_cmpint(action, ==, ENDING_NOTHING);
-	if (!seen->known[JOURNEY_DESTINATION] && seen->through > THROUGH_STOPPED)
+	if (!seen->known[MOVE_DESTINATION] && seen->through > THROUGH_STOPPED)
 		g_assert_cmpint(action, ==, ENDING_NOTHING);
 	/* never from a state that the VM may have left behind */
 	if (restores)
 		g_assert_true(source_gone &&
 			      (seen->through == THROUGH_LEFT || seen->through == THROUGH_BACK));
-	if (starts_source && seen->known[JOURNEY_DESTINATION])
+	if (starts_source && seen->known[MOVE_DESTINATION])
 		g_assert_cmpint(destination->state, !=, HOST_VM_RUNNING);
 	if (starts_source)
 		g_assert_cmpint(seen->through, !=, THROUGH_RESUMED);
@@ -602,8 +602,8 @@ static void test_through_safe(void)
 				for (int bits = 0; bits < 8; bits++) {
 					struct ending_sight seen =
 						through(stage, all_states[s], all_states[d]);
-					seen.known[JOURNEY_SOURCE] = bits & 1;
-					seen.known[JOURNEY_DESTINATION] = bits & 2;
+					seen.known[MOVE_SOURCE] = bits & 1;
+					seen.known[MOVE_DESTINATION] = bits & 2;
 					seen.paused_before = bits & 4;
 					check_through_safe(&seen);
 				}

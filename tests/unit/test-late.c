@@ -7,7 +7,7 @@
 
 static void expect(const char *says, const char *part, bool here)
 {
-	g_autofree char *next = late_advise(says, "vm%s", "hosta", "hostb", false);
+	g_autofree char *next = qemu_error_advise(says, "vm%s", "hosta", "hostb", false);
 	if (!strstr(next, part) || !strstr(next, "hostb") ||
 	    (strstr(next, "hosta") != NULL) != here)
 		g_error("%s: “%s”, expected “%s”", says, next, part);
@@ -26,7 +26,7 @@ static void test_late(void)
 	expect("Cannot get interface MTU on 'br7': No such device", "Set up what is named", false);
 	expect("operation failed: job 'migration out' failed", "/qemu/vm%s.log at hostb", true);
 	expect("", "hosta", true);
-	g_autofree char *disks = late_advise(NULL, "vm", "hosta", "hostb", true);
+	g_autofree char *disks = qemu_error_advise(NULL, "vm", "hosta", "hostb", true);
 	g_assert_nonnull(strstr(disks, "hosta, from whose images"));
 }
 

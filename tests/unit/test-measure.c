@@ -8,7 +8,7 @@
 
 struct heard {
 	GPtrArray *messages;
-	struct errand *errand;
+	struct task *task;
 };
 
 static void hear(JsonObject *message, void *data)
@@ -30,12 +30,12 @@ static const char *type_of(const struct heard *heard, guint index)
 
 static void wait_done(struct heard *heard)
 {
-	while (!errand_is_done(heard->errand))
+	while (!task_is_done(heard->task))
 		g_main_context_iteration(NULL, TRUE);
-	errand_free(heard->errand);
+	task_free(heard->task);
 }
 
-/* ---- an errand ---- */
+/* ---- an task ---- */
 
 static JsonObject *word(const char *type)
 {
@@ -44,10 +44,10 @@ static JsonObject *word(const char *type)
 	return message;
 }
 
-static JsonObject *report_twice(struct errand *errand, void *data)
+static JsonObject *report_twice(struct task *task, void *data)
 {
-	errand_report(errand, word("one"));
-	errand_report(errand, word("two"));
+	task_report(task, word("one"));
+	task_report(task, word("two"));
 	return word("answer");
 }
 
@@ -55,7 +55,7 @@ static void test_reports_come_first(void)
 {
 	struct heard heard;
 	listen_to(&heard);
-	heard.errand = errand_new(report_twice, NULL, NULL, hear, &heard);
+	heard.task = task_new(report_twice, NULL, NULL, hear, &heard);
 	wait_done(&heard);
 	g_assert_cmpuint(heard.messages->len, ==, 3);
 	g_assert_cmpstr(type_of(&heard, 0), ==, "one");
@@ -64,13 +64,13 @@ static void test_reports_come_first(void)
 	g_ptr_array_unref(heard.messages);
 }
 
-/* Nobody hears it after the errand is gone, and nothing leaks. */
+/* Nobody hears it after the task is gone, and nothing leaks. */
 static void test_freed_unheard(void)
 {
 	struct heard heard;
 	listen_to(&heard);
-	heard.errand = errand_new(report_twice, NULL, NULL, hear, &heard);
-	errand_free(heard.errand);
+	heard.task = task_new(report_twice, NULL, NULL, hear, &heard);
+	task_free(heard.task);
 	while (g_main_context_iteration(NULL, FALSE))
 		;
 	g_assert_cmpuint(heard.messages->len, ==, 0);
@@ -83,14 +83,14 @@ static char none[] = "no-such-vm";
 
 static bool begin_measuring(struct heard *heard, const char *text)
 {
-	static struct mover_settings settings = { .vm_name = none,
+	static struct mover_setup settings = { .vm_name = none,
 						  .vm_uuid = none,
 						  .memory_limit = 64 << 20 };
 	g_autoptr(JsonObject) message = json_parse_object(text, strlen(text), NULL);
 	g_autoptr(GError) error = NULL;
 	listen_to(heard);
-	heard->errand = measure_start(&settings, message, hear, heard, &error);
-	return heard->errand != NULL;
+	heard->task = measure_start(&settings, message, hear, heard, &error);
+	return heard->task != NULL;
 }
 
 /* Without a sample all is said at the end of the first window. */

@@ -19,7 +19,7 @@
 	"\"vm\":{\"name\":\"db\",\"uuid\":\"11111111-2222-3333-4444-555555555555\"}," \
 	"\"socket_dir\":\"/run/libvirt/watari/x\""
 
-static struct mover_settings *parse(const char *tail, GError **error)
+static struct mover_setup *parse(const char *tail, GError **error)
 {
 	g_autofree char *text = g_strconcat(GOOD_SETUP, tail, "}", NULL);
 	g_autoptr(JsonObject) setup = json_parse_object(text, strlen(text), NULL);
@@ -30,7 +30,7 @@ static struct mover_settings *parse(const char *tail, GError **error)
 static void test_settings_defaults(void)
 {
 	g_autoptr(GError) error = NULL;
-	struct mover_settings *s = parse("", &error);
+	struct mover_setup *s = parse("", &error);
 	g_assert_no_error(error);
 	g_assert_cmpint(s->role, ==, MOVER_SOURCE);
 	g_assert_cmpuint(s->connections, ==, 2);
@@ -50,7 +50,7 @@ static void test_settings_defaults(void)
 static void test_settings_engine(void)
 {
 	g_autoptr(GError) error = NULL;
-	struct mover_settings *s = parse(",\"memory_limit\":67108864,\"cores\":3", &error);
+	struct mover_setup *s = parse(",\"memory_limit\":67108864,\"cores\":3", &error);
 	g_assert_no_error(error);
 	g_assert_cmpuint(s->memory_limit, ==, 64 << 20);
 	g_assert_cmpuint(s->cores, ==, 3);
@@ -104,7 +104,7 @@ static void test_settings_refused(void)
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(tails); i++) {
 		g_autoptr(GError) error = NULL;
-		struct mover_settings *s = parse(tails[i], &error);
+		struct mover_setup *s = parse(tails[i], &error);
 		if (s)
 			g_error("accepted: %s", tails[i]);
 		g_assert_true(g_str_has_prefix(error->message, "setup:"));
@@ -118,7 +118,7 @@ static void test_settings_long_name(void)
 	g_autofree char *tail = g_strdup_printf(
 		",\"vm\":{\"name\":\"%s\",\"uuid\":\"11111111-2222-3333-4444-555555555555\"}",
 		name);
-	struct mover_settings *s = parse(tail, &error);
+	struct mover_setup *s = parse(tail, &error);
 	g_assert_no_error(error);
 	g_autofree char *path = mover_settings_socket(s, &error);
 	g_assert_cmpstr(path, ==, "/run/libvirt/watari/x/m");
@@ -165,7 +165,7 @@ static bool ask_token(const char *action, const char *image, const char *token, 
 	json_object_set_string_member(request, "action", action);
 	json_object_set_string_member(request, "path", image);
 	json_object_set_string_member(request, "token", token);
-	g_autoptr(JsonObject) answer = token_do(request);
+	g_autoptr(JsonObject) answer = directory_proof_do(request);
 	*same = json_get_bool(answer, "same", false);
 	return json_get_bool(answer, "found", false);
 }
@@ -184,9 +184,9 @@ static void test_token(void)
 	g_assert_false(ask_token("create", "relative", "abcdefgh12", &same));
 	/* what a conductor that died could not take away again */
 	g_assert_true(ask_token("create", image, "abcdefgh34", &same));
-	token_clear();
+	directory_proof_clear();
 	g_assert_false(ask_token("read", image, "abcdefgh34", &same));
-	token_clear();
+	directory_proof_clear();
 	g_assert_cmpint(g_rmdir(dir), ==, 0);
 }
 
@@ -217,54 +217,54 @@ static void put_question(GByteArray *out, const char *block, uint8_t page, uint8
 	}
 }
 
-static void ask_all(struct requests *requests, const GByteArray *questions)
+static void ask_all(struct page_requests *requests, const GByteArray *questions)
 {
 	static const struct stream_block blocks[] = { { .name = "vga" }, { .name = "pc.ram" } };
 	struct return_reader *reader = return_reader_new();
 	struct return_message message;
 	return_reader_feed(reader, questions->data, questions->len);
 	while (return_reader_next(reader, &message))
-		requests_ask(requests, &message, blocks, G_N_ELEMENTS(blocks));
+		page_requests_ask(requests, &message, blocks, G_N_ELEMENTS(blocks));
 	return_reader_free(reader);
 }
 
-static int64_t times_of(struct requests *requests, const char *stage)
+static int64_t times_of(struct page_requests *requests, const char *stage)
 {
-	g_autoptr(JsonObject) object = requests_describe(requests);
+	g_autoptr(JsonObject) object = page_requests_describe(requests);
 	return json_get_int(json_get_object(object, stage), "count", -1);
 }
 
 static void test_requests(void)
 {
-	struct requests *requests = requests_new();
+	struct page_requests *requests = page_requests_new();
 	g_autoptr(GByteArray) questions = g_byte_array_new();
 	struct item items[] = { { .kind = ITEM_LITERAL, .block = 1, .page = 3, .count = 1 },
 				{ .kind = ITEM_ZERO, .block = 1, .page = 7, .count = 4 } };
 	struct batch batch = { .items = items, .count = 2, .page_bytes = 4096 };
-	g_assert_null(requests_describe(requests));
+	g_assert_null(page_requests_describe(requests));
 	put_question(questions, "pc.ram", 3, 1);
 	put_question(questions, NULL, 9, 1); /* in the middle of the run of zeros */
 	put_question(questions, "vga", 3, 1);
 	put_question(questions, "pc.rom", 3, 1); /* there is no such block */
 	ask_all(requests, questions);
-	requests_answer(requests, &batch);
+	page_requests_answer(requests, &batch);
 	g_assert_cmpint(times_of(requests, "answered"), ==, 2);
 	g_assert_cmpint(batch.asked_us, >, 0);
 	batch.asked_us = 0;
-	requests_answer(requests, &batch); /* each once */
+	page_requests_answer(requests, &batch); /* each once */
 	g_assert_cmpint(batch.asked_us, ==, 0);
 	items[0].block = 0;
-	requests_answer(requests, &batch);
+	page_requests_answer(requests, &batch);
 	g_assert_cmpint(times_of(requests, "answered"), ==, 3);
-	requests_sent(requests, &batch, 5);
-	g_assert_true(requests_are_under_way(requests));
-	requests_arrived(requests, 4);
+	page_requests_sent(requests, &batch, 5);
+	g_assert_true(page_requests_are_under_way(requests));
+	page_requests_arrived(requests, 4);
 	g_assert_cmpint(times_of(requests, "arrived"), ==, 0);
-	requests_arrived(requests, 5);
+	page_requests_arrived(requests, 5);
 	g_assert_cmpint(times_of(requests, "arrived"), ==, 1);
 	for (int i = 0; i < 2 * REQUESTS_MAX; i++)
 		ask_all(requests, questions);
-	requests_free(requests);
+	page_requests_free(requests);
 }
 
 static void test_guest_memory(void)

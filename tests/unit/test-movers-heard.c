@@ -21,15 +21,15 @@ static const char *const decisive[] = {
 };
 
 struct scene {
-	struct journey journey;
-	struct journey_request request;
-	struct journey_observer observer;
-	struct journey_report report;
+	struct move move;
+	struct move_request request;
+	struct move_observer observer;
+	struct move_report report;
 	char *directory;
-	char sides[JOURNEY_SIDES]; /* stand for the movers: only their addresses count */
+	char sides[MOVE_SIDES]; /* stand for the movers: only their addresses count */
 };
 
-static void see_nothing(const struct journey_progress *progress, void *data)
+static void see_nothing(const struct move_progress *progress, void *data)
 {
 }
 
@@ -38,31 +38,31 @@ static void set_up(struct scene *scene)
 	char none[] = "", name[] = "web", phase[] = "perform";
 	*scene = (struct scene){ .observer = { .progress = see_nothing } };
 	scene->directory = g_dir_make_tmp("watari-heard-XXXXXX", NULL);
-	journey_report_init(&scene->report);
+	move_report_init(&scene->report);
 	g_strlcpy(scene->report.id, id, sizeof scene->report.id);
-	struct journey *journey = &scene->journey;
-	journey->request = &scene->request;
-	journey->observer = &scene->observer;
-	journey->report = &scene->report;
-	journey->journal = journal_open(scene->directory, NULL);
-	for (int side = 0; side < JOURNEY_SIDES; side++)
-		journey->movers[side] = (struct dialogue *) (void *) &scene->sides[side];
-	struct journal_move move = { .id = scene->report.id,
+	struct move *move = &scene->move;
+	move->request = &scene->request;
+	move->observer = &scene->observer;
+	move->report = &scene->report;
+	move->journal = journal_open(scene->directory, NULL);
+	for (int side = 0; side < MOVE_SIDES; side++)
+		move->movers[side] = (struct dialogue *) (void *) &scene->sides[side];
+	struct journal_move row = { .id = scene->report.id,
 				     .vm_name = name,
 				     .vm_uuid = name,
 				     .source = none,
 				     .destination = name,
 				     .phase = phase };
-	g_assert_true(journal_begin(journey->journal, &move, NULL));
+	g_assert_true(journal_begin(move->journal, &row, NULL));
 }
 
 static void tear_down(struct scene *scene)
 {
 	static const char *const names[] = { "journal.sqlite", "journal.sqlite-wal",
 					     "journal.sqlite-shm" };
-	journal_close(scene->journey.journal);
-	postcopy_free(&scene->journey);
-	journey_report_clear(&scene->report);
+	journal_close(scene->move.journal);
+	postcopy_free(&scene->move);
+	move_report_clear(&scene->report);
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
 		g_autofree char *path = g_build_filename(scene->directory, names[i], NULL);
 		g_unlink(path);
@@ -71,17 +71,17 @@ static void tear_down(struct scene *scene)
 	g_free(scene->directory);
 }
 
-static void hear(struct scene *scene, enum journey_side side, const char *what)
+static void hear(struct scene *scene, enum move_side side, const char *what)
 {
 	g_autoptr(JsonObject) event = json_object_new();
 	json_object_set_string_member(event, "t", "event");
 	json_object_set_string_member(event, "what", what);
-	movers_heard(scene->journey.movers[side], "event", event, &scene->journey);
+	mover_events_heard(scene->move.movers[side], "event", event, &scene->move);
 }
 
 static bool has(struct scene *scene, const char *kind)
 {
-	return journal_has_event(scene->journey.journal, id, kind);
+	return journal_has_event(scene->move.journal, id, kind);
 }
 
 static void test_decisive(void)
@@ -89,14 +89,14 @@ static void test_decisive(void)
 	struct scene scene;
 	set_up(&scene);
 	for (size_t i = 0; i < G_N_ELEMENTS(decisive); i++) {
-		for (int side = 0; side < JOURNEY_SIDES; side++)
+		for (int side = 0; side < MOVE_SIDES; side++)
 			hear(&scene, side, decisive[i]);
 		g_autofree char *prefixed = g_strconcat("mover-", decisive[i], NULL);
 		g_assert_false(has(&scene, decisive[i]));
 		g_assert_false(has(&scene, prefixed));
 	}
-	hear(&scene, JOURNEY_SOURCE, "");
-	hear(&scene, JOURNEY_DESTINATION, "mover-released");
+	hear(&scene, MOVE_SOURCE, "");
+	hear(&scene, MOVE_DESTINATION, "mover-released");
 	g_assert_false(has(&scene, ""));
 	g_assert_false(has(&scene, "mover-released"));
 	tear_down(&scene);
@@ -106,18 +106,18 @@ static void test_decisive(void)
 static void test_postcopy(void)
 {
 	static const struct {
-		enum journey_side side;
+		enum move_side side;
 		bool allowed, believed;
-	} rows[] = { { JOURNEY_SOURCE, false, false },
-		     { JOURNEY_DESTINATION, false, false },
-		     { JOURNEY_DESTINATION, true, false },
-		     { JOURNEY_SOURCE, true, true } };
+	} rows[] = { { MOVE_SOURCE, false, false },
+		     { MOVE_DESTINATION, false, false },
+		     { MOVE_DESTINATION, true, false },
+		     { MOVE_SOURCE, true, true } };
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
 		struct scene scene;
 		set_up(&scene);
 		scene.request.allow_postcopy = rows[i].allowed;
 		hear(&scene, rows[i].side, "postcopy");
-		g_assert_true(postcopy_switched(&scene.journey) == rows[i].believed);
+		g_assert_true(postcopy_switched(&scene.move) == rows[i].believed);
 		g_assert_true(has(&scene, "postcopy") == rows[i].believed);
 		g_assert_true(has(&scene, "mover-postcopy"));
 		tear_down(&scene);
@@ -129,12 +129,12 @@ static void test_sides(void)
 {
 	struct scene scene;
 	set_up(&scene);
-	hear(&scene, JOURNEY_DESTINATION, "stopped");
-	hear(&scene, JOURNEY_DESTINATION, "released");
-	g_assert_false(scene.journey.stopped || scene.journey.released);
-	hear(&scene, JOURNEY_SOURCE, "stopped");
-	g_assert_true(scene.journey.stopped);
-	g_autofree char *text = journal_find_event(scene.journey.journal, id, "mover-stopped");
+	hear(&scene, MOVE_DESTINATION, "stopped");
+	hear(&scene, MOVE_DESTINATION, "released");
+	g_assert_false(scene.move.stopped || scene.move.released);
+	hear(&scene, MOVE_SOURCE, "stopped");
+	g_assert_true(scene.move.stopped);
+	g_autofree char *text = journal_find_event(scene.move.journal, id, "mover-stopped");
 	g_assert_cmpstr(text, ==, "source");
 	tear_down(&scene);
 }
@@ -145,10 +145,10 @@ static void test_flood(void)
 	struct scene scene;
 	set_up(&scene);
 	for (int i = 0; i < 5000; i++)
-		hear(&scene, JOURNEY_DESTINATION, "pass-end");
-	g_assert_cmpuint(scene.journey.events_noted, ==, 5000);
-	hear(&scene, JOURNEY_SOURCE, "stopped");
-	g_assert_true(scene.journey.stopped);
+		hear(&scene, MOVE_DESTINATION, "pass-end");
+	g_assert_cmpuint(scene.move.events_noted, ==, 5000);
+	hear(&scene, MOVE_SOURCE, "stopped");
+	g_assert_true(scene.move.stopped);
 	g_assert_false(has(&scene, "mover-stopped"));
 	tear_down(&scene);
 }

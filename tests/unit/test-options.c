@@ -39,18 +39,18 @@ static void clear(struct parsed *parsed)
 static void test_defaults(void)
 {
 	struct parsed parsed = parse(&migrate_command, "migrate vm dest");
-	const struct journey_request *request = parsed.values; /* the first member */
+	const struct move_request *request = parsed.values; /* the first member */
 	g_assert_no_error(parsed.error);
 	g_assert_cmpint(request->connections, ==, 2);
 	g_assert_cmpint(request->max_downtime_ms, ==, 100);
 	g_assert_cmpint(request->link_timeout_ms, ==, 60000);
-	g_assert_cmpint(request->link, ==, JOURNEY_LINK_AUTO);
+	g_assert_cmpint(request->link, ==, MOVE_LINK_AUTO);
 	g_assert_cmpuint(request->bandwidth, ==, 0);
 	g_assert_cmpuint(request->memory_limit, ==, 512 << 20);
 	g_assert_cmpint(request->cores, ==, 0);
-	g_assert_cmpint(request->compress, ==, JOURNEY_COMPRESS_AUTO);
-	g_assert_cmpint(request->disks, ==, JOURNEY_DISKS_AUTO);
-	g_assert_cmpint(request->verify_disks, ==, JOURNEY_VERIFY_DISKS_NONE);
+	g_assert_cmpint(request->compress, ==, MOVE_COMPRESS_AUTO);
+	g_assert_cmpint(request->disks, ==, MOVE_DISKS_AUTO);
+	g_assert_cmpint(request->verify_disks, ==, MOVE_VERIFY_DISKS_NONE);
 	g_assert_null(request->disk_places[0]);
 	g_assert_null(request->seeds[0]);
 	g_assert_cmpstr(parsed.arguments[0], ==, "vm");
@@ -66,7 +66,7 @@ static void test_values(void)
 					"--connect-from destination --link tcp --link-timeout 5 "
 					"--verify-memory full --persistent --memory-limit 64M "
 					"--cores 3 --compress 9 dest");
-	const struct journey_request *request = parsed.values;
+	const struct move_request *request = parsed.values;
 	g_assert_no_error(parsed.error);
 	g_assert_cmpuint(request->bandwidth, ==, 3 * 512 * 1024);
 	g_assert_cmpint(request->max_downtime_ms, ==, 300);
@@ -74,14 +74,14 @@ static void test_values(void)
 	g_assert_cmpint(request->connections, ==, 4);
 	g_assert_cmpuint(request->ports[0], ==, 5000);
 	g_assert_cmpuint(request->ports[1], ==, 5010);
-	g_assert_cmpint(request->connect_from, ==, JOURNEY_FROM_DESTINATION);
-	g_assert_cmpint(request->link, ==, JOURNEY_LINK_TCP);
+	g_assert_cmpint(request->connect_from, ==, MOVE_FROM_DESTINATION);
+	g_assert_cmpint(request->link, ==, MOVE_LINK_TCP);
 	g_assert_cmpint(request->link_timeout_ms, ==, 5000);
-	g_assert_cmpint(request->verify, ==, JOURNEY_VERIFY_FULL);
+	g_assert_cmpint(request->verify, ==, MOVE_VERIFY_FULL);
 	g_assert_true(request->persistent);
 	g_assert_cmpuint(request->memory_limit, ==, 64 << 20);
 	g_assert_cmpint(request->cores, ==, 3);
-	g_assert_cmpint(request->compress, ==, JOURNEY_COMPRESS_1 + 8);
+	g_assert_cmpint(request->compress, ==, MOVE_COMPRESS_1 + 8);
 	g_assert_false(request->undefine_source);
 	g_assert_cmpstr(parsed.arguments[1], ==, "dest");
 	clear(&parsed);
@@ -94,26 +94,26 @@ static void test_lists(void)
 		parse(&migrate_command, "migrate --disk vda=/a vm --disk=vdb=pool:p dest --seed /s "
 					"--disks copy --verify-disks full --keep-backing "
 					"--remove-source-disks --disk-bandwidth 1M");
-	const struct journey_request *request = parsed.values;
+	const struct move_request *request = parsed.values;
 	g_assert_no_error(parsed.error);
 	g_assert_cmpstr(request->disk_places[0], ==, "vda=/a");
 	g_assert_cmpstr(request->disk_places[1], ==, "vdb=pool:p");
 	g_assert_null(request->disk_places[2]);
 	g_assert_cmpstr(request->seeds[0], ==, "/s");
 	g_assert_null(request->seeds[1]);
-	g_assert_cmpint(request->disks, ==, JOURNEY_DISKS_COPY);
-	g_assert_cmpint(request->verify_disks, ==, JOURNEY_VERIFY_DISKS_FULL);
+	g_assert_cmpint(request->disks, ==, MOVE_DISKS_COPY);
+	g_assert_cmpint(request->verify_disks, ==, MOVE_VERIFY_DISKS_FULL);
 	g_assert_cmpuint(request->disk_bandwidth, ==, 1 << 20);
 	g_assert_true(request->keep_backing && request->remove_source_disks);
 	clear(&parsed);
 	g_autoptr(GString) line = g_string_new("migrate vm dest");
-	for (int i = 0; i < JOURNEY_LIST_MAX; i++)
+	for (int i = 0; i < MOVE_LIST_MAX; i++)
 		g_string_append(line, " --seed /x");
 	parsed = parse(&migrate_command, line->str);
 	g_assert_no_error(parsed.error);
 	request = parsed.values;
-	g_assert_cmpstr(request->seeds[JOURNEY_LIST_MAX - 1], ==, "/x");
-	g_assert_null(request->seeds[JOURNEY_LIST_MAX]);
+	g_assert_cmpstr(request->seeds[MOVE_LIST_MAX - 1], ==, "/x");
+	g_assert_null(request->seeds[MOVE_LIST_MAX]);
 	clear(&parsed);
 	g_string_append(line, " --seed /x");
 	parsed = parse(&migrate_command, line->str);
@@ -196,23 +196,23 @@ static void test_words(void)
 		&plan_command, "plan vm dest --bandwidth 3M --max-downtime 300ms -c qemu:///x "
 			       "--connections 4 --ports 5000-5010 --link tcp --persistent "
 			       "--disk vda=/a --disk vdb=/b --output f");
-	struct move_values usual = { 0 };
+	struct move_command_values usual = { 0 };
 	move_defaults(&usual);
 	g_assert_no_error(parsed.error);
-	g_auto(GStrv) words = options_words(&plan_command, parsed.values, &usual, MOVE_MIGRATE);
+	g_auto(GStrv) words = options_words(&plan_command, parsed.values, &usual, COMMAND_MIGRATE);
 	g_autofree char *line = g_strjoinv(" ", words);
 	/* what is the plan's own is left out */
 	g_assert_null(strstr(line, "output"));
 	g_autofree char *again_line = g_strdup_printf("migrate vm dest %s", line);
 	struct parsed again = parse(&migrate_command, again_line);
 	g_assert_no_error(again.error);
-	const struct journey_request *before = parsed.values, *after = again.values;
+	const struct move_request *before = parsed.values, *after = again.values;
 	g_assert_cmpuint(after->bandwidth, ==, before->bandwidth);
 	g_assert_cmpint(after->max_downtime_ms, ==, 300);
 	g_assert_cmpstr(after->connect, ==, "qemu:///x");
 	g_assert_cmpint(after->connections, ==, 4);
 	g_assert_cmpuint(after->ports[1], ==, 5010);
-	g_assert_cmpint(after->link, ==, JOURNEY_LINK_TCP);
+	g_assert_cmpint(after->link, ==, MOVE_LINK_TCP);
 	g_assert_true(after->persistent);
 	g_assert_cmpstr(after->disk_places[1], ==, "vdb=/b");
 	g_assert_null(after->disk_places[2]);

@@ -5,9 +5,9 @@
 
 enum { STOP_US = 5000000 };
 
-static struct journey moving(void)
+static struct move moving(void)
 {
-	return (struct journey){
+	return (struct move){
 		.progress = { .doing = "copying memory",
 			      .bytes = 135 << 20,
 			      .rate = 36 << 20,
@@ -19,41 +19,41 @@ static struct journey moving(void)
 	};
 }
 
-static void assert_shown(const struct journey *journey, const char *text)
+static void assert_shown(const struct move *move, const char *text)
 {
-	const struct journey_progress shown = journey_shown_progress(journey);
+	const struct move_progress shown = move_shown_progress(move);
 	g_autofree char *line = progress_format(&shown);
 	g_assert_cmpstr(line, ==, text);
 }
 
 static void test_running(void)
 {
-	struct journey journey = moving();
-	assert_shown(&journey, "copying memory, 135 MiB at 36.0 MiB/s, pass 3, the VM changes "
+	struct move move = moving();
+	assert_shown(&move, "copying memory, 135 MiB at 36.0 MiB/s, pass 3, the VM changes "
 			       "2.0 MiB/s, 104 MiB remain, about 2.8 s left");
 }
 
 /* The source's mover has seen the end of the memory. */
 static void test_stopped(void)
 {
-	struct journey journey = moving();
-	journey.stopped = true;
-	journey.stopped_us = STOP_US;
-	journey.progress.doing = "handing over";
-	assert_shown(&journey, "handing over, 135 MiB so far");
-	journey.progress.asked_us = STOP_US + 1; /* QEMU's late answer is no newer */
-	assert_shown(&journey, "handing over, 135 MiB so far");
+	struct move move = moving();
+	move.stopped = true;
+	move.stopped_us = STOP_US;
+	move.progress.doing = "handing over";
+	assert_shown(&move, "handing over, 135 MiB so far");
+	move.progress.asked_us = STOP_US + 1; /* QEMU's late answer is no newer */
+	assert_shown(&move, "handing over, 135 MiB so far");
 }
 
 /* libvirt has stopped it, and much follows: what is read from then on is shown. */
 static void test_standing(void)
 {
-	struct journey journey = moving();
-	journey.still = true;
-	journey.still_us = STOP_US;
-	assert_shown(&journey, "copying memory, 135 MiB at 36.0 MiB/s");
-	journey.progress.asked_us = STOP_US + 1;
-	assert_shown(&journey,
+	struct move move = moving();
+	move.still = true;
+	move.still_us = STOP_US;
+	assert_shown(&move, "copying memory, 135 MiB at 36.0 MiB/s");
+	move.progress.asked_us = STOP_US + 1;
+	assert_shown(&move,
 		     "copying memory, 135 MiB at 36.0 MiB/s, 104 MiB remain, about 2.8 s left");
 }
 

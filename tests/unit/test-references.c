@@ -22,32 +22,32 @@ static JsonArray *parse(const char *text)
 }
 
 /* A disk of that kind, of a sample of 100 pages with content; what the destination says of the base. */
-static struct plan_facts take(enum journey_disk_kind kind, char *backing, const char *there)
+static struct plan_facts take(enum move_disk_kind kind, char *backing, const char *there)
 {
 	char path[] = "/disk", base[] = "/base.raw", raw[] = "raw";
 	char *bases[] = { base, NULL }, *formats[] = { raw, NULL };
 	struct disk facts = { .path = path, .backing = bases, .backing_formats = formats };
-	struct journey_disk disk = {
+	struct move_disk disk = {
 		.disk = &facts, .kind = kind, .proven = true, .backing = backing
 	};
 	g_autoptr(GPtrArray) disks = g_ptr_array_new();
-	struct journey_report report = { .disks = disks };
-	struct ahead ahead = { .facts = { .data = 0.5, .sample_pages = 200 } };
-	struct journey journey = { .report = &report, .ahead = &ahead };
+	struct move_report report = { .disks = disks };
+	struct prediction prediction = { .facts = { .data = 0.5, .sample_pages = 200 } };
+	struct move move = { .report = &report, .prediction = &prediction };
 	g_ptr_array_add(disks, &disk);
-	ahead.images[JOURNEY_SOURCE] = parse(at_source);
-	ahead.images[JOURNEY_DESTINATION] = parse(there);
-	references_take(&journey);
+	prediction.images[MOVE_SOURCE] = parse(at_source);
+	prediction.images[MOVE_DESTINATION] = parse(there);
+	references_take(&move);
 	for (int side = 0; side < FACTS_HOSTS; side++)
-		json_array_unref(ahead.images[side]);
-	return ahead.facts;
+		json_array_unref(prediction.images[side]);
+	return prediction.facts;
 }
 
 enum { BLOCK = 4096 };
 
 static void test_nothing_there(void)
 {
-	struct plan_facts facts = take(JOURNEY_DISK_COPIED, NULL, "[]");
+	struct plan_facts facts = take(MOVE_DISK_COPIED, NULL, "[]");
 	g_assert_cmpfloat_with_epsilon(facts.on_copied, 0.4, 1e-9);
 	g_assert_cmpfloat(facts.disk_own, ==, 400 * BLOCK);
 	g_assert_cmpfloat(facts.disk_named, ==, 50 * BLOCK);
@@ -58,16 +58,16 @@ static void test_nothing_there(void)
 /* The base is there: known, to be looked through, or another one of that name. */
 static void test_base_there(void)
 {
-	struct plan_facts facts = take(JOURNEY_DISK_COPIED, NULL,
+	struct plan_facts facts = take(MOVE_DISK_COPIED, NULL,
 				       "[{\"path\":\"/base.raw\",\"size\":4096000,\"kept\":true}]");
 	g_assert_cmpfloat(facts.disk_own, ==, 100 * BLOCK);
 	g_assert_cmpfloat(facts.disk_named, ==, 350 * BLOCK);
 	g_assert_cmpfloat_with_epsilon(facts.disk_batch.share, 0.5, 1e-9);
-	facts = take(JOURNEY_DISK_COPIED, NULL,
+	facts = take(MOVE_DISK_COPIED, NULL,
 		     "[{\"path\":\"/base.raw\",\"size\":4096000,\"kept\":false}]");
 	g_assert_cmpfloat(facts.disk_found, ==, 300 * BLOCK);
 	g_assert_cmpfloat(facts.disk_look_s, >, 0);
-	facts = take(JOURNEY_DISK_COPIED, NULL,
+	facts = take(MOVE_DISK_COPIED, NULL,
 		     "[{\"path\":\"/base.raw\",\"size\":4096001,\"kept\":true}]");
 	g_assert_cmpfloat(facts.disk_own, ==, 400 * BLOCK);
 }
@@ -76,7 +76,7 @@ static void test_base_there(void)
 static void test_base_kept(void)
 {
 	char path[] = "/base.raw";
-	struct plan_facts facts = take(JOURNEY_DISK_COPIED, path, "[]");
+	struct plan_facts facts = take(MOVE_DISK_COPIED, path, "[]");
 	g_assert_cmpfloat(facts.disk_own, ==, 100 * BLOCK);
 	g_assert_cmpfloat(facts.disk_named, ==, 0);
 }
@@ -84,10 +84,10 @@ static void test_base_kept(void)
 static void test_shared(void)
 {
 	struct plan_facts facts =
-		take(JOURNEY_DISK_SHARED, NULL, "[{\"path\":\"/disk\",\"kept\":true}]");
+		take(MOVE_DISK_SHARED, NULL, "[{\"path\":\"/disk\",\"kept\":true}]");
 	g_assert_cmpfloat_with_epsilon(facts.on_indexed, 0.4, 1e-9);
 	g_assert_cmpfloat(facts.disk_own, ==, 0);
-	facts = take(JOURNEY_DISK_SHARED, NULL, "[{\"path\":\"/disk\",\"kept\":false}]");
+	facts = take(MOVE_DISK_SHARED, NULL, "[{\"path\":\"/disk\",\"kept\":false}]");
 	g_assert_cmpfloat_with_epsilon(facts.on_new, 0.4, 1e-9);
 	g_assert_cmpfloat(facts.look_through_s, >, 0);
 }

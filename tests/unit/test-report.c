@@ -9,13 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct journey_report sample(void)
+static struct move_report sample(void)
 {
-	struct journey_report report = {
+	struct move_report report = {
 		.id = "0123456789abcdef0123456789abcdef",
 		.vm_name = g_strdup("web"),
 		.vm_uuid = g_strdup("6f6a3f0e-0000-4000-8000-000000000001"),
-		.outcome = JOURNEY_MIGRATED,
+		.outcome = MOVE_MIGRATED,
 		.started_s = 1,
 		.total_ms = 4200,
 		.migration_ms = 2000,
@@ -32,16 +32,16 @@ static struct journey_report sample(void)
 	json_object_set_int_member(report.phases_ms, "connect", 12);
 	report.notes = g_ptr_array_new_with_free_func(g_free);
 	g_ptr_array_add(report.notes, g_strdup("a \"note\""));
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < MOVE_SIDES; side++)
 		report.sides[side].host = g_strdup(side ? "hostb" : "hosta");
 	report.sides[0].vm_state = g_strdup("absent");
 	report.sides[1].vm_state = g_strdup("running");
 	return report;
 }
 
-static JsonObject *parse(const struct journey_report *report, const GError *error)
+static JsonObject *parse(const struct move_report *report, const GError *error)
 {
-	g_autofree char *text = journey_report_print(report, error);
+	g_autofree char *text = move_report_print(report, error);
 	GError *failure = NULL;
 	JsonObject *object = json_parse_object(text, strlen(text), &failure);
 	g_assert_no_error(failure);
@@ -56,8 +56,9 @@ static void test_fields(void)
 					     "convergence",  "postcopy", "proof",  "snapshots",
 					     "checks",       "disks",    "notes",  "error",
 					     "kind",         "forecast", "state",  "rehearsal",
-					     "accepted",     "carried",  "files",  "compared" };
-	struct journey_report report = sample();
+					     "accepted",     "carried",  "files",
+					     "compared" };
+	struct move_report report = sample();
 	g_autoptr(JsonObject) object = parse(&report, NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
 		g_assert_true(json_object_has_member(object, names[i]));
@@ -73,14 +74,14 @@ static void test_fields(void)
 	g_assert_cmpint(json_get_int(phases, "connect", -1), ==, 12);
 	JsonObject *destination = json_get_object(object, "destination");
 	g_assert_cmpstr(json_get_string(destination, "vm_state", ""), ==, "running");
-	journey_report_clear(&report);
+	move_report_clear(&report);
 }
 
 static void test_error(void)
 {
-	struct journey_report report = sample();
+	struct move_report report = sample();
 	g_autoptr(GError) error = NULL;
-	report.outcome = JOURNEY_FAILED;
+	report.outcome = MOVE_FAILED;
 	error_set(&error, WATARI_ERROR_FAILED, "do that", "it broke");
 	g_autoptr(JsonObject) object = parse(&report, error);
 	JsonObject *described = json_get_object(object, "error");
@@ -88,22 +89,22 @@ static void test_error(void)
 	g_assert_cmpstr(json_get_string(described, "class", ""), ==, "failed");
 	g_assert_cmpstr(json_get_string(described, "what", ""), ==, "it broke");
 	g_assert_cmpstr(json_get_string(described, "next", ""), ==, "do that");
-	journey_report_clear(&report);
+	move_report_clear(&report);
 }
 
 /* A report of nothing must print, too: a usage error comes before any host is known. */
 static void test_empty(void)
 {
-	struct journey_report report = { .downtime_ms = -1 };
+	struct move_report report = { .downtime_ms = -1 };
 	g_autoptr(JsonObject) object = parse(&report, NULL);
 	g_assert_cmpstr(json_get_string(object, "outcome", ""), ==, "refused");
 	report_print(&report, stderr);
-	journey_report_clear(&report);
+	move_report_clear(&report);
 }
 
 static void test_text(void)
 {
-	struct journey_report report = sample();
+	struct move_report report = sample();
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
@@ -113,13 +114,13 @@ static void test_text(void)
 	g_assert_nonnull(strstr(text, "stopped for 87 ms"));
 	g_assert_nonnull(strstr(text, "1.0 MiB"));
 	free(text);
-	journey_report_clear(&report);
+	move_report_clear(&report);
 }
 
 /* What a mover says of its encoders passes through; the text names the kinds it knows. */
 static void test_content(void)
 {
-	struct journey_report report = sample();
+	struct move_report report = sample();
 	char *text = NULL;
 	size_t size;
 	g_autoptr(JsonObject) before = parse(&report, NULL);
@@ -130,7 +131,7 @@ static void test_content(void)
 	json_object_set_int_member(content, "delta_pages", 34);
 	json_object_set_int_member(content, "something_new", 56);
 	json_object_set_string_member(content, "literal_pages", "many");
-	report.sides[JOURNEY_SOURCE].content = content;
+	report.sides[MOVE_SOURCE].content = content;
 	report.wire_sent = 256 * 1024;
 	g_autoptr(JsonObject) object = parse(&report, NULL);
 	mover = json_get_object(json_get_object(object, "source"), "mover");
@@ -144,7 +145,7 @@ static void test_content(void)
 	g_assert_nonnull(strstr(text, "(1/4.0 of it)"));
 	g_assert_nonnull(strstr(text, "zero 12, by what changed 34\n"));
 	free(text);
-	journey_report_clear(&report);
+	move_report_clear(&report);
 }
 
 static GPtrArray *sample_disks(void)
@@ -154,21 +155,21 @@ static GPtrArray *sample_disks(void)
 		"<source file='/here/a'/><target dev='vda'/></disk><disk type='file'>"
 		"<source file='/both/b'/><target dev='vdb'/></disk></devices></domain>",
 		NULL);
-	GPtrArray *disks = journey_disks_new(facts);
+	GPtrArray *disks = move_disks_new(facts);
 	g_ptr_array_unref(facts);
-	struct journey_disk *copied = journey_disk_find(disks, "vda");
-	copied->kind = JOURNEY_DISK_COPIED;
+	struct move_disk *copied = move_disk_find(disks, "vda");
+	copied->kind = MOVE_DISK_COPIED;
 	copied->destination = g_strdup("/there/a");
 	copied->format = g_strdup("qcow2");
 	copied->size = 64 << 20;
-	journey_disk_find(disks, "vdb")->kind = JOURNEY_DISK_SHARED;
+	move_disk_find(disks, "vdb")->kind = MOVE_DISK_SHARED;
 	return disks;
 }
 
 /* Each disk with what became of it; what the movers say is believed for those they know only. */
 static void test_disks(void)
 {
-	struct journey_report report = sample();
+	struct move_report report = sample();
 	char *text = NULL;
 	size_t size;
 	report.disks = sample_disks();
@@ -177,12 +178,12 @@ static void test_disks(void)
 				   "[1, {\"target\": \"vdx\"}, {\"target\": \"vda\", "
 				   "\"literal\": 4096}]",
 				   -1, NULL);
-	journey_disks_take_stats(report.disks, json_node_get_array(json_parser_get_root(parser)));
+	move_disks_take_stats(report.disks, json_node_get_array(json_parser_get_root(parser)));
 	g_object_unref(parser);
 	g_autoptr(JsonObject) event = json_object_new();
 	json_object_set_string_member(event, "target", "vda");
 	json_object_set_string_member(event, "digest", "d1");
-	journey_disks_take_digest(report.disks, event);
+	move_disks_take_digest(report.disks, event);
 	g_autoptr(JsonObject) object = parse(&report, NULL);
 	JsonArray *disks = json_get_array(object, "disks");
 	g_assert_cmpuint(json_array_get_length(disks), ==, 2);
@@ -203,15 +204,15 @@ static void test_disks(void)
 	g_assert_nonnull(strstr(text, "vda (64.0 MiB) copied to /there/a, 4.0 KiB"));
 	g_assert_null(strstr(text, "vdb"));
 	free(text);
-	journey_report_clear(&report);
+	move_report_clear(&report);
 }
 
 /* Each change of the limit is there with all it was decided by. */
 static void test_convergence(void)
 {
-	struct journey_report report = sample();
-	struct journey journey = { .report = &report,
-				   .observer = &(const struct journey_observer){ 0 } };
+	struct move_report report = sample();
+	struct move move = { .report = &report,
+				   .observer = &(const struct move_observer){ 0 } };
 	const struct limit_change change = { .limit_ms = 109,
 					     .reason = LIMIT_FLAT,
 					     .iteration = 7,
@@ -220,7 +221,7 @@ static void test_convergence(void)
 					     .drain = 115e6,
 					     .predicted_ms = 139,
 					     .target_ms = 205 };
-	raises_note(&journey, &change);
+	limit_decisions_note(&move, &change);
 	g_autoptr(JsonObject) object = parse(&report, NULL);
 	JsonObject *convergence = json_get_object(object, "convergence");
 	JsonArray *changes = json_get_array(convergence, "changes");
@@ -230,12 +231,12 @@ static void test_convergence(void)
 	g_assert_cmpstr(json_get_string(first, "reason", ""), ==, "flat");
 	g_assert_cmpint(json_get_int(first, "bytes", 0), ==, 12200000);
 	g_assert_cmpint(json_get_int(first, "predicted_ms", 0), ==, 139);
-	journey_report_clear(&report);
+	move_report_clear(&report);
 }
 
 static void test_progress(void)
 {
-	struct journey_progress now = { .doing = "copying memory", .left_ms = -1 };
+	struct move_progress now = { .doing = "copying memory", .left_ms = -1 };
 	g_autofree char *early = progress_format(&now);
 	g_assert_cmpstr(early, ==, "copying memory");
 	now.bytes = 100 * 1024 * 1024;

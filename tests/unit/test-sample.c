@@ -331,15 +331,15 @@ static void test_pages_left(void)
 
 static void test_vitals(void)
 {
-	struct vitals vitals = vitals_parse("cpu  100 0 50 800 20 1 2 27 0 0\n");
-	g_assert_cmpuint(vitals.all, ==, 1000);
-	g_assert_cmpuint(vitals.idle, ==, 820);
-	g_assert_cmpuint(vitals.stolen, ==, 27);
-	vitals = vitals_parse("nonsense");
-	g_assert_cmpuint(vitals.all, ==, 0);
-	struct vitals before = vitals_read();
+	struct host_load host_load = host_load_parse("cpu  100 0 50 800 20 1 2 27 0 0\n");
+	g_assert_cmpuint(host_load.all, ==, 1000);
+	g_assert_cmpuint(host_load.idle, ==, 820);
+	g_assert_cmpuint(host_load.stolen, ==, 27);
+	host_load = host_load_parse("nonsense");
+	g_assert_cmpuint(host_load.all, ==, 0);
+	struct host_load before = host_load_read();
 	g_assert_cmpuint(before.all, >, 0);
-	g_autoptr(JsonObject) object = vitals_describe(&before);
+	g_autoptr(JsonObject) object = host_load_describe(&before);
 	g_assert_cmpfloat(json_get_double(object, "speed", 0), >, 1e6);
 	g_assert_cmpfloat(json_get_double(object, "cpus", 0), >=, 1);
 }

@@ -25,17 +25,17 @@ static const char node_text[] = "<node><domain type='test'><name>vm</name><uuid>
 
 struct scene {
 	char *directory;
-	struct journey_request request;
-	struct journey_observer observer;
-	struct journey_report report;
-	struct journey journey;
-	struct host hosts[JOURNEY_SIDES];
+	struct move_request request;
+	struct move_observer observer;
+	struct move_report report;
+	struct move move;
+	struct host hosts[MOVE_SIDES];
 	struct ending ending;
 	GString *notes;
 	char mover; /* stands for the source's: only its address counts */
 };
 
-static void see_nothing(const struct journey_progress *progress, void *data)
+static void see_nothing(const struct move_progress *progress, void *data)
 {
 }
 
@@ -66,35 +66,35 @@ static void break_journal(struct scene *scene, enum stage stage)
 
 static void begin_journal(struct scene *scene)
 {
-	struct journal_move move = { .id = scene->report.id,
+	struct journal_move row = { .id = scene->report.id,
 				     .vm_name = scene->report.vm_name,
 				     .vm_uuid = scene->report.vm_uuid,
 				     .source = (char[]){ "" },
 				     .destination = (char[]){ "" },
 				     .phase = (char[]){ "perform" } };
 	g_strlcpy(scene->report.id, "0123456789abcdef0123456789abcdef", sizeof scene->report.id);
-	scene->journey.journal = journal_open(scene->directory, NULL);
-	g_assert_true(journal_begin(scene->journey.journal, &move, NULL));
+	scene->move.journal = journal_open(scene->directory, NULL);
+	g_assert_true(journal_begin(scene->move.journal, &row, NULL));
 }
 
 /* ---- the scene ---- */
 
 static void fill(struct scene *scene)
 {
-	struct journey *journey = &scene->journey;
+	struct move *move = &scene->move;
 	g_autofree char *program = g_build_filename(scene->directory, "watari", NULL);
 	g_assert_true(g_file_set_contents(program, "#!/bin/sh\necho {}\n", -1, NULL));
 	g_chmod(program, 0755);
 	scene->notes = g_string_new(NULL);
-	scene->observer = (struct journey_observer){ .progress = see_nothing,
+	scene->observer = (struct move_observer){ .progress = see_nothing,
 						     .note = hear_note,
 						     .data = scene->notes };
-	journey->shell.watari = g_intern_string(program);
-	journey->request = &scene->request;
-	journey->observer = &scene->observer;
-	journey->report = &scene->report;
-	journey->movers[JOURNEY_SOURCE] = NULL;
-	journey_report_init(&scene->report);
+	move->shell.watari = g_intern_string(program);
+	move->request = &scene->request;
+	move->observer = &scene->observer;
+	move->report = &scene->report;
+	move->movers[MOVE_SOURCE] = NULL;
+	move_report_init(&scene->report);
 	scene->report.vm_uuid = g_strdup(UUID);
 	scene->report.vm_name = g_strdup("vm");
 	scene->ending = (struct ending){ .uuid = UUID, .name = "vm" };
@@ -108,37 +108,37 @@ static struct scene *scene_new(void)
 	g_autofree char *uri = g_strdup_printf("test://%s", path);
 	g_assert_true(g_file_set_contents(path, node_text, -1, NULL));
 	fill(scene);
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
+	for (int side = 0; side < MOVE_SIDES; side++) {
 		struct host *host = &scene->hosts[side];
-		scene->journey.addresses[side] = host_address_parse(NULL, NULL);
-		scene->ending.addresses[side] = host->address = scene->journey.addresses[side];
+		scene->move.addresses[side] = host_address_parse(NULL, NULL);
+		scene->ending.addresses[side] = host->address = scene->move.addresses[side];
 		host->connection = virConnectOpen(uri);
 		g_assert_nonnull(host->connection);
-		scene->journey.hosts[side] = host;
+		scene->move.hosts[side] = host;
 		scene->ending.hosts[side] = scene->ending.borrowed[side] = host;
 	}
-	scene->journey.domain =
-		virDomainLookupByUUIDString(scene->hosts[JOURNEY_SOURCE].connection, UUID);
+	scene->move.domain =
+		virDomainLookupByUUIDString(scene->hosts[MOVE_SOURCE].connection, UUID);
 	begin_journal(scene);
 	return scene;
 }
 
 static void scene_free(struct scene *scene)
 {
-	struct journey *journey = &scene->journey;
-	postcopy_free(journey);
-	through_free(journey->through);
-	virDomainFree(journey->domain);
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
+	struct move *move = &scene->move;
+	postcopy_free(move);
+	through_free(move->through);
+	virDomainFree(move->domain);
+	for (int side = 0; side < MOVE_SIDES; side++) {
 		virConnectClose(scene->hosts[side].connection);
-		host_address_free(journey->addresses[side]);
+		host_address_free(move->addresses[side]);
 	}
-	g_clear_pointer(&journey->images, json_array_unref);
-	g_clear_pointer(&journey->belongings, json_object_unref);
-	g_free(journey->mover_reason);
-	g_free(journey->mover_next);
-	journal_close(journey->journal);
-	journey_report_clear(&scene->report);
+	g_clear_pointer(&move->images, json_array_unref);
+	g_clear_pointer(&move->belongings, json_object_unref);
+	g_free(move->mover_reason);
+	g_free(move->mover_next);
+	journal_close(move->journal);
+	move_report_clear(&scene->report);
 	g_string_free(scene->notes, TRUE);
 	g_autofree char *command = g_strdup_printf("rm -rf %s", scene->directory);
 	g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL));
@@ -146,7 +146,7 @@ static void scene_free(struct scene *scene)
 	g_free(scene);
 }
 
-static enum host_vm_state state_of(struct scene *scene, enum journey_side side)
+static enum host_vm_state state_of(struct scene *scene, enum move_side side)
 {
 	struct host_vm vm;
 	g_assert_true(host_vm_ask(&scene->hosts[side], UUID, &vm, NULL));
@@ -156,34 +156,34 @@ static enum host_vm_state state_of(struct scene *scene, enum journey_side side)
 static void begin_through(struct scene *scene, enum ending_through stage)
 {
 	g_autofree char *path = g_build_filename(scene->directory, "watari-0.state", NULL);
-	scene->journey.through = through_new(path);
-	scene->journey.through->stage = stage;
-	scene->ending.state = scene->journey.through->path;
+	scene->move.through = through_new(path);
+	scene->move.through->stage = stage;
+	scene->ending.state = scene->move.through->path;
 }
 
 /* ---- the ways: true when what the stage names was done ---- */
 
 static bool note_private_file(struct scene *scene, enum stage stage, GError **error)
 {
-	return stage_enter(&scene->journey, stage, "[]", error);
+	return stage_enter(&scene->move, stage, "[]", error);
 }
 
 static bool make_image(struct scene *scene, enum stage stage, GError **error)
 {
 	struct images_intent intent = { .path = "/nowhere/a.img" };
 	unsigned index = 0;
-	return images_note_intent(&scene->journey, &intent, &index, error);
+	return images_note_intent(&scene->move, &intent, &index, error);
 }
 
 /* The VM's snapshot is taken off only once it is safe. (That the test driver cannot: it is tried.) */
 static bool take_belongings(struct scene *scene, enum stage stage, GError **error)
 {
-	virDomainPtr domain = scene->journey.domain;
+	virDomainPtr domain = scene->move.domain;
 	virDomainSnapshotPtr made = virDomainSnapshotCreateXML(
 		domain, "<domainsnapshot><name>s</name></domainsnapshot>", 0);
 	g_assert_nonnull(made);
 	virDomainSnapshotFree(made);
-	g_assert_false(phase_belongings(&scene->journey, error));
+	g_assert_false(phase_belongings(&scene->move, error));
 	bool tried = !strstr((*error)->message, "written down");
 	if (tried)
 		g_clear_error(error);
@@ -192,51 +192,51 @@ static bool take_belongings(struct scene *scene, enum stage stage, GError **erro
 
 static bool change_limits(struct scene *scene, enum stage stage, GError **error)
 {
-	return before_read(&scene->journey, error);
+	return qemu_settings_read(&scene->move, error);
 }
 
 static bool ask_postcopy(struct scene *scene, enum stage stage, GError **error)
 {
-	scene->request.allow_postcopy = scene->journey.limits.postcopy = true;
-	scene->journey.performing = true;
-	bool good = postcopy_begin(&scene->journey, error);
-	g_assert_true(good == postcopy_asked(&scene->journey));
+	scene->request.allow_postcopy = scene->move.limits.postcopy = true;
+	scene->move.performing = true;
+	bool good = postcopy_begin(&scene->move, error);
+	g_assert_true(good == postcopy_asked(&scene->move));
 	return good;
 }
 
 /* The reason goes the way of a mover's, which ends the move. */
 static bool suspend(struct scene *scene, enum stage stage, GError **error)
 {
-	static const struct watch_numbers numbers;
-	struct journey *journey = &scene->journey;
-	scene->request.kind = JOURNEY_QUICK;
+	static const struct job_stats_numbers numbers;
+	struct move *move = &scene->move;
+	scene->request.kind = MOVE_QUICK;
 	scene->request.prewarm = true;
-	journey->progress.iteration = 2;
-	struct quick *quick = quick_new(journey);
+	move->progress.iteration = 2;
+	struct quick *quick = quick_new(move);
 	quick_tick(quick, &numbers);
 	quick_tick(quick, &numbers);
 	quick_end(quick);
-	if (journey->mover_reason)
-		error_set(error, WATARI_ERROR_INTERNAL, journey->mover_next, "%s",
-			  journey->mover_reason);
-	bool stopped = state_of(scene, JOURNEY_SOURCE) == HOST_VM_PAUSED;
-	g_assert_true(stopped == journey->suspending);
+	if (move->mover_reason)
+		error_set(error, WATARI_ERROR_INTERNAL, move->mover_next, "%s",
+			  move->mover_reason);
+	bool stopped = state_of(scene, MOVE_SOURCE) == HOST_VM_PAUSED;
+	g_assert_true(stopped == move->suspending);
 	return stopped;
 }
 
 static bool define_there(struct scene *scene, enum stage stage, GError **error)
 {
 	virDomainPtr there =
-		virDomainLookupByUUIDString(scene->hosts[JOURNEY_DESTINATION].connection, UUID);
+		virDomainLookupByUUIDString(scene->hosts[MOVE_DESTINATION].connection, UUID);
 	g_assert_cmpint(virDomainDestroy(there), ==, 0);
 	g_assert_cmpint(virDomainUndefine(there), ==, 0);
 	virDomainFree(there);
-	g_assert_cmpint(virDomainDestroy(scene->journey.domain), ==, 0);
-	scene->journey.undefine_source = true;
+	g_assert_cmpint(virDomainDestroy(scene->move.domain), ==, 0);
+	scene->move.undefine_source = true;
 	scene->report.disks = g_ptr_array_new();
-	bool good = phase_define(&scene->journey, error);
-	bool defined = state_of(scene, JOURNEY_DESTINATION) != HOST_VM_ABSENT;
-	g_assert_true(defined == good && good == scene->journey.defining);
+	bool good = phase_define(&scene->move, error);
+	bool defined = state_of(scene, MOVE_DESTINATION) != HOST_VM_ABSENT;
+	g_assert_true(defined == good && good == scene->move.defining);
 	return good;
 }
 
@@ -245,8 +245,8 @@ static bool stop_for_state(struct scene *scene, enum stage stage, GError **error
 {
 	begin_through(scene, THROUGH_BEFORE);
 	scene->report.disks = g_ptr_array_new();
-	phase_save(&scene->journey, error);
-	bool stopped = state_of(scene, JOURNEY_SOURCE) == HOST_VM_PAUSED;
+	phase_save(&scene->move, error);
+	bool stopped = state_of(scene, MOVE_SOURCE) == HOST_VM_PAUSED;
 	if (stopped)
 		g_clear_error(error);
 	return stopped;
@@ -255,7 +255,7 @@ static bool stop_for_state(struct scene *scene, enum stage stage, GError **error
 static bool note_digest(struct scene *scene, enum stage stage, GError **error)
 {
 	begin_through(scene, THROUGH_STOPPED);
-	return through_note_digest(&scene->journey, "00", error);
+	return through_note_digest(&scene->move, "00", error);
 }
 
 /* What follows these the test driver cannot do. */
@@ -265,8 +265,8 @@ static bool enter_through(struct scene *scene, enum stage stage, GError **error)
 				   : stage == STAGE_THROUGH_BACK ? THROUGH_BACK
 								 : THROUGH_RESTORED;
 	begin_through(scene, THROUGH_STOPPED);
-	bool good = through_enter(&scene->journey, next, error);
-	g_assert_true((scene->journey.through->stage == next) == good);
+	bool good = through_enter(&scene->move, next, error);
+	g_assert_true((scene->move.through->stage == next) == good);
 	return good;
 }
 
@@ -274,18 +274,18 @@ static bool enter_through(struct scene *scene, enum stage stage, GError **error)
 static bool resume_there(struct scene *scene, enum stage stage, GError **error)
 {
 	virDomainPtr there =
-		virDomainLookupByUUIDString(scene->hosts[JOURNEY_DESTINATION].connection, UUID);
+		virDomainLookupByUUIDString(scene->hosts[MOVE_DESTINATION].connection, UUID);
 	begin_through(scene, THROUGH_LEFT);
 	g_assert_cmpint(virDomainSuspend(there), ==, 0);
 	virDomainFree(there);
-	g_assert_cmpint(virDomainDestroy(scene->journey.domain), ==, 0);
+	g_assert_cmpint(virDomainDestroy(scene->move.domain), ==, 0);
 	struct ending_sight seen = { .ran = ENDING_RAN_NEVER, .through = THROUGH_LEFT };
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < MOVE_SIDES; side++)
 		seen.known[side] = host_vm_ask(&scene->hosts[side], UUID, &seen.vms[side], NULL);
 	const struct ending_rule *rule = ending_judge(&seen);
 	g_assert_cmpint(rule->action, ==, ENDING_RESUME_DESTINATION);
-	bool good = carry_out_ending(&scene->journey, &scene->ending, &seen, rule, error);
-	g_assert_true((state_of(scene, JOURNEY_DESTINATION) == HOST_VM_RUNNING) == good);
+	bool good = carry_out_ending(&scene->move, &scene->ending, &seen, rule, error);
+	g_assert_true((state_of(scene, MOVE_DESTINATION) == HOST_VM_RUNNING) == good);
 	return good;
 }
 
@@ -293,20 +293,20 @@ static bool resume_there(struct scene *scene, enum stage stage, GError **error)
 
 static bool is_done(struct scene *scene, enum stage stage, GError **error)
 {
-	stage_note_done(&scene->journey, stage);
+	stage_note_done(&scene->move, stage);
 	return true;
 }
 
 static bool switched(struct scene *scene, enum stage stage, GError **error)
 {
-	struct journey *journey = &scene->journey;
+	struct move *move = &scene->move;
 	g_autoptr(JsonObject) event = json_object_new();
 	json_object_set_string_member(event, "what", "postcopy");
 	scene->request.allow_postcopy = true;
-	journey->movers[JOURNEY_SOURCE] = (struct dialogue *) (void *) &scene->mover;
-	movers_heard(journey->movers[JOURNEY_SOURCE], "event", event, journey);
-	journey->movers[JOURNEY_SOURCE] = NULL;
-	return postcopy_switched(journey);
+	move->movers[MOVE_SOURCE] = (struct dialogue *) (void *) &scene->mover;
+	mover_events_heard(move->movers[MOVE_SOURCE], "event", event, move);
+	move->movers[MOVE_SOURCE] = NULL;
+	return postcopy_switched(move);
 }
 
 static const struct {
@@ -343,7 +343,7 @@ static void walk(enum stage stage, bool broken)
 	g_test_message("%s%s: %s%s", stage_name(stage), broken ? ", broken" : "",
 		       error ? error->message : "", scene->notes->str);
 	g_assert_true(done == (!broken || ways[stage].done));
-	g_assert_true(journal_has_event(scene->journey.journal, scene->report.id,
+	g_assert_true(journal_has_event(scene->move.journal, scene->report.id,
 					stage_name(stage)) == !broken);
 	if (broken && ways[stage].done)
 		g_assert_nonnull(strstr(scene->notes->str, BROKEN));
@@ -367,9 +367,9 @@ static void test_unrecorded(void)
 {
 	for (unsigned stage = 0; stage < STAGE_IMAGES_REMOVED; stage++) {
 		struct scene *scene = scene_new();
-		scene->journey.unrecorded = true;
-		g_assert_true(stage_enter(&scene->journey, stage, NULL, NULL));
-		g_assert_false(stage_enter_recorded(&scene->journey, stage, NULL, NULL));
+		scene->move.unrecorded = true;
+		g_assert_true(stage_enter(&scene->move, stage, NULL, NULL));
+		g_assert_false(stage_enter_recorded(&scene->move, stage, NULL, NULL));
 		scene_free(scene);
 	}
 }

@@ -58,7 +58,7 @@ static void sweep_quietly(const char *whose)
 	FD_AUTO int kept = dup(STDOUT_FILENO);
 	FD_AUTO int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	dup2(null, STDOUT_FILENO);
-	g_assert_cmpint(state_sweep(whose, STATE_END), ==, 0);
+	g_assert_cmpint(state_file_sweep(whose, STATE_END), ==, 0);
 	fflush(stdout);
 	dup2(kept, STDOUT_FILENO);
 }

@@ -7,20 +7,20 @@
 
 #include <string.h>
 
-static const struct journey_limits some = { .bandwidth = 1 << 20,
+static const struct move_limits some = { .bandwidth = 1 << 20,
 					    .ceiling_ms = 300,
 					    .hand_over_ms = 50,
 					    .link_timeout_ms = 60000,
 					    .postcopy = true };
 
 /* What TEXT asks for, applied to LIMITS. */
-static bool tune(struct journey_limits *limits, const char *text, int code)
+static bool tune(struct move_limits *limits, const char *text, int code)
 {
 	g_autoptr(GError) error = NULL;
 	g_autoptr(JsonObject) message = json_parse_object(text, strlen(text), &error);
-	struct tune_wish wish;
+	struct limits_wish wish;
 	g_assert_no_error(error);
-	bool good = tune_parse(message, &wish, &error) && tune_apply(limits, &wish, &error);
+	bool good = limits_parse(message, &wish, &error) && limits_apply(limits, &wish, &error);
 	if (good)
 		g_assert_no_error(error);
 	else
@@ -30,7 +30,7 @@ static bool tune(struct journey_limits *limits, const char *text, int code)
 
 static void test_tighter(void)
 {
-	struct journey_limits limits = some;
+	struct move_limits limits = some;
 	g_assert_true(tune(&limits, "{\"bandwidth\":65536}", 0));
 	g_assert_cmpuint(limits.bandwidth, ==, 65536);
 	g_assert_true(tune(&limits, "{\"max_downtime_ms\":200,\"link_timeout_ms\":5000}", 0));
@@ -45,7 +45,7 @@ static void test_tighter(void)
 
 static void test_faster(void)
 {
-	struct journey_limits limits = some;
+	struct move_limits limits = some;
 	g_assert_true(tune(&limits, "{\"bandwidth\":2097152}", 0));
 	g_assert_cmpuint(limits.bandwidth, ==, 2097152);
 }
@@ -59,7 +59,7 @@ static void test_never_looser(void)
 		"{\"bandwidth\":65536,\"max_downtime_ms\":301}",
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
-		struct journey_limits limits = some;
+		struct move_limits limits = some;
 		g_assert_false(tune(&limits, texts[i], WATARI_ERROR_REFUSED));
 		g_assert_cmpmem(&limits, sizeof limits, &some, sizeof some);
 	}
@@ -79,7 +79,7 @@ static void test_nonsense(void)
 		"{\"no_postcopy\":false}",
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
-		struct journey_limits limits = some;
+		struct move_limits limits = some;
 		g_assert_false(tune(&limits, texts[i], WATARI_ERROR_USAGE));
 		g_assert_cmpmem(&limits, sizeof limits, &some, sizeof some);
 	}
@@ -87,14 +87,14 @@ static void test_nonsense(void)
 
 static void test_there_and_back(void)
 {
-	const struct tune_wish wish = { .has_bandwidth = true,
+	const struct limits_wish wish = { .has_bandwidth = true,
 					.has_ceiling = true,
 					.no_postcopy = true,
 					.bandwidth = 70000,
 					.ceiling_ms = 20 };
-	struct tune_wish read;
-	g_autoptr(JsonObject) message = tune_describe(&wish);
-	g_assert_true(tune_parse(message, &read, NULL));
+	struct limits_wish read;
+	g_autoptr(JsonObject) message = limits_describe_wish(&wish);
+	g_assert_true(limits_parse(message, &read, NULL));
 	g_assert_cmpmem(&read, sizeof read, &wish, sizeof wish);
 }
 

@@ -30,32 +30,32 @@ static JsonObject *describe_changed(const char *from, const char *to)
 				    .qemu_version = 8002000,
 				    .libvirt_version = 10000000 };
 	char uuid[] = "6f6a3f0e-0000-4000-8000-000000000001";
-	struct journey_report report = { .vm_uuid = uuid };
-	struct journey journey = { .hosts = { &source, &destination }, .report = &report };
+	struct move_report report = { .vm_uuid = uuid };
+	struct move move = { .hosts = { &source, &destination }, .report = &report };
 	if (from)
 		g_assert_cmpuint(g_string_replace(text, from, to, 1), ==, 1);
-	journey.live_xml = text->str;
-	return world_describe(&journey);
+	move.live_xml = text->str;
+	return preconditions_describe(&move);
 }
 
 /* Nothing is recorded as empty, or a change of it could not be seen. */
 static void test_recorded(void)
 {
-	g_autoptr(JsonObject) world = describe_changed(NULL, NULL);
-	g_autoptr(GList) names = json_object_get_members(world);
+	g_autoptr(JsonObject) preconditions = describe_changed(NULL, NULL);
+	g_autoptr(GList) names = json_object_get_members(preconditions);
 	for (GList *name = names; name; name = name->next)
-		g_assert_cmpstr(json_get_string(world, name->data, ""), !=, "");
+		g_assert_cmpstr(json_get_string(preconditions, name->data, ""), !=, "");
 	g_assert_cmpuint(g_list_length(names), ==, 13);
-	g_assert_cmpstr(json_get_string(world, "memory", ""), ==, "131072");
-	g_assert_cmpstr(json_get_string(world, "disks", ""), ==, "/a.qcow2, /dev/b, pool/c, d");
-	g_assert_true(world_compare(world, world, NULL));
+	g_assert_cmpstr(json_get_string(preconditions, "memory", ""), ==, "131072");
+	g_assert_cmpstr(json_get_string(preconditions, "disks", ""), ==, "/a.qcow2, /dev/b, pool/c, d");
+	g_assert_true(preconditions_compare(preconditions, preconditions, NULL));
 }
 
 static void expect_change(JsonObject *now, const char *words)
 {
 	g_autoptr(GError) error = NULL;
 	g_autoptr(JsonObject) before = describe_changed(NULL, NULL);
-	g_assert_false(world_compare(before, now, &error));
+	g_assert_false(preconditions_compare(before, now, &error));
 	g_autofree char *what = error_what(error);
 	if (!strstr(what, words))
 		g_error("“%s” does not name %s", what, words);

@@ -17,7 +17,7 @@ enum {
 	AT_ONCE = 64,         /* and now it ends */
 };
 
-struct watch {
+struct job_stats {
 	/* set once */
 	virDomainPtr domain;
 	GThread *thread;
@@ -30,15 +30,15 @@ struct watch {
 	bool stop;
 	int64_t asked_ms; /* since when it looks; 0: it does not */
 	int64_t gone_ms;  /* since when the VM is seen to have ended; 0: it has not */
-	struct watch_numbers numbers;
-	struct watch_link link;
+	struct job_stats_numbers numbers;
+	struct job_stats_link link;
 	GQueue changes;   /* struct limit_change, carried out */
 	GQueue decisions; /* struct ladder_decision */
-	struct watch_rules rules;
+	struct job_stats_rules rules;
 	bool tightened; /* the rules are, since the last look */
 };
 
-static bool set_limit(struct watch *watch, int64_t limit_ms)
+static bool set_limit(struct job_stats *watch, int64_t limit_ms)
 {
 	if (virDomainMigrateSetMaxDowntime(watch->domain, (unsigned long long) limit_ms, 0) < 0)
 		return false;
@@ -55,7 +55,7 @@ static uint64_t number(virTypedParameterPtr params, int count, const char *name)
 	return value;
 }
 
-static void read_numbers(virTypedParameterPtr params, int count, struct watch_numbers *numbers,
+static void read_numbers(virTypedParameterPtr params, int count, struct job_stats_numbers *numbers,
 			 struct limit_sample *sample)
 {
 	uint64_t page = number(params, count, VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE);
@@ -79,7 +79,7 @@ static void read_numbers(virTypedParameterPtr params, int count, struct watch_nu
 }
 
 /* What another thread changed and knows, for this look. */
-static void take_news(struct watch *watch, struct limit_sample *sample)
+static void take_news(struct job_stats *watch, struct limit_sample *sample)
 {
 	g_mutex_lock(&watch->lock);
 	sample->link_rate = watch->link.rate;
@@ -95,14 +95,14 @@ static void take_news(struct watch *watch, struct limit_sample *sample)
 	g_mutex_unlock(&watch->lock);
 }
 
-static void keep(struct watch *watch, GQueue *queue, gpointer copy)
+static void keep(struct job_stats *watch, GQueue *queue, gpointer copy)
 {
 	g_mutex_lock(&watch->lock);
 	g_queue_push_tail(queue, copy);
 	g_mutex_unlock(&watch->lock);
 }
 
-static void decide(struct watch *watch, struct limit_sample *sample, int throttle)
+static void decide(struct job_stats *watch, struct limit_sample *sample, int throttle)
 {
 	struct limit_change change;
 	struct ladder_decision decision;
@@ -119,7 +119,7 @@ static void decide(struct watch *watch, struct limit_sample *sample, int throttl
 }
 
 /* Whether the VM has ended, by its own will or a person's: of its job there is nothing to be heard then. */
-static void look_for_end(struct watch *watch)
+static void look_for_end(struct job_stats *watch)
 {
 	int state = VIR_DOMAIN_NOSTATE;
 	bool there = virDomainGetState(watch->domain, &state, NULL, 0) == 0;
@@ -134,7 +134,7 @@ static void look_for_end(struct watch *watch)
 }
 
 /* Returns how long to wait for the next look. */
-static int look(struct watch *watch)
+static int look(struct job_stats *watch)
 {
 	virTypedParameterPtr params = NULL;
 	int count = 0, type = 0;
@@ -142,7 +142,7 @@ static int look(struct watch *watch)
 		look_for_end(watch);
 		return POLL_MS;
 	}
-	struct watch_numbers numbers = { 0 };
+	struct job_stats_numbers numbers = { 0 };
 	struct limit_sample sample = { .at_us = clock_now_us() };
 	read_numbers(params, count, &numbers, &sample);
 	virTypedParamsFree(params, count);
@@ -163,7 +163,7 @@ static int look(struct watch *watch)
 
 static gpointer work(gpointer data)
 {
-	struct watch *watch = data;
+	struct job_stats *watch = data;
 	g_mutex_lock(&watch->lock);
 	while (!watch->stop) {
 		watch->asked_ms = clock_now_ms();
@@ -179,9 +179,9 @@ static gpointer work(gpointer data)
 	return NULL;
 }
 
-struct watch *watch_new(virDomainPtr domain, const struct watch_rules *rules)
+struct job_stats *job_stats_new(virDomainPtr domain, const struct job_stats_rules *rules)
 {
-	struct watch *watch = g_new0(struct watch, 1);
+	struct job_stats *watch = g_new0(struct job_stats, 1);
 	virDomainRef(domain);
 	watch->domain = domain;
 	watch->rules = *rules;
@@ -194,14 +194,14 @@ struct watch *watch_new(virDomainPtr domain, const struct watch_rules *rules)
 	return watch;
 }
 
-void watch_get(struct watch *watch, struct watch_numbers *numbers)
+void job_stats_get(struct job_stats *watch, struct job_stats_numbers *numbers)
 {
 	g_mutex_lock(&watch->lock);
 	*numbers = watch->numbers;
 	g_mutex_unlock(&watch->lock);
 }
 
-int64_t watch_gone_ms(struct watch *watch)
+int64_t job_stats_gone_ms(struct job_stats *watch)
 {
 	g_mutex_lock(&watch->lock);
 	int64_t gone_ms = watch->gone_ms;
@@ -209,14 +209,14 @@ int64_t watch_gone_ms(struct watch *watch)
 	return gone_ms ? clock_now_ms() - gone_ms : 0;
 }
 
-void watch_set_link(struct watch *watch, const struct watch_link *link)
+void job_stats_set_link(struct job_stats *watch, const struct job_stats_link *link)
 {
 	g_mutex_lock(&watch->lock);
 	watch->link = *link;
 	g_mutex_unlock(&watch->lock);
 }
 
-void watch_tighten(struct watch *watch, int64_t ceiling_ms, int64_t reserve_ms, bool postcopy)
+void job_stats_tighten(struct job_stats *watch, int64_t ceiling_ms, int64_t reserve_ms, bool postcopy)
 {
 	g_mutex_lock(&watch->lock);
 	if (ceiling_ms <= 0) /* none */
@@ -229,7 +229,7 @@ void watch_tighten(struct watch *watch, int64_t ceiling_ms, int64_t reserve_ms, 
 	g_mutex_unlock(&watch->lock);
 }
 
-bool watch_take_change(struct watch *watch, struct limit_change *change)
+bool job_stats_take_change(struct job_stats *watch, struct limit_change *change)
 {
 	g_mutex_lock(&watch->lock);
 	g_autofree struct limit_change *first = g_queue_pop_head(&watch->changes);
@@ -239,7 +239,7 @@ bool watch_take_change(struct watch *watch, struct limit_change *change)
 	return first != NULL;
 }
 
-bool watch_take_decision(struct watch *watch, struct ladder_decision *decision)
+bool job_stats_take_decision(struct job_stats *watch, struct ladder_decision *decision)
 {
 	g_mutex_lock(&watch->lock);
 	g_autofree struct ladder_decision *first = g_queue_pop_head(&watch->decisions);
@@ -249,7 +249,7 @@ bool watch_take_decision(struct watch *watch, struct ladder_decision *decision)
 	return first != NULL;
 }
 
-int64_t watch_waiting_ms(struct watch *watch)
+int64_t job_stats_waiting_ms(struct job_stats *watch)
 {
 	g_mutex_lock(&watch->lock);
 	int64_t asked_ms = watch->asked_ms;
@@ -257,7 +257,7 @@ int64_t watch_waiting_ms(struct watch *watch)
 	return asked_ms ? clock_now_ms() - asked_ms : 0;
 }
 
-void watch_free(struct watch *watch)
+void job_stats_free(struct job_stats *watch)
 {
 	if (!watch)
 		return;

@@ -9,7 +9,7 @@
 #include <libvirt/libvirt.h>
 
 /* A copy of the newest numbers; 0 where unknown. */
-struct watch_numbers {
+struct job_stats_numbers {
 	uint64_t remaining, total;      /* bytes of guest memory */
 	uint64_t disk_done, disk_total; /* bytes of disks */
 	bool disks_only;                /* disks are copied, and memory has not begun */
@@ -20,7 +20,7 @@ struct watch_numbers {
 	int throttle;     /* percent by which QEMU slows the VM down now */
 };
 
-struct watch_rules {
+struct job_stats_rules {
 	int64_t ceiling_ms; /* the user's */
 	int64_t reserve_ms; /* of it, for the hand-over */
 	int64_t easy_ms;    /* see limit_init() */
@@ -28,7 +28,7 @@ struct watch_rules {
 };
 
 /* What the movers know of the link. */
-struct watch_link {
+struct job_stats_link {
 	double rate;        /* bytes a second that the destination's mover consumes */
 	double wire_rate;   /* bytes a second on the wire when it was busy */
 	double stream_rate; /* bytes a second of QEMU's own stream, smoothed */
@@ -37,19 +37,19 @@ struct watch_link {
 	int64_t round_trip_us;
 };
 
-struct watch;
+struct job_stats;
 /* Keeps a reference to DOMAIN. Sets the first limit at once. */
-struct watch *watch_new(virDomainPtr domain, const struct watch_rules *rules);
+struct job_stats *job_stats_new(virDomainPtr domain, const struct job_stats_rules *rules);
 /* The ceiling (0: none) is lower, post-copy no longer allowed, from the next look on. */
-void watch_tighten(struct watch *watch, int64_t ceiling_ms, int64_t reserve_ms, bool postcopy);
-void watch_get(struct watch *watch, struct watch_numbers *numbers);
-void watch_set_link(struct watch *watch, const struct watch_link *link);
+void job_stats_tighten(struct job_stats *watch, int64_t ceiling_ms, int64_t reserve_ms, bool postcopy);
+void job_stats_get(struct job_stats *watch, struct job_stats_numbers *numbers);
+void job_stats_set_link(struct job_stats *watch, const struct job_stats_link *link);
 /* The oldest decision that was carried out and not taken yet; false: none. */
-bool watch_take_change(struct watch *watch, struct limit_change *change);
-bool watch_take_decision(struct watch *watch, struct ladder_decision *decision);
+bool job_stats_take_change(struct job_stats *watch, struct limit_change *change);
+bool job_stats_take_decision(struct job_stats *watch, struct ladder_decision *decision);
 /* For how long the thread has been waiting for libvirt's answer. */
-int64_t watch_waiting_ms(struct watch *watch);
+int64_t job_stats_waiting_ms(struct job_stats *watch);
 /* For how long it has been seen that the VM is off; 0: it is not. */
-int64_t watch_gone_ms(struct watch *watch);
+int64_t job_stats_gone_ms(struct job_stats *watch);
 /* Ends the thread; waits for libvirt's last answer. */
-void watch_free(struct watch *watch);
+void job_stats_free(struct job_stats *watch);

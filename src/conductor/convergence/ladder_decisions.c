@@ -39,12 +39,12 @@ static JsonObject *describe(const struct ladder_decision *decision)
 	return object;
 }
 
-static void record(struct journey *journey, const struct ladder_decision *decision)
+static void record(struct move *move, const struct ladder_decision *decision)
 {
-	struct journey_report *report = journey->report;
+	struct move_report *report = move->report;
 	JsonObject *object = describe(decision);
 	g_autofree char *text = json_print_object(object);
-	journal_note_event(journey->journal, report->id, "ladder", text);
+	journal_note_event(move->journal, report->id, "ladder", text);
 	if (!report->decisions)
 		report->decisions = json_array_new();
 	if (json_array_get_length(report->decisions) < KEPT)
@@ -55,12 +55,12 @@ static void record(struct journey *journey, const struct ladder_decision *decisi
 
 /* ---- done ---- */
 
-static void take_effort(struct journey *journey, const struct ladder_decision *decision)
+static void take_effort(struct move *move, const struct ladder_decision *decision)
 {
 	g_autofree char *drain = unit_format_rate(decision->drain);
 	g_autofree char *time = unit_format_duration_ms(llrint(fmin(decision->predicted_ms, 1e9)));
 	g_autofree char *room = unit_format_duration_ms(llrint(decision->room_ms));
-	journey_note(journey, false,
+	move_note(move, false,
 		     /* TRANSLATORS: a rate, two durations */
 		     _("The passes get no smaller: at %s, which is all that the link and the "
 		       "movers' effort give, the last one would take %s, and the ceiling leaves "
@@ -68,20 +68,20 @@ static void take_effort(struct journey *journey, const struct ladder_decision *d
 		     drain, time, room);
 }
 
-static void take_throttle(struct journey *journey, const struct ladder_decision *decision)
+static void take_throttle(struct move *move, const struct ladder_decision *decision)
 {
-	journey_note(journey, false,
+	move_note(move, false,
 		     _("QEMU may slow the VM down by %d %% from now on; you permit %d %%."),
-		     decision->slowdown, journey->limits.max_slowdown);
+		     decision->slowdown, move->limits.max_slowdown);
 }
 
-static void take_postcopy(struct journey *journey, const struct ladder_decision *decision)
+static void take_postcopy(struct move *move, const struct ladder_decision *decision)
 {
-	journey_note(journey, false, "%s", _("Post-copy is the next step."));
+	move_note(move, false, "%s", _("Post-copy is the next step."));
 }
 
 /* What would have done it, as options; the first words of each are the same as in --help. */
-static char *say_needed(const struct journey *journey, const struct ladder_decision *decision)
+static char *say_needed(const struct move *move, const struct ladder_decision *decision)
 {
 	GString *text = g_string_new(NULL);
 	g_autofree char *time = unit_format_duration_ms(decision->needed_downtime_ms);
@@ -89,38 +89,38 @@ static char *say_needed(const struct journey *journey, const struct ladder_decis
 	/* TRANSLATORS: a duration, a rate; what follows is added to it */
 	g_string_append_printf(
 		text, _("What would do: a stop of %s (--max-downtime); a link of %s"), time, rate);
-	if (decision->needed_slowdown > journey->limits.max_slowdown)
+	if (decision->needed_slowdown > move->limits.max_slowdown)
 		g_string_append_printf(text, _("; a VM slowed down by %d %% (--max-slowdown)"),
 				       decision->needed_slowdown);
-	if (!journey->limits.postcopy)
+	if (!move->limits.postcopy)
 		g_string_append(text, _("; post-copy (--allow-postcopy)"));
 	/* TRANSLATORS: the end of the sentence */
 	g_string_append(text, _("; or a quieter hour."));
 	return g_string_free(text, FALSE);
 }
 
-static void take_stop(struct journey *journey, const struct ladder_decision *decision)
+static void take_stop(struct move *move, const struct ladder_decision *decision)
 {
 	g_autofree char *drain = unit_format_rate(decision->drain);
 	g_autofree char *dirty = unit_format_rate(fmax(decision->dirty_rate, decision->drain));
 	g_autofree char *time = unit_format_duration_ms(llrint(fmin(decision->predicted_ms, 1e9)));
 	g_autofree char *room = unit_format_duration_ms(llrint(decision->room_ms));
-	if (journey->mover_reason || journey->stopped)
+	if (move->mover_reason || move->stopped)
 		return; /* it is ending, or the gate decides */
-	journey->mover_reason = g_strdup_printf(
+	move->mover_reason = g_strdup_printf(
 		/* TRANSLATORS: two rates, two durations */
 		_("the VM changes its memory faster than the link carries it: about %s against "
 		  "%s; however long it went on, the last pass would take %s, and the ceiling "
 		  "leaves %s"),
 		dirty, drain, time, room);
-	g_free(journey->mover_next);
-	journey->mover_next = say_needed(journey, decision);
+	g_free(move->mover_next);
+	move->mover_next = say_needed(move, decision);
 }
 
 /* The steps that are not only said. POSTCOPY: true when it is asked for. */
 static const struct {
-	void (*take)(struct journey *journey, const struct ladder_decision *decision);
-	bool (*begin)(struct journey *journey, GError **error);
+	void (*take)(struct move *move, const struct ladder_decision *decision);
+	bool (*begin)(struct move *move, GError **error);
 } actions[] = {
 	[LADDER_WAIT] = { NULL, NULL },
 	[LADDER_EFFORT] = { take_effort, NULL },
@@ -131,72 +131,72 @@ static const struct {
 _Static_assert(G_N_ELEMENTS(actions) == LADDER_STEP_LAST, "every step has a row");
 
 /* What cannot be begun after all ends here, as if it had not been allowed. */
-static void begin(struct journey *journey, const struct ladder_decision *decision)
+static void begin(struct move *move, const struct ladder_decision *decision)
 {
 	g_autoptr(GError) error = NULL;
-	if (journey->stopped || !actions[decision->step].begin ||
-	    actions[decision->step].begin(journey, &error))
+	if (move->stopped || !actions[decision->step].begin ||
+	    actions[decision->step].begin(move, &error))
 		return;
 	g_autofree char *what = error_what(error);
-	journey_note(journey, true, _("Post-copy could not be begun: %s"), what);
-	take_stop(journey, decision);
+	move_note(move, true, _("Post-copy could not be begun: %s"), what);
+	take_stop(move, decision);
 }
 
-void rungs_take(struct journey *journey, const struct ladder_decision *decision)
+void ladder_decisions_take(struct move *move, const struct ladder_decision *decision)
 {
 	/* past the switch nothing is weighed any more, and nothing may be broken off */
-	if (postcopy_asked(journey))
+	if (postcopy_asked(move))
 		return;
-	record(journey, decision);
+	record(move, decision);
 	if (actions[decision->step].take)
-		actions[decision->step].take(journey, decision);
-	begin(journey, decision);
+		actions[decision->step].take(move, decision);
+	begin(move, decision);
 }
 
-void rungs_rules(const struct journey *journey, struct ladder_rules *rules)
+void ladder_decisions_rules(const struct move *move, struct ladder_rules *rules)
 {
 	*rules = (struct ladder_rules){
-		.max_slowdown = journey->limits.max_slowdown,
-		.postcopy = journey->limits.postcopy,
-		.postcopy_first = journey->request->strategy == JOURNEY_STRATEGY_POSTCOPY,
+		.max_slowdown = move->limits.max_slowdown,
+		.postcopy = move->limits.postcopy,
+		.postcopy_first = move->request->strategy == MOVE_STRATEGY_POSTCOPY,
 	};
 }
 
-void rungs_note_throttle(struct journey *journey, int percent)
+void ladder_decisions_note_throttle(struct move *move, int percent)
 {
-	if (percent <= MAX(journey->report->slowdown, THROTTLE_LEAST))
+	if (percent <= MAX(move->report->slowdown, THROTTLE_LEAST))
 		return;
-	journey->report->slowdown = percent;
+	move->report->slowdown = percent;
 	g_autofree char *text = g_strdup_printf("%d", percent);
-	journal_note_event(journey->journal, journey->report->id, "throttled", text);
-	journey_note(journey, false, _("QEMU slows the VM down by %d %% now."), percent);
+	journal_note_event(move->journal, move->report->id, "throttled", text);
+	move_note(move, false, _("QEMU slows the VM down by %d %% now."), percent);
 }
 
 /* ---- a switchover that did not fit ---- */
 
-void rungs_note_broken_off(struct journey *journey, int64_t stopped_ms)
+void ladder_decisions_note_broken_off(struct move *move, int64_t stopped_ms)
 {
-	const struct journey_limits *limits = &journey->limits;
+	const struct move_limits *limits = &move->limits;
 	g_autoptr(JsonObject) object = json_object_new();
 	json_object_set_int_member(object, "stopped_ms", stopped_ms);
 	json_object_set_int_member(object, "ceiling_ms", limits->ceiling_ms);
 	json_object_set_int_member(object, "hand_over_ms", limits->hand_over_ms);
 	g_autofree char *text = json_print_object(object);
-	journal_note_event(journey->journal, journey->report->id, "broken-off", text);
-	journey->report->broken_off++;
-	journey->report->broken_off_ms = stopped_ms;
+	journal_note_event(move->journal, move->report->id, "broken-off", text);
+	move->report->broken_off++;
+	move->report->broken_off_ms = stopped_ms;
 	g_autofree char *ceiling = unit_format_duration_ms(limits->ceiling_ms);
 	g_autofree char *reserve = unit_format_duration_ms(limits->hand_over_ms);
 	g_autofree char *more = unit_format_duration_ms(MAX(2 * limits->ceiling_ms, 100));
-	g_free(journey->mover_reason);
-	journey->mover_reason = g_strdup_printf(
+	g_free(move->mover_reason);
+	move->mover_reason = g_strdup_printf(
 		/* TRANSLATORS: three durations */
 		_("the switchover was broken off: it did not fit into the ceiling of %s, of which "
 		  "libvirt's hand-over needs %s; the VM stood still for %lld ms and runs on at "
 		  "the source"),
 		ceiling, reserve, (long long) MAX(stopped_ms, 0));
-	g_free(journey->mover_next);
-	journey->mover_next = g_strdup_printf(_("Try again when VM and link are quieter, or allow "
+	g_free(move->mover_next);
+	move->mover_next = g_strdup_printf(_("Try again when VM and link are quieter, or allow "
 						"more, as in --max-downtime %s."),
 					      more);
 }

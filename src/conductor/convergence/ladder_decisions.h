@@ -6,10 +6,10 @@
 #include "conductor/core/move.h"
 
 /* The rules that the user's permissions make. */
-void rungs_rules(const struct journey *journey, struct ladder_rules *rules);
+void ladder_decisions_rules(const struct move *move, struct ladder_rules *rules);
 /* Carries DECISION out. */
-void rungs_take(struct journey *journey, const struct ladder_decision *decision);
+void ladder_decisions_take(struct move *move, const struct ladder_decision *decision);
 /* QEMU slows the VM down by PERCENT now. */
-void rungs_note_throttle(struct journey *journey, int percent);
+void ladder_decisions_note_throttle(struct move *move, int percent);
 /* The source's mover broke the switchover off, for what reason it says: the VM resumes at the source. */
-void rungs_note_broken_off(struct journey *journey, int64_t stopped_ms);
+void ladder_decisions_note_broken_off(struct move *move, int64_t stopped_ms);

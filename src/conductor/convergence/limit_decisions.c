@@ -24,24 +24,24 @@ static JsonObject *describe(const struct limit_change *change)
 	return object;
 }
 
-static void tell_person(struct journey *journey, const struct limit_change *change)
+static void tell_person(struct move *move, const struct limit_change *change)
 {
 	g_autofree char *bytes = unit_format_bytes(change->bytes);
 	g_autofree char *drain = unit_format_rate(change->drain);
-	journey_note(
-		journey, false,
+	move_note(
+		move, false,
 		/* TRANSLATORS: a size, a rate, a number of milliseconds */
 		_("The passes get no smaller: QEMU may stop the VM once %s remain, which at %s "
 		  "takes about %d ms."),
 		bytes, drain, (int) fmin(change->predicted_ms, 1e9));
 }
 
-void raises_note(struct journey *journey, const struct limit_change *change)
+void limit_decisions_note(struct move *move, const struct limit_change *change)
 {
-	struct journey_report *report = journey->report;
+	struct move_report *report = move->report;
 	JsonObject *object = describe(change);
 	g_autofree char *text = json_print_object(object);
-	journal_note_event(journey->journal, report->id, "limit", text);
+	journal_note_event(move->journal, report->id, "limit", text);
 	report->limit_ms = change->limit_ms;
 	if (!report->limits)
 		report->limits = json_array_new();
@@ -50,5 +50,5 @@ void raises_note(struct journey *journey, const struct limit_change *change)
 	else
 		json_object_unref(object);
 	if (change->reason == LIMIT_FLAT || change->reason == LIMIT_MISSED)
-		tell_person(journey, change);
+		tell_person(move, change);
 }

@@ -5,4 +5,4 @@
 #include "conductor/convergence/downtime_limit.h"
 #include "conductor/core/move.h"
 
-void raises_note(struct journey *journey, const struct limit_change *change);
+void limit_decisions_note(struct move *move, const struct limit_change *change);

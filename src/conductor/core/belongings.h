@@ -4,9 +4,9 @@
 #pragma once
 #include "conductor/core/move.h"
 
-/* What the move with that ID wrote down and nobody has given back yet, into journey->belongings. */
-void belongings_recall(struct journey *journey, const char *id);
+/* What the move with that ID wrote down and nobody has given back yet, into move->belongings. */
+void belongings_recall(struct move *move, const char *id);
 /* Give all to the VM, which is at SIDE for good; HOSTS may have NULLs. What cannot be given is noted, and stays in the
  * journal for `watari resolve`. */
-void belongings_hand_over(struct journey *journey, struct host *const *hosts,
-			  enum journey_side side);
+void belongings_hand_over(struct move *move, struct host *const *hosts,
+			  enum move_side side);

@@ -13,15 +13,15 @@
 
 #include <string.h>
 
-static GPtrArray *list_earlier(struct journey *journey)
+static GPtrArray *list_earlier(struct move *move)
 {
-	if (!journey->journal)
-		journey->journal = journal_open(NULL, NULL);
-	GPtrArray *rows = journal_list_unfinished(journey->journal, journey->report->vm_uuid, NULL);
+	if (!move->journal)
+		move->journal = journal_open(NULL, NULL);
+	GPtrArray *rows = journal_list_unfinished(move->journal, move->report->vm_uuid, NULL);
 	/* newest first: what came after our own is not earlier */
 	for (guint i = 0; i < rows->len; i++) {
 		const struct journal_move *row = rows->pdata[i];
-		if (!g_str_equal(row->id, journey->report->id))
+		if (!g_str_equal(row->id, move->report->id))
 			continue;
 		g_ptr_array_remove_range(rows, 0, i + 1);
 		break;
@@ -34,9 +34,9 @@ static const char *name_host(const char *address)
 	return address && *address ? address : _("this machine");
 }
 
-bool earlier_refuse_driven(struct journey *journey, GError **error)
+bool earlier_refuse_driven(struct move *move, GError **error)
 {
-	g_autoptr(GPtrArray) rows = list_earlier(journey);
+	g_autoptr(GPtrArray) rows = list_earlier(move);
 	for (guint i = 0; i < rows->len; i++) {
 		const struct journal_move *row = rows->pdata[i];
 		if (!conductor_lives(row))
@@ -53,40 +53,40 @@ bool earlier_refuse_driven(struct journey *journey, GError **error)
 }
 
 /* Killed so early that nothing was made or set yet at either host. */
-static bool changed_nothing(struct journey *journey, const struct journal_move *row)
+static bool changed_nothing(struct move *move, const struct journal_move *row)
 {
 	static const char *const phases[] = { "connect", "check",     "record", "link",
 					      "movers",  "directory", "measure" };
 	bool early = false;
 	for (size_t i = 0; i < G_N_ELEMENTS(phases); i++)
 		early |= g_strcmp0(row->phase, phases[i]) == 0;
-	return early && !row->outcome && !stage_any(journey->journal, row->id);
+	return early && !row->outcome && !stage_any(move->journal, row->id);
 }
 
-static void add_earlier(struct journey *journey, const struct journal_move *row)
+static void add_earlier(struct move *move, const struct journal_move *row)
 {
 	g_autofree char *next = g_strdup_printf(
 		_("Run “watari resolve %s” first: it ends that move and gives back what it took."),
 		row->id);
-	check_add(journey->report->findings, "earlier-move", CHECK_REFUSE, next,
+	check_add(move->report->findings, "earlier-move", CHECK_REFUSE, next,
 		  row->outcome ? _("how an earlier move of “%s” ended, from %s to %s, is not clear")
 			       : _("an earlier move of “%s”, from %s to %s, was broken off and has "
 				   "not been ended"),
 		  row->vm_name, name_host(row->source), name_host(row->destination));
 }
 
-void earlier_check(struct journey *journey)
+void earlier_check(struct move *move)
 {
-	g_autoptr(GPtrArray) rows = list_earlier(journey);
+	g_autoptr(GPtrArray) rows = list_earlier(move);
 	for (guint i = 0; i < rows->len; i++) {
 		const struct journal_move *row = rows->pdata[i];
-		bool nothing = changed_nothing(journey, row);
-		if (nothing && journey->request->kind != JOURNEY_PLAN)
-			journal_end(journey->journal, row->id, journey_outcome_name(JOURNEY_FAILED),
+		bool nothing = changed_nothing(move, row);
+		if (nothing && move->request->kind != MOVE_PLAN)
+			journal_end(move->journal, row->id, move_outcome_name(MOVE_FAILED),
 				    NULL, NULL);
 		if (!nothing)
-			add_earlier(journey, row);
+			add_earlier(move, row);
 	}
 	if (rows->len == 0)
-		check_add(journey->report->findings, "earlier-move", CHECK_PASS, NULL, NULL);
+		check_add(move->report->findings, "earlier-move", CHECK_PASS, NULL, NULL);
 }

@@ -20,10 +20,10 @@ static bool read_number(JsonObject *message, const char *name, int64_t least, bo
 			 name, (int) least);
 }
 
-bool tune_parse(JsonObject *message, struct tune_wish *wish, GError **error)
+bool limits_parse(JsonObject *message, struct limits_wish *wish, GError **error)
 {
 	int64_t bandwidth = 0;
-	*wish = (struct tune_wish){ 0 };
+	*wish = (struct limits_wish){ 0 };
 	if (!read_number(message, "bandwidth", TUNE_LEAST_BANDWIDTH, &wish->has_bandwidth,
 			 &bandwidth, error) ||
 	    !read_number(message, "max_downtime_ms", TUNE_LEAST_CEILING_MS, &wish->has_ceiling,
@@ -40,7 +40,7 @@ bool tune_parse(JsonObject *message, struct tune_wish *wish, GError **error)
 			 _("nothing was to be changed"));
 }
 
-JsonObject *tune_describe(const struct tune_wish *wish)
+JsonObject *limits_describe_wish(const struct limits_wish *wish)
 {
 	JsonObject *message = json_object_new();
 	json_object_set_string_member(message, "t", "tune");
@@ -61,7 +61,7 @@ static const char *only_tighter(void)
 		 "move and start it again.");
 }
 
-static bool check_durations(const struct journey_limits *limits, const struct tune_wish *wish,
+static bool check_durations(const struct move_limits *limits, const struct limits_wish *wish,
 			    GError **error)
 {
 	if (wish->has_ceiling && wish->ceiling_ms > limits->ceiling_ms) {
@@ -77,7 +77,7 @@ static bool check_durations(const struct journey_limits *limits, const struct tu
 	return true;
 }
 
-bool tune_apply(struct journey_limits *limits, const struct tune_wish *wish, GError **error)
+bool limits_apply(struct move_limits *limits, const struct limits_wish *wish, GError **error)
 {
 	if (!check_durations(limits, wish, error))
 		return false;
@@ -91,7 +91,7 @@ bool tune_apply(struct journey_limits *limits, const struct tune_wish *wish, GEr
 	return true;
 }
 
-JsonObject *tune_describe_limits(const struct journey_limits *limits)
+JsonObject *limits_describe(const struct move_limits *limits)
 {
 	JsonObject *object = json_object_new();
 	json_object_set_int_member(object, "bandwidth", (gint64) limits->bandwidth);

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct journey_limits {
+struct move_limits {
 	uint64_t bandwidth;   /* bytes a second on the wire; 0: no cap */
 	int64_t ceiling_ms;   /* the longest stop */
 	int64_t hand_over_ms; /* of it, what comes after the source mover's part */
@@ -18,7 +18,7 @@ struct journey_limits {
 };
 
 /* What is wished; has_*: whether at all. */
-struct tune_wish {
+struct limits_wish {
 	bool has_bandwidth, has_ceiling, has_link_timeout, no_postcopy;
 	uint64_t bandwidth;
 	int64_t ceiling_ms, link_timeout_ms;
@@ -27,10 +27,10 @@ struct tune_wish {
 enum { TUNE_LEAST_BANDWIDTH = 16384, TUNE_LEAST_CEILING_MS = 10, TUNE_LEAST_TIMEOUT_MS = 1000 };
 
 /* From a message "tune" of somebody else. Refuses numbers that make no sense, and a wish for nothing. */
-bool tune_parse(JsonObject *message, struct tune_wish *wish, GError **error);
+bool limits_parse(JsonObject *message, struct limits_wish *wish, GError **error);
 /* The other way round. Caller owns the result. */
-JsonObject *tune_describe(const struct tune_wish *wish);
+JsonObject *limits_describe_wish(const struct limits_wish *wish);
 /* All of it or, with the reason, nothing. */
-bool tune_apply(struct journey_limits *limits, const struct tune_wish *wish, GError **error);
+bool limits_apply(struct move_limits *limits, const struct limits_wish *wish, GError **error);
 /* Under "limits" in reports and answers. */
-JsonObject *tune_describe_limits(const struct journey_limits *limits);
+JsonObject *limits_describe(const struct move_limits *limits);

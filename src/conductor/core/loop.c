@@ -12,9 +12,9 @@
 #include <glib-unix.h>
 #include <signal.h>
 
-bool journey_check_cancel(struct journey *journey, GError **error)
+bool move_check_cancel(struct move *move, GError **error)
 {
-	if (!journey->cancelled)
+	if (!move->cancelled)
 		return true;
 	return error_set(error, WATARI_ERROR_CANCELLED, NULL, _("cancelled by the user"));
 }
@@ -25,20 +25,20 @@ static gboolean wake(gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
-bool journey_wait(struct journey *journey, bool (*done)(void *data), void *data, int timeout_ms,
+bool move_wait(struct move *move, bool (*done)(void *data), void *data, int timeout_ms,
 		  GError **error)
 {
 	bool over = false;
 	guint timer = timeout_ms >= 0 ? g_timeout_add((guint) timeout_ms, wake, &over) : 0;
 	bool good;
-	while (!(good = done(data)) && !over && !journey->cancelled)
+	while (!(good = done(data)) && !over && !move->cancelled)
 		g_main_context_iteration(NULL, TRUE);
 	if (timer && !over)
 		g_source_remove(timer);
 	if (good)
 		return true;
-	if (journey->cancelled)
-		return journey_check_cancel(journey, error);
+	if (move->cancelled)
+		return move_check_cancel(move, error);
 	return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("no answer in time"));
 }
 
@@ -47,9 +47,9 @@ static bool never(void *data)
 	return false;
 }
 
-void journey_pause(struct journey *journey, int ms)
+void move_pause(struct move *move, int ms)
 {
-	journey_wait(journey, never, NULL, ms, NULL);
+	move_wait(move, never, NULL, ms, NULL);
 }
 
 struct call {
@@ -69,7 +69,7 @@ static gpointer run_call(gpointer data)
 
 /* A call that does not come back. */
 struct patience {
-	struct journey *journey;
+	struct move *move;
 	int64_t began_ms, cancelled_ms; /* 0: not cancelled */
 	const char *doing; /* what was said before it was said that nobody answers; or NULL */
 	bool cut;
@@ -81,27 +81,27 @@ static gboolean lose_patience(gpointer data)
 {
 	enum { SAY_MS = 15000, CUT_MS = 5000 };
 	struct patience *patience = data;
-	struct journey *journey = patience->journey;
+	struct move *move = patience->move;
 	int64_t now_ms = clock_now_ms();
-	if (journey->cancelled && !patience->cancelled_ms)
+	if (move->cancelled && !patience->cancelled_ms)
 		patience->cancelled_ms = now_ms;
 	if (!patience->doing && now_ms - patience->began_ms >= SAY_MS) {
-		patience->doing = journey->progress.doing ? journey->progress.doing : "";
-		journey_say(journey, _("waiting for an answer of libvirt or of a host's programs"));
+		patience->doing = move->progress.doing ? move->progress.doing : "";
+		move_say(move, _("waiting for an answer of libvirt or of a host's programs"));
 	}
-	if (!patience->cut && patience->cancelled_ms && journey->guard && !journey->performed &&
+	if (!patience->cut && patience->cancelled_ms && move->guard && !move->performed &&
 	    now_ms - patience->cancelled_ms >= CUT_MS) {
 		patience->cut = true;
-		guard_cut(journey->guard);
+		guard_cut(move->guard);
 	}
 	return G_SOURCE_CONTINUE;
 }
 
-void journey_call(struct journey *journey, void (*function)(void *data), void *data)
+void move_call(struct move *move, void (*function)(void *data), void *data)
 {
 	enum { LOOK_MS = 1000 };
 	struct call call = { function, data, 0 };
-	struct patience patience = { .journey = journey, .began_ms = clock_now_ms() };
+	struct patience patience = { .move = move, .began_ms = clock_now_ms() };
 	guint timer = g_timeout_add(LOOK_MS, lose_patience, &patience);
 	GThread *thread = g_thread_new("call", run_call, &call);
 	while (!g_atomic_int_get(&call.done))
@@ -109,104 +109,104 @@ void journey_call(struct journey *journey, void (*function)(void *data), void *d
 	g_thread_join(thread);
 	g_source_remove(timer);
 	if (patience.doing)
-		journey_say(journey, patience.doing);
+		move_say(move, patience.doing);
 }
 
-static int64_t stop_began_us(const struct journey *journey)
+static int64_t stop_began_us(const struct move *move)
 {
-	return journey->still ? journey->still_us : journey->stopped ? journey->stopped_us : 0;
+	return move->still ? move->still_us : move->stopped ? move->stopped_us : 0;
 }
 
-struct journey_progress journey_shown_progress(const struct journey *journey)
+struct move_progress move_shown_progress(const struct move *move)
 {
-	struct journey_progress shown = journey->progress;
-	int64_t stop_us = postcopy_asked(journey) ? 0 : stop_began_us(journey);
-	shown.elapsed_ms = (clock_now_us() - journey->started_us) / 1000;
+	struct move_progress shown = move->progress;
+	int64_t stop_us = postcopy_asked(move) ? 0 : stop_began_us(move);
+	shown.elapsed_ms = (clock_now_us() - move->started_us) / 1000;
 	if (!stop_us)
 		return shown;
 	shown.iteration = 0;
 	shown.dirty_rate = 0;
-	if (journey->stopped) /* the memory is out: only the device state and proofs are left */
+	if (move->stopped) /* the memory is out: only the device state and proofs are left */
 		shown.rate = 0;
-	if (journey->stopped || shown.asked_us < stop_us) {
+	if (move->stopped || shown.asked_us < stop_us) {
 		shown.remaining = 0;
 		shown.left_ms = -1;
 	}
 	return shown;
 }
 
-void journey_show_progress(struct journey *journey)
+void move_show_progress(struct move *move)
 {
-	const struct journey_progress shown = journey_shown_progress(journey);
-	if (journey->observer->progress)
-		journey->observer->progress(&shown, journey->observer->data);
-	counter_show(journey);
+	const struct move_progress shown = move_shown_progress(move);
+	if (move->observer->progress)
+		move->observer->progress(&shown, move->observer->data);
+	answers_show(move);
 }
 
 /* How long the step before would have taken does not hold for this one. */
-void journey_say(struct journey *journey, const char *doing)
+void move_say(struct move *move, const char *doing)
 {
-	journey->progress.doing = doing;
-	journey->progress.left_ms = -1;
-	journey_show_progress(journey);
+	move->progress.doing = doing;
+	move->progress.left_ms = -1;
+	move_show_progress(move);
 }
 
-void journey_note(struct journey *journey, bool important, const char *format, ...)
+void move_note(struct move *move, bool important, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
 	char *text = plain_line(g_strdup_vprintf(format, args));
 	va_end(args);
-	if (journey->observer->note)
-		journey->observer->note(text, important, journey->observer->data);
+	if (move->observer->note)
+		move->observer->note(text, important, move->observer->data);
 	if (important)
-		g_ptr_array_add(journey->report->notes, text);
+		g_ptr_array_add(move->report->notes, text);
 	else
 		g_free(text);
 }
 
-bool journey_cancel(struct journey *journey, const char **what)
+bool move_cancel(struct move *move, const char **what)
 {
-	bool over = journey->guard && journey->performed && guard_finish_sent(journey->guard);
-	bool left = journey->through && journey->through->stage >= THROUGH_LEFT;
-	if (over || left || journey->defining || journey->over) {
+	bool over = move->guard && move->performed && guard_finish_sent(move->guard);
+	bool left = move->through && move->through->stage >= THROUGH_LEFT;
+	if (over || left || move->defining || move->over) {
 		*what = _("The hand-over has begun and cannot be cancelled any more.");
 		return false;
 	}
-	if (postcopy_asked(journey)) {
+	if (postcopy_asked(move)) {
 		*what = _("Post-copy has begun: neither host alone has the whole VM, so it "
 			  "cannot be cancelled any more. The rest of the memory follows.");
 		return false;
 	}
-	if (journey->cancelled) {
+	if (move->cancelled) {
 		*what = _("Already cancelling; please wait.");
 		return true;
 	}
-	journey->cancelled = true;
+	move->cancelled = true;
 	*what = _("Cancelling; the VM stays at the source.");
 	return true;
 }
 
 static gboolean on_signal(gpointer data)
 {
-	struct journey *journey = data;
+	struct move *move = data;
 	const char *what = NULL;
-	journey_cancel(journey, &what);
-	journey_note(journey, false, "%s", what);
+	move_cancel(move, &what);
+	move_note(move, false, "%s", what);
 	return G_SOURCE_CONTINUE;
 }
 
-void journey_catch_signals(struct journey *journey)
+void move_catch_signals(struct move *move)
 {
 	static const int numbers[] = { SIGINT, SIGTERM };
 	signal(SIGHUP, SIG_IGN);
 	for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
-		journey->signals[i] = g_unix_signal_add(numbers[i], on_signal, journey);
+		move->signals[i] = g_unix_signal_add(numbers[i], on_signal, move);
 }
 
-void journey_release_signals(struct journey *journey)
+void move_release_signals(struct move *move)
 {
-	for (size_t i = 0; i < G_N_ELEMENTS(journey->signals); i++)
-		if (journey->signals[i])
-			g_source_remove(journey->signals[i]);
+	for (size_t i = 0; i < G_N_ELEMENTS(move->signals); i++)
+		if (move->signals[i])
+			g_source_remove(move->signals[i]);
 }

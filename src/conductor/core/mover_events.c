@@ -19,7 +19,7 @@ static const double stream_rate_weight = 0.2;
 
 /* ---- numbers ---- */
 
-static void copy_lanes(struct journey_report *report, JsonArray *lanes)
+static void copy_lanes(struct move_report *report, JsonArray *lanes)
 {
 	report->connections = (int) json_array_get_length(lanes);
 	g_free(report->lane_bytes);
@@ -29,39 +29,39 @@ static void copy_lanes(struct journey_report *report, JsonArray *lanes)
 }
 
 /* The rate of a busy wire: the most seen of late. */
-static void learn_wire_rate(struct journey *journey, uint64_t sent, int64_t now_us)
+static void learn_wire_rate(struct move *move, uint64_t sent, int64_t now_us)
 {
-	double elapsed_s = (double) (now_us - journey->wire_seen_us) / 1e6;
-	double fallen = journey->link.wire_rate * wire_rate_kept;
-	if (journey->wire_seen_us && elapsed_s > 0.05 && sent >= journey->wire_seen)
-		journey->link.wire_rate =
-			MAX(fallen, (double) (sent - journey->wire_seen) / elapsed_s);
-	journey->wire_seen = sent;
-	journey->wire_seen_us = now_us;
+	double elapsed_s = (double) (now_us - move->wire_seen_us) / 1e6;
+	double fallen = move->link.wire_rate * wire_rate_kept;
+	if (move->wire_seen_us && elapsed_s > 0.05 && sent >= move->wire_seen)
+		move->link.wire_rate =
+			MAX(fallen, (double) (sent - move->wire_seen) / elapsed_s);
+	move->wire_seen = sent;
+	move->wire_seen_us = now_us;
 }
 
 /* What QEMU's stream itself goes through at: pages before they are packed. */
-static void learn_stream_rate(struct journey *journey, uint64_t bytes, int64_t now_us)
+static void learn_stream_rate(struct move *move, uint64_t bytes, int64_t now_us)
 {
-	double elapsed_s = (double) (now_us - journey->stream_seen_us) / 1e6;
-	double *rate = &journey->link.stream_rate;
-	if (journey->stream_seen_us && elapsed_s > 0.05 && bytes >= journey->stream_seen) {
-		double now = (double) (bytes - journey->stream_seen) / elapsed_s;
+	double elapsed_s = (double) (now_us - move->stream_seen_us) / 1e6;
+	double *rate = &move->link.stream_rate;
+	if (move->stream_seen_us && elapsed_s > 0.05 && bytes >= move->stream_seen) {
+		double now = (double) (bytes - move->stream_seen) / elapsed_s;
 		*rate = *rate > 0 ? *rate + (now - *rate) * stream_rate_weight : now;
 	}
-	journey->stream_seen = bytes;
-	journey->stream_seen_us = now_us;
+	move->stream_seen = bytes;
+	move->stream_seen_us = now_us;
 }
 
-static void copy_source_stats(struct journey *journey, JsonObject *stats)
+static void copy_source_stats(struct move *move, JsonObject *stats)
 {
-	struct journey_report *report = journey->report;
-	struct journey_progress *progress = &journey->progress;
+	struct move_report *report = move->report;
+	struct move_progress *progress = &move->progress;
 	JsonObject *pages = json_get_object(stats, "pages");
 	JsonArray *lanes = json_get_array(stats, "lanes");
 	const char *opaque = json_get_string(stats, "opaque", NULL);
 	report->stream_bytes = (uint64_t) json_get_int(stats, "bytes", 0);
-	report->wire_sent = journey->wire_before + (uint64_t) json_get_int(stats, "wire_sent", 0);
+	report->wire_sent = move->wire_before + (uint64_t) json_get_int(stats, "wire_sent", 0);
 	report->wire_received = (uint64_t) json_get_int(stats, "wire_received", 0);
 	report->iterations = (int) json_get_int(stats, "iterations", 0);
 	report->round_trip_us = json_get_int(stats, "round_trip_us", 0);
@@ -83,22 +83,22 @@ static void copy_source_stats(struct journey *journey, JsonObject *stats)
 	progress->wire_bytes = report->wire_sent + report->wire_received;
 	progress->rate = (double) json_get_int(stats, "rate", 0);
 	progress->iteration = report->iterations;
-	learn_wire_rate(journey, report->wire_sent, json_get_int(stats, "clock_us", 0));
-	learn_stream_rate(journey, report->stream_bytes, json_get_int(stats, "clock_us", 0));
-	journey->link.rate = progress->rate;
-	journey->link.in_flight = (uint64_t) json_get_int(stats, "in_flight", 0) +
+	learn_wire_rate(move, report->wire_sent, json_get_int(stats, "clock_us", 0));
+	learn_stream_rate(move, report->stream_bytes, json_get_int(stats, "clock_us", 0));
+	move->link.rate = progress->rate;
+	move->link.in_flight = (uint64_t) json_get_int(stats, "in_flight", 0) +
 				  (uint64_t) json_get_int(stats, "in_hand", 0);
 	double share = json_get_double(stats, "share", 0);
-	journey->link.carried = share > 0 ? progress->rate / share : 0;
-	journey->link.round_trip_us = report->round_trip_us;
-	journey_disks_take_stats(report->disks, json_get_array(stats, "disks"));
-	if (journey->released && !journey->postcopy && json_object_has_member(stats, "stopped_ms"))
+	move->link.carried = share > 0 ? progress->rate / share : 0;
+	move->link.round_trip_us = report->round_trip_us;
+	move_disks_take_stats(report->disks, json_get_array(stats, "disks"));
+	if (move->released && !move->postcopy && json_object_has_member(stats, "stopped_ms"))
 		report->stop_to_release_ms = json_get_int(stats, "stopped_ms", -1);
 }
 
-static void copy_stats(struct journey *journey, enum journey_side side, JsonObject *stats)
+static void copy_stats(struct move *move, enum move_side side, JsonObject *stats)
 {
-	struct journey_report_side *report = &journey->report->sides[side];
+	struct move_report_side *report = &move->report->sides[side];
 	report->mover_rss_kib = json_get_int(stats, "rss_kib", report->mover_rss_kib);
 	report->mover_cpu_ms = json_get_int(stats, "cpu_ms", report->mover_cpu_ms);
 	JsonObject *content = json_get_object(stats, "content");
@@ -106,52 +106,52 @@ static void copy_stats(struct journey *journey, enum journey_side side, JsonObje
 		g_clear_pointer(&report->content, json_object_unref);
 		report->content = json_object_ref(content);
 	}
-	journey->lanes_up = (int) json_get_int(stats, "lanes_up", journey->lanes_up);
-	if (side != JOURNEY_SOURCE)
+	move->lanes_up = (int) json_get_int(stats, "lanes_up", move->lanes_up);
+	if (side != MOVE_SOURCE)
 		return;
-	copy_source_stats(journey, stats);
-	journey_show_progress(journey);
+	copy_source_stats(move, stats);
+	move_show_progress(move);
 }
 
 /* ---- events ---- */
 
-static void on_connected(struct journey *journey, JsonObject *event)
+static void on_connected(struct move *move, JsonObject *event)
 {
-	postcopy_note_connected(journey);
-	rehearsal_note_connected(journey);
+	postcopy_note_connected(move);
+	rehearsal_note_connected(move);
 }
 
-static void on_stopped(struct journey *journey, JsonObject *event)
+static void on_stopped(struct move *move, JsonObject *event)
 {
-	journey->stopped = true;
-	journey->stopped_us = clock_now_us();
-	journey_say(journey, _("the VM is stopped; sending the rest"));
+	move->stopped = true;
+	move->stopped_us = clock_now_us();
+	move_say(move, _("the VM is stopped; sending the rest"));
 }
 
 /* Nothing may be done before it: the VM stands still. */
-static void on_ask_awake(struct journey *journey, JsonObject *event)
+static void on_ask_awake(struct move *move, JsonObject *event)
 {
 	JsonObject *answer = dialogue_message("awake");
 	json_object_set_int_member(answer, "n", json_get_int(event, "n", 0));
-	movers_tell(journey, JOURNEY_SOURCE, answer);
+	movers_tell(move, MOVE_SOURCE, answer);
 }
 
-static void on_loaded(struct journey *journey, JsonObject *event)
+static void on_loaded(struct move *move, JsonObject *event)
 {
-	journey->loaded = true;
-	journey_say(journey, _("everything is there; proving that it is the same"));
+	move->loaded = true;
+	move_say(move, _("everything is there; proving that it is the same"));
 }
 
-static void on_agreed(struct journey *journey, JsonObject *event)
+static void on_agreed(struct move *move, JsonObject *event)
 {
-	journey->report->stream_agreed = true;
-	g_free(journey->report->stream_tag);
-	journey->report->stream_tag = g_strdup(json_get_string(event, "tag", NULL));
+	move->report->stream_agreed = true;
+	g_free(move->report->stream_tag);
+	move->report->stream_tag = g_strdup(json_get_string(event, "tag", NULL));
 }
 
-static void on_verified(struct journey *journey, JsonObject *event)
+static void on_verified(struct move *move, JsonObject *event)
 {
-	struct journey_report *report = journey->report;
+	struct move_report *report = move->report;
 	JsonArray *skipped = json_get_array(event, "skipped");
 	g_autoptr(GStrvBuilder) names = g_strv_builder_new();
 	for (guint i = 0; skipped && i < json_array_get_length(skipped); i++) {
@@ -167,79 +167,79 @@ static void on_verified(struct journey *journey, JsonObject *event)
 	report->memory_bytes = (uint64_t) json_get_int(event, "bytes", 0);
 }
 
-static void on_released(struct journey *journey, JsonObject *event)
+static void on_released(struct move *move, JsonObject *event)
 {
-	journey->released = true;
-	journey->released_us = clock_now_us();
-	if (journey->report->stop_to_release_ms < 0 && journey->stopped && !journey->postcopy)
-		journey->report->stop_to_release_ms =
-			(journey->released_us - journey->stopped_us) / 1000;
-	journey_say(journey, _("handing over"));
+	move->released = true;
+	move->released_us = clock_now_us();
+	if (move->report->stop_to_release_ms < 0 && move->stopped && !move->postcopy)
+		move->report->stop_to_release_ms =
+			(move->released_us - move->stopped_us) / 1000;
+	move_say(move, _("handing over"));
 }
 
 /* Only who was permitted to can have switched. From here on nobody may end or continue either copy, so
  * that is on the disk: it is done, and whoever cleans up must know. */
-static void on_postcopy(struct journey *journey, JsonObject *event)
+static void on_postcopy(struct move *move, JsonObject *event)
 {
-	if (!journey->request->allow_postcopy && !postcopy_asked(journey))
+	if (!move->request->allow_postcopy && !postcopy_asked(move))
 		return;
-	postcopy_note_switched(journey);
-	stage_note_done(journey, STAGE_POSTCOPY);
+	postcopy_note_switched(move);
+	stage_note_done(move, STAGE_POSTCOPY);
 }
 
 /* The source's mover holds QEMU there until it was asked. What comes of it, or that it could not be asked,
  * shows later: the ladder asks again. */
-static void on_pass_ending(struct journey *journey, JsonObject *event)
+static void on_pass_ending(struct move *move, JsonObject *event)
 {
-	if (journey->request->strategy == JOURNEY_STRATEGY_POSTCOPY)
-		postcopy_begin(journey, NULL);
+	if (move->request->strategy == MOVE_STRATEGY_POSTCOPY)
+		postcopy_begin(move, NULL);
 }
 
 /* The guest runs there already: it is only told. */
-static void on_disagreed(struct journey *journey, JsonObject *event)
+static void on_disagreed(struct move *move, JsonObject *event)
 {
-	journey_note(journey, true, _("The movers do not agree on what was sent: %s"),
+	move_note(move, true, _("The movers do not agree on what was sent: %s"),
 		     json_get_string(event, "reason", "?"));
 }
 
-static void on_refused(struct journey *journey, JsonObject *event)
+static void on_refused(struct move *move, JsonObject *event)
 {
 	const char *code = json_get_string(event, "code", "");
-	advice_take_code(journey, code);
-	if (g_str_equal(code, "limit") && !journey->report->broken_off)
-		rungs_note_broken_off(journey, json_get_int(event, "stopped_ms", -1));
-	if (!journey->mover_reason)
-		journey->mover_reason = g_strdup(json_get_string(event, "reason", NULL));
+	advice_take_code(move, code);
+	if (g_str_equal(code, "limit") && !move->report->broken_off)
+		ladder_decisions_note_broken_off(move, json_get_int(event, "stopped_ms", -1));
+	if (!move->mover_reason)
+		move->mover_reason = g_strdup(json_get_string(event, "reason", NULL));
 }
 
-static void on_disk_agreed(struct journey *journey, JsonObject *event)
+static void on_disk_agreed(struct move *move, JsonObject *event)
 {
-	journey_disks_take_digest(journey->report->disks, event);
+	move_disks_take_digest(move->report->disks, event);
 }
 
-static void on_disk_verified(struct journey *journey, JsonObject *event)
+static void on_disk_verified(struct move *move, JsonObject *event)
 {
-	journey_disks_take_proof(journey->report->disks, event);
+	move_disks_take_proof(move->report->disks, event);
 }
 
 /* Only slower, not worse. */
-static void on_seed_unusable(struct journey *journey, JsonObject *event)
+static void on_seed_unusable(struct move *move, JsonObject *event)
 {
-	journey_note(journey, true, _("The seed %s is of no use: %s"),
+	move_note(move, true, _("The seed %s is of no use: %s"),
 		     json_get_string(event, "path", "?"), json_get_string(event, "reason", "?"));
 }
 
-static void on_link_lost(struct journey *journey, JsonObject *event)
+static void on_link_lost(struct move *move, JsonObject *event)
 {
-	journey_say(journey, _("the link is broken; connecting again"));
-	journey_note(journey, false, "%s", _("The link is broken; connecting again."));
+	move_say(move, _("the link is broken; connecting again"));
+	move_note(move, false, "%s", _("The link is broken; connecting again."));
 }
 
-static void on_link_back(struct journey *journey, JsonObject *event)
+static void on_link_back(struct move *move, JsonObject *event)
 {
-	journey_say(journey,
-		    journey->progress.disk_total ? _("copying disks") : _("copying memory"));
-	journey_note(journey, false, "%s", _("The link is back."));
+	move_say(move,
+		    move->progress.disk_total ? _("copying disks") : _("copying memory"));
+	move_note(move, false, "%s", _("The link is back."));
 }
 
 /* What a mover may say. One that is not only told is handled when the source's says it, where only that
@@ -247,7 +247,7 @@ static void on_link_back(struct journey *journey, JsonObject *event)
 static const struct {
 	const char *what;
 	bool source_only;
-	void (*handle)(struct journey *journey, JsonObject *event);
+	void (*handle)(struct move *move, JsonObject *event);
 } events[] = {
 	{ "connected", true, on_connected },
 	{ "dwelling", true, rehearsal_note_held },
@@ -275,44 +275,44 @@ static const struct {
 
 /* A name of its own: the journal's other kinds are what the conductor itself has done, and decide what
  * becomes of the VM. A mover that never stops talking does not fill it. */
-static void note_event(struct journey *journey, enum journey_side side, const char *what)
+static void note_event(struct move *move, enum move_side side, const char *what)
 {
 	enum { NOTED_MOST = 2000 };
-	if (journey->events_noted++ >= NOTED_MOST)
+	if (move->events_noted++ >= NOTED_MOST)
 		return;
 	g_autofree char *kind = g_strconcat("mover-", what, NULL);
-	journal_note_event(journey->journal, journey->report->id, kind,
-			   side == JOURNEY_SOURCE ? "source" : "destination");
+	journal_note_event(move->journal, move->report->id, kind,
+			   side == MOVE_SOURCE ? "source" : "destination");
 }
 
 /* What is not in the table comes from a later version, or from somebody who is no mover of ours. */
-static void handle_event(struct journey *journey, enum journey_side side, JsonObject *event)
+static void handle_event(struct move *move, enum move_side side, JsonObject *event)
 {
 	const char *what = json_get_string(event, "what", "");
 	for (size_t i = 0; i < G_N_ELEMENTS(events); i++) {
 		if (!g_str_equal(what, events[i].what))
 			continue;
-		if (events[i].handle && (!events[i].source_only || side == JOURNEY_SOURCE))
-			events[i].handle(journey, event);
-		note_event(journey, side, events[i].what);
+		if (events[i].handle && (!events[i].source_only || side == MOVE_SOURCE))
+			events[i].handle(move, event);
+		note_event(move, side, events[i].what);
 	}
 }
 
-static enum journey_side side_of(struct journey *journey, struct dialogue *dialogue)
+static enum move_side side_of(struct move *move, struct dialogue *dialogue)
 {
-	return dialogue == journey->movers[JOURNEY_SOURCE] ? JOURNEY_SOURCE : JOURNEY_DESTINATION;
+	return dialogue == move->movers[MOVE_SOURCE] ? MOVE_SOURCE : MOVE_DESTINATION;
 }
 
-void movers_heard(struct dialogue *dialogue, const char *type, JsonObject *message, void *data)
+void mover_events_heard(struct dialogue *dialogue, const char *type, JsonObject *message, void *data)
 {
-	struct journey *journey = data;
-	enum journey_side side = side_of(journey, dialogue);
+	struct move *move = data;
+	enum move_side side = side_of(move, dialogue);
 	bool ending = g_str_equal(type, "done");
 	if (ending || g_str_equal(type, "stats"))
-		copy_stats(journey, side, message);
+		copy_stats(move, side, message);
 	if (g_str_equal(type, "event"))
-		handle_event(journey, side, message);
+		handle_event(move, side, message);
 	if ((ending || g_str_equal(type, "error")) &&
 	    !g_str_equal(json_get_string(message, "outcome", ""), "handed-over"))
-		on_refused(journey, message);
+		on_refused(move, message);
 }

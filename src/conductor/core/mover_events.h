@@ -4,5 +4,5 @@
 #pragma once
 #include "conductor/core/move.h"
 
-/* Of dialogue_open(); DATA is the journey. */
-void movers_heard(struct dialogue *dialogue, const char *type, JsonObject *message, void *data);
+/* Of dialogue_open(); DATA is the move. */
+void mover_events_heard(struct dialogue *dialogue, const char *type, JsonObject *message, void *data);

@@ -17,12 +17,12 @@ enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000, SWEEP_MS = 20000 };
 
 /* ---- start ---- */
 
-char **movers_command(struct journey *journey, enum journey_side side, const char *const *words)
+char **movers_command(struct move *move, enum move_side side, const char *const *words)
 {
 	g_autoptr(GStrvBuilder) command = g_strv_builder_new();
-	g_auto(GStrv) program = remote_watari(&journey->shell);
+	g_auto(GStrv) program = remote_watari(&move->shell);
 	/* Here it is this very program, installed or not. */
-	g_autofree char *self = journey->shell.watari || journey->addresses[side]->shell
+	g_autofree char *self = move->shell.watari || move->addresses[side]->shell
 					? NULL
 					: g_file_read_link("/proc/self/exe", NULL);
 	if (self)
@@ -35,27 +35,27 @@ char **movers_command(struct journey *journey, enum journey_side side, const cha
 }
 
 /* Root still: the images of a VM that is off may be root's, and the mover's sockets are. */
-char **movers_helper(struct journey *journey, enum journey_side side)
+char **movers_helper(struct move *move, enum move_side side)
 {
 	static const char *const words[] = { "mover", "--helper", "-1", "tied", NULL };
-	return movers_command(journey, side, words);
+	return movers_command(move, side, words);
 }
 
 /* The hosts' own names are not known when a broken move is picked up. */
-static const char *host_name(struct journey *journey, enum journey_side side)
+static const char *host_name(struct move *move, enum move_side side)
 {
-	return journey->hosts[side] ? journey->hosts[side]->name : journey->addresses[side]->text;
+	return move->hosts[side] ? move->hosts[side]->name : move->addresses[side]->text;
 }
 
-static bool spawn_mover(struct journey *journey, enum journey_side side, GError **error)
+static bool spawn_mover(struct move *move, enum move_side side, GError **error)
 {
 	static const char *const words[] = { "mover", NULL };
-	g_auto(GStrv) command = movers_command(journey, side, words);
-	g_autofree char *name = g_strdup_printf(_("the mover at %s"), host_name(journey, side));
-	journey->movers[side] =
-		dialogue_open(&journey->shell, journey->addresses[side],
-			      (const char *const *) command, name, movers_heard, journey, error);
-	return journey->movers[side] != NULL;
+	g_auto(GStrv) command = movers_command(move, side, words);
+	g_autofree char *name = g_strdup_printf(_("the mover at %s"), host_name(move, side));
+	move->movers[side] =
+		dialogue_open(&move->shell, move->addresses[side],
+			      (const char *const *) command, name, mover_events_heard, move, error);
+	return move->movers[side] != NULL;
 }
 
 struct expecting {
@@ -71,11 +71,11 @@ static bool has_come(void *data)
 	return expecting->got || dialogue_failure(expecting->dialogue);
 }
 
-JsonObject *movers_wait(struct journey *journey, enum journey_side side, const char *type,
+JsonObject *movers_wait(struct move *move, enum move_side side, const char *type,
 			int timeout_ms, GError **error)
 {
-	struct expecting expecting = { journey->movers[side], type, NULL };
-	if (!journey_wait(journey, has_come, &expecting, timeout_ms, error)) {
+	struct expecting expecting = { move->movers[side], type, NULL };
+	if (!move_wait(move, has_come, &expecting, timeout_ms, error)) {
 		error_prefix(error, "%s", dialogue_name(expecting.dialogue));
 		return NULL;
 	}
@@ -91,30 +91,30 @@ static char *suggest_doctor(const struct host_address *address)
 }
 
 /* A shell that does not find the program says so; whatever else kept it from a word is another matter. */
-static void advise_start(struct journey *journey, enum journey_side side, const char *install,
+static void advise_start(struct move *move, enum move_side side, const char *install,
 			 GError **error)
 {
-	g_autofree char *doctor = suggest_doctor(journey->addresses[side]);
+	g_autofree char *doctor = suggest_doctor(move->addresses[side]);
 	g_autofree char *what = *error ? error_what(*error) : NULL;
 	bool missing = what && (strstr(what, "not found") || strstr(what, g_strerror(ENOENT)));
 	error_classify(error, WATARI_ERROR_REFUSED, missing ? install : doctor);
 }
 
-static bool greet(struct journey *journey, enum journey_side side, GError **error)
+static bool greet(struct move *move, enum move_side side, GError **error)
 {
-	const char *host = host_name(journey, side);
+	const char *host = host_name(move, side);
 	g_autofree char *next = g_strdup_printf(
 		_("Install watari %s at %s, or say where it is with --remote-watari."),
 		watari_version, host);
-	JsonObject *hello = movers_wait(journey, side, "hello", HELLO_MS, error);
+	JsonObject *hello = movers_wait(move, side, "hello", HELLO_MS, error);
 	if (!hello) {
-		advise_start(journey, side, next, error);
+		advise_start(move, side, next, error);
 		return false;
 	}
 	const char *version = json_get_string(hello, "version", "?");
 	json_object_set_string_member(hello, "t", "hello");
-	g_clear_pointer(&journey->hellos[side], json_object_unref);
-	journey->hellos[side] = hello;
+	g_clear_pointer(&move->hellos[side], json_object_unref);
+	move->hellos[side] = hello;
 	int64_t proto = json_get_int(hello, "proto", 0);
 	if (proto == PROTOCOL && g_str_equal(version, watari_version))
 		return true;
@@ -128,9 +128,9 @@ static bool greet(struct journey *journey, enum journey_side side, GError **erro
 			 watari_version);
 }
 
-JsonObject *movers_hello(struct journey *journey, enum journey_side side)
+JsonObject *movers_hello(struct move *move, enum move_side side)
 {
-	return journey->hellos[side];
+	return move->hellos[side];
 }
 
 static bool has_feature(JsonObject *hello, const char *feature)
@@ -145,34 +145,34 @@ static bool has_feature(JsonObject *hello, const char *feature)
 	return false;
 }
 
-bool movers_can(struct journey *journey, const char *feature)
+bool movers_can(struct move *move, const char *feature)
 {
-	return has_feature(journey->hellos[JOURNEY_SOURCE], feature) &&
-	       has_feature(journey->hellos[JOURNEY_DESTINATION], feature);
+	return has_feature(move->hellos[MOVE_SOURCE], feature) &&
+	       has_feature(move->hellos[MOVE_DESTINATION], feature);
 }
 
-bool movers_start(struct journey *journey, GError **error)
+bool movers_start(struct move *move, GError **error)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++)
-		if (!spawn_mover(journey, side, error))
+	for (int side = 0; side < MOVE_SIDES; side++)
+		if (!spawn_mover(move, side, error))
 			return false;
-	return greet(journey, JOURNEY_SOURCE, error) && greet(journey, JOURNEY_DESTINATION, error);
+	return greet(move, MOVE_SOURCE, error) && greet(move, MOVE_DESTINATION, error);
 }
 
-bool movers_restart(struct journey *journey, enum journey_side side, GError **error)
+bool movers_restart(struct move *move, enum move_side side, GError **error)
 {
-	movers_tell(journey, side, dialogue_message("bye"));
-	g_clear_pointer(&journey->movers[side], dialogue_free);
-	return spawn_mover(journey, side, error) && greet(journey, side, error);
+	movers_tell(move, side, dialogue_message("bye"));
+	g_clear_pointer(&move->movers[side], dialogue_free);
+	return spawn_mover(move, side, error) && greet(move, side, error);
 }
 
 /* ---- set up ---- */
 
-static JsonObject *describe_vm(struct journey *journey)
+static JsonObject *describe_vm(struct move *move)
 {
 	JsonObject *vm = json_object_new();
-	json_object_set_string_member(vm, "name", journey->report->vm_name);
-	json_object_set_string_member(vm, "uuid", journey->report->vm_uuid);
+	json_object_set_string_member(vm, "name", move->report->vm_name);
+	json_object_set_string_member(vm, "uuid", move->report->vm_uuid);
 	return vm;
 }
 
@@ -185,71 +185,71 @@ static JsonArray *split_words(const char *text)
 	return array;
 }
 
-int64_t movers_stop_limit_ms(const struct journey_limits *limits)
+int64_t movers_stop_limit_ms(const struct move_limits *limits)
 {
 	return limits->ceiling_ms ? MAX(limits->ceiling_ms - limits->hand_over_ms, 1) : 0;
 }
 
 static char *compress_word(int compress)
 {
-	if (compress >= JOURNEY_COMPRESS_1)
-		return g_strdup_printf("%d", compress - JOURNEY_COMPRESS_1 + 1);
-	return g_strdup(compress == JOURNEY_COMPRESS_OFF ? "off" : "auto");
+	if (compress >= MOVE_COMPRESS_1)
+		return g_strdup_printf("%d", compress - MOVE_COMPRESS_1 + 1);
+	return g_strdup(compress == MOVE_COMPRESS_OFF ? "off" : "auto");
 }
 
-static JsonObject *describe_setup(struct journey *journey, enum journey_side side)
+static JsonObject *describe_setup(struct move *move, enum move_side side)
 {
 	static const char *const roles[] = { "source", "destination" };
 	static const char *const modes[] = { "none", "sample", "full" };
-	const struct journey_request *request = journey->request;
+	const struct move_request *request = move->request;
 	JsonObject *setup = dialogue_message("setup");
 	g_autofree char *directory =
-		g_strdup_printf("/run/libvirt/watari/%.8s", journey->report->id);
+		g_strdup_printf("/run/libvirt/watari/%.8s", move->report->id);
 	json_object_set_string_member(setup, "role", roles[side]);
-	json_object_set_string_member(setup, "id", journey->report->id);
-	json_object_set_string_member(setup, "key", journey->key);
+	json_object_set_string_member(setup, "id", move->report->id);
+	json_object_set_string_member(setup, "key", move->key);
 	json_object_set_int_member(setup, "connections", request->connections);
-	json_object_set_object_member(setup, "vm", describe_vm(journey));
+	json_object_set_object_member(setup, "vm", describe_vm(move));
 	json_object_set_string_member(setup, "socket_dir", directory);
 	/* of a VM that is off only root's tools have to do with the sockets */
-	if (journey->hosts[side]->qemu_uid >= 0 && !journey->offline)
-		json_object_set_int_member(setup, "socket_user", journey->hosts[side]->qemu_uid);
-	json_object_set_int_member(setup, "bandwidth", (gint64) journey->limits.bandwidth);
-	json_object_set_int_member(setup, "link_timeout_ms", journey->limits.link_timeout_ms);
+	if (move->hosts[side]->qemu_uid >= 0 && !move->offline)
+		json_object_set_int_member(setup, "socket_user", move->hosts[side]->qemu_uid);
+	json_object_set_int_member(setup, "bandwidth", (gint64) move->limits.bandwidth);
+	json_object_set_int_member(setup, "link_timeout_ms", move->limits.link_timeout_ms);
 	json_object_set_int_member(
 		setup, "stop_limit_ms",
-		journey_stop_ceiling_ms(journey) ? movers_stop_limit_ms(&journey->limits) : 0);
+		move_stop_ceiling_ms(move) ? movers_stop_limit_ms(&move->limits) : 0);
 	json_object_set_string_member(
 		setup, "verify",
-		modes[request->kind == JOURNEY_OFFLINE ? JOURNEY_VERIFY_NONE : request->verify]);
+		modes[request->kind == MOVE_OFFLINE ? MOVE_VERIFY_NONE : request->verify]);
 	json_object_set_int_member(setup, "memory_limit", (gint64) request->memory_limit);
-	rehearsal_describe_setup(journey, setup);
+	rehearsal_describe_setup(move, setup);
 	if (request->cores > 0)
 		json_object_set_int_member(setup, "cores", request->cores);
 	g_autofree char *compress = compress_word(request->compress);
 	json_object_set_string_member(setup, "compress", compress);
-	if (postcopy_holds(journey))
+	if (postcopy_holds(move))
 		json_object_set_boolean_member(setup, "recover", TRUE);
-	if (request->kind == JOURNEY_LIVE && request->strategy == JOURNEY_STRATEGY_POSTCOPY &&
-	    journey->limits.postcopy)
+	if (request->kind == MOVE_LIVE && request->strategy == MOVE_STRATEGY_POSTCOPY &&
+	    move->limits.postcopy)
 		json_object_set_boolean_member(setup, "postcopy_first", TRUE);
 	if (request->faults)
 		json_object_set_array_member(setup, "faults", split_words(request->faults));
 	return setup;
 }
 
-JsonObject *movers_ask(struct journey *journey, enum journey_side side, JsonObject *message,
+JsonObject *movers_ask(struct move *move, enum move_side side, JsonObject *message,
 		       const char *type, int timeout_ms, GError **error)
 {
-	if (!dialogue_send(journey->movers[side], message, error))
+	if (!dialogue_send(move->movers[side], message, error))
 		return NULL;
-	return movers_wait(journey, side, type, timeout_ms, error);
+	return movers_wait(move, side, type, timeout_ms, error);
 }
 
 /* A mover that may not make its sockets is told from one that cannot for other reasons. */
-static void advise_rights(struct journey *journey, enum journey_side side, GError **error)
+static void advise_rights(struct move *move, enum move_side side, GError **error)
 {
-	const struct host_address *address = journey->addresses[side];
+	const struct host_address *address = move->addresses[side];
 	const char *at = address->shell ? strrchr(address->shell, '@') : NULL;
 	const char *host = at ? at + 1 : address->shell;
 	g_autofree char *what = *error ? error_what(*error) : NULL;
@@ -266,25 +266,25 @@ static void advise_rights(struct journey *journey, enum journey_side side, GErro
 }
 
 /* Both make theirs at once: the way to them may be long. */
-bool movers_set_up(struct journey *journey, GError **error)
+bool movers_set_up(struct move *move, GError **error)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++)
-		if (!dialogue_send(journey->movers[side], describe_setup(journey, side), error))
+	for (int side = 0; side < MOVE_SIDES; side++)
+		if (!dialogue_send(move->movers[side], describe_setup(move, side), error))
 			return false;
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
-		g_autoptr(JsonObject) ready = movers_wait(journey, side, "ready", SETUP_MS, error);
+	for (int side = 0; side < MOVE_SIDES; side++) {
+		g_autoptr(JsonObject) ready = movers_wait(move, side, "ready", SETUP_MS, error);
 		if (!ready) {
-			advise_rights(journey, side, error);
+			advise_rights(move, side, error);
 			return false;
 		}
 		const char *socket = json_get_string(ready, "socket", "");
-		if (side == JOURNEY_SOURCE) {
-			g_free(journey->socket);
-			journey->socket = g_strdup(socket);
-		} else if (!g_str_equal(journey->socket, socket)) {
+		if (side == MOVE_SOURCE) {
+			g_free(move->socket);
+			move->socket = g_strdup(socket);
+		} else if (!g_str_equal(move->socket, socket)) {
 			return error_set(error, WATARI_ERROR_REFUSED, NULL,
 					 _("the movers chose different sockets: %s and %s"),
-					 journey->socket, socket);
+					 move->socket, socket);
 		}
 	}
 	return true;
@@ -292,67 +292,67 @@ bool movers_set_up(struct journey *journey, GError **error)
 
 /* ---- end ---- */
 
-void movers_tell(struct journey *journey, enum journey_side side, JsonObject *message)
+void movers_tell(struct move *move, enum move_side side, JsonObject *message)
 {
-	if (journey->movers[side])
-		dialogue_send(journey->movers[side], message, NULL);
+	if (move->movers[side])
+		dialogue_send(move->movers[side], message, NULL);
 	else
 		json_object_unref(message);
 }
 
-const GError *movers_failure(struct journey *journey)
+const GError *movers_failure(struct move *move)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++)
-		if (journey->movers[side] && dialogue_failure(journey->movers[side]))
-			return dialogue_failure(journey->movers[side]);
+	for (int side = 0; side < MOVE_SIDES; side++)
+		if (move->movers[side] && dialogue_failure(move->movers[side]))
+			return dialogue_failure(move->movers[side]);
 	return NULL;
 }
 
-bool movers_alive(struct journey *journey, enum journey_side side)
+bool movers_alive(struct move *move, enum move_side side)
 {
-	return journey->movers[side] && !dialogue_failure(journey->movers[side]);
+	return move->movers[side] && !dialogue_failure(move->movers[side]);
 }
 
-void movers_let_go(struct journey *journey)
+void movers_let_go(struct move *move)
 {
-	for (int side = 0; side < JOURNEY_SIDES && !journey->released; side++) {
+	for (int side = 0; side < MOVE_SIDES && !move->released; side++) {
 		JsonObject *message = dialogue_message("abort");
 		json_object_set_string_member(message, "reason", "the move is over");
-		movers_tell(journey, side, message);
+		movers_tell(move, side, message);
 	}
 }
 
-void movers_end(struct journey *journey)
+void movers_end(struct move *move)
 {
-	journey->mover_lost |= movers_failure(journey) != NULL;
-	for (int side = 0; side < JOURNEY_SIDES; side++)
-		movers_tell(journey, side, dialogue_message("bye"));
+	move->mover_lost |= movers_failure(move) != NULL;
+	for (int side = 0; side < MOVE_SIDES; side++)
+		movers_tell(move, side, dialogue_message("bye"));
 	/* one that does not end by itself hangs, and it is only our connection to it that was ended */
-	for (int side = 0; side < JOURNEY_SIDES; side++)
-		if (journey->movers[side] && !dialogue_end(g_steal_pointer(&journey->movers[side])))
-			journey->mover_lost = true;
+	for (int side = 0; side < MOVE_SIDES; side++)
+		if (move->movers[side] && !dialogue_end(g_steal_pointer(&move->movers[side])))
+			move->mover_lost = true;
 }
 
-void movers_kill(struct journey *journey, enum journey_side side)
+void movers_kill(struct move *move, enum move_side side)
 {
-	const char *const words[] = { "mover", "--kill", journey->report->id, NULL };
-	g_auto(GStrv) command = movers_command(journey, side, words);
-	remote_run(&journey->shell, journey->addresses[side], (const char *const *) command,
+	const char *const words[] = { "mover", "--kill", move->report->id, NULL };
+	g_auto(GStrv) command = movers_command(move, side, words);
+	remote_run(&move->shell, move->addresses[side], (const char *const *) command,
 		   SWEEP_MS, NULL, NULL, NULL);
 }
 
 static void call_sweep(void *data)
 {
-	struct journey *journey = data;
-	const char *const words[] = { "mover", "--sweep", journey->report->id, NULL };
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
-		g_auto(GStrv) command = movers_command(journey, side, words);
-		remote_run(&journey->shell, journey->addresses[side], (const char *const *) command,
+	struct move *move = data;
+	const char *const words[] = { "mover", "--sweep", move->report->id, NULL };
+	for (int side = 0; side < MOVE_SIDES; side++) {
+		g_auto(GStrv) command = movers_command(move, side, words);
+		remote_run(&move->shell, move->addresses[side], (const char *const *) command,
 			   SWEEP_MS, NULL, NULL, NULL);
 	}
 }
 
-void movers_sweep(struct journey *journey)
+void movers_sweep(struct move *move)
 {
-	journey_call(journey, call_sweep, journey);
+	move_call(move, call_sweep, move);
 }

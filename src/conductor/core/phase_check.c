@@ -16,22 +16,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool find_domain(struct journey *journey, GError **error)
+static bool find_domain(struct move *move, GError **error)
 {
-	journey->domain = check_find_domain(journey->hosts[JOURNEY_SOURCE], journey->vm, error);
-	if (!journey->domain)
+	move->domain = check_find_domain(move->hosts[MOVE_SOURCE], move->vm, error);
+	if (!move->domain)
 		return false;
 	char uuid[VIR_UUID_STRING_BUFLEN];
-	virDomainGetUUIDString(journey->domain, uuid);
-	journey->report->vm_name = g_strdup(virDomainGetName(journey->domain));
-	journey->report->vm_uuid = g_strdup(uuid);
+	virDomainGetUUIDString(move->domain, uuid);
+	move->report->vm_name = g_strdup(virDomainGetName(move->domain));
+	move->report->vm_uuid = g_strdup(uuid);
 	return true;
 }
 
 /* A volume is copied, or proven to be shared, by its path. */
-static void find_volume(struct journey *journey, struct disk *disk)
+static void find_volume(struct move *move, struct disk *disk)
 {
-	virConnectPtr connection = journey->hosts[JOURNEY_SOURCE]->connection;
+	virConnectPtr connection = move->hosts[MOVE_SOURCE]->connection;
 	virStoragePoolPtr pool = virStoragePoolLookupByName(connection, disk->pool);
 	virStorageVolPtr volume = pool ? virStorageVolLookupByName(pool, disk->volume) : NULL;
 	virStorageVolInfo info = { .type = VIR_STORAGE_VOL_NETWORK };
@@ -49,106 +49,106 @@ static void find_volume(struct journey *journey, struct disk *disk)
 		virStoragePoolFree(pool);
 }
 
-static bool read_disks(struct journey *journey, GError **error)
+static bool read_disks(struct move *move, GError **error)
 {
-	g_autoptr(GPtrArray) disks = disk_read_all(journey->live_xml, error);
+	g_autoptr(GPtrArray) disks = disk_read_all(move->live_xml, error);
 	for (guint i = 0; disks && i < disks->len; i++) {
 		struct disk *disk = disks->pdata[i];
 		if (disk->source == DISK_VOLUME)
-			find_volume(journey, disk);
+			find_volume(move, disk);
 	}
 	if (!disks)
 		return false;
-	journey->report->disks = journey_disks_new(disks);
-	return same_check_trusted(journey, error) &&
-	       seeds_check_words(journey->request->seeds, error) &&
-	       disk_places_read(journey, error);
+	move->report->disks = move_disks_new(disks);
+	return same_check_trusted(move, error) &&
+	       seeds_check_words(move->request->seeds, error) &&
+	       disk_places_read(move, error);
 }
 
-static bool read_domain(struct journey *journey, GError **error)
+static bool read_domain(struct move *move, GError **error)
 {
-	const char *name = journey->report->vm_name;
-	int persistent = virDomainIsPersistent(journey->domain);
+	const char *name = move->report->vm_name;
+	int persistent = virDomainIsPersistent(move->domain);
 	int state = VIR_DOMAIN_NOSTATE;
-	journey->live_xml = virDomainGetXMLDesc(journey->domain, 0);
-	if (persistent < 0 || !journey->live_xml ||
-	    virDomainGetState(journey->domain, &state, NULL, 0) < 0)
+	move->live_xml = virDomainGetXMLDesc(move->domain, 0);
+	if (persistent < 0 || !move->live_xml ||
+	    virDomainGetState(move->domain, &state, NULL, 0) < 0)
 		return host_error(error, WATARI_ERROR_REFUSED, NULL, name);
-	journey->persistent = persistent == 1;
-	journey->paused_before = state == VIR_DOMAIN_PAUSED;
-	journey->nics = domain_read_nics(journey->live_xml, error);
-	if (!journey->nics)
+	move->persistent = persistent == 1;
+	move->paused_before = state == VIR_DOMAIN_PAUSED;
+	move->nics = domain_read_nics(move->live_xml, error);
+	if (!move->nics)
 		return false;
-	journey->paths = check_list_shared_paths(journey->domain, error);
-	return journey->paths && read_disks(journey, error);
+	move->paths = check_list_shared_paths(move->domain, error);
+	return move->paths && read_disks(move, error);
 }
 
-unsigned journey_migrate_flags(struct journey *journey)
+unsigned move_migrate_flags(struct move *move)
 {
-	const struct journey_request *request = journey->request;
+	const struct move_request *request = move->request;
 	if (request->kind ==
-	    JOURNEY_REHEARSAL) /* nothing is defined, and memory's part copies no disks */
+	    MOVE_REHEARSAL) /* nothing is defined, and memory's part copies no disks */
 		return VIR_MIGRATE_LIVE | VIR_MIGRATE_UNSAFE |
-		       (journey->disks_socket ? disk_params_flags(journey) : 0);
+		       (move->disks_socket ? disk_params_flags(move) : 0);
 	bool as_it_is = !request->persistent && !request->undefine_source;
 	/* Without the flag libvirt stops the VM when the copies of its disks keep up, before memory
 	 * moves, and lets it run on by itself if it stays. */
-	bool stops = request->kind == JOURNEY_QUICK && !request->prewarm;
+	bool stops = request->kind == MOVE_QUICK && !request->prewarm;
 	unsigned flags = stops ? 0 : VIR_MIGRATE_LIVE;
 	if (request->allow_postcopy)
 		flags |= VIR_MIGRATE_POSTCOPY;
-	if (request->persistent || (as_it_is && journey->persistent))
+	if (request->persistent || (as_it_is && move->persistent))
 		flags |= VIR_MIGRATE_PERSIST_DEST;
-	if ((request->undefine_source || as_it_is) && journey->persistent)
+	if ((request->undefine_source || as_it_is) && move->persistent)
 		flags |= VIR_MIGRATE_UNDEFINE_SOURCE;
-	if (journey->limits.max_slowdown > 0)
+	if (move->limits.max_slowdown > 0)
 		flags |= VIR_MIGRATE_AUTO_CONVERGE;
-	return flags | disk_params_flags(journey);
+	return flags | disk_params_flags(move);
 }
 
 /* What the user has overruled refuses no more; what was not needed is said, as it may be a slip. */
-static void accept_findings(struct journey *journey)
+static void accept_findings(struct move *move)
 {
-	g_auto(GStrv) unneeded = check_accept(journey->report->findings, journey->request->accept);
+	g_auto(GStrv) unneeded = check_accept(move->report->findings, move->request->accept);
 	for (char **name = unneeded; *name; name++)
-		journey_note(journey, true,
+		move_note(move, true,
 			     _("--accept %s was not needed: that check has refused nothing"),
 			     *name);
 }
 
-static void note_finding(struct journey *journey, const struct check_finding *finding)
+static void note_finding(struct move *move, const struct check_finding *finding)
 {
 	if (finding->accepted)
-		journey_note(journey, true, _("%s (accepted: %s)"), finding->what, finding->check);
+		move_note(move, true, _("%s (accepted: %s)"), finding->what, finding->check);
 	else
-		journey_note(journey, true, "%s%s%s", finding->what, finding->next ? " — " : "",
+		move_note(move, true, "%s%s%s", finding->what, finding->next ? " — " : "",
 			     finding->next ? finding->next : "");
 }
 
-void journey_add_finding(struct journey *journey, struct check_finding *finding)
+void move_add_finding(struct move *move, struct check_finding *finding)
 {
-	if (!journey->report->findings)
-		journey->report->findings = check_new_findings();
-	g_ptr_array_add(journey->report->findings, finding);
+	if (!move->report->findings)
+		move->report->findings = check_new_findings();
+	g_ptr_array_add(move->report->findings, finding);
 	if (finding->result == CHECK_WARN)
-		note_finding(journey, finding);
+		note_finding(move, finding);
 }
 
 /* The refusals are the error; the warnings are told. */
-static bool judge(struct journey *journey, GError **error)
+static bool judge(struct move *move, GError **error)
 {
-	const GPtrArray *findings = journey->report->findings;
-	accept_findings(journey);
+	const GPtrArray *findings = move->report->findings;
+	accept_findings(move);
 	for (guint i = 0; i < findings->len; i++) {
 		const struct check_finding *finding = findings->pdata[i];
 		if (finding->result == CHECK_WARN)
-			note_finding(journey, finding);
+			note_finding(move, finding);
 	}
 	return check_verdict(findings, error);
 }
 
 struct asking {
-	struct journey *journey;
+	struct move *move;
 	GError *error;
 	bool good;
 };
@@ -156,49 +156,49 @@ struct asking {
 static void ask(void *data)
 {
 	struct asking *asking = data;
-	struct journey *journey = asking->journey;
-	if (!find_domain(journey, &asking->error) ||
-	    !earlier_refuse_driven(journey, &asking->error))
+	struct move *move = asking->move;
+	if (!find_domain(move, &asking->error) ||
+	    !earlier_refuse_driven(move, &asking->error))
 		return;
-	if (!read_domain(journey, &asking->error))
+	if (!read_domain(move, &asking->error))
 		return;
-	const struct mapping mapping = { journey->request->networks, journey->request->listens };
+	const struct mapping mapping = { move->request->networks, move->request->listens };
 	/* what is shared is not known yet, and what is copied is not asked of libvirt */
 	struct check_options options = {
-		.shell = &journey->shell,
+		.shell = &move->shell,
 		.mapping = &mapping,
-		.flags = journey_migrate_flags(journey) | VIR_MIGRATE_UNSAFE,
-		.offline = journey->request->kind == JOURNEY_OFFLINE,
-		.disk_places = journey->request->disk_places,
-		.disks_stay = journey->request->disks == JOURNEY_DISKS_SHARED,
-		.files_stay = files_stay(journey->request),
-		.secrets_stay = journey->request->secrets_stay,
+		.flags = move_migrate_flags(move) | VIR_MIGRATE_UNSAFE,
+		.offline = move->request->kind == MOVE_OFFLINE,
+		.disk_places = move->request->disk_places,
+		.disks_stay = move->request->disks == MOVE_DISKS_SHARED,
+		.files_stay = files_stay(move->request),
+		.secrets_stay = move->request->secrets_stay,
 	};
-	journey->report->findings =
-		check_run(journey->hosts[JOURNEY_SOURCE], journey->domain,
-			  journey->hosts[JOURNEY_DESTINATION], &options, &asking->error);
-	asking->good = journey->report->findings != NULL;
-	definition_find_absent_media(journey);
+	move->report->findings =
+		check_run(move->hosts[MOVE_SOURCE], move->domain,
+			  move->hosts[MOVE_DESTINATION], &options, &asking->error);
+	asking->good = move->report->findings != NULL;
+	definition_find_absent_media(move);
 }
 
-static bool is_as_planned(struct journey *journey, GError **error)
+static bool is_as_planned(struct move *move, GError **error)
 {
-	JsonObject *plan = journey->request->plan;
+	JsonObject *plan = move->request->plan;
 	return !plan ||
-	       world_compare(json_get_object(plan, "world"), journey->report->world, error);
+	       preconditions_compare(json_get_object(plan, "world"), move->report->preconditions, error);
 }
 
-bool phase_check(struct journey *journey, GError **error)
+bool phase_check(struct move *move, GError **error)
 {
-	struct asking asking = { .journey = journey };
-	journey_call(journey, ask, &asking);
+	struct asking asking = { .move = move };
+	move_call(move, ask, &asking);
 	if (!asking.good) {
 		error_classify(&asking.error, WATARI_ERROR_REFUSED, NULL);
 		g_propagate_error(error, asking.error);
 		return false;
 	}
-	earlier_check(journey);
-	journey->report->world = world_describe(journey);
-	return is_as_planned(journey, error) && judge(journey, error) &&
-	       journey_check_cancel(journey, error);
+	earlier_check(move);
+	move->report->preconditions = preconditions_describe(move);
+	return is_as_planned(move, error) && judge(move, error) &&
+	       move_check_cancel(move, error);
 }

@@ -8,12 +8,12 @@
 
 #include <string.h>
 
-static bool read_shell(struct journey *journey, GError **error)
+static bool read_shell(struct move *move, GError **error)
 {
-	journey->shell.watari = journey->request->remote_watari;
-	if (!journey->request->rsh)
+	move->shell.watari = move->request->remote_watari;
+	if (!move->request->rsh)
 		return true;
-	if (g_shell_parse_argv(journey->request->rsh, NULL, &journey->shell.rsh, error))
+	if (g_shell_parse_argv(move->request->rsh, NULL, &move->shell.rsh, error))
 		return true;
 	error_classify(error, WATARI_ERROR_USAGE, NULL);
 	error_prefix(error, "--rsh");
@@ -33,44 +33,44 @@ static bool check_link_address(const char *address, GError **error)
 				 _("--link-address: “%s” is no address"), address);
 }
 
-static bool read_addresses(struct journey *journey, GError **error)
+static bool read_addresses(struct move *move, GError **error)
 {
-	const struct journey_request *request = journey->request;
-	struct host_address **addresses = journey->addresses;
-	journey->vm = request->vm;
-	addresses[JOURNEY_SOURCE] =
+	const struct move_request *request = move->request;
+	struct host_address **addresses = move->addresses;
+	move->vm = request->vm;
+	addresses[MOVE_SOURCE] =
 		request->connect ? host_address_parse(request->connect, error)
-				 : host_address_split_vm(request->vm, &journey->vm, error);
-	if (!addresses[JOURNEY_SOURCE])
+				 : host_address_split_vm(request->vm, &move->vm, error);
+	if (!addresses[MOVE_SOURCE])
 		return false;
-	addresses[JOURNEY_DESTINATION] = host_address_parse(request->destination, error);
-	if (!addresses[JOURNEY_DESTINATION])
+	addresses[MOVE_DESTINATION] = host_address_parse(request->destination, error);
+	if (!addresses[MOVE_DESTINATION])
 		return false;
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
+	for (int side = 0; side < MOVE_SIDES; side++) {
 		addresses[side]->shared = addresses[side]->shell ? remote_share_path() : NULL;
-		journey->report->sides[side].address = g_strdup(addresses[side]->text);
+		move->report->sides[side].address = g_strdup(addresses[side]->text);
 	}
 	return true;
 }
 
 struct opening {
-	struct journey *journey;
-	enum journey_side side;
+	struct move *move;
+	enum move_side side;
 	GError *error;
 };
 
 static gpointer open_host(gpointer data)
 {
 	static const enum guard_side sides[] = {
-		[JOURNEY_SOURCE] = GUARD_SOURCE, [JOURNEY_DESTINATION] = GUARD_DESTINATION
+		[MOVE_SOURCE] = GUARD_SOURCE, [MOVE_DESTINATION] = GUARD_DESTINATION
 	};
 	struct opening *opening = data;
-	struct journey *journey = opening->journey;
-	struct host_address *address = journey->addresses[opening->side];
-	journey->hosts[opening->side] = host_open_guarded(
-		journey->guard, sides[opening->side], &journey->shell, address, &opening->error);
-	if (journey->hosts[opening->side])
-		machine_read(&journey->shell, journey->hosts[opening->side]);
+	struct move *move = opening->move;
+	struct host_address *address = move->addresses[opening->side];
+	move->hosts[opening->side] = host_open_guarded(
+		move->guard, sides[opening->side], &move->shell, address, &opening->error);
+	if (move->hosts[opening->side])
+		machine_read(&move->shell, move->hosts[opening->side]);
 	return NULL;
 }
 
@@ -78,24 +78,24 @@ static gpointer open_host(gpointer data)
 static void open_hosts(void *data)
 {
 	struct opening *openings = data;
-	bool at_once = !openings->journey->shell.rsh;
+	bool at_once = !openings->move->shell.rsh;
 	GThread *other = NULL;
 	host_prepare_library();
 	if (at_once)
-		other = g_thread_new("open", open_host, &openings[JOURNEY_DESTINATION]);
-	open_host(&openings[JOURNEY_SOURCE]);
+		other = g_thread_new("open", open_host, &openings[MOVE_DESTINATION]);
+	open_host(&openings[MOVE_SOURCE]);
 	if (other)
 		g_thread_join(other);
-	else if (!openings[JOURNEY_SOURCE].error)
-		open_host(&openings[JOURNEY_DESTINATION]);
+	else if (!openings[MOVE_SOURCE].error)
+		open_host(&openings[MOVE_DESTINATION]);
 }
 
 static bool take_host(struct opening *opening, GError **error)
 {
-	struct journey *journey = opening->journey;
-	enum journey_side side = opening->side;
+	struct move *move = opening->move;
+	enum move_side side = opening->side;
 	if (opening->error) {
-		const char *host = journey->addresses[side]->shell;
+		const char *host = move->addresses[side]->shell;
 		g_autofree char *next =
 			g_strdup_printf(_("“watari doctor%s%s” says what is missing."),
 					host ? " " : "", host ? host : "");
@@ -103,26 +103,26 @@ static bool take_host(struct opening *opening, GError **error)
 		g_propagate_error(error, g_steal_pointer(&opening->error));
 		return false;
 	}
-	journey->report->sides[side].host = g_strdup(journey->hosts[side]->name);
-	if (!journey->host_uuids[side])
-		journey->host_uuids[side] = g_strdup(journey->hosts[side]->uuid);
+	move->report->sides[side].host = g_strdup(move->hosts[side]->name);
+	if (!move->host_uuids[side])
+		move->host_uuids[side] = g_strdup(move->hosts[side]->uuid);
 	return true;
 }
 
-static bool connect_hosts(struct journey *journey, GError **error)
+static bool connect_hosts(struct move *move, GError **error)
 {
-	struct opening openings[] = { { journey, JOURNEY_SOURCE, NULL },
-				      { journey, JOURNEY_DESTINATION, NULL } };
-	journey_call(journey, open_hosts, openings);
-	bool good = journey_check_cancel(journey, error);
-	for (int side = 0; side < JOURNEY_SIDES && good; side++)
+	struct opening openings[] = { { move, MOVE_SOURCE, NULL },
+				      { move, MOVE_DESTINATION, NULL } };
+	move_call(move, open_hosts, openings);
+	bool good = move_check_cancel(move, error);
+	for (int side = 0; side < MOVE_SIDES && good; side++)
 		good = take_host(&openings[side], error);
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < MOVE_SIDES; side++)
 		g_clear_error(&openings[side].error);
 	return good;
 }
 
-static bool check_through(const struct journey_request *request, GError **error)
+static bool check_through(const struct move_request *request, GError **error)
 {
 	const struct {
 		const char *option;
@@ -134,7 +134,7 @@ static bool check_through(const struct journey_request *request, GError **error)
 		{ "--bandwidth", request->bandwidth > 0 },
 		{ "--disk-bandwidth", request->disk_bandwidth > 0 },
 		{ "--disk", request->disk_places[0] },
-		{ "--disks copy", request->disks == JOURNEY_DISKS_COPY },
+		{ "--disks copy", request->disks == MOVE_DISKS_COPY },
 		{ "--seed", request->seeds[0] },
 		{ "--link", request->link },
 	};
@@ -149,9 +149,9 @@ static bool check_through(const struct journey_request *request, GError **error)
 			 _("--through: “%s” is no absolute path"), request->through);
 }
 
-static bool check_wishes(const struct journey_request *request, GError **error)
+static bool check_wishes(const struct move_request *request, GError **error)
 {
-	if (request->strategy == JOURNEY_STRATEGY_POSTCOPY && !request->allow_postcopy)
+	if (request->strategy == MOVE_STRATEGY_POSTCOPY && !request->allow_postcopy)
 		return error_set(error, WATARI_ERROR_USAGE, _("Add --allow-postcopy."),
 				 _("--strategy postcopy needs your permission: for a while no "
 				   "single host has the whole VM"));
@@ -164,7 +164,7 @@ static bool check_wishes(const struct journey_request *request, GError **error)
 			error, WATARI_ERROR_USAGE, _("Move it over the link."),
 			_("--through carries the description as it was saved, so --network "
 			  "and --listen cannot be given with it"));
-	if (request->kind != JOURNEY_OFFLINE || !request->verify)
+	if (request->kind != MOVE_OFFLINE || !request->verify)
 		return true;
 	return error_set(error, WATARI_ERROR_USAGE, _("Leave one of them out."),
 			 _("--offline and --verify-memory contradict each other: what is off has "
@@ -172,49 +172,49 @@ static bool check_wishes(const struct journey_request *request, GError **error)
 }
 
 /* What needs no host to be known as nonsense. */
-bool phase_request(struct journey *journey, GError **error)
+bool phase_request(struct move *move, GError **error)
 {
-	return check_wishes(journey->request, error) &&
-	       check_link_address(journey->request->link_address, error) &&
-	       read_shell(journey, error) && read_addresses(journey, error);
+	return check_wishes(move->request, error) &&
+	       check_link_address(move->request->link_address, error) &&
+	       read_shell(move, error) && read_addresses(move, error);
 }
 
-bool phase_connect(struct journey *journey, GError **error)
+bool phase_connect(struct move *move, GError **error)
 {
-	journey->guard = guard_new(error);
-	return journey->guard && connect_hosts(journey, error);
+	move->guard = guard_new(error);
+	return move->guard && connect_hosts(move, error);
 }
 
 static void close_all(void *data)
 {
-	struct journey *journey = data;
-	g_clear_pointer(&journey->domain, virDomainFree);
-	for (int side = 0; side < JOURNEY_SIDES; side++)
-		g_clear_pointer(&journey->hosts[side], host_free);
-	g_clear_pointer(&journey->guard, guard_free);
+	struct move *move = data;
+	g_clear_pointer(&move->domain, virDomainFree);
+	for (int side = 0; side < MOVE_SIDES; side++)
+		g_clear_pointer(&move->hosts[side], host_free);
+	g_clear_pointer(&move->guard, guard_free);
 }
 
 static void find_again(void *data)
 {
 	struct opening *opening = data;
-	struct journey *journey = opening->journey;
-	journey->domain = virDomainLookupByUUIDString(journey->hosts[JOURNEY_SOURCE]->connection,
-						      journey->report->vm_uuid);
-	if (!journey->domain)
-		host_error(&opening->error, WATARI_ERROR_INTERNAL, NULL, journey->report->vm_name);
+	struct move *move = opening->move;
+	move->domain = virDomainLookupByUUIDString(move->hosts[MOVE_SOURCE]->connection,
+						      move->report->vm_uuid);
+	if (!move->domain)
+		host_error(&opening->error, WATARI_ERROR_INTERNAL, NULL, move->report->vm_name);
 }
 
-bool journey_reconnect(struct journey *journey, GError **error)
+bool move_reconnect(struct move *move, GError **error)
 {
-	struct opening opening = { journey, JOURNEY_SOURCE, NULL };
-	journey_call(journey, close_all, journey);
-	journey->guard = guard_new(error);
-	for (int side = 0; side < JOURNEY_SIDES; side++)
-		g_clear_pointer(&journey->report->sides[side].host, g_free);
-	if (!journey->guard || !connect_hosts(journey, error))
+	struct opening opening = { move, MOVE_SOURCE, NULL };
+	move_call(move, close_all, move);
+	move->guard = guard_new(error);
+	for (int side = 0; side < MOVE_SIDES; side++)
+		g_clear_pointer(&move->report->sides[side].host, g_free);
+	if (!move->guard || !connect_hosts(move, error))
 		return false;
-	journey_call(journey, find_again, &opening);
+	move_call(move, find_again, &opening);
 	if (opening.error)
 		g_propagate_error(error, opening.error);
-	return journey->domain != NULL;
+	return move->domain != NULL;
 }

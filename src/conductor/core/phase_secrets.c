@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 struct making {
-	struct journey *journey;
+	struct move *move;
 	virSecretPtr secret; /* at the source */
 	char uuid[VIR_UUID_STRING_BUFLEN];
 	GError *error;
@@ -18,25 +18,25 @@ struct making {
 
 /* ---- which ---- */
 
-static bool is_missing_there(struct journey *journey, const struct secret *wanted)
+static bool is_missing_there(struct move *move, const struct secret *wanted)
 {
 	virSecretPtr there =
-		secret_look_up(journey->hosts[JOURNEY_DESTINATION]->connection, wanted);
+		secret_look_up(move->hosts[MOVE_DESTINATION]->connection, wanted);
 	virErrorPtr last = virGetLastError();
 	if (there)
 		virSecretFree(there);
 	return !there && last && last->code == VIR_ERR_NO_SECRET;
 }
 
-static void add_missing(struct journey *journey, unsigned flags, GPtrArray *makings)
+static void add_missing(struct move *move, unsigned flags, GPtrArray *makings)
 {
-	char *text = virDomainGetXMLDesc(journey->domain, flags);
+	char *text = virDomainGetXMLDesc(move->domain, flags);
 	struct xml *vm = text ? xml_read(text, NULL) : NULL;
 	g_autoptr(GPtrArray) secrets = vm ? secret_list(vm) : g_ptr_array_new();
 	for (guint i = 0; i < secrets->len; i++) {
-		if (!is_missing_there(journey, secrets->pdata[i]))
+		if (!is_missing_there(move, secrets->pdata[i]))
 			continue;
-		virSecretPtr here = secret_look_up(journey->hosts[JOURNEY_SOURCE]->connection,
+		virSecretPtr here = secret_look_up(move->hosts[MOVE_SOURCE]->connection,
 						   secrets->pdata[i]);
 		if (!here || !secret_gives(here, NULL)) {
 			/* the check has said so, and was overruled */
@@ -45,7 +45,7 @@ static void add_missing(struct journey *journey, unsigned flags, GPtrArray *maki
 			continue;
 		}
 		struct making *making = g_new0(struct making, 1);
-		making->journey = journey;
+		making->move = move;
 		making->secret = here;
 		virSecretGetUUIDString(here, making->uuid);
 		g_ptr_array_add(makings, making);
@@ -55,16 +55,16 @@ static void add_missing(struct journey *journey, unsigned flags, GPtrArray *maki
 }
 
 struct finding {
-	struct journey *journey;
+	struct move *move;
 	GPtrArray *makings;
 };
 
 static void call_find(void *data)
 {
 	struct finding *finding = data;
-	add_missing(finding->journey, 0, finding->makings);
-	if (finding->journey->persistent)
-		add_missing(finding->journey, VIR_DOMAIN_XML_INACTIVE, finding->makings);
+	add_missing(finding->move, 0, finding->makings);
+	if (finding->move->persistent)
+		add_missing(finding->move, VIR_DOMAIN_XML_INACTIVE, finding->makings);
 }
 
 /* ---- making them ---- */
@@ -72,15 +72,15 @@ static void call_find(void *data)
 static void call_define(void *data)
 {
 	struct making *making = data;
-	struct journey *journey = making->journey;
-	secret_define(making->secret, journey->hosts[JOURNEY_DESTINATION]->connection,
-		      journey->report->id, &making->error);
+	struct move *move = making->move;
+	secret_define(making->secret, move->hosts[MOVE_DESTINATION]->connection,
+		      move->report->id, &making->error);
 }
 
 static void call_fill(void *data)
 {
 	struct making *making = data;
-	secret_fill(making->secret, making->journey->hosts[JOURNEY_DESTINATION]->connection,
+	secret_fill(making->secret, making->move->hosts[MOVE_DESTINATION]->connection,
 		    &making->error);
 }
 
@@ -97,19 +97,19 @@ static void call_free(void *data)
 
 static bool make_secret(struct making *making, GError **error)
 {
-	struct journey *journey = making->journey;
+	struct move *move = making->move;
 	const struct images_intent intent = { .secret = making->uuid,
-					      .token = journey->report->id };
+					      .token = move->report->id };
 	unsigned noted = 0;
-	if (!images_note_intent(journey, &intent, &noted, error))
+	if (!images_note_intent(move, &intent, &noted, error))
 		return false;
-	journey_call(journey, call_define, making);
+	move_call(move, call_define, making);
 	if (!making->error)
-		images_note_made(journey, noted, making->uuid, &making->error);
+		images_note_made(move, noted, making->uuid, &making->error);
 	if (!making->error)
-		journey_call(journey, call_fill, making);
+		move_call(move, call_fill, making);
 	if (!making->error)
-		return journey_check_cancel(journey, error);
+		return move_check_cancel(move, error);
 	error_prefix(&making->error, "%s", making->uuid);
 	error_classify(&making->error, WATARI_ERROR_REFUSED,
 		       _("Define it there and give it its value: virsh secret-define, virsh "
@@ -128,16 +128,16 @@ static bool is_made(const GPtrArray *makings, guint index)
 	return false;
 }
 
-bool phase_secrets(struct journey *journey, GError **error)
+bool phase_secrets(struct move *move, GError **error)
 {
 	g_autoptr(GPtrArray) makings = g_ptr_array_new();
-	struct finding finding = { journey, makings };
+	struct finding finding = { move, makings };
 	bool good = true;
-	if (journey->request->secrets_stay)
+	if (move->request->secrets_stay)
 		return true;
-	journey_call(journey, call_find, &finding);
+	move_call(move, call_find, &finding);
 	for (guint i = 0; good && i < makings->len; i++)
 		good = is_made(makings, i) || make_secret(makings->pdata[i], error);
-	journey_call(journey, call_free, makings);
+	move_call(move, call_free, makings);
 	return good;
 }

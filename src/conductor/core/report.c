@@ -8,33 +8,33 @@
 #include <time.h>
 
 static const char *const outcome_names[] = {
-	[JOURNEY_REFUSED] = "refused",     [JOURNEY_MIGRATED] = "migrated",
-	[JOURNEY_FAILED] = "failed",       [JOURNEY_CANCELLED] = "cancelled",
-	[JOURNEY_ATTENTION] = "attention", [JOURNEY_PLANNED] = "planned",
-	[JOURNEY_REHEARSED] = "rehearsed",
+	[MOVE_REFUSED] = "refused",     [MOVE_MIGRATED] = "migrated",
+	[MOVE_FAILED] = "failed",       [MOVE_CANCELLED] = "cancelled",
+	[MOVE_ATTENTION] = "attention", [MOVE_PLANNED] = "planned",
+	[MOVE_REHEARSED] = "rehearsed",
 };
-_Static_assert(G_N_ELEMENTS(outcome_names) == JOURNEY_OUTCOME_LAST, "every outcome has a name");
+_Static_assert(G_N_ELEMENTS(outcome_names) == MOVE_OUTCOME_LAST, "every outcome has a name");
 
 static const char *const kind_names[] = {
-	[JOURNEY_LIVE] = "live", [JOURNEY_OFFLINE] = "offline",     [JOURNEY_QUICK] = "quick",
-	[JOURNEY_PLAN] = "plan", [JOURNEY_REHEARSAL] = "rehearsal",
+	[MOVE_LIVE] = "live", [MOVE_OFFLINE] = "offline",     [MOVE_QUICK] = "quick",
+	[MOVE_PLAN] = "plan", [MOVE_REHEARSAL] = "rehearsal",
 };
-_Static_assert(G_N_ELEMENTS(kind_names) == JOURNEY_KIND_LAST, "every kind has a name");
+_Static_assert(G_N_ELEMENTS(kind_names) == MOVE_KIND_LAST, "every kind has a name");
 
-const char *journey_kind_name(enum journey_kind kind)
+const char *move_kind_name(enum move_kind kind)
 {
 	return kind_names[kind];
 }
 
-const char *journey_outcome_name(enum journey_outcome outcome)
+const char *move_outcome_name(enum move_outcome outcome)
 {
 	return outcome_names[outcome];
 }
 
-void journey_report_init(struct journey_report *report)
+void move_report_init(struct move_report *report)
 {
-	*report = (struct journey_report){
-		.outcome = JOURNEY_REFUSED,
+	*report = (struct move_report){
+		.outcome = MOVE_REFUSED,
 		.started_s = time(NULL),
 		.downtime_ms = -1,
 		.stop_to_release_ms = -1,
@@ -42,13 +42,13 @@ void journey_report_init(struct journey_report *report)
 		.broken_off_ms = -1,
 	};
 	report->notes = g_ptr_array_new_with_free_func(g_free);
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < MOVE_SIDES; side++)
 		report->sides[side].vm_state = g_strdup("unknown");
 }
 
-void journey_report_clear(struct journey_report *report)
+void move_report_clear(struct move_report *report)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
+	for (int side = 0; side < MOVE_SIDES; side++) {
 		g_free(report->sides[side].address);
 		g_free(report->sides[side].host);
 		g_free(report->sides[side].vm_state);
@@ -72,9 +72,9 @@ void journey_report_clear(struct journey_report *report)
 	g_clear_pointer(&report->findings, g_ptr_array_unref);
 	g_clear_pointer(&report->notes, g_ptr_array_unref);
 	g_clear_pointer(&report->forecast, json_object_unref);
-	g_clear_pointer(&report->world, json_object_unref);
+	g_clear_pointer(&report->preconditions, json_object_unref);
 	g_clear_pointer(&report->rehearsal, json_object_unref);
-	*report = (struct journey_report){ 0 };
+	*report = (struct move_report){ 0 };
 }
 
 /* ---- as JSON ---- */
@@ -90,7 +90,7 @@ static void set_number(JsonObject *object, const char *name, int64_t number)
 		json_object_set_null_member(object, name);
 }
 
-static JsonObject *describe_side(const struct journey_report_side *side)
+static JsonObject *describe_side(const struct move_report_side *side)
 {
 	JsonObject *object = json_object_new(), *mover = json_object_new();
 	json_set_text(object, "address", side->address);
@@ -107,7 +107,7 @@ static JsonObject *describe_side(const struct journey_report_side *side)
 	return object;
 }
 
-static JsonObject *describe_times(const struct journey_report *report)
+static JsonObject *describe_times(const struct move_report *report)
 {
 	JsonObject *object = json_object_new();
 	g_autoptr(GDateTime) started = g_date_time_new_from_unix_utc(report->started_s);
@@ -124,7 +124,7 @@ static JsonObject *describe_times(const struct journey_report *report)
 	return object;
 }
 
-static JsonObject *describe_bytes(const struct journey_report *report)
+static JsonObject *describe_bytes(const struct move_report *report)
 {
 	JsonObject *object = json_object_new();
 	set_number(object, "stream", (int64_t) report->stream_bytes);
@@ -143,7 +143,7 @@ static JsonObject *describe_bytes(const struct journey_report *report)
 	return object;
 }
 
-static JsonObject *describe_convergence(const struct journey_report *report)
+static JsonObject *describe_convergence(const struct move_report *report)
 {
 	JsonObject *object = json_object_new();
 	set_number(object, "limit_ms", report->limit_ms > 0 ? report->limit_ms : -1);
@@ -161,7 +161,7 @@ static JsonObject *describe_convergence(const struct journey_report *report)
 }
 
 /* NULL: there was none. */
-static JsonObject *describe_postcopy(const struct journey_report *report)
+static JsonObject *describe_postcopy(const struct move_report *report)
 {
 	if (!report->postcopy)
 		return NULL;
@@ -176,7 +176,7 @@ static JsonObject *describe_postcopy(const struct journey_report *report)
 	return object;
 }
 
-static JsonObject *describe_link(const struct journey_report *report)
+static JsonObject *describe_link(const struct move_report *report)
 {
 	JsonObject *object = json_object_new();
 	JsonArray *lanes = json_array_new();
@@ -190,7 +190,7 @@ static JsonObject *describe_link(const struct journey_report *report)
 	return object;
 }
 
-static JsonObject *describe_proof(const struct journey_report *report)
+static JsonObject *describe_proof(const struct move_report *report)
 {
 	JsonObject *object = json_object_new();
 	JsonArray *skipped = json_array_new();
@@ -206,7 +206,7 @@ static JsonObject *describe_proof(const struct journey_report *report)
 	return object;
 }
 
-static JsonObject *describe_state(const struct journey_report *report)
+static JsonObject *describe_state(const struct move_report *report)
 {
 	JsonObject *object = json_object_new();
 	json_set_text(object, "path", report->state_path);
@@ -216,7 +216,7 @@ static JsonObject *describe_state(const struct journey_report *report)
 }
 
 /* The checks whose refusal was overruled. */
-static JsonArray *list_accepted(const struct journey_report *report)
+static JsonArray *list_accepted(const struct move_report *report)
 {
 	JsonArray *names = json_array_new();
 	for (guint i = 0; report->findings && i < report->findings->len; i++) {
@@ -227,30 +227,30 @@ static JsonArray *list_accepted(const struct journey_report *report)
 	return names;
 }
 
-static void describe_head(JsonObject *object, const struct journey_report *report,
+static void describe_head(JsonObject *object, const struct move_report *report,
 			  const GError *error)
 {
 	JsonObject *vm = json_object_new();
 	json_object_set_int_member(object, "format", FORMAT);
 	json_set_text(object, "watari", watari_version);
 	json_set_text(object, "id", report->id[0] ? report->id : NULL);
-	json_set_text(object, "outcome", journey_outcome_name(report->outcome));
+	json_set_text(object, "outcome", move_outcome_name(report->outcome));
 	set_number(object, "exit_code", error ? (int64_t) error_exit_code(error) : 0);
 	json_set_text(vm, "name", report->vm_name);
 	json_set_text(vm, "uuid", report->vm_uuid);
 	json_object_set_object_member(object, "vm", vm);
-	json_set_text(object, "kind", journey_kind_name(report->kind));
+	json_set_text(object, "kind", move_kind_name(report->kind));
 }
 
-char *journey_report_print(const struct journey_report *report, const GError *error)
+char *move_report_print(const struct move_report *report, const GError *error)
 {
 	JsonObject *object = json_object_new();
 	JsonArray *notes = json_array_new();
 	describe_head(object, report, error);
 	json_object_set_object_member(object, "source",
-				      describe_side(&report->sides[JOURNEY_SOURCE]));
+				      describe_side(&report->sides[MOVE_SOURCE]));
 	json_object_set_object_member(object, "destination",
-				      describe_side(&report->sides[JOURNEY_DESTINATION]));
+				      describe_side(&report->sides[MOVE_DESTINATION]));
 	json_set_text(object, "failed_phase", report->failed_phase);
 	json_object_set_object_member(object, "times", describe_times(report));
 	json_object_set_object_member(object, "bytes", describe_bytes(report));
@@ -266,7 +266,7 @@ char *journey_report_print(const struct journey_report *report, const GError *er
 		json_object_set_object_member(object, "state", describe_state(report));
 	else
 		json_object_set_null_member(object, "state");
-	json_object_set_array_member(object, "disks", journey_disks_describe(report->disks));
+	json_object_set_array_member(object, "disks", move_disks_describe(report->disks));
 	json_object_set_array_member(
 		object, "files", report->files ? json_array_ref(report->files) : json_array_new());
 	set_number(object, "snapshots", report->snapshots);

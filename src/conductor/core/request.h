@@ -1,39 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the user wants of one migration. Filled by src/cli from the command line; strings belong to
- * the caller and outlive the journey. */
+ * the caller and outlive the move. */
 #pragma once
 #include <json-glib/json-glib.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 /* What is done with the VM. */
-enum journey_kind {
-	JOURNEY_LIVE,      /* it runs, and moves as it runs */
-	JOURNEY_OFFLINE,   /* it is off, and stays off */
-	JOURNEY_QUICK,     /* it stands still while it moves */
-	JOURNEY_PLAN,      /* nothing changes: measured and predicted */
-	JOURNEY_REHEARSAL, /* everything but the switchover */
-	JOURNEY_KIND_LAST
+enum move_kind {
+	MOVE_LIVE,      /* it runs, and moves as it runs */
+	MOVE_OFFLINE,   /* it is off, and stays off */
+	MOVE_QUICK,     /* it stands still while it moves */
+	MOVE_PLAN,      /* nothing changes: measured and predicted */
+	MOVE_REHEARSAL, /* everything but the switchover */
+	MOVE_KIND_LAST
 };
 /* AUTO: live as long as the permissions below suffice. */
-enum journey_strategy {
-	JOURNEY_STRATEGY_AUTO,
-	JOURNEY_STRATEGY_LIVE,
-	JOURNEY_STRATEGY_POSTCOPY,
-	JOURNEY_STRATEGY_QUICK
+enum move_strategy {
+	MOVE_STRATEGY_AUTO,
+	MOVE_STRATEGY_LIVE,
+	MOVE_STRATEGY_POSTCOPY,
+	MOVE_STRATEGY_QUICK
 };
-enum journey_link_kind { JOURNEY_LINK_AUTO, JOURNEY_LINK_TCP, JOURNEY_LINK_SSH };
-enum journey_connect_from { JOURNEY_FROM_EITHER, JOURNEY_FROM_SOURCE, JOURNEY_FROM_DESTINATION };
-/* From JOURNEY_COMPRESS_1 on: the most effort that may be taken, 1 to 9. */
-enum journey_compress { JOURNEY_COMPRESS_AUTO, JOURNEY_COMPRESS_OFF, JOURNEY_COMPRESS_1 };
-enum journey_verify { JOURNEY_VERIFY_NONE, JOURNEY_VERIFY_SAMPLE, JOURNEY_VERIFY_FULL };
+enum move_link_kind { MOVE_LINK_AUTO, MOVE_LINK_TCP, MOVE_LINK_SSH };
+enum move_connect_from { MOVE_FROM_EITHER, MOVE_FROM_SOURCE, MOVE_FROM_DESTINATION };
+/* From MOVE_COMPRESS_1 on: the most effort that may be taken, 1 to 9. */
+enum move_compress { MOVE_COMPRESS_AUTO, MOVE_COMPRESS_OFF, MOVE_COMPRESS_1 };
+enum move_verify { MOVE_VERIFY_NONE, MOVE_VERIFY_SAMPLE, MOVE_VERIFY_FULL };
 /* AUTO: what is proven to be shared stays, the rest is copied. */
-enum journey_disks { JOURNEY_DISKS_AUTO, JOURNEY_DISKS_COPY, JOURNEY_DISKS_SHARED };
-enum journey_verify_disks { JOURNEY_VERIFY_DISKS_NONE, JOURNEY_VERIFY_DISKS_FULL };
-enum { JOURNEY_LIST_MAX = 32 };
+enum move_disks { MOVE_DISKS_AUTO, MOVE_DISKS_COPY, MOVE_DISKS_SHARED };
+enum move_verify_disks { MOVE_VERIFY_DISKS_NONE, MOVE_VERIFY_DISKS_FULL };
+enum { MOVE_LIST_MAX = 32 };
 
-struct journey_request {
-	int kind;                /* enum journey_kind */
+struct move_request {
+	int kind;                /* enum move_kind */
 	const char *connect;     /* libvirt URI of the source; NULL: from VM or libvirt's default */
 	const char *vm;          /* name, UUID or id; "HOST:VM" unless `connect` is given */
 	const char *destination; /* host name, ssh alias, user@host or libvirt URI */
@@ -43,7 +43,7 @@ struct journey_request {
 	uint64_t max_traffic;    /* rehearsal: bytes on the wire; 0: no matter */
 	int64_t max_time_ms;     /* rehearsal: from the call of libvirt to the hold; 0: none */
 	uint64_t max_disk;   /* rehearsal: bytes of the disks' content; 0: the default, and 10 s */
-	int strategy;        /* enum journey_strategy */
+	int strategy;        /* enum move_strategy */
 	bool allow_postcopy; /* for a while no host alone may have the whole VM */
 	int max_slowdown;    /* percent that the VM may be slowed down; 0: not at all */
 	int64_t max_stop_ms; /* quick: the longest stop; 0: none */
@@ -54,21 +54,21 @@ struct journey_request {
 	int connections;
 	uint64_t memory_limit; /* bytes, for each mover */
 	int cores;         /* threads that encode and decode, at each host; 0: the mover's choice */
-	int compress;      /* enum journey_compress */
+	int compress;      /* enum move_compress */
 	uint16_t ports[2]; /* 0,0: any */
 	const char *link_address;
-	int connect_from;                 /* enum journey_connect_from */
-	int link;                         /* enum journey_link_kind */
-	int verify;                       /* enum journey_verify */
+	int connect_from;                 /* enum move_connect_from */
+	int link;                         /* enum move_link_kind */
+	int verify;                       /* enum move_verify */
 	bool persistent, undefine_source; /* neither: the VM keeps what it has and moves whole */
-	int disks;                        /* enum journey_disks */
-	int verify_disks;                 /* enum journey_verify_disks */
-	const char *disk_places[JOURNEY_LIST_MAX + 1]; /* "vda=PATH", "vda=pool:NAME" */
-	const char *seeds[JOURNEY_LIST_MAX + 1];       /* images at the destination */
-	const char *trusted[JOURNEY_LIST_MAX + 1];     /* disks and files that are the same */
-	const char *accept[JOURNEY_LIST_MAX + 1];      /* checks whose refusal is overruled */
-	const char *networks[JOURNEY_LIST_MAX + 1];    /* "OLD=NEW" (mapping.h) */
-	const char *listens[JOURNEY_LIST_MAX + 1];     /* likewise */
+	int disks;                        /* enum move_disks */
+	int verify_disks;                 /* enum move_verify_disks */
+	const char *disk_places[MOVE_LIST_MAX + 1]; /* "vda=PATH", "vda=pool:NAME" */
+	const char *seeds[MOVE_LIST_MAX + 1];       /* images at the destination */
+	const char *trusted[MOVE_LIST_MAX + 1];     /* disks and files that are the same */
+	const char *accept[MOVE_LIST_MAX + 1];      /* checks whose refusal is overruled */
+	const char *networks[MOVE_LIST_MAX + 1];    /* "OLD=NEW" (mapping.h) */
+	const char *listens[MOVE_LIST_MAX + 1];     /* likewise */
 	bool secrets_stay;                             /* secrets of libvirt are not carried */
 	bool keep_backing;         /* backing files that are there already are used */
 	bool remove_source_disks;  /* after all went well */

@@ -26,9 +26,9 @@ struct pair {
 	int back_off_ms;
 };
 
-struct splice {
+struct ssh_link {
 	struct remote_shell shell;
-	struct splice_end ends[2];
+	struct ssh_link_end ends[2];
 	unsigned connections;
 	struct pair *pairs;
 	GThread *thread;
@@ -44,11 +44,11 @@ static void take_down(struct pair *pair, int grace_ms)
 	pair->next_try_ms = clock_now_ms() + pair->back_off_ms;
 }
 
-static void bring_up(struct splice *splice, struct pair *pair)
+static void bring_up(struct ssh_link *ssh_link, struct pair *pair)
 {
 	for (int i = 0; i < 2; i++) {
-		if (!remote_spawn(&splice->shell, splice->ends[i].host, REMOTE_ALONE,
-				  (const char *const *) splice->ends[i].command, &pair->children[i],
+		if (!remote_spawn(&ssh_link->shell, ssh_link->ends[i].host, REMOTE_ALONE,
+				  (const char *const *) ssh_link->ends[i].command, &pair->children[i],
 				  NULL)) {
 			if (i == 1)
 				remote_end(&pair->children[0], GRACE_MS);
@@ -126,14 +126,14 @@ static void serve(struct pair *pair, const struct pollfd *polls)
 	}
 }
 
-static int start_what_is_due(struct splice *splice)
+static int start_what_is_due(struct ssh_link *ssh_link)
 {
 	int64_t now = clock_now_ms();
 	int timeout_ms = -1;
-	for (unsigned i = 0; i < splice->connections; i++) {
-		struct pair *pair = &splice->pairs[i];
+	for (unsigned i = 0; i < ssh_link->connections; i++) {
+		struct pair *pair = &ssh_link->pairs[i];
 		if (!pair->up && pair->next_try_ms <= now)
-			bring_up(splice, pair);
+			bring_up(ssh_link, pair);
 		if (!pair->up) {
 			int left = (int) MAX(pair->next_try_ms - now, 1);
 			timeout_ms = timeout_ms < 0 ? left : MIN(timeout_ms, left);
@@ -144,55 +144,55 @@ static int start_what_is_due(struct splice *splice)
 
 static gpointer work(gpointer data)
 {
-	struct splice *splice = data;
-	g_autofree struct pollfd *polls = g_new0(struct pollfd, 2 * splice->connections + 1);
+	struct ssh_link *ssh_link = data;
+	g_autofree struct pollfd *polls = g_new0(struct pollfd, 2 * ssh_link->connections + 1);
 	for (;;) {
-		int timeout_ms = start_what_is_due(splice);
-		polls[0] = (struct pollfd){ .fd = splice->stop, .events = POLLIN };
-		for (unsigned i = 0; i < splice->connections; i++)
-			prepare(&splice->pairs[i], polls + 1 + 2 * i);
-		if (poll(polls, 2 * splice->connections + 1, timeout_ms) < 0 && errno != EINTR)
+		int timeout_ms = start_what_is_due(ssh_link);
+		polls[0] = (struct pollfd){ .fd = ssh_link->stop, .events = POLLIN };
+		for (unsigned i = 0; i < ssh_link->connections; i++)
+			prepare(&ssh_link->pairs[i], polls + 1 + 2 * i);
+		if (poll(polls, 2 * ssh_link->connections + 1, timeout_ms) < 0 && errno != EINTR)
 			break;
 		if (polls[0].revents)
 			break;
-		for (unsigned i = 0; i < splice->connections; i++)
-			serve(&splice->pairs[i], polls + 1 + 2 * i);
+		for (unsigned i = 0; i < ssh_link->connections; i++)
+			serve(&ssh_link->pairs[i], polls + 1 + 2 * i);
 	}
 	return NULL;
 }
 
-struct splice *splice_new(const struct remote_shell *shell, const struct splice_end ends[2],
+struct ssh_link *ssh_link_new(const struct remote_shell *shell, const struct ssh_link_end ends[2],
 			  unsigned connections)
 {
-	struct splice *splice = g_new0(struct splice, 1);
-	splice->shell = *shell;
-	memcpy(splice->ends, ends, sizeof splice->ends);
-	splice->connections = connections;
-	splice->pairs = g_new0(struct pair, connections);
-	splice->stop = eventfd(0, EFD_CLOEXEC);
+	struct ssh_link *ssh_link = g_new0(struct ssh_link, 1);
+	ssh_link->shell = *shell;
+	memcpy(ssh_link->ends, ends, sizeof ssh_link->ends);
+	ssh_link->connections = connections;
+	ssh_link->pairs = g_new0(struct pair, connections);
+	ssh_link->stop = eventfd(0, EFD_CLOEXEC);
 	for (unsigned i = 0; i < connections; i++)
 		for (int j = 0; j < 2; j++)
-			splice->pairs[i].flows[j].data = g_malloc(BUFFER_BYTES);
-	splice->thread = g_thread_new("splice", work, splice);
-	return splice;
+			ssh_link->pairs[i].flows[j].data = g_malloc(BUFFER_BYTES);
+	ssh_link->thread = g_thread_new("splice", work, ssh_link);
+	return ssh_link;
 }
 
-void splice_free(struct splice *splice)
+void ssh_link_free(struct ssh_link *ssh_link)
 {
 	uint64_t one = 1;
-	if (!splice)
+	if (!ssh_link)
 		return;
-	fd_write_all(splice->stop, &one, sizeof one);
-	g_thread_join(splice->thread);
-	for (unsigned i = 0; i < splice->connections; i++) {
-		if (splice->pairs[i].up)
-			take_down(&splice->pairs[i], GRACE_MS);
+	fd_write_all(ssh_link->stop, &one, sizeof one);
+	g_thread_join(ssh_link->thread);
+	for (unsigned i = 0; i < ssh_link->connections; i++) {
+		if (ssh_link->pairs[i].up)
+			take_down(&ssh_link->pairs[i], GRACE_MS);
 		for (int j = 0; j < 2; j++)
-			g_free(splice->pairs[i].flows[j].data);
+			g_free(ssh_link->pairs[i].flows[j].data);
 	}
-	close(splice->stop);
-	g_free(splice->pairs);
+	close(ssh_link->stop);
+	g_free(ssh_link->pairs);
 	for (int i = 0; i < 2; i++)
-		g_strfreev(splice->ends[i].command);
-	g_free(splice);
+		g_strfreev(ssh_link->ends[i].command);
+	g_free(ssh_link);
 }

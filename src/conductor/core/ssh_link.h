@@ -8,13 +8,13 @@
 #pragma once
 #include "host/remote/remote.h"
 
-struct splice_end {
-	const struct host_address *host; /* kept until splice_free() */
+struct ssh_link_end {
+	const struct host_address *host; /* kept until ssh_link_free() */
 	char **command;                  /* taken */
 };
 
-struct splice;
-struct splice *splice_new(const struct remote_shell *shell, const struct splice_end ends[2],
+struct ssh_link;
+struct ssh_link *ssh_link_new(const struct remote_shell *shell, const struct ssh_link_end ends[2],
 			  unsigned connections);
 /* Ends the children and the thread. */
-void splice_free(struct splice *splice);
+void ssh_link_free(struct ssh_link *ssh_link);

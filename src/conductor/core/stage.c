@@ -50,9 +50,9 @@ bool stage_any(struct journal *journal, const char *id)
 	return false;
 }
 
-static bool write_stage(struct journey *journey, enum stage stage, const char *text, GError **error)
+static bool write_stage(struct move *move, enum stage stage, const char *text, GError **error)
 {
-	return journal_add_event(journey->journal, journey->report->id, stages[stage].name, text,
+	return journal_add_event(move->journal, move->report->id, stages[stage].name, text,
 				 error);
 }
 
@@ -65,29 +65,29 @@ static bool refuse_stage(enum stage stage, const char *why, GError **error)
 			 _(stages[stage].doing), why);
 }
 
-bool stage_enter(struct journey *journey, enum stage stage, const char *text, GError **error)
+bool stage_enter(struct move *move, enum stage stage, const char *text, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
-	if (!journey->journal || journey->unrecorded || write_stage(journey, stage, text, &failure))
+	if (!move->journal || move->unrecorded || write_stage(move, stage, text, &failure))
 		return true;
 	g_autofree char *why = error_what(failure);
 	return refuse_stage(stage, why, error);
 }
 
-bool stage_enter_recorded(struct journey *journey, enum stage stage, const char *text,
+bool stage_enter_recorded(struct move *move, enum stage stage, const char *text,
 			  GError **error)
 {
-	if (!journey->journal || journey->unrecorded)
+	if (!move->journal || move->unrecorded)
 		return refuse_stage(stage, _("there is no journal"), error);
-	return stage_enter(journey, stage, text, error);
+	return stage_enter(move, stage, text, error);
 }
 
-void stage_note_done(struct journey *journey, enum stage stage)
+void stage_note_done(struct move *move, enum stage stage)
 {
 	g_autoptr(GError) failure = NULL;
-	if (!journey->journal || journey->unrecorded || write_stage(journey, stage, NULL, &failure))
+	if (!move->journal || move->unrecorded || write_stage(move, stage, NULL, &failure))
 		return;
 	g_autofree char *why = error_what(failure);
-	journey_note(journey, true, _("It could not be written down that %s; %s. (%s)"),
+	move_note(move, true, _("It could not be written down that %s; %s. (%s)"),
 		     _(stages[stage].doing), _(stages[stage].harm), why);
 }

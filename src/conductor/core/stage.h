@@ -9,7 +9,7 @@
  *   when it is done       stopping would be worse: it is said, with what that means for “watari resolve”.
  *
  * A move that found no journal when it began goes on without (that is said then), but for what would be
- * lost with its conductor. Main thread, and what journey_call() runs. Only inside src/conductor.
+ * lost with its conductor. Main thread, and what move_call() runs. Only inside src/conductor.
  */
 #pragma once
 #include "conductor/core/move.h"
@@ -40,11 +40,11 @@ enum stage {
 const char *stage_name(enum stage stage);
 /* On the disk when it returns true. False: it may not be done, and *error says why. TEXT as in
  * journal_add_event(). */
-bool stage_enter(struct journey *journey, enum stage stage, const char *text, GError **error);
+bool stage_enter(struct move *move, enum stage stage, const char *text, GError **error);
 /* The same for one that is lost with its conductor if nobody finds a journal: it is not done without. */
-bool stage_enter_recorded(struct journey *journey, enum stage stage, const char *text,
+bool stage_enter_recorded(struct move *move, enum stage stage, const char *text,
 			  GError **error);
 /* Move ID has entered one at least: something was changed. */
 bool stage_any(struct journal *journal, const char *id);
 /* What STAGE names is done. */
-void stage_note_done(struct journey *journey, enum stage stage);
+void stage_note_done(struct move *move, enum stage stage);

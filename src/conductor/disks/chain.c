@@ -5,7 +5,7 @@
 #include "host/image.h"
 
 struct chaining {
-	struct journey *journey;
+	struct move *move;
 	const struct disk *disk;
 	char **paths;
 	GError *error;
@@ -15,25 +15,25 @@ struct chaining {
 static void call_read_chain(void *data)
 {
 	struct chaining *chaining = data;
-	struct journey *journey = chaining->journey;
+	struct move *move = chaining->move;
 	g_autoptr(GStrvBuilder) paths = g_strv_builder_new();
 	g_autoptr(GPtrArray) chain = image_read_chain(
-		&journey->shell, journey->addresses[JOURNEY_SOURCE], chaining->disk->path,
+		&move->shell, move->addresses[MOVE_SOURCE], chaining->disk->path,
 		chaining->disk->format, NULL, &chaining->error);
 	for (guint i = 1; chain && i < chain->len; i++)
 		g_strv_builder_add(paths, ((const struct image *) chain->pdata[i])->path);
 	chaining->paths = g_strv_builder_end(paths);
 }
 
-bool share_list_chain(struct journey *journey, const struct disk *disk, char ***paths,
+bool share_list_chain(struct move *move, const struct disk *disk, char ***paths,
 		      GError **error)
 {
-	struct chaining chaining = { .journey = journey, .disk = disk };
+	struct chaining chaining = { .move = move, .disk = disk };
 	if (disk->backing[0] || g_str_equal(disk->format, "raw")) {
 		*paths = g_strdupv(disk->backing);
 		return true;
 	}
-	journey_call(journey, call_read_chain, &chaining);
+	move_call(move, call_read_chain, &chaining);
 	*paths = chaining.paths;
 	if (!chaining.error)
 		return true;

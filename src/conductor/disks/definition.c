@@ -20,34 +20,34 @@ static bool runs_with(GPtrArray *disks, const char *path)
 	return false;
 }
 
-static bool is_absent_there(struct journey *journey, const char *path)
+static bool is_absent_there(struct move *move, const char *path)
 {
 	struct image_place place;
-	return image_look(&journey->shell, journey->addresses[JOURNEY_DESTINATION], path, &place,
+	return image_look(&move->shell, move->addresses[MOVE_DESTINATION], path, &place,
 			  NULL) &&
 	       !place.exists;
 }
 
-void definition_find_absent_media(struct journey *journey)
+void definition_find_absent_media(struct move *move)
 {
-	char *text = journey->persistent && !journey->offline
-			     ? virDomainGetXMLDesc(journey->domain, VIR_DOMAIN_XML_INACTIVE)
+	char *text = move->persistent && !move->offline
+			     ? virDomainGetXMLDesc(move->domain, VIR_DOMAIN_XML_INACTIVE)
 			     : NULL;
 	struct xml *xml = text ? xml_read(text, NULL) : NULL;
-	g_autoptr(GPtrArray) disks = disk_read_all(journey->live_xml, NULL);
+	g_autoptr(GPtrArray) disks = disk_read_all(move->live_xml, NULL);
 	g_autoptr(GStrvBuilder) absent = g_strv_builder_new();
 	free(text); /* libvirt's */
 	g_autoptr(GPtrArray) media = xml ? xml_find(xml, NULL, MEDIA) : g_ptr_array_new();
 	for (guint i = 0; i < media->len; i++) {
 		g_autofree char *path = xml_path(xml, media->pdata[i], "@file");
-		if (path && !runs_with(disks, path) && is_absent_there(journey, path))
+		if (path && !runs_with(disks, path) && is_absent_there(move, path))
 			g_strv_builder_add(absent, path);
 	}
 	xml_free(xml);
-	journey->absent_media = g_strv_builder_end(absent);
+	move->absent_media = g_strv_builder_end(absent);
 }
 
-char *definition_make_startable(struct journey *journey, const char *text, GError **error)
+char *definition_make_startable(struct move *move, const char *text, GError **error)
 {
 	struct xml *xml = xml_read(text, error);
 	if (!xml)
@@ -55,7 +55,7 @@ char *definition_make_startable(struct journey *journey, const char *text, GErro
 	g_autoptr(GPtrArray) media = xml_find(xml, NULL, MEDIA);
 	for (guint i = 0; i < media->len; i++) {
 		g_autofree char *path = xml_path(xml, media->pdata[i], "@file");
-		if (g_strv_contains((const char *const *) journey->absent_media, path))
+		if (g_strv_contains((const char *const *) move->absent_media, path))
 			xmlSetProp(media->pdata[i], (const xmlChar *) "startupPolicy",
 				   (const xmlChar *) "optional");
 	}

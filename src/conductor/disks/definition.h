@@ -3,7 +3,7 @@
 #pragma once
 #include "conductor/core/move.h"
 
-/* Fills journey->absent_media. Blocks. */
-void definition_find_absent_media(struct journey *journey);
+/* Fills move->absent_media. Blocks. */
+void definition_find_absent_media(struct move *move);
 /* XML (a definition) in which a drive starts empty where its medium is one of those. Caller frees. */
-char *definition_make_startable(struct journey *journey, const char *xml, GError **error);
+char *definition_make_startable(struct move *move, const char *xml, GError **error);

@@ -6,7 +6,7 @@
 
 static void free_disk(gpointer data)
 {
-	struct journey_disk *disk = data;
+	struct move_disk *disk = data;
 	disk_free(disk->disk);
 	char *const texts[] = { disk->destination, disk->format, disk->backing,
 				disk->backing_format, disk->digest };
@@ -17,21 +17,21 @@ static void free_disk(gpointer data)
 	g_free(disk);
 }
 
-GPtrArray *journey_disks_new(GPtrArray *disks)
+GPtrArray *move_disks_new(GPtrArray *disks)
 {
 	GPtrArray *all = g_ptr_array_new_with_free_func(free_disk);
 	while (disks->len > 0) {
-		struct journey_disk *disk = g_new0(struct journey_disk, 1);
+		struct move_disk *disk = g_new0(struct move_disk, 1);
 		disk->disk = g_ptr_array_steal_index(disks, 0);
 		g_ptr_array_add(all, disk);
 	}
 	return all;
 }
 
-struct journey_disk *journey_disk_find(GPtrArray *disks, const char *target)
+struct move_disk *move_disk_find(GPtrArray *disks, const char *target)
 {
 	for (guint i = 0; disks && target && i < disks->len; i++) {
-		struct journey_disk *disk = disks->pdata[i];
+		struct move_disk *disk = disks->pdata[i];
 		if (g_strcmp0(disk->disk->target, target) == 0)
 			return disk;
 	}
@@ -39,36 +39,36 @@ struct journey_disk *journey_disk_find(GPtrArray *disks, const char *target)
 }
 
 /* Under a running VM libvirt has the last word about it. */
-char *journey_disk_export(const struct journey_disk *disk)
+char *move_disk_export(const struct move_disk *disk)
 {
 	const char *alias = disk->disk->alias;
 	return g_strconcat("drive-", alias ? alias : disk->disk->target, NULL);
 }
 
-const char *journey_disk_written_as(const struct journey_disk *disk)
+const char *move_disk_written_as(const struct move_disk *disk)
 {
 	if (disk->whole)
 		return "raw";
 	return disk->encrypted && g_str_equal(disk->format, "raw") ? "luks" : disk->format;
 }
 
-unsigned journey_disks_count(const GPtrArray *disks, enum journey_disk_kind kind)
+unsigned move_disks_count(const GPtrArray *disks, enum move_disk_kind kind)
 {
 	unsigned count = 0;
 	for (guint i = 0; disks && i < disks->len; i++)
-		count += ((const struct journey_disk *) disks->pdata[i])->kind == kind;
+		count += ((const struct move_disk *) disks->pdata[i])->kind == kind;
 	return count;
 }
 
 static const char *const kind_names[] = {
-	[JOURNEY_DISK_UNKNOWN] = "unknown",     [JOURNEY_DISK_EMPTY] = "empty",
-	[JOURNEY_DISK_READ_ONLY] = "read-only", [JOURNEY_DISK_NETWORK] = "network",
-	[JOURNEY_DISK_SHARED] = "shared",       [JOURNEY_DISK_COPIED] = "copied",
-	[JOURNEY_DISK_CARRIED] = "carried",
+	[MOVE_DISK_UNKNOWN] = "unknown",     [MOVE_DISK_EMPTY] = "empty",
+	[MOVE_DISK_READ_ONLY] = "read-only", [MOVE_DISK_NETWORK] = "network",
+	[MOVE_DISK_SHARED] = "shared",       [MOVE_DISK_COPIED] = "copied",
+	[MOVE_DISK_CARRIED] = "carried",
 };
-_Static_assert(G_N_ELEMENTS(kind_names) == JOURNEY_DISK_KIND_LAST, "every kind has a name");
+_Static_assert(G_N_ELEMENTS(kind_names) == MOVE_DISK_KIND_LAST, "every kind has a name");
 
-const char *journey_disk_kind_name(enum journey_disk_kind kind)
+const char *move_disk_kind_name(enum move_disk_kind kind)
 {
 	return kind_names[kind];
 }
@@ -83,10 +83,10 @@ static void set_number(JsonObject *object, const char *name, uint64_t number)
 		json_object_set_null_member(object, name);
 }
 
-static JsonObject *describe(const struct journey_disk *disk)
+static JsonObject *describe(const struct move_disk *disk)
 {
-	bool carried = disk->kind == JOURNEY_DISK_CARRIED;
-	bool copied = disk->kind == JOURNEY_DISK_COPIED || carried;
+	bool carried = disk->kind == MOVE_DISK_CARRIED;
+	bool copied = disk->kind == MOVE_DISK_COPIED || carried;
 	JsonObject *object = json_object_new();
 	json_set_text(object, "target", disk->disk->target);
 	json_set_text(object, "kind", kind_names[disk->kind]);
@@ -106,7 +106,7 @@ static JsonObject *describe(const struct journey_disk *disk)
 	return object;
 }
 
-JsonArray *journey_disks_describe(const GPtrArray *disks)
+JsonArray *move_disks_describe(const GPtrArray *disks)
 {
 	JsonArray *array = json_array_new();
 	for (guint i = 0; disks && i < disks->len; i++)
@@ -116,15 +116,15 @@ JsonArray *journey_disks_describe(const GPtrArray *disks)
 
 /* ---- from the movers ---- */
 
-void journey_disks_take_stats(GPtrArray *disks, JsonArray *stats)
+void move_disks_take_stats(GPtrArray *disks, JsonArray *stats)
 {
 	for (guint i = 0; stats && i < json_array_get_length(stats); i++) {
 		JsonNode *node = json_array_get_element(stats, i);
 		if (!JSON_NODE_HOLDS_OBJECT(node))
 			continue;
 		JsonObject *object = json_node_get_object(node);
-		struct journey_disk *disk =
-			journey_disk_find(disks, json_get_string(object, "target", NULL));
+		struct move_disk *disk =
+			move_disk_find(disks, json_get_string(object, "target", NULL));
 		if (!disk)
 			continue;
 		disk->literal = (uint64_t) json_get_int(object, "literal", 0);
@@ -132,10 +132,10 @@ void journey_disks_take_stats(GPtrArray *disks, JsonArray *stats)
 	}
 }
 
-void journey_disks_take_digest(GPtrArray *disks, JsonObject *event)
+void move_disks_take_digest(GPtrArray *disks, JsonObject *event)
 {
-	struct journey_disk *disk =
-		journey_disk_find(disks, json_get_string(event, "target", NULL));
+	struct move_disk *disk =
+		move_disk_find(disks, json_get_string(event, "target", NULL));
 	if (!disk)
 		return;
 	g_free(disk->digest);
@@ -143,10 +143,10 @@ void journey_disks_take_digest(GPtrArray *disks, JsonObject *event)
 	disk->agreed = true;
 }
 
-void journey_disks_take_proof(GPtrArray *disks, JsonObject *event)
+void move_disks_take_proof(GPtrArray *disks, JsonObject *event)
 {
-	struct journey_disk *disk =
-		journey_disk_find(disks, json_get_string(event, "target", NULL));
+	struct move_disk *disk =
+		move_disk_find(disks, json_get_string(event, "target", NULL));
 	if (disk)
 		disk->verified = json_get_int(event, "blocks", 0);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One disk of the VM in one move: what becomes of it, where it goes, and what the movers say of it.
- * Belongs to the report, which outlives the journey. */
+ * Belongs to the report, which outlives the move. */
 #pragma once
 #include "host/disk.h"
 #include "host/image.h"
@@ -8,20 +8,20 @@
 #include <json-glib/json-glib.h>
 #include <stdint.h>
 
-enum journey_disk_kind {
-	JOURNEY_DISK_UNKNOWN, /* not looked at yet */
-	JOURNEY_DISK_EMPTY,
-	JOURNEY_DISK_READ_ONLY,
-	JOURNEY_DISK_NETWORK, /* both hosts reach it under one name */
-	JOURNEY_DISK_SHARED,
-	JOURNEY_DISK_COPIED,
-	JOURNEY_DISK_CARRIED, /* only read, and copied before the move (files.h) */
-	JOURNEY_DISK_KIND_LAST
+enum move_disk_kind {
+	MOVE_DISK_UNKNOWN, /* not looked at yet */
+	MOVE_DISK_EMPTY,
+	MOVE_DISK_READ_ONLY,
+	MOVE_DISK_NETWORK, /* both hosts reach it under one name */
+	MOVE_DISK_SHARED,
+	MOVE_DISK_COPIED,
+	MOVE_DISK_CARRIED, /* only read, and copied before the move (files.h) */
+	MOVE_DISK_KIND_LAST
 };
 
-struct journey_disk {
+struct move_disk {
 	struct disk *disk; /* owned */
-	enum journey_disk_kind kind;
+	enum move_disk_kind kind;
 	bool proven;   /* a shared one, and not only believed */
 	bool trusted;  /* its proof failed, or that of what it stands on; the user says --trust */
 	uint64_t size; /* that the guest sees; 0: not asked */
@@ -52,16 +52,16 @@ struct journey_disk {
 };
 
 /* One for each of DISKS (of struct disk, which are taken out); free with g_ptr_array_unref. */
-GPtrArray *journey_disks_new(GPtrArray *disks);
-struct journey_disk *journey_disk_find(GPtrArray *disks, const char *target); /* or NULL */
+GPtrArray *move_disks_new(GPtrArray *disks);
+struct move_disk *move_disk_find(GPtrArray *disks, const char *target); /* or NULL */
 /* As what its bytes are written there by who copies them: not what the VM reads in it. */
-const char *journey_disk_written_as(const struct journey_disk *disk);
-char *journey_disk_export(const struct journey_disk *disk); /* its name for QEMU; caller frees */
-unsigned journey_disks_count(const GPtrArray *disks, enum journey_disk_kind kind);
-const char *journey_disk_kind_name(enum journey_disk_kind kind); /* stable word */
+const char *move_disk_written_as(const struct move_disk *disk);
+char *move_disk_export(const struct move_disk *disk); /* its name for QEMU; caller frees */
+unsigned move_disks_count(const GPtrArray *disks, enum move_disk_kind kind);
+const char *move_disk_kind_name(enum move_disk_kind kind); /* stable word */
 /* For the report; DISKS may be NULL. */
-JsonArray *journey_disks_describe(const GPtrArray *disks);
+JsonArray *move_disks_describe(const GPtrArray *disks);
 /* What a mover's stats and its event "disk-agreed" say. */
-void journey_disks_take_stats(GPtrArray *disks, JsonArray *stats);
-void journey_disks_take_digest(GPtrArray *disks, JsonObject *event);
-void journey_disks_take_proof(GPtrArray *disks, JsonObject *event); /* "disk-verified" */
+void move_disks_take_stats(GPtrArray *disks, JsonArray *stats);
+void move_disks_take_digest(GPtrArray *disks, JsonObject *event);
+void move_disks_take_proof(GPtrArray *disks, JsonObject *event); /* "disk-verified" */

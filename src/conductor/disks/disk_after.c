@@ -9,9 +9,9 @@
 #include "host/image.h"
 
 struct clearing {
-	struct journey *journey;
+	struct move *move;
 	struct host *source;
-	const struct journey_disk *disk;
+	const struct move_disk *disk;
 	GError *error;
 };
 
@@ -23,19 +23,19 @@ static bool stays(GError **error, const char *why)
 /* Every reason to leave it alone, most of all that somebody may still use it. */
 static bool may_go(struct clearing *clearing)
 {
-	struct journey *journey = clearing->journey;
-	const struct journey_report *report = journey->report;
-	const struct journey_disk *disk = clearing->disk;
+	struct move *move = clearing->move;
+	const struct move_report *report = move->report;
+	const struct move_disk *disk = clearing->disk;
 	GError **error = &clearing->error;
 	if (disk->disk->source != DISK_FILE)
 		return stays(error, _("it is a block device"));
 	if (!disk->agreed || !report->stream_agreed)
 		return stays(error, _("the movers did not prove that the copy is the same"));
-	if (g_strcmp0(report->sides[JOURNEY_SOURCE].vm_state, "absent") != 0)
+	if (g_strcmp0(report->sides[MOVE_SOURCE].vm_state, "absent") != 0)
 		return stays(error, _("the VM is still defined at the source"));
 	if (!clearing->source)
 		return stays(error, _("the source does not answer"));
-	g_autofree char *user = disk_use_find(&journey->shell, clearing->source, disk->disk->path,
+	g_autofree char *user = disk_use_find(&move->shell, clearing->source, disk->disk->path,
 					      NULL, &clearing->error);
 	if (user)
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("the VM “%s” uses it"),
@@ -46,42 +46,42 @@ static bool may_go(struct clearing *clearing)
 static void call_clear(void *data)
 {
 	struct clearing *clearing = data;
-	struct journey *journey = clearing->journey;
+	struct move *move = clearing->move;
 	if (may_go(clearing))
-		image_remove(&journey->shell, journey->addresses[JOURNEY_SOURCE],
+		image_remove(&move->shell, move->addresses[MOVE_SOURCE],
 			     clearing->disk->disk->path, NULL, &clearing->error);
 }
 
-static void clear_one(struct journey *journey, struct host *source, const struct journey_disk *disk)
+static void clear_one(struct move *move, struct host *source, const struct move_disk *disk)
 {
-	struct clearing clearing = { journey, source, disk, NULL };
-	journey_call(journey, call_clear, &clearing);
+	struct clearing clearing = { move, source, disk, NULL };
+	move_call(move, call_clear, &clearing);
 	if (!clearing.error) {
-		journey_note(journey, true, _("The old image %s is removed from the source."),
+		move_note(move, true, _("The old image %s is removed from the source."),
 			     disk->disk->path);
 		return;
 	}
 	g_autofree char *what = error_what(clearing.error);
-	journey_note(journey, true, _("The old image %s stays at the source: %s."),
+	move_note(move, true, _("The old image %s stays at the source: %s."),
 		     disk->disk->path, what);
 	g_clear_error(&clearing.error);
 }
 
-void disk_after_move(struct journey *journey, struct host *source)
+void disk_after_move(struct move *move, struct host *source)
 {
-	files_after_move(journey);
-	GPtrArray *disks = journey->report->disks;
+	files_after_move(move);
+	GPtrArray *disks = move->report->disks;
 	for (guint i = 0; disks && i < disks->len; i++) {
-		const struct journey_disk *disk = disks->pdata[i];
-		if (disk->kind == JOURNEY_DISK_CARRIED)
-			journey_note(journey, true, _("The file of %s stays at the source: %s"),
+		const struct move_disk *disk = disks->pdata[i];
+		if (disk->kind == MOVE_DISK_CARRIED)
+			move_note(move, true, _("The file of %s stays at the source: %s"),
 				     disk->disk->target, disk->disk->path);
-		if (disk->kind != JOURNEY_DISK_COPIED)
+		if (disk->kind != MOVE_DISK_COPIED)
 			continue;
-		if (journey->request->remove_source_disks)
-			clear_one(journey, source, disk);
+		if (move->request->remove_source_disks)
+			clear_one(move, source, disk);
 		else
-			journey_note(journey, true,
+			move_note(move, true,
 				     _("The old image of %s lies unused at the source: %s"),
 				     disk->disk->target, disk->disk->path);
 	}

@@ -5,4 +5,4 @@
 #include "conductor/core/move.h"
 
 /* Says where the old images lie, or removes them. SOURCE: a connection, or NULL. */
-void disk_after_move(struct journey *journey, struct host *source);
+void disk_after_move(struct move *move, struct host *source);

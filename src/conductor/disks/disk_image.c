@@ -7,7 +7,7 @@
 #include "base/i18n.h"
 #include "host/image.h"
 
-static bool cannot_copy(const struct journey_disk *disk, const char *next, const char *why,
+static bool cannot_copy(const struct move_disk *disk, const char *next, const char *why,
 			GError **error)
 {
 	return error_set(error, WATARI_ERROR_REFUSED, next,
@@ -15,7 +15,7 @@ static bool cannot_copy(const struct journey_disk *disk, const char *next, const
 			 disk->disk->path, why);
 }
 
-static bool judge_image(const struct journey_disk *disk, const struct image *top, GError **error)
+static bool judge_image(const struct move_disk *disk, const struct image *top, GError **error)
 {
 	bool known = g_str_equal(top->format, "raw") || g_str_equal(top->format, "qcow2");
 	if (!known)
@@ -31,13 +31,13 @@ static bool judge_image(const struct journey_disk *disk, const struct image *top
 	return true;
 }
 
-static bool is_encrypted(const struct journey_disk *disk, const struct image *top)
+static bool is_encrypted(const struct move_disk *disk, const struct image *top)
 {
 	return top->encrypted || disk->disk->encryption;
 }
 
 /* Under a running VM: its QEMU gives what is decrypted, and that there encrypts it again. */
-static bool judge_inside(struct journey *journey, const struct journey_disk *disk,
+static bool judge_inside(struct move *move, const struct move_disk *disk,
 			 const struct image *top, GError **error)
 {
 	bool encrypted = is_encrypted(disk, top);
@@ -56,13 +56,13 @@ static bool judge_inside(struct journey *journey, const struct journey_disk *dis
 				   error);
 	if (!encrypted)
 		return true;
-	bool good = disk_key_read(journey, disk, &key, error);
+	bool good = disk_key_read(move, disk, &key, error);
 	image_key_clear(&key);
 	return good;
 }
 
 /* Of a VM that is off the file itself is copied, with all that is in it. */
-static bool take_whole(struct journey *journey, struct journey_disk *disk, const GPtrArray *chain,
+static bool take_whole(struct move *move, struct move_disk *disk, const GPtrArray *chain,
 		       GError **error)
 {
 	enum { SECTOR = 512 };
@@ -74,7 +74,7 @@ static bool take_whole(struct journey *journey, struct journey_disk *disk, const
 				   _("it is encrypted or holds snapshots, and stands on another "
 				     "image"),
 				   error);
-	if (!image_look(&journey->shell, journey->addresses[JOURNEY_SOURCE], disk->disk->path,
+	if (!image_look(&move->shell, move->addresses[MOVE_SOURCE], disk->disk->path,
 			&place, error))
 		return false;
 	disk->whole = true;
@@ -83,7 +83,7 @@ static bool take_whole(struct journey *journey, struct journey_disk *disk, const
 }
 
 /* The format of a new image is that of the old one, but a block device holds the bare content. */
-static void take_chain(struct journey_disk *disk, GPtrArray *chain)
+static void take_chain(struct move_disk *disk, GPtrArray *chain)
 {
 	const struct image *top = chain->pdata[0];
 	g_autoptr(GStrvBuilder) paths = g_strv_builder_new(), formats = g_strv_builder_new();
@@ -108,13 +108,13 @@ static void take_chain(struct journey_disk *disk, GPtrArray *chain)
 /* QEMU opens the image anew when the mirror ends, and ends itself if it may not. That a file changed
  * hands happens where libvirt does not know that a file system is shared: it gives the file back to
  * its first owner when the VM has left. */
-static bool check_owner(struct journey *journey, const struct journey_disk *disk, GError **error)
+static bool check_owner(struct move *move, const struct move_disk *disk, GError **error)
 {
-	const struct host *host = journey->hosts[JOURNEY_SOURCE];
+	const struct host *host = move->hosts[MOVE_SOURCE];
 	bool usable = true;
-	if (disk->disk->source != DISK_FILE || journey->offline)
+	if (disk->disk->source != DISK_FILE || move->offline)
 		return true;
-	if (!image_try_open(&journey->shell, host->address, disk->disk->path, host->qemu_uid,
+	if (!image_try_open(&move->shell, host->address, disk->disk->path, host->qemu_uid,
 			    host->qemu_gid, &usable, error))
 		return false;
 	if (usable)
@@ -128,18 +128,18 @@ static bool check_owner(struct journey *journey, const struct journey_disk *disk
 }
 
 /* Each link must be there under its name; what is in it is compared by phase_disks. */
-static bool find_kept(struct journey *journey, const struct journey_disk *disk, GError **error)
+static bool find_kept(struct move *move, const struct move_disk *disk, GError **error)
 {
 	struct image_place place;
 	for (char **path = disk->source_chain + 1; *path; path++) {
-		if (!image_look(&journey->shell, journey->addresses[JOURNEY_DESTINATION], *path,
+		if (!image_look(&move->shell, move->addresses[MOVE_DESTINATION], *path,
 				&place, error))
 			return false;
 		if (!place.exists)
 			return error_set(error, WATARI_ERROR_REFUSED,
 					 _("Copy it there, or leave --keep-backing out."),
 					 _("%s has no %s, which the disk %s stands on"),
-					 journey->hosts[JOURNEY_DESTINATION]->name, *path,
+					 move->hosts[MOVE_DESTINATION]->name, *path,
 					 disk->disk->target);
 	}
 	return true;
@@ -147,15 +147,15 @@ static bool find_kept(struct journey *journey, const struct journey_disk *disk, 
 
 /* The format is the one in which QEMU reads it at the source, and each further one is named in a
  * header that the destination's QEMU reads. */
-static bool keep_backing(struct journey *journey, struct journey_disk *disk,
+static bool keep_backing(struct move *move, struct move_disk *disk,
 			 const struct image *backing, GError **error)
 {
-	if (!journey->request->keep_backing || !backing)
+	if (!move->request->keep_backing || !backing)
 		return true;
-	if (!find_kept(journey, disk, error))
+	if (!find_kept(move, disk, error))
 		return false;
 	g_autoptr(GPtrArray) there =
-		image_read_chain(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
+		image_read_chain(&move->shell, move->addresses[MOVE_DESTINATION],
 				 backing->path, backing->format, NULL, error);
 	if (!there)
 		return false;
@@ -163,24 +163,24 @@ static bool keep_backing(struct journey *journey, struct journey_disk *disk,
 		return error_set(error, WATARI_ERROR_REFUSED,
 				 _("Copy the right one there, or leave --keep-backing out."),
 				 _("%s at %s is another one than at the source"), backing->path,
-				 journey->hosts[JOURNEY_DESTINATION]->name);
+				 move->hosts[MOVE_DESTINATION]->name);
 	disk->backing = g_strdup(backing->path);
 	disk->backing_format = g_strdup(backing->format);
 	return true;
 }
 
-static bool read_image(struct journey *journey, struct journey_disk *disk, GPtrArray *losses,
+static bool read_image(struct move *move, struct move_disk *disk, GPtrArray *losses,
 		       GError **error)
 {
 	virDomainBlockInfo info;
-	if (virDomainGetBlockInfo(journey->domain, disk->disk->target, &info, 0) < 0)
+	if (virDomainGetBlockInfo(move->domain, disk->disk->target, &info, 0) < 0)
 		return host_error(error, WATARI_ERROR_REFUSED, NULL, disk->disk->target);
 	disk->size = info.capacity;
 	/* QEMU was told what libvirt says; of an image that no QEMU has open nobody was told */
 	struct image_told told = { disk->disk->backing, disk->disk->backing_formats };
 	g_autoptr(GPtrArray) chain = image_read_chain(
-		&journey->shell, journey->addresses[JOURNEY_SOURCE], disk->disk->path,
-		disk->disk->format, journey->offline ? NULL : &told, error);
+		&move->shell, move->addresses[MOVE_SOURCE], disk->disk->path,
+		disk->disk->format, move->offline ? NULL : &told, error);
 	if (!chain) {
 		error_prefix(error, _("the disk %s (%s)"), disk->disk->target, disk->disk->path);
 		error_classify(error, WATARI_ERROR_REFUSED,
@@ -188,22 +188,22 @@ static bool read_image(struct journey *journey, struct journey_disk *disk, GPtrA
 				 "qemu-img installed there (package qemu-utils, or qemu-img)."));
 		return false;
 	}
-	if (!judge_image(disk, chain->pdata[0], error) || !check_owner(journey, disk, error))
+	if (!judge_image(disk, chain->pdata[0], error) || !check_owner(move, disk, error))
 		return false;
 	const struct image *top = chain->pdata[0];
 	bool inside = top->snapshots || is_encrypted(disk, top);
-	if (inside && !(journey->offline ? take_whole(journey, disk, chain, error)
-					 : judge_inside(journey, disk, top, error)))
+	if (inside && !(move->offline ? take_whole(move, disk, chain, error)
+					 : judge_inside(move, disk, top, error)))
 		return false;
-	disk->encrypted = inside && !journey->offline;
+	disk->encrypted = inside && !move->offline;
 	take_chain(disk, chain);
 	if (!disk->whole)
-		check_image_losses(losses, disk->disk->target, top, journey->offline != NULL);
-	return keep_backing(journey, disk, chain->len > 1 ? chain->pdata[1] : NULL, error);
+		check_image_losses(losses, disk->disk->target, top, move->offline != NULL);
+	return keep_backing(move, disk, chain->len > 1 ? chain->pdata[1] : NULL, error);
 }
 
-bool disk_image_read(struct journey *journey, struct journey_disk *disk, GPtrArray *losses,
+bool disk_image_read(struct move *move, struct move_disk *disk, GPtrArray *losses,
 		     GError **error)
 {
-	return read_image(journey, disk, losses, error);
+	return read_image(move, disk, losses, error);
 }

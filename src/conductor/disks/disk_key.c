@@ -6,11 +6,11 @@
 
 #include <libvirt/libvirt.h>
 
-bool disk_key_read(struct journey *journey, const struct journey_disk *disk, struct image_key *key,
+bool disk_key_read(struct move *move, const struct move_disk *disk, struct image_key *key,
 		   GError **error)
 {
 	const struct disk *facts = disk->disk;
-	virConnectPtr connection = journey->hosts[JOURNEY_SOURCE]->connection;
+	virConnectPtr connection = move->hosts[MOVE_SOURCE]->connection;
 	virSecretPtr secret = NULL;
 	*key = (struct image_key){ 0 };
 	if (facts->secret && facts->secret_by_usage)

@@ -6,5 +6,5 @@
 
 /* Read it from the source's libvirt; image_key_clear() must follow. Refuses what libvirt does not give away. Blocks; in
  * any thread. */
-bool disk_key_read(struct journey *journey, const struct journey_disk *disk, struct image_key *key,
+bool disk_key_read(struct move *move, const struct move_disk *disk, struct image_key *key,
 		   GError **error);

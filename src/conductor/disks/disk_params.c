@@ -10,37 +10,37 @@
 
 /* libvirt guesses from the kind of file system what is shared, and only disks that stay are asked of
  * it. Each of those was proven to be the same (phase_share.c), or the user took the danger. */
-unsigned disk_params_flags(struct journey *journey)
+unsigned disk_params_flags(struct move *move)
 {
-	GPtrArray *disks = journey->report->disks;
+	GPtrArray *disks = move->report->disks;
 	unsigned flags = 0;
 	bool kept = false;
 	for (guint i = 0; disks && i < disks->len; i++)
-		kept |= ((const struct journey_disk *) disks->pdata[i])->backing != NULL;
-	if (journey_disks_count(disks, JOURNEY_DISK_SHARED) > 0)
+		kept |= ((const struct move_disk *) disks->pdata[i])->backing != NULL;
+	if (move_disks_count(disks, MOVE_DISK_SHARED) > 0)
 		flags |= VIR_MIGRATE_UNSAFE;
-	if (journey_disks_count(disks, JOURNEY_DISK_COPIED) > 0)
+	if (move_disks_count(disks, MOVE_DISK_COPIED) > 0)
 		flags |= kept ? VIR_MIGRATE_NON_SHARED_INC : VIR_MIGRATE_NON_SHARED_DISK;
-	if (journey->sync_writes)
+	if (move->sync_writes)
 		flags |= VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES;
 	return flags;
 }
 
 /* ---- the description of the VM there ---- */
 
-static struct disk_move *list_moves(struct journey *journey, guint *count)
+static struct disk_move *list_moves(struct move *move, guint *count)
 {
-	GPtrArray *disks = journey->report->disks;
+	GPtrArray *disks = move->report->disks;
 	struct disk_move *moves = g_new0(struct disk_move, disks->len);
 	*count = 0;
 	for (guint i = 0; i < disks->len; i++) {
-		const struct journey_disk *disk = disks->pdata[i];
-		if (disk->kind == JOURNEY_DISK_CARRIED)
+		const struct move_disk *disk = disks->pdata[i];
+		if (disk->kind == MOVE_DISK_CARRIED)
 			moves[(*count)++] = (struct disk_move){ .target = disk->disk->target,
 								.source = disk->disk->path,
 								.destination = disk->destination,
 								.format = disk->disk->format };
-		if (disk->kind == JOURNEY_DISK_COPIED)
+		if (disk->kind == MOVE_DISK_COPIED)
 			moves[(*count)++] = (struct disk_move){
 				.target = disk->disk->target,
 				.source = disk->disk->path,
@@ -53,43 +53,43 @@ static struct disk_move *list_moves(struct journey *journey, guint *count)
 	return moves;
 }
 
-static struct mapping mapping_of(const struct journey *journey)
+static struct mapping mapping_of(const struct move *move)
 {
-	return (struct mapping){ journey->request->networks, journey->request->listens };
+	return (struct mapping){ move->request->networks, move->request->listens };
 }
 
 /* TEXT with all that is called otherwise there. */
-static char *adapt_description(struct journey *journey, const char *text, bool definition,
+static char *adapt_description(struct move *move, const char *text, bool definition,
 			       GError **error)
 {
 	guint count;
-	const struct mapping mapping = mapping_of(journey);
-	g_autofree struct disk_move *moves = list_moves(journey, &count);
+	const struct mapping mapping = mapping_of(move);
+	g_autofree struct disk_move *moves = list_moves(move, &count);
 	g_autofree char *moved = disk_adapt_xml(text, moves, count, error);
 	g_autofree char *named = moved ? mapping_adapt_xml(&mapping, moved, error) : NULL;
-	if (!named || !definition || !journey->absent_media)
+	if (!named || !definition || !move->absent_media)
 		return g_steal_pointer(&named);
-	return definition_make_startable(journey, named, error);
+	return definition_make_startable(move, named, error);
 }
 
-char *disk_params_describe_there(struct journey *journey, unsigned flags, GError **error)
+char *disk_params_describe_there(struct move *move, unsigned flags, GError **error)
 {
-	char *text = virDomainGetXMLDesc(journey->domain, flags);
+	char *text = virDomainGetXMLDesc(move->domain, flags);
 	if (!text) {
-		host_error(error, WATARI_ERROR_REFUSED, NULL, journey->report->vm_name);
+		host_error(error, WATARI_ERROR_REFUSED, NULL, move->report->vm_name);
 		return NULL;
 	}
-	char *adapted = adapt_description(journey, text, flags & VIR_DOMAIN_XML_INACTIVE, error);
+	char *adapted = adapt_description(move, text, flags & VIR_DOMAIN_XML_INACTIVE, error);
 	free(text);
 	return adapted;
 }
 
 /* ---- the parameters ---- */
 
-bool disk_params_copies(const struct journey *journey, const struct journey_disk *disk)
+bool disk_params_copies(const struct move *move, const struct move_disk *disk)
 {
-	bool rehearsal = journey->request->kind == JOURNEY_REHEARSAL;
-	return disk->kind == JOURNEY_DISK_COPIED && !(rehearsal && disk->given);
+	bool rehearsal = move->request->kind == MOVE_REHEARSAL;
+	return disk->kind == MOVE_DISK_COPIED && !(rehearsal && disk->given);
 }
 
 struct adding {
@@ -105,36 +105,36 @@ static void add_text(struct adding *adding, const char *name, const char *value)
 					       value) == 0;
 }
 
-static void add_targets(struct adding *adding, struct journey *journey)
+static void add_targets(struct adding *adding, struct move *move)
 {
-	GPtrArray *disks = journey->report->disks;
-	g_autofree char *path = g_uri_escape_string(journey->disks_socket, "/", FALSE);
+	GPtrArray *disks = move->report->disks;
+	g_autofree char *path = g_uri_escape_string(move->disks_socket, "/", FALSE);
 	g_autofree char *uri = g_strdup_printf("unix://%s", path);
 	add_text(adding, VIR_MIGRATE_PARAM_DISKS_URI, uri);
 	for (guint i = 0; i < disks->len; i++) {
-		const struct journey_disk *disk = disks->pdata[i];
-		if (disk_params_copies(journey, disk))
+		const struct move_disk *disk = disks->pdata[i];
+		if (disk_params_copies(move, disk))
 			add_text(adding, VIR_MIGRATE_PARAM_MIGRATE_DISKS, disk->disk->target);
 	}
 }
 
 /* Where nothing is called otherwise, libvirt's own description is right. */
-static bool add_descriptions(struct adding *adding, struct journey *journey, unsigned flags,
+static bool add_descriptions(struct adding *adding, struct move *move, unsigned flags,
 			     GError **error)
 {
 	const unsigned live = VIR_DOMAIN_XML_MIGRATABLE | VIR_DOMAIN_XML_SECURE;
-	const struct mapping mapping = mapping_of(journey);
-	bool differs = journey_disks_count(journey->report->disks, JOURNEY_DISK_COPIED) ||
-		       journey_disks_count(journey->report->disks, JOURNEY_DISK_CARRIED) ||
+	const struct mapping mapping = mapping_of(move);
+	bool differs = move_disks_count(move->report->disks, MOVE_DISK_COPIED) ||
+		       move_disks_count(move->report->disks, MOVE_DISK_CARRIED) ||
 		       !mapping_is_empty(&mapping);
-	bool starts_otherwise = journey->absent_media && *journey->absent_media;
+	bool starts_otherwise = move->absent_media && *move->absent_media;
 	bool defines = flags & VIR_MIGRATE_PERSIST_DEST && (differs || starts_otherwise);
 	g_autofree char *running =
-		differs ? disk_params_describe_there(journey, live, error) : NULL;
+		differs ? disk_params_describe_there(move, live, error) : NULL;
 	if (differs && !running)
 		return false;
 	g_autofree char *defined =
-		defines ? disk_params_describe_there(journey, live | VIR_DOMAIN_XML_INACTIVE, error)
+		defines ? disk_params_describe_there(move, live | VIR_DOMAIN_XML_INACTIVE, error)
 			: NULL;
 	if (defines && !defined)
 		return false;
@@ -145,14 +145,14 @@ static bool add_descriptions(struct adding *adding, struct journey *journey, uns
 	return true;
 }
 
-bool disk_params_add(struct journey *journey, unsigned flags, virTypedParameterPtr *params,
+bool disk_params_add(struct move *move, unsigned flags, virTypedParameterPtr *params,
 		     int *count, int *max, GError **error)
 {
 	struct adding adding = { params, count, max, true };
-	if (!add_descriptions(&adding, journey, flags, error))
+	if (!add_descriptions(&adding, move, flags, error))
 		return false;
-	if (journey->disks_socket)
-		add_targets(&adding, journey);
+	if (move->disks_socket)
+		add_targets(&adding, move);
 	return adding.good ||
 	       host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
 }

@@ -4,12 +4,12 @@
 #include "conductor/core/move.h"
 
 /* The flags for the disks as they were found to be. */
-unsigned disk_params_flags(struct journey *journey);
+unsigned disk_params_flags(struct move *move);
 /* Its content goes over the link. In a rehearsal that of a block device which is the user's own does not:
  * that could not be taken back. */
-bool disk_params_copies(const struct journey *journey, const struct journey_disk *disk);
+bool disk_params_copies(const struct move *move, const struct move_disk *disk);
 /* The VM's description as it is there: its disks at their new places, networks and addresses by their names there; FLAGS of virDomainGetXMLDesc. Caller frees. */
-char *disk_params_describe_there(struct journey *journey, unsigned flags, GError **error);
+char *disk_params_describe_there(struct move *move, unsigned flags, GError **error);
 /* Add the parameters for copied disks and for what has another name there; nothing when there are none. FLAGS as for the call. */
-bool disk_params_add(struct journey *journey, unsigned flags, virTypedParameterPtr *params,
+bool disk_params_add(struct move *move, unsigned flags, virTypedParameterPtr *params,
 		     int *count, int *max, GError **error);

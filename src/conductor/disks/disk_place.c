@@ -20,7 +20,7 @@ static bool is_usable(const char *place)
 	return *place == '/' || (g_str_has_prefix(place, POOL) && place[strlen(POOL)]);
 }
 
-static bool take_place(struct journey *journey, const char *text, GError **error)
+static bool take_place(struct move *move, const char *text, GError **error)
 {
 	const char *equals = strchr(text, '=');
 	g_autofree char *target = equals ? g_strndup(text, (gsize) (equals - text)) : NULL;
@@ -28,7 +28,7 @@ static bool take_place(struct journey *journey, const char *text, GError **error
 		return error_set(error, WATARI_ERROR_USAGE,
 				 _("Write it like vda=/srv/web.qcow2 or vda=pool:images."),
 				 _("“%s” says no disk and place"), text);
-	struct journey_disk *disk = journey_disk_find(journey->report->disks, target);
+	struct move_disk *disk = move_disk_find(move->report->disks, target);
 	if (!disk)
 		return error_set(error, WATARI_ERROR_USAGE,
 				 _("See “virsh domblklist VM” for the names of its disks."),
@@ -43,15 +43,15 @@ static bool take_place(struct journey *journey, const char *text, GError **error
 	return true;
 }
 
-bool disk_places_read(struct journey *journey, GError **error)
+bool disk_places_read(struct move *move, GError **error)
 {
-	const char *const *places = journey->request->disk_places;
-	if (*places && journey->request->disks == JOURNEY_DISKS_SHARED)
+	const char *const *places = move->request->disk_places;
+	if (*places && move->request->disks == MOVE_DISKS_SHARED)
 		return error_set(error, WATARI_ERROR_USAGE,
 				 _("Leave one of them out: --disks shared copies nothing."),
 				 _("--disks shared and --disk contradict each other"));
 	for (; *places; places++) {
-		if (!take_place(journey, *places, error)) {
+		if (!take_place(move, *places, error)) {
 			error_prefix(error, "--disk");
 			return false;
 		}
@@ -61,9 +61,9 @@ bool disk_places_read(struct journey *journey, GError **error)
 
 /* ---- pools ---- */
 
-static virStoragePoolPtr open_pool(struct journey *journey, const char *name, GError **error)
+static virStoragePoolPtr open_pool(struct move *move, const char *name, GError **error)
 {
-	struct host *host = journey->hosts[JOURNEY_DESTINATION];
+	struct host *host = move->hosts[MOVE_DESTINATION];
 	virStoragePoolPtr pool = virStoragePoolLookupByName(host->connection, name);
 	if (pool && virStoragePoolIsActive(pool) == 1)
 		return pool;
@@ -92,12 +92,12 @@ static bool read_directory(virStoragePoolPtr pool, char **directory, GError **er
 	return true;
 }
 
-static bool find_in_pool(struct journey *journey, struct journey_disk *disk, char **volume_pool,
+static bool find_in_pool(struct move *move, struct move_disk *disk, char **volume_pool,
 			 GError **error)
 {
 	const char *name = disk->place + strlen(POOL);
 	g_autofree char *base = g_path_get_basename(disk->disk->path), *directory = NULL;
-	virStoragePoolPtr pool = open_pool(journey, name, error);
+	virStoragePoolPtr pool = open_pool(move, name, error);
 	bool good = pool && read_directory(pool, &directory, error);
 	if (pool)
 		virStoragePoolFree(pool);
@@ -110,7 +110,7 @@ static bool find_in_pool(struct journey *journey, struct journey_disk *disk, cha
 	return true;
 }
 
-static char *describe_volume(const struct journey_disk *disk)
+static char *describe_volume(const struct move_disk *disk)
 {
 	g_autofree char *name = g_markup_escape_text(disk->destination, -1);
 	return g_strdup_printf("<volume><name>%s</name>"
@@ -119,7 +119,7 @@ static char *describe_volume(const struct journey_disk *disk)
 }
 
 /* Its size may have been rounded up. */
-static void take_volume(struct journey_disk *disk, virStorageVolPtr volume, const char *path)
+static void take_volume(struct move_disk *disk, virStorageVolPtr volume, const char *path)
 {
 	virStorageVolInfo info = { .capacity = 0 };
 	virStorageVolGetInfo(volume, &info);
@@ -128,10 +128,10 @@ static void take_volume(struct journey_disk *disk, virStorageVolPtr volume, cons
 	disk->slice = info.capacity > disk->size ? disk->size : 0;
 }
 
-bool disk_place_make_volume(struct journey *journey, struct journey_disk *disk, const char *name,
+bool disk_place_make_volume(struct move *move, struct move_disk *disk, const char *name,
 			    GError **error)
 {
-	virStoragePoolPtr pool = open_pool(journey, name, error);
+	virStoragePoolPtr pool = open_pool(move, name, error);
 	if (!pool)
 		return false;
 	g_autofree char *xml = describe_volume(disk);
@@ -154,17 +154,17 @@ bool disk_place_make_volume(struct journey *journey, struct journey_disk *disk, 
 
 /* ---- can it go there? ---- */
 
-static bool no_directory(struct journey *journey, const struct journey_disk *disk, GError **error)
+static bool no_directory(struct move *move, const struct move_disk *disk, GError **error)
 {
 	g_autofree char *directory = g_path_get_dirname(disk->destination);
 	g_autofree char *next = g_strdup_printf(
 		_("Make it there, or name another place: --disk %s=PLACE."), disk->disk->target);
 	return error_set(error, WATARI_ERROR_REFUSED, next,
 			 _("%s has no directory %s for the disk %s"),
-			 journey->hosts[JOURNEY_DESTINATION]->name, directory, disk->disk->target);
+			 move->hosts[MOVE_DESTINATION]->name, directory, disk->disk->target);
 }
 
-static bool is_there(struct journey *journey, const struct journey_disk *disk, GError **error)
+static bool is_there(struct move *move, const struct move_disk *disk, GError **error)
 {
 	g_autofree char *next = g_strdup_printf(
 		_("Nothing is ever overwritten: remove it if nobody needs it, or name another "
@@ -172,11 +172,11 @@ static bool is_there(struct journey *journey, const struct journey_disk *disk, G
 		disk->disk->target);
 	return error_set(error, WATARI_ERROR_REFUSED, next,
 			 _("at %s there is already something at %s, where the disk %s would go"),
-			 journey->hosts[JOURNEY_DESTINATION]->name, disk->destination,
+			 move->hosts[MOVE_DESTINATION]->name, disk->destination,
 			 disk->disk->target);
 }
 
-static bool no_device(struct journey *journey, const struct journey_disk *disk, GError **error)
+static bool no_device(struct move *move, const struct move_disk *disk, GError **error)
 {
 	g_autofree char *next = g_strdup_printf(_("Make it there with at least %" PRIu64
 						  " bytes and say that it may be overwritten: "
@@ -184,40 +184,40 @@ static bool no_device(struct journey *journey, const struct journey_disk *disk, 
 						disk->size, disk->disk->target, disk->destination);
 	return error_set(error, WATARI_ERROR_REFUSED, next,
 			 _("the disk %s is a block device, and nothing says where it goes at %s"),
-			 disk->disk->target, journey->hosts[JOURNEY_DESTINATION]->name);
+			 disk->disk->target, move->hosts[MOVE_DESTINATION]->name);
 }
 
 /* The same LUN may have another name there. */
-static bool is_itself(struct journey *journey, const struct journey_disk *disk,
+static bool is_itself(struct move *move, const struct move_disk *disk,
 		      const struct image_place *place)
 {
 	struct image_place here;
 	return disk->disk->source == DISK_BLOCK && *place->identity &&
-	       image_look(&journey->shell, journey->addresses[JOURNEY_SOURCE], disk->disk->path,
+	       image_look(&move->shell, move->addresses[MOVE_SOURCE], disk->disk->path,
 			  &here, NULL) &&
 	       g_str_equal(here.identity, place->identity);
 }
 
-static bool judge_block(struct journey *journey, const struct journey_disk *disk,
+static bool judge_block(struct move *move, const struct move_disk *disk,
 			const struct image_place *place, GError **error)
 {
-	struct host *host = journey->hosts[JOURNEY_DESTINATION];
+	struct host *host = move->hosts[MOVE_DESTINATION];
 	if (!disk->place)
-		return no_device(journey, disk, error);
+		return no_device(move, disk, error);
 	if (place->size < disk->size)
 		return error_set(
 			error, WATARI_ERROR_REFUSED, _("Make it larger, or name another one."),
 			_("%s at %s has %" PRIu64 " bytes, the disk %s %" PRIu64),
 			disk->destination, host->name, place->size, disk->disk->target, disk->size);
-	if (is_itself(journey, disk, place))
+	if (is_itself(move, disk, place))
 		return error_set(error, WATARI_ERROR_REFUSED,
 				 _("Leave --disk out for this disk, or name another place."),
 				 _("%s at %s is the same device as %s at the source: copied onto "
 				   "itself it would be destroyed"),
 				 disk->destination, host->name, disk->disk->path);
 	g_autoptr(GError) failure = NULL;
-	g_autofree char *user = disk_use_find(&journey->shell, host, disk->destination,
-					      journey->report->vm_uuid, &failure);
+	g_autofree char *user = disk_use_find(&move->shell, host, disk->destination,
+					      move->report->vm_uuid, &failure);
 	if (user)
 		return error_set(error, WATARI_ERROR_REFUSED,
 				 _("Name a block device that nobody uses."),
@@ -231,25 +231,25 @@ static bool judge_block(struct journey *journey, const struct journey_disk *disk
 	return true;
 }
 
-static bool judge(struct journey *journey, const struct journey_disk *disk,
+static bool judge(struct move *move, const struct move_disk *disk,
 		  const struct image_place *place, GError **error)
 {
 	if (place->block)
-		return judge_block(journey, disk, place, error);
+		return judge_block(move, disk, place, error);
 	if (place->exists)
-		return is_there(journey, disk, error);
+		return is_there(move, disk, error);
 	if (g_str_has_prefix(disk->destination, "/dev/"))
-		return no_device(journey, disk, error);
-	return place->directory || no_directory(journey, disk, error);
+		return no_device(move, disk, error);
+	return place->directory || no_directory(move, disk, error);
 }
 
-bool disk_place_find(struct journey *journey, struct journey_disk *disk, struct image_place *place,
+bool disk_place_find(struct move *move, struct move_disk *disk, struct image_place *place,
 		     char **volume_pool, GError **error)
 {
 	*place = (struct image_place){ 0 };
 	*volume_pool = NULL;
 	if (disk->place && g_str_has_prefix(disk->place, POOL)) {
-		if (!find_in_pool(journey, disk, volume_pool, error))
+		if (!find_in_pool(move, disk, volume_pool, error))
 			return false;
 	} else {
 		g_free(disk->destination);
@@ -257,10 +257,10 @@ bool disk_place_find(struct journey *journey, struct journey_disk *disk, struct 
 	}
 	if (*volume_pool)
 		return true;
-	if (!image_look(&journey->shell, journey->addresses[JOURNEY_DESTINATION], disk->destination,
+	if (!image_look(&move->shell, move->addresses[MOVE_DESTINATION], disk->destination,
 			place, error))
 		return false;
 	disk->block = place->block;
 	disk->slice = place->block && place->size > disk->size ? disk->size : 0;
-	return judge(journey, disk, place, error);
+	return judge(move, disk, place, error);
 }

@@ -11,9 +11,9 @@ enum { LEAST_MS = 1200 };
 static const double bearable = 0.5;
 
 /* Of all disks by one question: a move over a long way waits for the answer. */
-static virDomainStatsRecordPtr *ask(struct journey *journey)
+static virDomainStatsRecordPtr *ask(struct move *move)
 {
-	virDomainPtr domains[] = { journey->domain, NULL };
+	virDomainPtr domains[] = { move->domain, NULL };
 	virDomainStatsRecordPtr *records = NULL;
 	if (virDomainListGetStats(domains, VIR_DOMAIN_STATS_BLOCK, &records, 0) == 1)
 		return records;
@@ -22,7 +22,7 @@ static virDomainStatsRecordPtr *ask(struct journey *journey)
 }
 
 /* By the guest, since its QEMU began; -1: not known, as of an empty drive. */
-static int64_t written(const virDomainStatsRecord *record, const struct journey_disk *disk)
+static int64_t written(const virDomainStatsRecord *record, const struct move_disk *disk)
 {
 	unsigned count = 0;
 	virTypedParamsGetUInt(record->params, record->nparams, "block.count", &count);
@@ -43,7 +43,7 @@ static int64_t written(const virDomainStatsRecord *record, const struct journey_
 }
 
 /* Of the two the lower; 0: none. */
-static uint64_t cap_of(const struct journey_request *request)
+static uint64_t cap_of(const struct move_request *request)
 {
 	uint64_t cap = request->bandwidth;
 	if (request->disk_bandwidth && (!cap || request->disk_bandwidth < cap))
@@ -51,58 +51,58 @@ static uint64_t cap_of(const struct journey_request *request)
 	return cap;
 }
 
-void disk_rate_begin(struct journey *journey)
+void disk_rate_begin(struct move *move)
 {
-	GPtrArray *disks = journey->report->disks;
-	if (journey->offline || !disks || disks->len == 0)
+	GPtrArray *disks = move->report->disks;
+	if (move->offline || !disks || disks->len == 0)
 		return;
-	virDomainStatsRecordPtr *records = ask(journey);
+	virDomainStatsRecordPtr *records = ask(move);
 	if (!records)
 		return;
-	journey->disk_rate_us = clock_now_us();
+	move->disk_rate_us = clock_now_us();
 	for (guint i = 0; i < disks->len; i++) {
-		struct journey_disk *disk = disks->pdata[i];
+		struct move_disk *disk = disks->pdata[i];
 		disk->written_before = written(records[0], disk);
 	}
 	virDomainStatsRecordListFree(records);
 }
 
-double disk_rate_until_now(struct journey *journey)
+double disk_rate_until_now(struct move *move)
 {
-	GPtrArray *disks = journey->report->disks;
-	bool copies = journey_disks_count(disks, JOURNEY_DISK_COPIED) > 0;
-	virDomainStatsRecordPtr *records = journey->disk_rate_us && copies ? ask(journey) : NULL;
-	int64_t elapsed_us = clock_now_us() - journey->disk_rate_us;
+	GPtrArray *disks = move->report->disks;
+	bool copies = move_disks_count(disks, MOVE_DISK_COPIED) > 0;
+	virDomainStatsRecordPtr *records = move->disk_rate_us && copies ? ask(move) : NULL;
+	int64_t elapsed_us = clock_now_us() - move->disk_rate_us;
 	double bytes = 0;
 	if (!records)
 		return 0;
 	for (guint i = 0; i < disks->len; i++) {
-		const struct journey_disk *disk = disks->pdata[i];
-		if (disk->kind == JOURNEY_DISK_COPIED && disk->written_before >= 0)
+		const struct move_disk *disk = disks->pdata[i];
+		if (disk->kind == MOVE_DISK_COPIED && disk->written_before >= 0)
 			bytes += (double) MAX(written(records[0], disk) - disk->written_before, 0);
 	}
 	virDomainStatsRecordListFree(records);
 	return elapsed_us > 0 ? bytes / (double) elapsed_us * 1e6 : 0;
 }
 
-double disk_rate_under_cap(struct journey *journey)
+double disk_rate_under_cap(struct move *move)
 {
-	if (!journey->disk_rate_us || !cap_of(journey->request))
+	if (!move->disk_rate_us || !cap_of(move->request))
 		return 0;
-	int64_t left_us = journey->disk_rate_us + LEAST_MS * 1000 - clock_now_us();
+	int64_t left_us = move->disk_rate_us + LEAST_MS * 1000 - clock_now_us();
 	if (left_us > 0)
 		g_usleep((gulong) left_us);
-	return disk_rate_until_now(journey);
+	return disk_rate_until_now(move);
 }
 
-void disk_rate_decide(struct journey *journey, double rate)
+void disk_rate_decide(struct move *move, double rate)
 {
-	uint64_t cap = cap_of(journey->request);
-	journey->sync_writes = cap > 0 && rate > (double) cap * bearable;
-	if (!journey->sync_writes)
+	uint64_t cap = cap_of(move->request);
+	move->sync_writes = cap > 0 && rate > (double) cap * bearable;
+	if (!move->sync_writes)
 		return;
 	g_autofree char *writes = unit_format_rate(rate), *most = unit_format_rate((double) cap);
-	journey_note(journey, true,
+	move_note(move, true,
 		     _("The VM writes %s to its disks, and %s are allowed: until the move is "
 		       "over, each of its writes waits for the destination, or the copy would "
 		       "never end."),

@@ -10,10 +10,10 @@
 #include "conductor/core/move.h"
 
 /* The first look, at all disks: it is not known yet which ones are copied. Blocks. */
-void disk_rate_begin(struct journey *journey);
+void disk_rate_begin(struct move *move);
 /* Bytes a second since then, to the copied ones; 0: none, or nothing is known. Blocks. */
-double disk_rate_until_now(struct journey *journey);
+double disk_rate_until_now(struct move *move);
 /* The same for disk_rate_decide(), after what is left of the least time; 0 without a cap. Blocks. */
-double disk_rate_under_cap(struct journey *journey);
-/* Sets journey->sync_writes, and says so. Main thread. */
-void disk_rate_decide(struct journey *journey, double rate);
+double disk_rate_under_cap(struct move *move);
+/* Sets move->sync_writes, and says so. Main thread. */
+void disk_rate_decide(struct move *move, double rate);

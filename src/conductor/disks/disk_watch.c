@@ -11,7 +11,7 @@ enum { LOOK_MS = 500, PARAMS_MAX = 16 };
 
 struct disk_watch {
 	/* set once */
-	struct journey *journey;
+	struct move *move;
 	virDomainPtr domain;
 	GThread *thread;
 	/* the main thread's */
@@ -59,8 +59,8 @@ bool disk_watch_ask(virDomainPtr domain, GPtrArray *disks, struct disk_yield_loo
 	struct disk_yield_look sum = { .at_us = clock_now_us() };
 	*look = (struct disk_yield_look){ 0 };
 	for (guint i = 0; i < disks->len; i++) {
-		const struct journey_disk *disk = disks->pdata[i];
-		if (disk->kind == JOURNEY_DISK_COPIED &&
+		const struct move_disk *disk = disks->pdata[i];
+		if (disk->kind == MOVE_DISK_COPIED &&
 		    !ask_disk(domain, disk->disk->target, &sum))
 			return false;
 	}
@@ -75,7 +75,7 @@ static gpointer work(gpointer data)
 	while (!watch->stop) {
 		struct disk_yield_look look;
 		g_mutex_unlock(&watch->lock);
-		bool known = disk_watch_ask(watch->domain, watch->journey->report->disks, &look);
+		bool known = disk_watch_ask(watch->domain, watch->move->report->disks, &look);
 		g_mutex_lock(&watch->lock);
 		watch->look = known ? look : watch->look;
 		watch->fresh |= known;
@@ -93,15 +93,15 @@ static void set_rate(struct disk_watch *watch, uint64_t rate)
 {
 	JsonObject *limits = dialogue_message("limits");
 	json_object_set_int_member(limits, "disk_rate", (gint64) rate);
-	movers_tell(watch->journey, JOURNEY_SOURCE, limits);
+	movers_tell(watch->move, MOVE_SOURCE, limits);
 }
 
-static uint64_t sum_copied(struct journey *journey)
+static uint64_t sum_copied(struct move *move)
 {
-	GPtrArray *disks = journey->report->disks;
+	GPtrArray *disks = move->report->disks;
 	uint64_t copied = 0;
 	for (guint i = 0; i < disks->len; i++)
-		copied += ((const struct journey_disk *) disks->pdata[i])->written;
+		copied += ((const struct move_disk *) disks->pdata[i])->written;
 	return copied;
 }
 
@@ -110,7 +110,7 @@ static void note(struct disk_watch *watch)
 	if (watch->told || watch->yield.rate == watch->yield.cap)
 		return;
 	watch->told = true;
-	journey_note(watch->journey, false, "%s",
+	move_note(watch->move, false, "%s",
 		     _("The copy of the disks takes its time, so that the VM's own use of them "
 		       "does not take more than double."));
 }
@@ -125,10 +125,10 @@ void disk_watch_tick(struct disk_watch *watch, bool copying)
 	look = watch->look;
 	watch->fresh = false;
 	g_mutex_unlock(&watch->lock);
-	look.copied = sum_copied(watch->journey);
+	look.copied = sum_copied(watch->move);
 	if (fresh && !watch->begun) {
-		disk_yield_init(&watch->yield, watch->journey->request->disk_bandwidth,
-				&watch->journey->disks_before, &look);
+		disk_yield_init(&watch->yield, watch->move->request->disk_bandwidth,
+				&watch->move->disks_before, &look);
 		watch->begun = true;
 	} else if (fresh && copying && disk_yield_look(&watch->yield, &look)) {
 		set_rate(watch, watch->yield.rate);
@@ -141,14 +141,14 @@ void disk_watch_tick(struct disk_watch *watch, bool copying)
 
 /* ---- life ---- */
 
-struct disk_watch *disk_watch_new(struct journey *journey)
+struct disk_watch *disk_watch_new(struct move *move)
 {
 	/* A guest whose writes wait for the copy would only wait longer. */
-	if (!journey->disks_socket || journey->sync_writes || journey->paused_before)
+	if (!move->disks_socket || move->sync_writes || move->paused_before)
 		return NULL;
 	struct disk_watch *watch = g_new0(struct disk_watch, 1);
-	watch->journey = journey;
-	watch->domain = journey->domain;
+	watch->move = move;
+	watch->domain = move->domain;
 	virDomainRef(watch->domain);
 	g_mutex_init(&watch->lock);
 	g_cond_init(&watch->wake);

@@ -10,8 +10,8 @@
 bool disk_watch_ask(virDomainPtr domain, GPtrArray *disks, struct disk_yield_look *look);
 
 struct disk_watch;
-/* journey->disks_before is what was seen before. NULL where nothing is to be held back. */
-struct disk_watch *disk_watch_new(struct journey *journey);
+/* move->disks_before is what was seen before. NULL where nothing is to be held back. */
+struct disk_watch *disk_watch_new(struct move *move);
 /* Now and then. COPYING: memory has not begun; with it the disks' last writes must not wait. */
 void disk_watch_tick(struct disk_watch *watch, bool copying);
 void disk_watch_free(struct disk_watch *watch);

@@ -12,58 +12,58 @@
 /* ---- the journal ---- */
 
 /* What a killed conductor leaves is found by this alone, so without a journal nothing is made. */
-static bool write_images_down(struct journey *journey, GError **error)
+static bool write_images_down(struct move *move, GError **error)
 {
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_ARRAY);
-	json_node_set_array(node, journey->images);
+	json_node_set_array(node, move->images);
 	g_autofree char *text = json_to_string(node, FALSE);
-	bool good = stage_enter_recorded(journey, STAGE_IMAGES, text, error);
+	bool good = stage_enter_recorded(move, STAGE_IMAGES, text, error);
 	error_classify(error, WATARI_ERROR_REFUSED, NULL);
 	return good;
 }
 
-bool images_note_intent(struct journey *journey, const struct images_intent *intent,
+bool images_note_intent(struct move *move, const struct images_intent *intent,
 			unsigned *index, GError **error)
 {
 	JsonObject *image = json_object_new();
-	if (!journey->images)
-		journey->images = json_array_new();
+	if (!move->images)
+		move->images = json_array_new();
 	json_set_text(image, "path", intent->path);
 	json_set_text(image, "pool", intent->pool);
 	json_set_text(image, "secret", intent->secret);
 	json_set_text(image, "kept", intent->kept);
 	json_set_text(image, "token", intent->token);
 	json_set_text(image, "identity", NULL);
-	json_array_add_object_element(journey->images, image);
-	*index = json_array_get_length(journey->images) - 1;
-	return write_images_down(journey, error);
+	json_array_add_object_element(move->images, image);
+	*index = json_array_get_length(move->images) - 1;
+	return write_images_down(move, error);
 }
 
-bool images_note_made(struct journey *journey, unsigned index, const char *identity, GError **error)
+bool images_note_made(struct move *move, unsigned index, const char *identity, GError **error)
 {
-	JsonObject *image = json_array_get_object_element(journey->images, index);
+	JsonObject *image = json_array_get_object_element(move->images, index);
 	json_set_text(image, "identity", identity);
-	return write_images_down(journey, error);
+	return write_images_down(move, error);
 }
 
-void images_read(struct journey *journey, const char *id)
+void images_read(struct move *move, const char *id)
 {
-	g_autofree char *text = journal_find_event(journey->journal, id, stage_name(STAGE_IMAGES));
+	g_autofree char *text = journal_find_event(move->journal, id, stage_name(STAGE_IMAGES));
 	g_autoptr(JsonParser) parser = json_parser_new();
-	if (!text || journal_has_event(journey->journal, id, stage_name(STAGE_IMAGES_REMOVED)) ||
+	if (!text || journal_has_event(move->journal, id, stage_name(STAGE_IMAGES_REMOVED)) ||
 	    !json_parser_load_from_data(parser, text, -1, NULL))
 		return;
 	JsonNode *root = json_parser_get_root(parser);
 	if (root && JSON_NODE_HOLDS_ARRAY(root))
-		journey->images = json_array_ref(json_node_get_array(root));
+		move->images = json_array_ref(json_node_get_array(root));
 }
 
-int images_count_secrets(struct journey *journey)
+int images_count_secrets(struct move *move)
 {
-	guint count = journey->images ? json_array_get_length(journey->images) : 0;
+	guint count = move->images ? json_array_get_length(move->images) : 0;
 	int secrets = 0;
 	for (guint i = 0; i < count; i++) {
-		JsonNode *node = json_array_get_element(journey->images, i);
+		JsonNode *node = json_array_get_element(move->images, i);
 		JsonObject *image =
 			JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
 		secrets += image && json_get_string(image, "secret", NULL) != NULL;
@@ -74,7 +74,7 @@ int images_count_secrets(struct journey *journey)
 /* ---- removal ---- */
 
 struct removing {
-	struct journey *journey;
+	struct move *move;
 	struct host *host;
 	JsonObject *image;
 	GError *error;
@@ -114,7 +114,7 @@ static void remove_secret(struct removing *removing, const char *uuid)
 static void call_remove(void *data)
 {
 	struct removing *removing = data;
-	struct journey *journey = removing->journey;
+	struct move *move = removing->move;
 	const char *path = json_get_string(removing->image, "path", NULL);
 	const char *pool = json_get_string(removing->image, "pool", NULL);
 	const char *identity = json_get_string(removing->image, "identity", NULL);
@@ -124,31 +124,31 @@ static void call_remove(void *data)
 	if (secret)
 		remove_secret(removing, secret);
 	else if (kept && path)
-		image_put_back(&journey->shell, journey->addresses[JOURNEY_DESTINATION], path,
+		image_put_back(&move->shell, move->addresses[MOVE_DESTINATION], path,
 			       identity, kept, &removing->error);
 	else if (pool && path && identity)
 		remove_volume(removing->host, pool, path, &removing->error);
 	else if (!pool && path && !identity)
-		image_remove_intended(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
+		image_remove_intended(&move->shell, move->addresses[MOVE_DESTINATION],
 				      path, token, &removing->error);
 	else if (!pool && path)
-		image_remove(&journey->shell, journey->addresses[JOURNEY_DESTINATION], path,
+		image_remove(&move->shell, move->addresses[MOVE_DESTINATION], path,
 			     identity, &removing->error);
 	/* it may still have its own name beside */
 	if (!pool && path && identity && token)
-		image_settle(&journey->shell, journey->addresses[JOURNEY_DESTINATION], path, token,
+		image_settle(&move->shell, move->addresses[MOVE_DESTINATION], path, token,
 			     NULL);
 }
 
-static bool remove_one(struct journey *journey, struct host *host, JsonObject *image)
+static bool remove_one(struct move *move, struct host *host, JsonObject *image)
 {
-	struct removing removing = { journey, host, image, NULL };
-	journey_call(journey, call_remove, &removing);
+	struct removing removing = { move, host, image, NULL };
+	move_call(move, call_remove, &removing);
 	if (!removing.error)
 		return true;
 	g_autofree char *what = error_what(removing.error);
 	const char *secret = json_get_string(image, "secret", NULL);
-	journey_note(journey, true,
+	move_note(move, true,
 		     secret ? _("The new secret %s at the destination is not removed: %s")
 			    : _("The new image %s at the destination is not removed: %s"),
 		     secret ? secret : json_get_string(image, "path", "?"), what);
@@ -156,18 +156,18 @@ static bool remove_one(struct journey *journey, struct host *host, JsonObject *i
 	return false;
 }
 
-void images_remove(struct journey *journey, struct host *destination)
+void images_remove(struct move *move, struct host *destination)
 {
 	bool good = true;
-	if (!journey->images)
+	if (!move->images)
 		return;
-	for (guint i = 0; i < json_array_get_length(journey->images); i++) {
-		JsonNode *node = json_array_get_element(journey->images, i);
+	for (guint i = 0; i < json_array_get_length(move->images); i++) {
+		JsonNode *node = json_array_get_element(move->images, i);
 		if (JSON_NODE_HOLDS_OBJECT(node))
-			good &= remove_one(journey, destination, json_node_get_object(node));
+			good &= remove_one(move, destination, json_node_get_object(node));
 	}
 	if (good)
-		stage_note_done(journey, STAGE_IMAGES_REMOVED);
-	journey->acted = true;
-	g_clear_pointer(&journey->images, json_array_unref);
+		stage_note_done(move, STAGE_IMAGES_REMOVED);
+	move->acted = true;
+	g_clear_pointer(&move->images, json_array_unref);
 }

@@ -15,14 +15,14 @@ struct images_intent {
 };
 /* An image is about to be made; *index is for images_note_made(). False, with WATARI_ERROR_REFUSED: that
  * could not be written down, and it may not be made. Main thread. */
-bool images_note_intent(struct journey *journey, const struct images_intent *intent,
+bool images_note_intent(struct move *move, const struct images_intent *intent,
 			unsigned *index, GError **error);
 /* It was made, with IDENTITY; NULL: nothing was, as far as is known. Likewise. */
-bool images_note_made(struct journey *journey, unsigned index, const char *identity,
+bool images_note_made(struct move *move, unsigned index, const char *identity,
 		      GError **error);
 /* Read what a move that broke off had noted. */
-void images_read(struct journey *journey, const char *id);
+void images_read(struct move *move, const char *id);
 /* How many of them are secrets. */
-int images_count_secrets(struct journey *journey);
+int images_count_secrets(struct move *move);
 /* Remove them; DESTINATION NULL: not connected, then volumes of pools and secrets stay, with a note. */
-void images_remove(struct journey *journey, struct host *destination);
+void images_remove(struct move *move, struct host *destination);

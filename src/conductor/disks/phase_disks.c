@@ -21,8 +21,8 @@ enum { READY_MS = 30000, METADATA = 1 << 20 };
 
 /* What the threads work on: one disk, or all of them. */
 struct preparing {
-	struct journey *journey;
-	struct journey_disk *disk;
+	struct move *move;
+	struct move_disk *disk;
 	struct image_place *places; /* of all disks */
 	char **pools;               /* of all disks: that makes the volume; NULL: none */
 	guint index;
@@ -32,10 +32,10 @@ struct preparing {
 	GError *error;
 };
 
-static struct journey_disk *disk_at(struct journey *journey, guint index)
+static struct move_disk *disk_at(struct move *move, guint index)
 {
-	struct journey_disk *disk = journey->report->disks->pdata[index];
-	return disk->kind == JOURNEY_DISK_COPIED ? disk : NULL;
+	struct move_disk *disk = move->report->disks->pdata[index];
+	return disk->kind == MOVE_DISK_COPIED ? disk : NULL;
 }
 
 /* ---- where it goes ---- */
@@ -43,16 +43,16 @@ static struct journey_disk *disk_at(struct journey *journey, guint index)
 /* Disks that go to one file system share its room. */
 static bool check_room(struct preparing *preparing, guint index, GError **error)
 {
-	struct journey *journey = preparing->journey;
+	struct move *move = preparing->move;
 	const struct image_place *place = &preparing->places[index];
 	uint64_t needed = 0;
 	for (guint i = 0; i <= index; i++) {
-		const struct journey_disk *other = disk_at(journey, i);
+		const struct move_disk *other = disk_at(move, i);
 		if (other && !other->block && !preparing->pools[i] &&
 		    g_str_equal(preparing->places[i].filesystem, place->filesystem))
 			needed += other->allocated + METADATA;
 	}
-	const struct journey_disk *disk = disk_at(journey, index);
+	const struct move_disk *disk = disk_at(move, index);
 	if (disk->block || preparing->pools[index] || needed <= place->room)
 		return true;
 	g_autofree char *need = unit_format_bytes(needed), *room = unit_format_bytes(place->room);
@@ -61,11 +61,11 @@ static bool check_room(struct preparing *preparing, guint index, GError **error)
 		_("Make room there, or name another place: --disk %s=PLACE."), disk->disk->target);
 	return error_set(error, WATARI_ERROR_REFUSED, next,
 			 _("the disks need %s in %s at %s, where %s are free"), need, directory,
-			 journey->hosts[JOURNEY_DESTINATION]->name, room);
+			 move->hosts[MOVE_DESTINATION]->name, room);
 }
 
 /* There is no file there that could be made as it must be. */
-static bool refuse_block(const struct journey_disk *disk, GError **error)
+static bool refuse_block(const struct move_disk *disk, GError **error)
 {
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 _("Name a file with --disk, or put the disk on shared storage."),
@@ -77,16 +77,16 @@ static bool refuse_block(const struct journey_disk *disk, GError **error)
 static void call_prepare(void *data)
 {
 	struct preparing *preparing = data;
-	struct journey *journey = preparing->journey;
+	struct move *move = preparing->move;
 	bool good = true;
-	if (!journey->offline)
-		disk_watch_ask(journey->domain, journey->report->disks, &journey->disks_before);
-	for (guint i = 0; good && i < journey->report->disks->len; i++) {
-		struct journey_disk *disk = disk_at(journey, i);
+	if (!move->offline)
+		disk_watch_ask(move->domain, move->report->disks, &move->disks_before);
+	for (guint i = 0; good && i < move->report->disks->len; i++) {
+		struct move_disk *disk = disk_at(move, i);
 		if (!disk)
 			continue;
-		good = disk_image_read(journey, disk, preparing->losses, &preparing->error) &&
-		       disk_place_find(journey, disk, &preparing->places[i], &preparing->pools[i],
+		good = disk_image_read(move, disk, preparing->losses, &preparing->error) &&
+		       disk_place_find(move, disk, &preparing->places[i], &preparing->pools[i],
 				       &preparing->error) &&
 		       check_room(preparing, i, &preparing->error);
 		if (good && disk->block && (disk->encrypted || disk->whole))
@@ -97,28 +97,28 @@ static void call_prepare(void *data)
 		}
 	}
 	if (good)
-		preparing->write_rate = disk_rate_under_cap(journey);
+		preparing->write_rate = disk_rate_under_cap(move);
 }
 
-static bool refuse_external(struct journey *journey, GError **error)
+static bool refuse_external(struct move *move, GError **error)
 {
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 belonging_advise_snapshots(
-				 journey->domain, journey->hosts[JOURNEY_SOURCE]->libvirt_version),
+				 move->domain, move->hosts[MOVE_SOURCE]->libvirt_version),
 			 _("“%s” has snapshots, and disks that must be copied: a copy has only the "
 			   "present content"),
-			 journey->report->vm_name);
+			 move->report->vm_name);
 }
 
 /* Their descriptions would name images that stay behind. Those inside an image travel with its file, under its old
  * name. */
-static bool check_snapshots(struct journey *journey, GError **error)
+static bool check_snapshots(struct move *move, GError **error)
 {
-	bool off = journey->offline != NULL;
-	if (virDomainSnapshotNum(journey->domain, VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL) > 0)
-		return refuse_external(journey, error);
-	if (virDomainSnapshotNum(journey->domain, 0) <= 0 ||
-	    (off && !journey->request->disk_places[0]))
+	bool off = move->offline != NULL;
+	if (virDomainSnapshotNum(move->domain, VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL) > 0)
+		return refuse_external(move, error);
+	if (virDomainSnapshotNum(move->domain, 0) <= 0 ||
+	    (off && !move->request->disk_places[0]))
 		return true;
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 off ? _("Leave --disk out: the snapshots' descriptions name the disks' "
@@ -127,15 +127,15 @@ static bool check_snapshots(struct journey *journey, GError **error)
 				 "delete them (virsh snapshot-delete), or use shared storage."),
 			 _("“%s” has snapshots, and disks that must be copied: a copy has only the "
 			   "present content"),
-			 journey->report->vm_name);
+			 move->report->vm_name);
 }
 
 /* libvirt mirrors either all disks whole or only the top image of each. */
-static bool check_mixture(struct journey *journey, GError **error)
+static bool check_mixture(struct move *move, GError **error)
 {
 	bool kept = false, whole = false;
-	for (guint i = 0; i < journey->report->disks->len; i++) {
-		const struct journey_disk *disk = disk_at(journey, i);
+	for (guint i = 0; i < move->report->disks->len; i++) {
+		const struct move_disk *disk = disk_at(move, i);
 		kept |= disk && disk->backing;
 		whole |= disk && disk->block && disk->source_chain[0] && disk->source_chain[1];
 	}
@@ -148,14 +148,14 @@ static bool check_mixture(struct journey *journey, GError **error)
 }
 
 /* A copy of only the top image is as good as what it stands on there. */
-static bool prove_kept(struct journey *journey, GError **error)
+static bool prove_kept(struct move *move, GError **error)
 {
 	bool good = true;
-	for (guint i = 0; good && i < journey->report->disks->len; i++) {
-		const struct journey_disk *disk = disk_at(journey, i);
+	for (guint i = 0; good && i < move->report->disks->len; i++) {
+		const struct move_disk *disk = disk_at(move, i);
 		char **path = disk && disk->backing ? disk->source_chain + 1 : NULL;
 		for (; good && path && *path; path++)
-			good = **path != '/' || share_prove_readable(journey, disk->disk->target,
+			good = **path != '/' || share_prove_readable(move, disk->disk->target,
 								     *path, NULL, error);
 	}
 	return good;
@@ -166,20 +166,20 @@ static bool prove_kept(struct journey *journey, GError **error)
 static void call_make(void *data)
 {
 	struct preparing *preparing = data;
-	struct journey *journey = preparing->journey;
-	struct journey_disk *disk = preparing->disk;
-	const struct host *host = journey->hosts[JOURNEY_DESTINATION];
+	struct move *move = preparing->move;
+	struct move_disk *disk = preparing->disk;
+	const struct host *host = move->hosts[MOVE_DESTINATION];
 	const char *pool = preparing->pools[preparing->index];
 	if (pool) {
-		if (disk_place_make_volume(journey, disk, pool, &preparing->error))
+		if (disk_place_make_volume(move, disk, pool, &preparing->error))
 			preparing->identity = g_strdup("volume");
 		return;
 	}
 	struct image_key key = { 0 };
-	if (disk->encrypted && !disk_key_read(journey, disk, &key, &preparing->error))
+	if (disk->encrypted && !disk_key_read(move, disk, &key, &preparing->error))
 		return;
 	struct image_plan plan = {
-		.token = journey->report->id,
+		.token = move->report->id,
 		.path = disk->destination,
 		.format = disk->whole ? "raw" : disk->format,
 		.key = disk->encrypted ? &key : NULL,
@@ -191,7 +191,7 @@ static void call_make(void *data)
 		.uid = host->qemu_uid,
 		.gid = host->qemu_gid,
 	};
-	preparing->identity = image_create(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
+	preparing->identity = image_create(&move->shell, move->addresses[MOVE_DESTINATION],
 					   &plan, &preparing->error);
 	image_key_clear(&key);
 	/* what was never written to a bare LUKS is no zeros to who decrypts it */
@@ -203,33 +203,33 @@ static void call_make(void *data)
 static void call_settle(void *data)
 {
 	struct preparing *preparing = data;
-	struct journey *journey = preparing->journey;
-	image_settle(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
-		     preparing->disk->destination, journey->report->id, NULL);
+	struct move *move = preparing->move;
+	image_settle(&move->shell, move->addresses[MOVE_DESTINATION],
+		     preparing->disk->destination, move->report->id, NULL);
 }
 
 static bool make_disk(struct preparing *preparing, GError **error)
 {
-	struct journey *journey = preparing->journey;
-	struct journey_disk *disk = preparing->disk;
+	struct move *move = preparing->move;
+	struct move_disk *disk = preparing->disk;
 	const char *pool = preparing->pools[preparing->index];
 	disk->given = disk->block && !pool;
 	if (disk->given)
 		return true;
 	const struct images_intent intent = { .path = disk->destination,
 					      .pool = pool,
-					      .token = pool ? NULL : journey->report->id };
+					      .token = pool ? NULL : move->report->id };
 	unsigned noted = 0;
-	if (!images_note_intent(journey, &intent, &noted, error))
+	if (!images_note_intent(move, &intent, &noted, error))
 		return false;
-	journey_call(journey, call_make, preparing);
+	move_call(move, call_make, preparing);
 	bool good = preparing->identity != NULL;
-	bool written = images_note_made(journey, noted, preparing->identity, good ? error : NULL);
+	bool written = images_note_made(move, noted, preparing->identity, good ? error : NULL);
 	g_clear_pointer(&preparing->identity, g_free);
 	if (good && written && !pool)
-		journey_call(journey, call_settle, preparing);
+		move_call(move, call_settle, preparing);
 	if (good)
-		return written && journey_check_cancel(journey, error);
+		return written && move_check_cancel(move, error);
 	error_classify(&preparing->error, WATARI_ERROR_REFUSED,
 		       _("qemu-img must be installed at the destination (package qemu-utils, or "
 			 "qemu-img), and "
@@ -241,9 +241,9 @@ static bool make_disk(struct preparing *preparing, GError **error)
 static bool make_disks(struct preparing *preparing, GError **error)
 {
 	bool good = true;
-	for (guint i = 0; good && i < preparing->journey->report->disks->len; i++) {
+	for (guint i = 0; good && i < preparing->move->report->disks->len; i++) {
 		preparing->index = i;
-		preparing->disk = disk_at(preparing->journey, i);
+		preparing->disk = disk_at(preparing->move, i);
 		good = !preparing->disk || make_disk(preparing, error);
 	}
 	return good;
@@ -251,58 +251,58 @@ static bool make_disks(struct preparing *preparing, GError **error)
 
 /* ---- the movers ---- */
 
-static JsonObject *describe_disk(const struct journey_disk *disk)
+static JsonObject *describe_disk(const struct move_disk *disk)
 {
 	JsonObject *object = json_object_new();
-	g_autofree char *export = journey_disk_export(disk);
+	g_autofree char *export = move_disk_export(disk);
 	json_object_set_string_member(object, "target", disk->disk->target);
 	json_object_set_string_member(object, "export", export);
 	json_object_set_string_member(object, "path", disk->destination);
-	json_object_set_string_member(object, "format", journey_disk_written_as(disk));
+	json_object_set_string_member(object, "format", move_disk_written_as(disk));
 	json_object_set_boolean_member(object, "fresh", disk->fresh);
 	return object;
 }
 
-static JsonObject *describe_disks(struct journey *journey)
+static JsonObject *describe_disks(struct move *move)
 {
 	static const char *const modes[] = { "none", "full" };
 	/* a part of a disk is not worth reading back */
-	bool rehearsal = journey->request->kind == JOURNEY_REHEARSAL;
-	int verify = rehearsal ? JOURNEY_VERIFY_DISKS_NONE : journey->request->verify_disks;
+	bool rehearsal = move->request->kind == MOVE_REHEARSAL;
+	int verify = rehearsal ? MOVE_VERIFY_DISKS_NONE : move->request->verify_disks;
 	JsonObject *message = dialogue_message("disks");
 	JsonArray *array = json_array_new();
-	for (guint i = 0; i < journey->report->disks->len; i++)
-		if (disk_at(journey, i) && disk_params_copies(journey, disk_at(journey, i)))
-			json_array_add_object_element(array, describe_disk(disk_at(journey, i)));
+	for (guint i = 0; i < move->report->disks->len; i++)
+		if (disk_at(move, i) && disk_params_copies(move, disk_at(move, i)))
+			json_array_add_object_element(array, describe_disk(disk_at(move, i)));
 	json_object_set_array_member(message, "disks", array);
-	if (journey->request->disk_bandwidth)
+	if (move->request->disk_bandwidth)
 		json_object_set_int_member(message, "rate",
-					   (gint64) journey->request->disk_bandwidth);
+					   (gint64) move->request->disk_bandwidth);
 	json_object_set_string_member(message, "verify", modes[verify]);
 	return message;
 }
 
-static bool tell_mover(struct journey *journey, enum journey_side side, GError **error)
+static bool tell_mover(struct move *move, enum move_side side, GError **error)
 {
 	g_autoptr(JsonObject) ready =
-		movers_ask(journey, side, describe_disks(journey), "disks-ready", READY_MS, error);
+		movers_ask(move, side, describe_disks(move), "disks-ready", READY_MS, error);
 	if (!ready)
 		return false;
 	const char *socket = json_get_string(ready, "socket", "");
-	if (!journey->disks_socket)
-		journey->disks_socket = g_strdup(socket);
-	if (g_str_equal(journey->disks_socket, socket))
+	if (!move->disks_socket)
+		move->disks_socket = g_strdup(socket);
+	if (g_str_equal(move->disks_socket, socket))
 		return true;
 	return error_set(error, WATARI_ERROR_REFUSED, NULL,
-			 _("the movers chose different sockets: %s and %s"), journey->disks_socket,
+			 _("the movers chose different sockets: %s and %s"), move->disks_socket,
 			 socket);
 }
 
 /* ---- the whole ---- */
 
-static bool check_movers(struct journey *journey, GError **error)
+static bool check_movers(struct move *move, GError **error)
 {
-	if (!journey->request->verify_disks || movers_can(journey, "verify-disks"))
+	if (!move->request->verify_disks || movers_can(move, "verify-disks"))
 		return true;
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 _("Leave --verify-disks out: what is written is compared all the same."),
@@ -311,47 +311,47 @@ static bool check_movers(struct journey *journey, GError **error)
 
 static void tell_losses(struct preparing *preparing)
 {
-	struct journey *journey = preparing->journey;
+	struct move *move = preparing->move;
 	while (preparing->losses->len > 0)
-		journey_add_finding(journey, g_ptr_array_steal_index(preparing->losses, 0));
+		move_add_finding(move, g_ptr_array_steal_index(preparing->losses, 0));
 }
 
 static bool prepare(struct preparing *preparing, GError **error)
 {
-	struct journey *journey = preparing->journey;
-	if (!check_movers(journey, error) || !check_snapshots(journey, error))
+	struct move *move = preparing->move;
+	if (!check_movers(move, error) || !check_snapshots(move, error))
 		return false;
-	journey_call(journey, call_prepare, preparing);
+	move_call(move, call_prepare, preparing);
 	if (preparing->error) {
 		g_propagate_error(error, preparing->error);
 		return false;
 	}
 	tell_losses(preparing);
-	disk_rate_decide(journey, preparing->write_rate);
+	disk_rate_decide(move, preparing->write_rate);
 	/* a rehearsal's copy ends all the same, and it is held: no write of the VM may wait for that */
-	journey->sync_writes &= journey->request->kind != JOURNEY_REHEARSAL;
-	bool plan = journey->request->kind == JOURNEY_PLAN; /* nothing is made */
-	return check_mixture(journey, error) && prove_kept(journey, error) &&
-	       journey_check_cancel(journey, error) && (plan || make_disks(preparing, error));
+	move->sync_writes &= move->request->kind != MOVE_REHEARSAL;
+	bool plan = move->request->kind == MOVE_PLAN; /* nothing is made */
+	return check_mixture(move, error) && prove_kept(move, error) &&
+	       move_check_cancel(move, error) && (plan || make_disks(preparing, error));
 }
 
-static bool is_any_copied(struct journey *journey)
+static bool is_any_copied(struct move *move)
 {
 	bool any = false;
-	for (guint i = 0; i < journey->report->disks->len; i++)
-		any |= disk_params_copies(journey, journey->report->disks->pdata[i]);
-	return any && journey->request->kind != JOURNEY_PLAN;
+	for (guint i = 0; i < move->report->disks->len; i++)
+		any |= disk_params_copies(move, move->report->disks->pdata[i]);
+	return any && move->request->kind != MOVE_PLAN;
 }
 
-static bool copy_disks(struct journey *journey, GError **error)
+static bool copy_disks(struct move *move, GError **error)
 {
-	guint count = journey->report->disks->len;
-	struct preparing preparing = { .journey = journey, .losses = check_new_findings() };
+	guint count = move->report->disks->len;
+	struct preparing preparing = { .move = move, .losses = check_new_findings() };
 	preparing.places = g_new0(struct image_place, count);
 	preparing.pools = g_new0(char *, count + 1);
 	bool good = prepare(&preparing, error) &&
-		    (!is_any_copied(journey) || (tell_mover(journey, JOURNEY_DESTINATION, error) &&
-						 tell_mover(journey, JOURNEY_SOURCE, error)));
+		    (!is_any_copied(move) || (tell_mover(move, MOVE_DESTINATION, error) &&
+						 tell_mover(move, MOVE_SOURCE, error)));
 	for (guint i = 0; i < count; i++)
 		g_free(preparing.pools[i]);
 	g_free(preparing.pools);
@@ -360,12 +360,12 @@ static bool copy_disks(struct journey *journey, GError **error)
 	return good;
 }
 
-bool phase_disks(struct journey *journey, GError **error)
+bool phase_disks(struct move *move, GError **error)
 {
-	bool copies = journey_disks_count(journey->report->disks, JOURNEY_DISK_COPIED) > 0;
-	bool plan = journey->request->kind == JOURNEY_PLAN;
-	bool good = files_prepare(journey, error) && (!copies || copy_disks(journey, error)) &&
-		    (plan || (files_copy(journey, error) && seeds_tell(journey, error)));
+	bool copies = move_disks_count(move->report->disks, MOVE_DISK_COPIED) > 0;
+	bool plan = move->request->kind == MOVE_PLAN;
+	bool good = files_prepare(move, error) && (!copies || copy_disks(move, error)) &&
+		    (plan || (files_copy(move, error) && seeds_tell(move, error)));
 	if (!good)
 		error_classify(error, WATARI_ERROR_REFUSED, NULL);
 	return good;

@@ -19,14 +19,14 @@ enum { TOKEN_MS = 15000 };
 /* What the comparison of a disk's place at both hosts says. */
 enum sight { SIGHT_SAME, SIGHT_OTHER, SIGHT_MISSING, SIGHT_UNKNOWN };
 
-static JsonObject *ask_token(struct journey *journey, enum journey_side side, const char *action,
+static JsonObject *ask_token(struct move *move, enum move_side side, const char *action,
 			     const char *path, const char *token, GError **error)
 {
 	JsonObject *request = dialogue_message("file-token");
 	json_object_set_string_member(request, "action", action);
 	json_object_set_string_member(request, "path", path);
 	json_object_set_string_member(request, "token", token);
-	return movers_ask(journey, side, request, "file-token", TOKEN_MS, error);
+	return movers_ask(move, side, request, "file-token", TOKEN_MS, error);
 }
 
 /* ---- what is written to ---- */
@@ -40,28 +40,28 @@ static bool cannot_write(const char *path, const char *reason, GError **error)
 			 _("no token can be written beside %s: %s"), path, reason);
 }
 
-static bool compare_token(struct journey *journey, const char *path, const char *token,
+static bool compare_token(struct move *move, const char *path, const char *token,
 			  enum sight *sight, GError **error)
 {
 	g_autoptr(JsonObject) made =
-		ask_token(journey, JOURNEY_SOURCE, "create", path, token, error);
+		ask_token(move, MOVE_SOURCE, "create", path, token, error);
 	if (!made)
 		return false;
 	if (!json_get_bool(made, "same", false))
 		return cannot_write(path, json_get_string(made, "reason", "?"), error);
 	g_autoptr(JsonObject) there =
-		ask_token(journey, JOURNEY_DESTINATION, "read", path, token, error);
+		ask_token(move, MOVE_DESTINATION, "read", path, token, error);
 	G_GNUC_UNUSED g_autoptr(JsonObject) gone =
-		ask_token(journey, JOURNEY_SOURCE, "remove", path, token, NULL);
+		ask_token(move, MOVE_SOURCE, "remove", path, token, NULL);
 	if (there)
 		*sight = json_get_bool(there, "same", false) ? SIGHT_SAME : SIGHT_OTHER;
 	return there != NULL;
 }
 
 struct real_paths {
-	struct journey *journey;
+	struct move *move;
 	const char *path;
-	char *real[JOURNEY_SIDES];
+	char *real[MOVE_SIDES];
 	GError *error;
 };
 
@@ -69,29 +69,29 @@ static void call_read_links(void *data)
 {
 	struct real_paths *paths = data;
 	const char *const argv[] = { "readlink", "-fn", "--", paths->path, NULL };
-	for (int side = 0; side < JOURNEY_SIDES && !paths->error; side++) {
+	for (int side = 0; side < MOVE_SIDES && !paths->error; side++) {
 		int status = 0;
-		remote_run(&paths->journey->shell, paths->journey->addresses[side], argv, TOKEN_MS,
+		remote_run(&paths->move->shell, paths->move->addresses[side], argv, TOKEN_MS,
 			   &paths->real[side], &status, &paths->error);
 	}
 }
 
 /* A name in a shared directory may be a link that leads elsewhere at each host, so the token lies
  * beside what the name stands for. */
-static bool compare_files(struct journey *journey, const char *path, const char *token,
+static bool compare_files(struct move *move, const char *path, const char *token,
 			  enum sight *sight, GError **error)
 {
 	g_autoptr(JsonObject) there =
-		ask_token(journey, JOURNEY_DESTINATION, "read", path, token, error);
+		ask_token(move, MOVE_DESTINATION, "read", path, token, error);
 	*sight = SIGHT_MISSING;
 	if (!there)
 		return false;
 	if (json_get_int(there, "size", -1) < 0)
 		return true;
-	struct real_paths paths = { .journey = journey, .path = path };
-	journey_call(journey, call_read_links, &paths);
-	g_autofree char *here_real = paths.real[JOURNEY_SOURCE];
-	g_autofree char *there_real = paths.real[JOURNEY_DESTINATION];
+	struct real_paths paths = { .move = move, .path = path };
+	move_call(move, call_read_links, &paths);
+	g_autofree char *here_real = paths.real[MOVE_SOURCE];
+	g_autofree char *there_real = paths.real[MOVE_DESTINATION];
 	if (paths.error) {
 		g_propagate_error(error, paths.error);
 		return false;
@@ -99,34 +99,34 @@ static bool compare_files(struct journey *journey, const char *path, const char 
 	*sight = SIGHT_OTHER;
 	if (!g_str_equal(here_real, there_real))
 		return true;
-	return compare_token(journey, *here_real ? here_real : path, token, sight, error);
+	return compare_token(move, *here_real ? here_real : path, token, sight, error);
 }
 
 struct looking {
-	struct journey *journey;
+	struct move *move;
 	const char *path;
-	struct image_place places[JOURNEY_SIDES];
+	struct image_place places[MOVE_SIDES];
 	GError *error;
 };
 
 static void call_look(void *data)
 {
 	struct looking *looking = data;
-	struct journey *journey = looking->journey;
-	for (int side = 0; side < JOURNEY_SIDES && !looking->error; side++)
-		image_look(&journey->shell, journey->addresses[side], looking->path,
+	struct move *move = looking->move;
+	for (int side = 0; side < MOVE_SIDES && !looking->error; side++)
+		image_look(&move->shell, move->addresses[side], looking->path,
 			   &looking->places[side], &looking->error);
 }
 
 /* A block device has no directory to write in, but often a name that should be its own. Cloned disks,
  * cheap ones and virtual ones have equal names, so this is only the first half of the proof. */
-static bool compare_blocks(struct journey *journey, const char *path, enum sight *sight,
+static bool compare_blocks(struct move *move, const char *path, enum sight *sight,
 			   GError **error)
 {
-	struct looking looking = { .journey = journey, .path = path };
-	journey_call(journey, call_look, &looking);
-	const struct image_place *here = &looking.places[JOURNEY_SOURCE];
-	const struct image_place *there = &looking.places[JOURNEY_DESTINATION];
+	struct looking looking = { .move = move, .path = path };
+	move_call(move, call_look, &looking);
+	const struct image_place *here = &looking.places[MOVE_SOURCE];
+	const struct image_place *there = &looking.places[MOVE_DESTINATION];
 	if (looking.error) {
 		g_propagate_error(error, looking.error);
 		return false;
@@ -142,23 +142,23 @@ static bool compare_blocks(struct journey *journey, const char *path, enum sight
 	return true;
 }
 
-static bool unseen(struct journey *journey, const char *path, GError **error)
+static bool unseen(struct move *move, const char *path, GError **error)
 {
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 _("Put the file on storage that both hosts share, mounted at the same "
 			   "path; or leave --disks shared out, and disks are copied."),
 			 _("the destination %s does not see the VM's disk %s"),
-			 journey->hosts[JOURNEY_DESTINATION]->name, path);
+			 move->hosts[MOVE_DESTINATION]->name, path);
 }
 
-static bool believe(struct journey *journey, struct journey_disk *disk, enum sight sight,
+static bool believe(struct move *move, struct move_disk *disk, enum sight sight,
 		    GError **error)
 {
-	disk->kind = JOURNEY_DISK_SHARED;
+	disk->kind = MOVE_DISK_SHARED;
 	if (sight == SIGHT_MISSING)
-		return unseen(journey, disk->disk->path, error);
+		return unseen(move, disk->disk->path, error);
 	if (sight != SIGHT_SAME)
-		journey_note(journey, true,
+		move_note(move, true,
 			     _("DANGER: that %s is the same disk at both hosts is not proven, only "
 			       "believed (--disks shared). If it is another one that looks the "
 			       "same now, the VM goes on with its content and is damaged."),
@@ -166,7 +166,7 @@ static bool believe(struct journey *journey, struct journey_disk *disk, enum sig
 	return true;
 }
 
-static bool copy_onto_itself(const struct journey_disk *disk, GError **error)
+static bool copy_onto_itself(const struct move_disk *disk, GError **error)
 {
 	g_autofree char *next = g_strdup_printf(
 		_("Leave --disks copy out, or name another place: --disk %s=PLACE."),
@@ -177,7 +177,7 @@ static bool copy_onto_itself(const struct journey_disk *disk, GError **error)
 			 disk->disk->path);
 }
 
-static bool unclear(struct journey *journey, const struct journey_disk *disk, GError **error)
+static bool unclear(struct move *move, const struct move_disk *disk, GError **error)
 {
 	g_autofree char *next = g_strdup_printf(_("If it is the same, say --trust %s. If it is "
 						  "not, --disk %s=PLACE says where to "
@@ -189,29 +189,29 @@ static bool unclear(struct journey *journey, const struct journey_disk *disk, GE
 			 disk->disk->path);
 }
 
-static bool decide(struct journey *journey, struct journey_disk *disk, enum sight sight,
+static bool decide(struct move *move, struct move_disk *disk, enum sight sight,
 		   GError **error)
 {
-	int wish = journey->request->disks;
+	int wish = move->request->disks;
 	disk->proven = sight == SIGHT_SAME;
-	if (wish == JOURNEY_DISKS_SHARED)
-		return believe(journey, disk, sight, error);
-	if (sight == SIGHT_SAME && wish == JOURNEY_DISKS_COPY)
+	if (wish == MOVE_DISKS_SHARED)
+		return believe(move, disk, sight, error);
+	if (sight == SIGHT_SAME && wish == MOVE_DISKS_COPY)
 		return copy_onto_itself(disk, error);
-	bool trusted = sight == SIGHT_UNKNOWN && same_is_trusted(journey, disk->disk->target);
+	bool trusted = sight == SIGHT_UNKNOWN && same_is_trusted(move, disk->disk->target);
 	if (sight == SIGHT_UNKNOWN && !trusted)
-		return unclear(journey, disk, error);
-	disk->kind = sight == SIGHT_SAME || trusted ? JOURNEY_DISK_SHARED : JOURNEY_DISK_COPIED;
+		return unclear(move, disk, error);
+	disk->kind = sight == SIGHT_SAME || trusted ? MOVE_DISK_SHARED : MOVE_DISK_COPIED;
 	return true;
 }
 
 /* QEMU reads such a file through the page cache, and the destination may have read before the source
  * wrote. */
-static void name_cache(struct journey *journey, const struct journey_disk *disk)
+static void name_cache(struct move *move, const struct move_disk *disk)
 {
 	static const char *const direct[] = { "none", "directsync", NULL };
-	if (disk->kind == JOURNEY_DISK_SHARED && !g_strv_contains(direct, disk->disk->cache))
-		journey_note(journey, true,
+	if (disk->kind == MOVE_DISK_SHARED && !g_strv_contains(direct, disk->disk->cache))
+		move_note(move, true,
 			     _("The shared disk %s has the cache mode “%s”: safe only on a file "
 			       "system whose caches are coherent (GFS2, OCFS2, Ceph). Use “none” "
 			       "or “directsync” otherwise."),
@@ -220,7 +220,7 @@ static void name_cache(struct journey *journey, const struct journey_disk *disk)
 
 /* ---- what is in it ---- */
 
-static bool is_other_disk(struct journey *journey, const struct journey_disk *disk,
+static bool is_other_disk(struct move *move, const struct move_disk *disk,
 			  const struct same_answer *answer, GError **error)
 {
 	const struct disk *facts = disk->disk;
@@ -230,11 +230,11 @@ static bool is_other_disk(struct journey *journey, const struct journey_disk *di
 		facts->target, facts->target);
 	return error_set(error, WATARI_ERROR_REFUSED, next,
 			 _("the disk %s (%s) at %s is not the one at %s: %s"), facts->target,
-			 facts->path, journey->hosts[JOURNEY_DESTINATION]->name,
-			 journey->hosts[JOURNEY_SOURCE]->name, answer->what);
+			 facts->path, move->hosts[MOVE_DESTINATION]->name,
+			 move->hosts[MOVE_SOURCE]->name, answer->what);
 }
 
-static bool is_unproven_disk(const struct journey_disk *disk, const char *why, GError **error)
+static bool is_unproven_disk(const struct move_disk *disk, const char *why, GError **error)
 {
 	const struct disk *facts = disk->disk;
 	g_autofree char *next = g_strdup_printf(
@@ -247,7 +247,7 @@ static bool is_unproven_disk(const struct journey_disk *disk, const char *why, G
 }
 
 /* That a device without a byte of content looks like another one proves nothing. */
-static bool judge_content(struct journey *journey, struct journey_disk *disk,
+static bool judge_content(struct move *move, struct move_disk *disk,
 			  const struct same_answer *answer, GError **error)
 {
 	bool block = disk->disk->source == DISK_BLOCK;
@@ -258,65 +258,65 @@ static bool judge_content(struct journey *journey, struct journey_disk *disk,
 		return true;
 	/* as on NFS where root is nobody: the token has proven the directory and the name */
 	if (seen) {
-		journey_note(journey, true,
+		move_note(move, true,
 			     _("The disk %s lies in a directory that both hosts share, but its "
 			       "content could not be compared: %s"),
 			     disk->disk->target, answer->what);
 		return true;
 	}
-	disk->trusted = same_is_trusted(journey, disk->disk->target);
+	disk->trusted = same_is_trusted(move, disk->disk->target);
 	if (disk->trusted) {
-		same_note_trusted(journey, disk->disk->target, disk->disk->path, answer);
+		same_note_trusted(move, disk->disk->target, disk->disk->path, answer);
 		return true;
 	}
 	if (answer->same == SAME_OTHER)
-		return is_other_disk(journey, disk, answer, error);
+		return is_other_disk(move, disk, answer, error);
 	return is_unproven_disk(
 		disk, answer->same == SAME_YES ? _("nothing is on it yet") : answer->what, error);
 }
 
-static bool prove_content(struct journey *journey, struct journey_disk *disk, GError **error)
+static bool prove_content(struct move *move, struct move_disk *disk, GError **error)
 {
 	const char *path = disk->disk->path;
-	const struct same_question question = { path, path, !journey->offline };
+	const struct same_question question = { path, path, !move->offline };
 	struct same_answer answer;
-	return disk->kind != JOURNEY_DISK_SHARED || (same_ask(journey, &question, &answer, error) &&
-						     judge_content(journey, disk, &answer, error));
+	return disk->kind != MOVE_DISK_SHARED || (same_ask(move, &question, &answer, error) &&
+						     judge_content(move, disk, &answer, error));
 }
 
-static bool look_at_writable(struct journey *journey, struct journey_disk *disk, const char *token,
+static bool look_at_writable(struct move *move, struct move_disk *disk, const char *token,
 			     GError **error)
 {
 	enum sight sight = SIGHT_UNKNOWN;
 	if (disk->place) {
-		disk->kind = JOURNEY_DISK_COPIED;
+		disk->kind = MOVE_DISK_COPIED;
 		return true;
 	}
 	bool block = disk->disk->source == DISK_BLOCK;
-	bool good = block ? compare_blocks(journey, disk->disk->path, &sight, error)
-			  : compare_files(journey, disk->disk->path, token, &sight, error);
-	if (!good || !decide(journey, disk, sight, error) || !prove_content(journey, disk, error))
+	bool good = block ? compare_blocks(move, disk->disk->path, &sight, error)
+			  : compare_files(move, disk->disk->path, token, &sight, error);
+	if (!good || !decide(move, disk, sight, error) || !prove_content(move, disk, error))
 		return false;
-	name_cache(journey, disk);
-	journey->report->shared_disks +=
-		disk->kind == JOURNEY_DISK_SHARED && disk->proven && !block;
+	name_cache(move, disk);
+	move->report->shared_disks +=
+		disk->kind == MOVE_DISK_SHARED && disk->proven && !block;
 	return true;
 }
 
 /* ---- what is only read ---- */
 
-static bool is_not_there(struct journey *journey, const char *path, GError **error)
+static bool is_not_there(struct move *move, const char *path, GError **error)
 {
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 _("Nobody writes to it: copy it there under the same path."),
 			 _("%s has no %s, which the VM reads"),
-			 journey->hosts[JOURNEY_DESTINATION]->name, path);
+			 move->hosts[MOVE_DESTINATION]->name, path);
 }
 
 /* What a package brought is not copied from host to host. */
-static char *advise_other_file(struct journey *journey, const char *name, const char *path)
+static char *advise_other_file(struct move *move, const char *name, const char *path)
 {
-	if (journey_disk_find(journey->report->disks, name))
+	if (move_disk_find(move->report->disks, name))
 		return g_strdup_printf(_("Copy the right one there; --disk %s=PLACE copies the "
 					 "disk to a place of its own. If you know better: "
 					 "--trust %s."),
@@ -334,10 +334,10 @@ static char *advise_other_file(struct journey *journey, const char *name, const 
 			       name);
 }
 
-static bool is_other_file(struct journey *journey, const char *name, const char *path,
+static bool is_other_file(struct move *move, const char *name, const char *path,
 			  const struct same_answer *answer, GError **error)
 {
-	g_autofree char *next = advise_other_file(journey, name, path);
+	g_autofree char *next = advise_other_file(move, name, path);
 	if (answer->same == SAME_UNKNOWN)
 		return error_set(error, WATARI_ERROR_REFUSED, next,
 				 _("whether %s (%s) is the same at both hosts cannot be found out: "
@@ -345,128 +345,128 @@ static bool is_other_file(struct journey *journey, const char *name, const char 
 				 path, name, answer->what);
 	return error_set(error, WATARI_ERROR_REFUSED, next,
 			 _("the file %s (%s) at %s is another one than at %s: %s"), path, name,
-			 journey->hosts[JOURNEY_DESTINATION]->name,
-			 journey->hosts[JOURNEY_SOURCE]->name, answer->what);
+			 move->hosts[MOVE_DESTINATION]->name,
+			 move->hosts[MOVE_SOURCE]->name, answer->what);
 }
 
-static void note_trusted_disk(struct journey *journey, const char *name)
+static void note_trusted_disk(struct move *move, const char *name)
 {
-	struct journey_disk *disk = journey_disk_find(journey->report->disks, name);
+	struct move_disk *disk = move_disk_find(move->report->disks, name);
 	if (disk)
 		disk->trusted = true;
 }
 
-bool share_prove_readable(struct journey *journey, const char *name, const char *path,
+bool share_prove_readable(struct move *move, const char *name, const char *path,
 			  bool *missing, GError **error)
 {
 	const struct same_question question = { path, path, false };
 	struct same_answer answer;
-	if (!same_ask(journey, &question, &answer, error))
+	if (!same_ask(move, &question, &answer, error))
 		return false;
 	if (missing)
 		*missing = answer.same == SAME_MISSING;
 	if (answer.same == SAME_YES || (missing && *missing))
 		return true;
 	if (answer.same == SAME_MISSING)
-		return is_not_there(journey, path, error);
-	if (!same_is_trusted(journey, name))
-		return is_other_file(journey, name, path, &answer, error);
-	same_note_trusted(journey, name, path, &answer);
-	note_trusted_disk(journey, name);
+		return is_not_there(move, path, error);
+	if (!same_is_trusted(move, name))
+		return is_other_file(move, name, path, &answer, error);
+	same_note_trusted(move, name, path, &answer);
+	note_trusted_disk(move, name);
 	return true;
 }
 
 /* What is not there is copied. */
-static bool find_readable(struct journey *journey, const char *name, const char *path,
+static bool find_readable(struct move *move, const char *name, const char *path,
 			  bool *missing, GError **error)
 {
-	return share_prove_readable(journey, name, path, missing, error) &&
-	       (!*missing || files_add(journey, name, path, path, error));
+	return share_prove_readable(move, name, path, missing, error) &&
+	       (!*missing || files_add(move, name, path, path, error));
 }
 
 /* What is reached over a network has one name for both hosts. */
-static bool find_backing(struct journey *journey, const struct disk *disk, GError **error)
+static bool find_backing(struct move *move, const struct disk *disk, GError **error)
 {
 	g_auto(GStrv) paths = NULL;
 	bool good = true, missing;
-	if (journey->offline)
-		good = share_list_chain(journey, disk, &paths, error);
+	if (move->offline)
+		good = share_list_chain(move, disk, &paths, error);
 	else
 		paths = g_strdupv(disk->backing);
 	for (char **path = paths; good && *path; path++)
 		good = **path != '/' ||
-		       find_readable(journey, disk->target, *path, &missing, error);
+		       find_readable(move, disk->target, *path, &missing, error);
 	return good;
 }
 
 /* A CD, a seed of cloud-init, a template: what is not there is copied before the move. */
-static bool look_at_readable(struct journey *journey, struct journey_disk *disk, GError **error)
+static bool look_at_readable(struct move *move, struct move_disk *disk, GError **error)
 {
 	const struct disk *facts = disk->disk;
 	bool missing = disk->place != NULL;
-	disk->kind = JOURNEY_DISK_READ_ONLY;
-	if (disk->place ? !files_add(journey, facts->target, facts->path, disk->place, error)
-			: !find_readable(journey, facts->target, facts->path, &missing, error))
+	disk->kind = MOVE_DISK_READ_ONLY;
+	if (disk->place ? !files_add(move, facts->target, facts->path, disk->place, error)
+			: !find_readable(move, facts->target, facts->path, &missing, error))
 		return false;
 	if (missing) {
-		disk->kind = JOURNEY_DISK_CARRIED;
+		disk->kind = MOVE_DISK_CARRIED;
 		disk->destination = g_strdup(disk->place ? disk->place : facts->path);
 	}
-	return find_backing(journey, facts, error);
+	return find_backing(move, facts, error);
 }
 
 /* ---- the whole ---- */
 
-static bool look_at_disk(struct journey *journey, struct journey_disk *disk, const char *token,
+static bool look_at_disk(struct move *move, struct move_disk *disk, const char *token,
 			 GError **error)
 {
 	const struct disk *facts = disk->disk;
 	if (facts->source == DISK_NOTHING) {
-		disk->kind = JOURNEY_DISK_EMPTY;
+		disk->kind = MOVE_DISK_EMPTY;
 		return true;
 	}
 	if (!facts->path) {
-		disk->kind = facts->writable ? JOURNEY_DISK_NETWORK : JOURNEY_DISK_READ_ONLY;
+		disk->kind = facts->writable ? MOVE_DISK_NETWORK : MOVE_DISK_READ_ONLY;
 		return true;
 	}
-	bool good = facts->writable ? look_at_writable(journey, disk, token, error)
-				    : look_at_readable(journey, disk, error);
-	bool shared = disk->kind == JOURNEY_DISK_SHARED;
-	if (good && (shared || disk->kind == JOURNEY_DISK_READ_ONLY))
-		good = volume_check_place(journey, facts, error);
-	return good && (!shared || find_backing(journey, facts, error));
+	bool good = facts->writable ? look_at_writable(move, disk, token, error)
+				    : look_at_readable(move, disk, error);
+	bool shared = disk->kind == MOVE_DISK_SHARED;
+	if (good && (shared || disk->kind == MOVE_DISK_READ_ONLY))
+		good = volume_check_place(move, facts, error);
+	return good && (!shared || find_backing(move, facts, error));
 }
 
 /* Kernels and the like: what is no disk's. */
-static bool look_at_files(struct journey *journey, GError **error)
+static bool look_at_files(struct move *move, GError **error)
 {
 	bool good = true, missing;
-	for (guint i = 0; good && i < journey->paths->len; i++) {
-		const struct check_shared_path *path = journey->paths->pdata[i];
-		if (!journey_disk_find(journey->report->disks, path->target))
-			good = find_readable(journey, path->target, path->path, &missing, error);
+	for (guint i = 0; good && i < move->paths->len; i++) {
+		const struct check_shared_path *path = move->paths->pdata[i];
+		if (!move_disk_find(move->report->disks, path->target))
+			good = find_readable(move, path->target, path->path, &missing, error);
 	}
 	return good;
 }
 
-bool phase_share(struct journey *journey, GError **error)
+bool phase_share(struct move *move, GError **error)
 {
 	char token[33];
-	GPtrArray *disks = journey->report->disks;
-	bool good = random_hex(token, 32, error) && look_at_files(journey, error);
+	GPtrArray *disks = move->report->disks;
+	bool good = random_hex(token, 32, error) && look_at_files(move, error);
 	for (guint i = 0; good && i < disks->len; i++)
-		good = look_at_disk(journey, disks->pdata[i], token, error);
-	good = good && files_find_private(journey, error) && files_find_beside(journey, error);
+		good = look_at_disk(move, disks->pdata[i], token, error);
+	good = good && files_find_private(move, error) && files_find_beside(move, error);
 	if (!good)
 		error_classify(error, WATARI_ERROR_REFUSED, NULL);
 	return good;
 }
 
-bool share_prove(struct journey *journey, const char *path, bool *same, GError **error)
+bool share_prove(struct move *move, const char *path, bool *same, GError **error)
 {
 	char token[33];
 	enum sight sight = SIGHT_UNKNOWN;
-	if (!random_hex(token, 32, error) || !compare_token(journey, path, token, &sight, error))
+	if (!random_hex(token, 32, error) || !compare_token(move, path, token, &sight, error))
 		return false;
 	*same = sight == SIGHT_SAME;
 	return true;

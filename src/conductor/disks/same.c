@@ -15,7 +15,7 @@
 enum { ASK_MS = 30000, LOOKS = 3, AGAIN_MS = 300 };
 
 struct asking {
-	struct journey *journey;
+	struct move *move;
 	const struct same_question *question;
 	struct same_answer *answer;
 	char key[65];
@@ -25,25 +25,25 @@ struct asking {
 
 /* ---- asking ---- */
 
-static JsonObject *make_request(const struct asking *asking, enum journey_side side,
+static JsonObject *make_request(const struct asking *asking, enum move_side side,
 				const char *what)
 {
 	const struct same_question *question = asking->question;
 	JsonObject *request = dialogue_message("fingerprint");
 	json_object_set_string_member(request, "path",
-				      side == JOURNEY_SOURCE ? question->here : question->there);
+				      side == MOVE_SOURCE ? question->here : question->there);
 	json_object_set_string_member(request, "key", asking->key);
 	json_object_set_string_member(request, "what", what);
 	return request;
 }
 
-static const char *host_of(const struct asking *asking, enum journey_side side)
+static const char *host_of(const struct asking *asking, enum move_side side)
 {
-	return asking->journey->hosts[side]->name;
+	return asking->move->hosts[side]->name;
 }
 
 /* *usable false: it could not be read, and the answer says so. */
-static bool take_print(struct asking *asking, enum journey_side side, JsonObject *got,
+static bool take_print(struct asking *asking, enum move_side side, JsonObject *got,
 		       struct fingerprint *print, bool *usable, GError **error)
 {
 	struct same_answer *answer = asking->answer;
@@ -52,24 +52,24 @@ static bool take_print(struct asking *asking, enum journey_side side, JsonObject
 	*usable = !reason;
 	if (!reason)
 		return fingerprint_parse(print, got, error);
-	bool missing = side == JOURNEY_DESTINATION && json_get_bool(got, "missing", false);
+	bool missing = side == MOVE_DESTINATION && json_get_bool(got, "missing", false);
 	answer->same = missing ? SAME_MISSING : SAME_UNKNOWN;
 	g_snprintf(answer->what, sizeof answer->what, _("%s cannot be read at %s: %s"),
-		   side == JOURNEY_SOURCE ? question->here : question->there, host_of(asking, side),
+		   side == MOVE_SOURCE ? question->here : question->there, host_of(asking, side),
 		   reason);
 	return true;
 }
 
-static bool ask_side(struct asking *asking, enum journey_side side, JsonObject *request,
+static bool ask_side(struct asking *asking, enum move_side side, JsonObject *request,
 		     struct fingerprint *print, bool *usable, GError **error)
 {
 	g_autoptr(JsonObject) got =
-		movers_ask(asking->journey, side, request, "fingerprint", ASK_MS, error);
+		movers_ask(asking->move, side, request, "fingerprint", ASK_MS, error);
 	return got && take_print(asking, side, got, print, usable, error);
 }
 
 /* What BEFORE has, read again or elsewhere. */
-static JsonObject *make_repeat(const struct asking *asking, enum journey_side side)
+static JsonObject *make_repeat(const struct asking *asking, enum move_side side)
 {
 	JsonObject *request = make_request(asking, side, "read");
 	g_autoptr(JsonObject) described = json_object_new();
@@ -87,8 +87,8 @@ static void find_other_size(struct asking *asking)
 	answer->same = SAME_OTHER;
 	g_snprintf(answer->what, sizeof answer->what,
 		   _("it has %" PRIu64 " bytes at %s and %" PRIu64 " at %s"), asking->before.size,
-		   host_of(asking, JOURNEY_SOURCE), asking->there.size,
-		   host_of(asking, JOURNEY_DESTINATION));
+		   host_of(asking, MOVE_SOURCE), asking->there.size,
+		   host_of(asking, MOVE_DESTINATION));
 }
 
 static void judge_whole(struct asking *asking)
@@ -155,20 +155,20 @@ static void judge_again(struct asking *asking)
 /* What nobody writes to, and is small; both read at the same time. *decided: there is an answer. */
 static bool compare_whole(struct asking *asking, bool *decided, GError **error)
 {
-	struct journey *journey = asking->journey;
+	struct move *move = asking->move;
 	struct same_answer *answer = asking->answer;
-	bool usable[JOURNEY_SIDES] = { false, false };
-	movers_tell(journey, JOURNEY_DESTINATION,
-		    make_request(asking, JOURNEY_DESTINATION, "whole"));
+	bool usable[MOVE_SIDES] = { false, false };
+	movers_tell(move, MOVE_DESTINATION,
+		    make_request(asking, MOVE_DESTINATION, "whole"));
 	g_autoptr(JsonObject) here =
-		movers_ask(journey, JOURNEY_SOURCE, make_request(asking, JOURNEY_SOURCE, "whole"),
+		movers_ask(move, MOVE_SOURCE, make_request(asking, MOVE_SOURCE, "whole"),
 			   "fingerprint", ASK_MS, error);
 	g_autoptr(JsonObject) there =
-		here ? movers_wait(journey, JOURNEY_DESTINATION, "fingerprint", ASK_MS, error)
+		here ? movers_wait(move, MOVE_DESTINATION, "fingerprint", ASK_MS, error)
 		     : NULL;
 	if (!there ||
-	    !take_print(asking, JOURNEY_SOURCE, here, &asking->before, &usable[0], error) ||
-	    !take_print(asking, JOURNEY_DESTINATION, there, &asking->there, &usable[1], error))
+	    !take_print(asking, MOVE_SOURCE, here, &asking->before, &usable[0], error) ||
+	    !take_print(asking, MOVE_DESTINATION, there, &asking->there, &usable[1], error))
 		return false;
 	*decided = true;
 	if (!usable[0] || !usable[1])
@@ -189,17 +189,17 @@ static bool compare_whole(struct asking *asking, bool *decided, GError **error)
 static bool compare_blocks_once(struct asking *asking, GError **error)
 {
 	bool written = asking->question->written, usable = true;
-	if (!ask_side(asking, JOURNEY_SOURCE, make_request(asking, JOURNEY_SOURCE, "pick"),
+	if (!ask_side(asking, MOVE_SOURCE, make_request(asking, MOVE_SOURCE, "pick"),
 		      &asking->before, &usable, error))
 		return false;
 	if (!usable)
 		return true;
-	if (!ask_side(asking, JOURNEY_DESTINATION, make_repeat(asking, JOURNEY_DESTINATION),
+	if (!ask_side(asking, MOVE_DESTINATION, make_repeat(asking, MOVE_DESTINATION),
 		      &asking->there, &usable, error))
 		return false;
 	if (!usable)
 		return true;
-	if (written && !ask_side(asking, JOURNEY_SOURCE, make_repeat(asking, JOURNEY_SOURCE),
+	if (written && !ask_side(asking, MOVE_SOURCE, make_repeat(asking, MOVE_SOURCE),
 				 &asking->after, &usable, error))
 		return false;
 	if (usable)
@@ -213,8 +213,8 @@ static bool compare_sample(struct asking *asking, GError **error)
 	int looks = asking->question->written ? LOOKS : 1;
 	for (int i = 0; i < looks; i++) {
 		if (i > 0)
-			journey_pause(asking->journey, AGAIN_MS);
-		if (!journey_check_cancel(asking->journey, error) ||
+			move_pause(asking->move, AGAIN_MS);
+		if (!move_check_cancel(asking->move, error) ||
 		    !random_hex(asking->key, 64, error) || !compare_blocks_once(asking, error))
 			return false;
 		if (asking->answer->same != SAME_OTHER)
@@ -226,7 +226,7 @@ static bool compare_sample(struct asking *asking, GError **error)
 /* In the report: of what kind the proof is. */
 static void note_compared(struct asking *asking)
 {
-	struct journey_report *report = asking->journey->report;
+	struct move_report *report = asking->move->report;
 	const struct same_answer *answer = asking->answer;
 	JsonObject *object = json_object_new();
 	json_object_set_string_member(object, "path", asking->question->here);
@@ -240,12 +240,12 @@ static void note_compared(struct asking *asking)
 	json_array_add_object_element(report->compared, object);
 }
 
-bool same_ask(struct journey *journey, const struct same_question *question,
+bool same_ask(struct move *move, const struct same_question *question,
 	      struct same_answer *answer, GError **error)
 {
 	g_autofree struct asking *asking = g_new0(struct asking, 1);
 	bool decided = false;
-	asking->journey = journey;
+	asking->move = move;
 	asking->question = question;
 	asking->answer = answer;
 	*answer = (struct same_answer){ .same = SAME_UNKNOWN };
@@ -262,25 +262,25 @@ bool same_ask(struct journey *journey, const struct same_question *question,
 
 /* ---- what the user knows better ---- */
 
-bool same_is_trusted(const struct journey *journey, const char *name)
+bool same_is_trusted(const struct move *move, const char *name)
 {
-	return name && g_strv_contains(journey->request->trusted, name);
+	return name && g_strv_contains(move->request->trusted, name);
 }
 
-static bool is_name(const struct journey *journey, const char *name)
+static bool is_name(const struct move *move, const char *name)
 {
-	bool found = journey_disk_find(journey->report->disks, name) != NULL;
-	for (guint i = 0; !found && i < journey->paths->len; i++) {
-		const struct check_shared_path *path = journey->paths->pdata[i];
+	bool found = move_disk_find(move->report->disks, name) != NULL;
+	for (guint i = 0; !found && i < move->paths->len; i++) {
+		const struct check_shared_path *path = move->paths->pdata[i];
 		found = g_strcmp0(path->target, name) == 0;
 	}
 	return found;
 }
 
-bool same_check_trusted(const struct journey *journey, GError **error)
+bool same_check_trusted(const struct move *move, GError **error)
 {
-	for (const char *const *name = journey->request->trusted; *name; name++)
-		if (!is_name(journey, *name))
+	for (const char *const *name = move->request->trusted; *name; name++)
+		if (!is_name(move, *name))
 			return error_set(error, WATARI_ERROR_USAGE,
 					 _("Name a disk (see “virsh domblklist VM”), kernel, "
 					   "initrd, dtb, loader or acpi."),
@@ -288,18 +288,18 @@ bool same_check_trusted(const struct journey *journey, GError **error)
 	return true;
 }
 
-void same_note_trusted(struct journey *journey, const char *name, const char *path,
+void same_note_trusted(struct move *move, const char *name, const char *path,
 		       const struct same_answer *answer)
 {
 	if (g_str_equal(name, "loader") && answer->same == SAME_OTHER) {
-		journey_note(
-			journey, true,
+		move_note(
+			move, true,
 			_("The firmware %s is another one at the destination (%s), which the VM "
 			  "has from its next start on (--trust loader)."),
 			path, answer->what);
 		return;
 	}
-	journey_note(journey, true,
+	move_note(move, true,
 		     _("That %s is the same at both hosts is not proven, only believed (--trust "
 		       "%s): %s. If it is another one, the VM is damaged."),
 		     path, name, answer->what);

@@ -26,13 +26,13 @@ struct same_answer {
 };
 
 /* False where a mover does not answer, or on cancel. */
-bool same_ask(struct journey *journey, const struct same_question *question,
+bool same_ask(struct move *move, const struct same_question *question,
 	      struct same_answer *answer, GError **error);
 
 /* The user says with --trust that NAME (a disk's target, "kernel"...) is the same. */
-bool same_is_trusted(const struct journey *journey, const char *name);
+bool same_is_trusted(const struct move *move, const char *name);
 /* Each --trust names a disk of the VM, or a file that it starts with. WATARI_ERROR_USAGE. */
-bool same_check_trusted(const struct journey *journey, GError **error);
+bool same_check_trusted(const struct move *move, GError **error);
 /* NAME is taken for the same although ANSWER does not prove it: said in the notes. */
-void same_note_trusted(struct journey *journey, const char *name, const char *path,
+void same_note_trusted(struct move *move, const char *name, const char *path,
 		       const struct same_answer *answer);

@@ -25,7 +25,7 @@ static JsonObject *describe(const char *kind, const char *path, const char *form
 /* ---- what the destination has, asked there ---- */
 
 struct listing {
-	struct journey *journey;
+	struct move *move;
 	JsonArray *images;
 	GError *error;
 };
@@ -35,9 +35,9 @@ struct listing {
 static bool is_readable(struct listing *listing, const char *path, const char *format,
 			GError **error)
 {
-	struct journey *journey = listing->journey;
+	struct move *move = listing->move;
 	g_autoptr(GPtrArray) chain =
-		image_read_chain(&journey->shell, journey->addresses[JOURNEY_DESTINATION], path,
+		image_read_chain(&move->shell, move->addresses[MOVE_DESTINATION], path,
 				 format, NULL, error);
 	return chain != NULL;
 }
@@ -78,7 +78,7 @@ static bool add_seed(struct listing *listing, const char *seed)
 	return false;
 }
 
-static void add_shared(struct listing *listing, const struct journey_disk *disk)
+static void add_shared(struct listing *listing, const struct move_disk *disk)
 {
 	const struct disk *facts = disk->disk;
 	if (!has_room(listing) || !is_readable(listing, facts->path, facts->format, NULL))
@@ -91,7 +91,7 @@ static void add_shared(struct listing *listing, const struct journey_disk *disk)
 
 /* In the formats that they have at the source: another file of that name there is no more than a bad
  * seed. */
-static void add_backing(struct listing *listing, const struct journey_disk *disk)
+static void add_backing(struct listing *listing, const struct move_disk *disk)
 {
 	for (guint i = 1; disk->source_chain && disk->source_chain[0] && disk->source_chain[i];
 	     i++) {
@@ -105,29 +105,29 @@ static void add_backing(struct listing *listing, const struct journey_disk *disk
 static void call_list(void *data)
 {
 	struct listing *listing = data;
-	struct journey *journey = listing->journey;
-	GPtrArray *disks = journey->report->disks;
-	for (const char *const *seed = journey->request->seeds; *seed; seed++)
+	struct move *move = listing->move;
+	GPtrArray *disks = move->report->disks;
+	for (const char *const *seed = move->request->seeds; *seed; seed++)
 		if (!add_seed(listing, *seed))
 			return;
 	for (guint i = 0; i < disks->len; i++) {
-		const struct journey_disk *disk = disks->pdata[i];
-		if (disk->kind == JOURNEY_DISK_SHARED && disk->proven)
+		const struct move_disk *disk = disks->pdata[i];
+		if (disk->kind == MOVE_DISK_SHARED && disk->proven)
 			add_shared(listing, disk);
-		else if (disk->kind == JOURNEY_DISK_COPIED)
+		else if (disk->kind == MOVE_DISK_COPIED)
 			add_backing(listing, disk);
 	}
 }
 
 /* ---- the message ---- */
 
-static bool tell(struct journey *journey, JsonArray *images, GError **error)
+static bool tell(struct move *move, JsonArray *images, GError **error)
 {
-	for (int side = JOURNEY_SIDES - 1; side >= 0; side--) {
+	for (int side = MOVE_SIDES - 1; side >= 0; side--) {
 		JsonObject *message = dialogue_message("seeds");
 		json_object_set_array_member(message, "images", json_array_ref(images));
 		g_autoptr(JsonObject) ready =
-			movers_ask(journey, side, message, "seeds-ready", READY_MS, error);
+			movers_ask(move, side, message, "seeds-ready", READY_MS, error);
 		if (!ready)
 			return false;
 	}
@@ -148,20 +148,20 @@ bool seeds_check_words(const char *const *seeds, GError **error)
 	return true;
 }
 
-bool seeds_tell(struct journey *journey, GError **error)
+bool seeds_tell(struct move *move, GError **error)
 {
-	bool usable = movers_can(journey, "seeds");
-	if (!usable && journey->request->seeds[0])
+	bool usable = movers_can(move, "seeds");
+	if (!usable && move->request->seeds[0])
 		return error_set(error, WATARI_ERROR_REFUSED, _("Leave --seed out."),
 				 _("the movers of this version cannot use seeds"));
 	if (!usable)
 		return true;
 	g_autoptr(JsonArray) images = json_array_new();
-	struct listing listing = { .journey = journey, .images = images };
-	journey_call(journey, call_list, &listing);
+	struct listing listing = { .move = move, .images = images };
+	move_call(move, call_list, &listing);
 	if (listing.error) {
 		g_propagate_error(error, listing.error);
 		return false;
 	}
-	return json_array_get_length(images) == 0 || tell(journey, images, error);
+	return json_array_get_length(images) == 0 || tell(move, images, error);
 }

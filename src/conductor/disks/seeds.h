@@ -6,4 +6,4 @@
 /* The user's words for them: "/path", or "FORMAT:/path". WATARI_ERROR_USAGE. */
 bool seeds_check_words(const char *const *seeds, GError **error);
 /* Tell both movers, if they can use them. Refuses only where the user asked for one. */
-bool seeds_tell(struct journey *journey, GError **error);
+bool seeds_tell(struct move *move, GError **error);

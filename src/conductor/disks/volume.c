@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 struct finding {
-	struct journey *journey;
+	struct move *move;
 	const struct disk *disk;
 	char *path; /* at the destination; NULL: it has no such volume */
 };
@@ -15,7 +15,7 @@ struct finding {
 static void call_find(void *data)
 {
 	struct finding *finding = data;
-	virConnectPtr there = finding->journey->hosts[JOURNEY_DESTINATION]->connection;
+	virConnectPtr there = finding->move->hosts[MOVE_DESTINATION]->connection;
 	virStoragePoolPtr pool = virStoragePoolLookupByName(there, finding->disk->pool);
 	virStorageVolPtr volume =
 		pool ? virStorageVolLookupByName(pool, finding->disk->volume) : NULL;
@@ -30,13 +30,13 @@ static void call_find(void *data)
 		virStoragePoolFree(pool);
 }
 
-bool volume_check_place(struct journey *journey, const struct disk *disk, GError **error)
+bool volume_check_place(struct move *move, const struct disk *disk, GError **error)
 {
-	struct finding finding = { .journey = journey, .disk = disk };
-	const char *there = journey->hosts[JOURNEY_DESTINATION]->name;
+	struct finding finding = { .move = move, .disk = disk };
+	const char *there = move->hosts[MOVE_DESTINATION]->name;
 	if (!disk->pool || !disk->volume || !disk->path)
 		return true;
-	journey_call(journey, call_find, &finding);
+	move_call(move, call_find, &finding);
 	g_autofree char *path = finding.path;
 	g_autofree char *next = g_strdup_printf(
 		_("Give the pool the same place there, or say where the disk goes: --disk "
@@ -51,5 +51,5 @@ bool volume_check_place(struct journey *journey, const struct disk *disk, GError
 			 _("the disk %s is the volume “%s” of the pool “%s”: that is %s at %s, but "
 			   "%s at %s"),
 			 disk->target, disk->volume, disk->pool, disk->path,
-			 journey->hosts[JOURNEY_SOURCE]->name, path, there);
+			 move->hosts[MOVE_SOURCE]->name, path, there);
 }

@@ -6,4 +6,4 @@
 
 /* DISK stays a volume at the destination: there it is at the same path as here, or it is none at all
  * (true at once). False: refused, with both paths. Main thread. */
-bool volume_check_place(struct journey *journey, const struct disk *disk, GError **error);
+bool volume_check_place(struct move *move, const struct disk *disk, GError **error);

@@ -32,50 +32,50 @@ static const char *find_code(const char *code)
 	return NULL;
 }
 
-void advice_take_code(struct journey *journey, const char *code)
+void advice_take_code(struct move *move, const char *code)
 {
-	bool vague = journey->refuse_code && !find_code(journey->refuse_code);
-	if (journey->mover_reason && !vague)
+	bool vague = move->refuse_code && !find_code(move->refuse_code);
+	if (move->mover_reason && !vague)
 		return;
-	g_free(journey->refuse_code);
-	journey->refuse_code = g_strdup(code);
+	g_free(move->refuse_code);
+	move->refuse_code = g_strdup(code);
 }
 
-static const char *name_host(const struct journey *journey, int side)
+static const char *name_host(const struct move *move, int side)
 {
-	return journey->hosts[side] ? journey->hosts[side]->name
-				    : journey->report->sides[side].address;
+	return move->hosts[side] ? move->hosts[side]->name
+				    : move->report->sides[side].address;
 }
 
-static char *advise_on_lost_host(struct journey *journey)
+static char *advise_on_lost_host(struct move *move)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++)
-		if (journey->guard && guard_is_broken(journey->guard, (enum guard_side) side, NULL))
+	for (int side = 0; side < MOVE_SIDES; side++)
+		if (move->guard && guard_is_broken(move->guard, (enum guard_side) side, NULL))
 			return g_strdup_printf(_("See that %s can be reached and that libvirtd "
 						 "runs there, and begin again."),
-					       name_host(journey, side));
+					       name_host(move, side));
 	return NULL;
 }
 
-char *advice_on_lost_mover(struct journey *journey)
+char *advice_on_lost_mover(struct move *move)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++)
-		if (journey->movers[side] && !movers_alive(journey, side))
+	for (int side = 0; side < MOVE_SIDES; side++)
+		if (move->movers[side] && !movers_alive(move, side))
 			return g_strdup_printf(_("See that %s can be reached, and its log "
 						 "(journalctl) for what ended the program there, "
 						 "and begin again."),
-					       name_host(journey, side));
+					       name_host(move, side));
 	return NULL;
 }
 
-char *advice_find(struct journey *journey)
+char *advice_find(struct move *move)
 {
-	char *advice = advise_on_lost_host(journey);
-	const char *of_code = find_code(journey->refuse_code);
+	char *advice = advise_on_lost_host(move);
+	const char *of_code = find_code(move->refuse_code);
 	if (!advice && of_code)
 		advice = g_strdup(_(of_code));
 	if (!advice)
-		advice = advice_on_lost_mover(journey);
+		advice = advice_on_lost_mover(move);
 	return advice ? advice
 		      : g_strdup(_("See the logs of libvirtd (journalctl) and of the VM "
 				   "(/var/log/libvirt/qemu) at both hosts, and begin again."));
@@ -102,34 +102,34 @@ void advice_give(GError **error, const char *advice)
 /* ---- before anything has moved ---- */
 
 struct looking {
-	struct journey *journey;
+	struct move *move;
 	bool ended;
 };
 
 static void call_look(void *data)
 {
 	struct looking *looking = data;
-	struct journey *journey = looking->journey;
+	struct move *move = looking->move;
 	struct host_vm vm;
 	looking->ended =
-		host_vm_ask(journey->hosts[JOURNEY_SOURCE], journey->report->vm_uuid, &vm, NULL) &&
+		host_vm_ask(move->hosts[MOVE_SOURCE], move->report->vm_uuid, &vm, NULL) &&
 		(vm.state == HOST_VM_ABSENT || vm.state == HOST_VM_OFF);
 }
 
-void advice_explain_ended(struct journey *journey, GError **error)
+void advice_explain_ended(struct move *move, GError **error)
 {
-	struct looking looking = { .journey = journey };
+	struct looking looking = { .move = move };
 	g_autofree char *next = error_next(*error);
-	if (next || journey->offline || !journey->domain || !journey->hosts[JOURNEY_SOURCE] ||
-	    !journey->report->vm_uuid || (*error)->code != WATARI_ERROR_REFUSED)
+	if (next || move->offline || !move->domain || !move->hosts[MOVE_SOURCE] ||
+	    !move->report->vm_uuid || (*error)->code != WATARI_ERROR_REFUSED)
 		return;
-	journey_call(journey, call_look, &looking);
+	move_call(move, call_look, &looking);
 	if (!looking.ended)
 		return;
 	g_autofree char *what = error_what(*error);
 	g_clear_error(error);
 	error_set(error, WATARI_ERROR_REFUSED,
 		  _("Start it where it was, or move it while it is off (--offline)."),
-		  _("“%s” ended at %s before anything had moved (%s)"), journey->report->vm_name,
-		  name_host(journey, JOURNEY_SOURCE), what);
+		  _("“%s” ended at %s before anything had moved (%s)"), move->report->vm_name,
+		  name_host(move, MOVE_SOURCE), what);
 }

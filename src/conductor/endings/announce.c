@@ -13,7 +13,7 @@ enum {
 };
 
 struct reading {
-	struct journey *journey;
+	struct move *move;
 	struct host *host;
 };
 
@@ -22,21 +22,21 @@ static void call_read_nics(void *data)
 	struct reading *reading = data;
 	virDomainPtr domain =
 		reading->host ? virDomainLookupByUUIDString(reading->host->connection,
-							    reading->journey->report->vm_uuid)
+							    reading->move->report->vm_uuid)
 			      : NULL;
 	char *xml = domain ? virDomainGetXMLDesc(domain, 0) : NULL;
 	if (xml)
-		reading->journey->nics = domain_read_nics(xml, NULL);
+		reading->move->nics = domain_read_nics(xml, NULL);
 	if (domain)
 		virDomainFree(domain);
 	free(xml); /* libvirt's */
 }
 
-static JsonArray *describe_interfaces(struct journey *journey)
+static JsonArray *describe_interfaces(struct move *move)
 {
 	JsonArray *interfaces = json_array_new();
-	for (guint i = 0; i < journey->nics->len; i++) {
-		const struct domain_nic *nic = journey->nics->pdata[i];
+	for (guint i = 0; i < move->nics->len; i++) {
+		const struct domain_nic *nic = move->nics->pdata[i];
 		if (!nic->tap || !nic->mac)
 			continue;
 		JsonObject *interface = json_object_new();
@@ -48,49 +48,49 @@ static JsonArray *describe_interfaces(struct journey *journey)
 }
 
 /* One that hangs is found here, too, when the VM was let go on without it. */
-static JsonObject *ask(struct journey *journey, JsonObject *message, GError **error)
+static JsonObject *ask(struct move *move, JsonObject *message, GError **error)
 {
-	bool alive = movers_alive(journey, JOURNEY_SOURCE);
-	JsonObject *answer = alive ? movers_ask(journey, JOURNEY_SOURCE, json_object_ref(message),
+	bool alive = movers_alive(move, MOVE_SOURCE);
+	JsonObject *answer = alive ? movers_ask(move, MOVE_SOURCE, json_object_ref(message),
 						"announced", HUNG_MS, NULL)
 				   : NULL;
 	if (answer)
 		return answer;
-	journey->mover_lost |= alive;
-	return movers_restart(journey, JOURNEY_SOURCE, error)
-		       ? movers_ask(journey, JOURNEY_SOURCE, json_object_ref(message), "announced",
+	move->mover_lost |= alive;
+	return movers_restart(move, MOVE_SOURCE, error)
+		       ? movers_ask(move, MOVE_SOURCE, json_object_ref(message), "announced",
 				    ANNOUNCE_MS, error)
 		       : NULL;
 }
 
-void announce_at_source(struct journey *journey, struct host *host)
+void announce_at_source(struct move *move, struct host *host)
 {
-	struct reading reading = { journey, host };
+	struct reading reading = { move, host };
 	g_autoptr(GError) error = NULL;
-	if (!journey->nics)
-		journey_call(journey, call_read_nics, &reading);
-	if (!journey->nics)
+	if (!move->nics)
+		move_call(move, call_read_nics, &reading);
+	if (!move->nics)
 		return;
-	JsonArray *interfaces = describe_interfaces(journey);
+	JsonArray *interfaces = describe_interfaces(move);
 	if (json_array_get_length(interfaces) == 0) {
 		json_array_unref(interfaces);
 		return;
 	}
-	journey_say(journey, _("telling the network that the VM is at the source"));
+	move_say(move, _("telling the network that the VM is at the source"));
 	JsonObject *message = dialogue_message("announce");
 	json_object_set_array_member(message, "interfaces", interfaces);
-	bool cancelled = journey->cancelled;
-	journey->cancelled = false;
-	g_autoptr(JsonObject) answer = ask(journey, message, &error);
+	bool cancelled = move->cancelled;
+	move->cancelled = false;
+	g_autoptr(JsonObject) answer = ask(move, message, &error);
 	json_object_unref(message);
 	/* The mover says it five times; then it may go. */
 	if (answer)
-		journey_pause(journey, REPEATS_MS);
-	journey->cancelled = cancelled || journey->cancelled;
+		move_pause(move, REPEATS_MS);
+	move->cancelled = cancelled || move->cancelled;
 	if (answer)
 		return;
 	g_autofree char *what = error_what(error);
-	journey_note(journey, true,
+	move_note(move, true,
 		     _("The network was not told that the VM is back at the source (%s); it learns "
 		       "it from the guest's next packet."),
 		     what);

@@ -6,4 +6,4 @@
 #include "conductor/core/move.h"
 
 /* HOST is the source, asked for the VM's interfaces where they are not known yet; or NULL. */
-void announce_at_source(struct journey *journey, struct host *host);
+void announce_at_source(struct move *move, struct host *host);

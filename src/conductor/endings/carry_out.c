@@ -7,7 +7,7 @@
 #include "base/i18n.h"
 
 struct carrying {
-	struct journey *journey;
+	struct move *move;
 	struct ending *ending;
 	struct ending_sight seen; /* as both were when the next action was decided on */
 	const struct ending_rule *rule;
@@ -32,16 +32,16 @@ static void call_define(void *data)
 static bool do_action(struct carrying *carrying, enum ending_action action)
 {
 	carrying->action = action;
-	journey_call(carrying->journey, call_act, carrying);
+	move_call(carrying->move, call_act, carrying);
 	return carrying->good;
 }
 
 static bool define_there(struct carrying *carrying)
 {
-	const struct through *through = carrying->journey->through;
-	if (!through || !through->persist || carrying->rule->outcome != JOURNEY_MIGRATED)
+	const struct through *through = carrying->move->through;
+	if (!through || !through->persist || carrying->rule->outcome != MOVE_MIGRATED)
 		return true;
-	journey_call(carrying->journey, call_define, carrying);
+	move_call(carrying->move, call_define, carrying);
 	return carrying->good;
 }
 
@@ -52,7 +52,7 @@ static void call_look_again(void *data)
 	struct carrying *carrying = data;
 	struct ending_sight now;
 	ending_look(carrying->ending, &now);
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
+	for (int side = 0; side < MOVE_SIDES; side++) {
 		carrying->seen.known[side] = now.known[side];
 		carrying->seen.vms[side] = now.vms[side];
 	}
@@ -63,14 +63,14 @@ static void call_look_again(void *data)
  * nobody ever restores from it again. */
 static bool go_on_from_state(struct carrying *carrying)
 {
-	struct journey *journey = carrying->journey;
-	if (!through_check(journey, JOURNEY_SOURCE, &carrying->error) ||
-	    !through_is_unchanged(journey, JOURNEY_SOURCE, &carrying->error) ||
+	struct move *move = carrying->move;
+	if (!through_check(move, MOVE_SOURCE, &carrying->error) ||
+	    !through_is_unchanged(move, MOVE_SOURCE, &carrying->error) ||
 	    !do_action(carrying, carrying->rule->action))
 		return false;
-	journey_call(journey, call_look_again, carrying);
-	return through_enter(journey, THROUGH_RESTORED, &carrying->error) &&
-	       (journey->paused_before || do_action(carrying, ENDING_RESUME_SOURCE_ALONE));
+	move_call(move, call_look_again, carrying);
+	return through_enter(move, THROUGH_RESTORED, &carrying->error) &&
+	       (move->paused_before || do_action(carrying, ENDING_RESUME_SOURCE_ALONE));
 }
 
 static void explain_state(struct carrying *carrying)
@@ -84,7 +84,7 @@ static void explain_state(struct carrying *carrying)
 		_("Repair that, then run “watari resolve”. Remove nothing: the state is all there "
 		  "is of the VM's memory."),
 		_("the VM could not be restored at the source from %s: %s"),
-		carrying->journey->through->path, what);
+		carrying->move->through->path, what);
 }
 
 static bool restore_at_source(struct carrying *carrying)
@@ -97,7 +97,7 @@ static bool restore_at_source(struct carrying *carrying)
 
 static void explain_waiting(struct carrying *carrying)
 {
-	const struct journey *journey = carrying->journey;
+	const struct move *move = carrying->move;
 	g_autofree char *what = error_what(carrying->error);
 	g_clear_error(&carrying->error);
 	error_set(&carrying->error, WATARI_ERROR_ATTENTION,
@@ -105,13 +105,13 @@ static void explain_waiting(struct carrying *carrying)
 		    "nothing runs, and nothing is lost."),
 		  _("the VM waits at %s, restored and paused: that it goes on there could not be "
 		    "written down (%s)"),
-		  journey->addresses[JOURNEY_DESTINATION]->text, what);
+		  move->addresses[MOVE_DESTINATION]->text, what);
 }
 
 /* Its disks will be newer than the saved state from then on, and whoever reads the journal must know. */
 static bool enter_resumed(struct carrying *carrying)
 {
-	if (through_enter(carrying->journey, THROUGH_RESUMED, &carrying->error))
+	if (through_enter(carrying->move, THROUGH_RESUMED, &carrying->error))
 		return true;
 	explain_waiting(carrying);
 	return false;
@@ -122,7 +122,7 @@ static bool resume_at_destination(struct carrying *carrying)
 {
 	return enter_resumed(carrying) && do_action(carrying, carrying->rule->action) &&
 	       define_there(carrying) &&
-	       (carrying->seen.vms[JOURNEY_SOURCE].state != HOST_VM_OFF ||
+	       (carrying->seen.vms[MOVE_SOURCE].state != HOST_VM_OFF ||
 		do_action(carrying, ENDING_UNDEFINE_SOURCE));
 }
 
@@ -141,12 +141,12 @@ static bool carry_out(struct carrying *carrying)
 	}
 }
 
-bool carry_out_ending(struct journey *journey, struct ending *ending,
+bool carry_out_ending(struct move *move, struct ending *ending,
 		      const struct ending_sight *seen, const struct ending_rule *rule,
 		      GError **error)
 {
 	struct carrying carrying = {
-		.journey = journey, .ending = ending, .seen = *seen, .rule = rule
+		.move = move, .ending = ending, .seen = *seen, .rule = rule
 	};
 	if (carry_out(&carrying))
 		return true;

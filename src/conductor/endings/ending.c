@@ -53,24 +53,24 @@ static const struct {
 } rules[] = {
 	{ RUNS,
 	  RUNS,
-	  { "both-run", ENDING_NOTHING, JOURNEY_ATTENTION, false, RUN_AT_BOTH, END_ONE } },
+	  { "both-run", ENDING_NOTHING, MOVE_ATTENTION, false, RUN_AT_BOTH, END_ONE } },
 	{ RUNS_BUSY,
 	  RUNS,
-	  { "both-run", ENDING_NOTHING, JOURNEY_ATTENTION, true, RUN_AT_BOTH, END_ONE } },
+	  { "both-run", ENDING_NOTHING, MOVE_ATTENTION, true, RUN_AT_BOTH, END_ONE } },
 	{ UNKNOWN,
 	  ANY,
-	  { "source-unknown", ENDING_NOTHING, JOURNEY_ATTENTION, false,
+	  { "source-unknown", ENDING_NOTHING, MOVE_ATTENTION, false,
 	    N_("the source host does not answer, so nothing was done"), LOOK_AGAIN } },
 	{ ANY,
 	  UNKNOWN,
-	  { "destination-unknown", ENDING_NOTHING, JOURNEY_ATTENTION, false,
+	  { "destination-unknown", ENDING_NOTHING, MOVE_ATTENTION, false,
 	    N_("the destination host does not answer, so nothing was done"), LOOK_AGAIN } },
 	{ PARTIAL,
 	  RUNS,
-	  { "handed-over", ENDING_END_SOURCE, JOURNEY_MIGRATED, true, HANDED_OVER, NULL } },
+	  { "handed-over", ENDING_END_SOURCE, MOVE_MIGRATED, true, HANDED_OVER, NULL } },
 	{ PARTIAL,
 	  GONE,
-	  { "post-copy-lost", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	  { "post-copy-lost", ENDING_NOTHING, MOVE_ATTENTION, true,
 	    N_("post-copy had begun, and the destination's copy is gone: the source has the memory "
 	       "as it was at the switch, but the VM may have run and written since"),
 	    N_("Copy the disks before anything else. Then continue the VM at the source (virsh "
@@ -78,104 +78,104 @@ static const struct {
 	       "virsh start).") } },
 	{ PARTIAL,
 	  ANY,
-	  { "post-copy", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	  { "post-copy", ENDING_NOTHING, MOVE_ATTENTION, true,
 	    N_("the VM is in post-copy: the destination has a part of its memory, and the source "
 	       "has the rest"),
 	    N_("Never end, continue or restart either copy. If the movers still work it completes "
 	       "by itself; else run “watari resolve” again, which recovers it.") } },
 	{ STOPPED_BUSY,
 	  ANY,
-	  { "moving", ENDING_NOTHING, JOURNEY_ATTENTION, true, UNDER_WAY, WAIT_FOR_IT } },
+	  { "moving", ENDING_NOTHING, MOVE_ATTENTION, true, UNDER_WAY, WAIT_FOR_IT } },
 	{ ANY,
 	  PARTIAL,
-	  { "post-copy-alone", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	  { "post-copy-alone", ENDING_NOTHING, MOVE_ATTENTION, true,
 	    N_("the destination's copy was in post-copy and may lack a part of its memory, and the "
 	       "source no longer holds that"),
 	    N_("If it stands still, only starting it anew helps (virsh destroy, virsh start); look "
 	       "at both hosts first (virsh list --all).") } },
-	{ GONE, RUNS, { "migrated", ENDING_NOTHING, JOURNEY_MIGRATED, false, NULL, NULL } },
+	{ GONE, RUNS, { "migrated", ENDING_NOTHING, MOVE_MIGRATED, false, NULL, NULL } },
 	{ STOPPED,
 	  RUNS,
-	  { "handed-over", ENDING_END_SOURCE, JOURNEY_MIGRATED, true, HANDED_OVER, NULL } },
+	  { "handed-over", ENDING_END_SOURCE, MOVE_MIGRATED, true, HANDED_OVER, NULL } },
 	{ HELD,
 	  RUNS,
-	  { "source-held", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	  { "source-held", ENDING_NOTHING, MOVE_ATTENTION, true,
 	    N_("the VM runs at the destination, and a copy at the source is paused, but not by a "
 	       "migration"),
 	    N_("If the copy at the source is not needed, end it there (virsh destroy). Never "
 	       "continue it.") } },
 	{ RUNS,
 	  COMING,
-	  { "destination-left", ENDING_END_DESTINATION, JOURNEY_FAILED, true, LEFT_THERE, NULL } },
+	  { "destination-left", ENDING_END_DESTINATION, MOVE_FAILED, true, LEFT_THERE, NULL } },
 	{ RUNS,
 	  STOPPED,
-	  { "destination-left", ENDING_END_DESTINATION, JOURNEY_FAILED, true, LEFT_THERE, NULL } },
+	  { "destination-left", ENDING_END_DESTINATION, MOVE_FAILED, true, LEFT_THERE, NULL } },
 	{ RUNS,
 	  HELD,
-	  { "destination-held", ENDING_NOTHING, JOURNEY_ATTENTION, true, HELD_THERE, WHAT_IS_IT } },
+	  { "destination-held", ENDING_NOTHING, MOVE_ATTENTION, true, HELD_THERE, WHAT_IS_IT } },
 	{ RUNS_BUSY,
 	  HELD,
-	  { "destination-held", ENDING_NOTHING, JOURNEY_ATTENTION, true, HELD_THERE, WHAT_IS_IT } },
+	  { "destination-held", ENDING_NOTHING, MOVE_ATTENTION, true, HELD_THERE, WHAT_IS_IT } },
 	{ RUNS_BUSY,
 	  COMING,
-	  { "moving", ENDING_NOTHING, JOURNEY_ATTENTION, true, UNDER_WAY, WAIT_FOR_IT } },
+	  { "moving", ENDING_NOTHING, MOVE_ATTENTION, true, UNDER_WAY, WAIT_FOR_IT } },
 	{ RUNS_BUSY,
 	  STOPPED,
-	  { "moving", ENDING_NOTHING, JOURNEY_ATTENTION, true, UNDER_WAY, WAIT_FOR_IT } },
-	{ RUNS_BUSY, GONE, { "at-source", ENDING_NOTHING, JOURNEY_FAILED, true, NULL, NULL } },
-	{ RUNS, GONE, { "at-source", ENDING_NOTHING, JOURNEY_FAILED, false, NULL, NULL } },
+	  { "moving", ENDING_NOTHING, MOVE_ATTENTION, true, UNDER_WAY, WAIT_FOR_IT } },
+	{ RUNS_BUSY, GONE, { "at-source", ENDING_NOTHING, MOVE_FAILED, true, NULL, NULL } },
+	{ RUNS, GONE, { "at-source", ENDING_NOTHING, MOVE_FAILED, false, NULL, NULL } },
 	{ STOPPED,
 	  GONE,
-	  { "source-stopped", ENDING_RESUME_SOURCE, JOURNEY_FAILED, true,
+	  { "source-stopped", ENDING_RESUME_SOURCE, MOVE_FAILED, true,
 	    N_("nothing runs at the destination; the VM goes on at the source"), NULL } },
 	{ STOPPED,
 	  COMING,
-	  { "both-stopped", ENDING_END_DESTINATION_RESUME, JOURNEY_FAILED, true, BOTH_STOPPED,
+	  { "both-stopped", ENDING_END_DESTINATION_RESUME, MOVE_FAILED, true, BOTH_STOPPED,
 	    NULL } },
 	{ STOPPED,
 	  STOPPED,
-	  { "both-stopped", ENDING_END_DESTINATION_RESUME, JOURNEY_FAILED, true, BOTH_STOPPED,
+	  { "both-stopped", ENDING_END_DESTINATION_RESUME, MOVE_FAILED, true, BOTH_STOPPED,
 	    NULL } },
 	{ HELD,
 	  GONE,
-	  { "source-held", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	  { "source-held", ENDING_NOTHING, MOVE_ATTENTION, true,
 	    N_("the VM is paused at the source, but not by a migration"), WHO_PAUSED } },
 	{ HELD,
 	  HELD,
-	  { "both-held", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	  { "both-held", ENDING_NOTHING, MOVE_ATTENTION, true,
 	    N_("a copy of the VM is paused at each host, and not by a migration"),
 	    N_("If the VM was paused when it was moved, both hold the same memory; else find out "
 	       "which of them ran last. End the other one (virsh destroy), never continue "
 	       "both.") } },
 	{ HELD,
 	  ANY,
-	  { "source-held", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	  { "source-held", ENDING_NOTHING, MOVE_ATTENTION, true,
 	    N_("the VM is paused at the source, but not by a migration, and a stopped copy is left "
 	       "at the destination"),
 	    N_("Find out who paused it (virsh domstate --reason). Unless it ran at the destination "
 	       "continue it at the source (virsh resume), then run “watari resolve”.") } },
 	{ GONE,
 	  COMING,
-	  { "destination-stopped", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	  { "destination-stopped", ENDING_NOTHING, MOVE_ATTENTION, true,
 	    N_("the source's copy is gone, and the destination's has not been started"),
 	    N_("If the VM ended at the source by itself, end what is at the destination (virsh "
 	       "destroy).") } },
 	{ GONE,
 	  STOPPED,
-	  { "destination-stopped", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	  { "destination-stopped", ENDING_NOTHING, MOVE_ATTENTION, true,
 	    N_("the source's copy is gone, and the destination's is stopped"),
 	    N_("It holds the only memory of the VM: continue it there (virsh resume).") } },
 	{ GONE,
 	  HELD,
-	  { "migrated-paused", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	  { "migrated-paused", ENDING_NOTHING, MOVE_ATTENTION, true,
 	    N_("the VM is at the destination, and paused there"), WHO_PAUSED } },
 	{ COMING,
 	  ANY,
-	  { "moving", ENDING_NOTHING, JOURNEY_ATTENTION, true,
+	  { "moving", ENDING_NOTHING, MOVE_ATTENTION, true,
 	    N_("another migration brings the VM to the source"), N_("Wait for its end.") } },
 	{ ANY,
 	  ANY,
-	  { "nowhere", ENDING_NOTHING, JOURNEY_ATTENTION, true, N_("the VM runs at neither host"),
+	  { "nowhere", ENDING_NOTHING, MOVE_ATTENTION, true, N_("the VM runs at neither host"),
 	    N_("It may have ended by itself: see the guest's own log and /var/log/libvirt/qemu at "
 	       "both hosts. Then say whether it ran at the destination: “watari resolve --ran VM” "
 	       "or “watari resolve --never-ran VM” cleans up what the move left.") } },
@@ -185,7 +185,7 @@ static const struct {
 static const struct ending_rule ended_at_source = {
 	ENDING_ENDED_AT_SOURCE,
 	ENDING_NOTHING,
-	JOURNEY_FAILED,
+	MOVE_FAILED,
 	true,
 	N_("the VM ended at the source during the move"),
 	N_("Start it where it was, or move it while it is off (--offline).")
@@ -193,7 +193,7 @@ static const struct ending_rule ended_at_source = {
 static const struct ending_rule ended_and_left = {
 	ENDING_ENDED_AT_SOURCE,
 	ENDING_END_DESTINATION,
-	JOURNEY_FAILED,
+	MOVE_FAILED,
 	true,
 	N_("the VM ended at the source during the move"),
 	N_("Start it where it was, or move it while it is off (--offline).")
@@ -201,7 +201,7 @@ static const struct ending_rule ended_and_left = {
 static const struct ending_rule ended_there = {
 	"ended-there",
 	ENDING_NOTHING,
-	JOURNEY_MIGRATED,
+	MOVE_MIGRATED,
 	true,
 	N_("the VM moved to the destination, and has ended there since"),
 	NULL
@@ -209,18 +209,18 @@ static const struct ending_rule ended_there = {
 
 /* Off long after its move: that is no business of the move's. */
 static const struct ending_rule over_at_source = {
-	"over", ENDING_NOTHING, JOURNEY_FAILED, false, N_("the move is over, and the VM is off"),
+	"over", ENDING_NOTHING, MOVE_FAILED, false, N_("the move is over, and the VM is off"),
 	NULL
 };
 static const struct ending_rule over_at_destination = {
-	"over", ENDING_NOTHING, JOURNEY_MIGRATED, false, N_("the move is over, and the VM is off"),
+	"over", ENDING_NOTHING, MOVE_MIGRATED, false, N_("the move is over, and the VM is off"),
 	NULL
 };
 
 static const struct ending_rule moves_elsewhere = {
 	"moving",
 	ENDING_NOTHING,
-	JOURNEY_ATTENTION,
+	MOVE_ATTENTION,
 	true,
 	N_("the VM is being moved, by a program elsewhere"),
 	N_("Wait for its end, or cancel it where it was started (watari cancel). If that program "
@@ -232,7 +232,7 @@ static const struct ending_rule moves_elsewhere = {
 static const struct ending_rule paused_twice = {
 	"both-paused",
 	ENDING_NOTHING,
-	JOURNEY_ATTENTION,
+	MOVE_ATTENTION,
 	true,
 	N_("the VM was paused before the move, and is paused at both hosts with the same memory: "
 	   "it was handed over, but the answer was lost"),
@@ -245,7 +245,7 @@ static const struct ending_rule paused_twice = {
 static const struct ending_rule may_have_run = {
 	"may-have-run",
 	ENDING_NOTHING,
-	JOURNEY_ATTENTION,
+	MOVE_ATTENTION,
 	true,
 	N_("the VM is not at the destination now, but it may have run there and ended: then the "
 	   "memory of the stopped copy at the source is older than the disks, and going on with it "
@@ -257,7 +257,7 @@ static const struct ending_rule may_have_run = {
 static const struct ending_rule may_have_stopped = {
 	"may-have-run",
 	ENDING_NOTHING,
-	JOURNEY_ATTENTION,
+	MOVE_ATTENTION,
 	true,
 	N_("both copies are stopped, and the destination's may have run: then its memory is the "
 	   "newer one"),
@@ -268,7 +268,7 @@ static const struct ending_rule may_have_stopped = {
 static const struct ending_rule started_there = {
 	"started-there",
 	ENDING_NOTHING,
-	JOURNEY_ATTENTION,
+	MOVE_ATTENTION,
 	true,
 	N_("the VM was started at the destination and is paused there; its memory is newer than "
 	   "that of the stopped copy at the source"),
@@ -279,7 +279,7 @@ static const struct ending_rule started_there = {
 static const struct ending_rule source_alone = {
 	"source-alone",
 	ENDING_RESUME_SOURCE_ALONE,
-	JOURNEY_FAILED,
+	MOVE_FAILED,
 	true,
 	N_("the destination does not answer, but libvirt there was never told to start the VM: it "
 	   "goes on at the source"),
@@ -289,7 +289,7 @@ static const struct ending_rule source_alone = {
 static const struct ending_rule ran_there = {
 	"ran-there",
 	ENDING_END_STALE,
-	JOURNEY_MIGRATED,
+	MOVE_MIGRATED,
 	true,
 	N_("the VM ran at the destination and ended there; the stopped copy at the source is "
 	   "ended"),
@@ -308,7 +308,7 @@ static bool is_stopped_by_migration(const struct host_vm *vm)
 	return vm->state == HOST_VM_PAUSED && ending_is_never_started(vm);
 }
 
-static bool is_paused_by_others(const struct ending_sight *sight, enum journey_side side)
+static bool is_paused_by_others(const struct ending_sight *sight, enum move_side side)
 {
 	const struct host_vm *vm = &sight->vms[side];
 	return sight->known[side] && vm->state == HOST_VM_PAUSED && !is_stopped_by_migration(vm);
@@ -316,17 +316,17 @@ static bool is_paused_by_others(const struct ending_sight *sight, enum journey_s
 
 /* A VM that was paused before is whole where it is paused again, unless the other copy runs. When both are
  * paused, the destination's is the one that was handed over, and the source's may not be taken for it. */
-static bool is_paused_as_before(const struct ending_sight *sight, enum journey_side side)
+static bool is_paused_as_before(const struct ending_sight *sight, enum move_side side)
 {
-	enum journey_side other = !side;
+	enum move_side other = !side;
 	bool runs = sight->known[other] && sight->vms[other].state == HOST_VM_RUNNING;
 	if (!sight->paused_before || runs || !is_paused_by_others(sight, side))
 		return false;
-	return side == JOURNEY_DESTINATION || !is_paused_by_others(sight, JOURNEY_DESTINATION);
+	return side == MOVE_DESTINATION || !is_paused_by_others(sight, MOVE_DESTINATION);
 }
 
 /* In post-copy, or broken in it. Where this is known from elsewhere, libvirt may not have noticed yet. */
-static bool is_partial(const struct ending_sight *sight, enum journey_side side)
+static bool is_partial(const struct ending_sight *sight, enum move_side side)
 {
 	const struct host_vm *vm = &sight->vms[side];
 	if (vm->state == HOST_VM_RUNNING)
@@ -346,14 +346,14 @@ static bool is_complete(const struct host_vm *vm)
 }
 
 /* The stop that was asked for came when the migration was over already. */
-static bool is_suspended_by_us(const struct ending_sight *sight, enum journey_side side)
+static bool is_suspended_by_us(const struct ending_sight *sight, enum move_side side)
 {
 	const struct host_vm *vm = &sight->vms[side];
-	return side == JOURNEY_SOURCE && sight->suspended && !sight->paused_before &&
+	return side == MOVE_SOURCE && sight->suspended && !sight->paused_before &&
 	       vm->state == HOST_VM_PAUSED && vm->reason == VIR_DOMAIN_PAUSED_USER;
 }
 
-static enum seen see(const struct ending_sight *sight, enum journey_side side)
+static enum seen see(const struct ending_sight *sight, enum move_side side)
 {
 	static const enum seen of_state[] = {
 		[HOST_VM_ABSENT] = GONE, [HOST_VM_OFF] = OFF,         [HOST_VM_RUNNING] = RUNS,
@@ -365,10 +365,10 @@ static enum seen see(const struct ending_sight *sight, enum journey_side side)
 	if (is_partial(sight, side))
 		return PARTIAL;
 	if (is_stopped_by_migration(vm) || is_suspended_by_us(sight, side))
-		return side == JOURNEY_SOURCE && sight->foreign_job ? STOPPED_BUSY : STOPPED;
+		return side == MOVE_SOURCE && sight->foreign_job ? STOPPED_BUSY : STOPPED;
 	if (is_paused_as_before(sight, side))
-		return vm->busy && side == JOURNEY_SOURCE ? RUNS_BUSY : RUNS;
-	if (vm->state == HOST_VM_RUNNING && vm->busy && side == JOURNEY_SOURCE)
+		return vm->busy && side == MOVE_SOURCE ? RUNS_BUSY : RUNS;
+	if (vm->state == HOST_VM_RUNNING && vm->busy && side == MOVE_SOURCE)
 		return RUNS_BUSY;
 	if (vm->state == HOST_VM_INCOMING && !ending_is_never_started(vm))
 		return HELD;
@@ -439,7 +439,7 @@ static const struct ending_rule *judge_ended(const struct ending_sight *sight, e
 
 static const struct ending_rule *judge_paused_twice(const struct ending_sight *sight)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < MOVE_SIDES; side++)
 		if (!is_paused_by_others(sight, side))
 			return NULL;
 	return sight->paused_before ? &paused_twice : NULL;
@@ -451,10 +451,10 @@ const struct ending_rule *ending_judge(const struct ending_sight *sight)
 		return ending_judge_offline(sight);
 	if (sight->through != THROUGH_NONE)
 		return ending_judge_through(sight);
-	enum seen source = see(sight, JOURNEY_SOURCE);
-	enum seen destination = see(sight, JOURNEY_DESTINATION);
+	enum seen source = see(sight, MOVE_SOURCE);
+	enum seen destination = see(sight, MOVE_DESTINATION);
 	if (source == PARTIAL && destination == RUNS &&
-	    !is_complete(&sight->vms[JOURNEY_DESTINATION]))
+	    !is_complete(&sight->vms[MOVE_DESTINATION]))
 		destination = PARTIAL;
 	const struct ending_rule *rule = judge_stale(sight, source, destination);
 	if (!rule)
@@ -482,19 +482,19 @@ static bool has_failed(const struct host_vm *vm)
 bool ending_postcopy_failed(const struct ending_sight *sight)
 {
 	bool failed = true;
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < MOVE_SIDES; side++)
 		failed = failed && sight->known[side] && has_failed(&sight->vms[side]);
 	return failed;
 }
 
-const char *ending_state_name(const struct ending_sight *sight, enum journey_side side)
+const char *ending_state_name(const struct ending_sight *sight, enum move_side side)
 {
 	return sight->known[side] ? host_vm_state_name(sight->vms[side].state) : "unknown";
 }
 
 void ending_sight_clear(struct ending_sight *sight)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < MOVE_SIDES; side++)
 		g_clear_error(&sight->errors[side]);
 }
 
@@ -507,7 +507,7 @@ const char *ending_what(const struct ending_rule *rule, const struct ending_sigh
 			N_("somebody ended the VM at the source during the move"),
 		[VIR_DOMAIN_SHUTOFF_CRASHED] = N_("the VM crashed at the source during the move"),
 	};
-	const struct host_vm *source = &sight->vms[JOURNEY_SOURCE];
+	const struct host_vm *source = &sight->vms[MOVE_SOURCE];
 	const char *what = rule->what;
 	if (g_str_equal(rule->name, ENDING_ENDED_AT_SOURCE) && source->state == HOST_VM_OFF &&
 	    source->reason >= 0 && (size_t) source->reason < G_N_ELEMENTS(ends) &&

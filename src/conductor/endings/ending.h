@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the VM is after a move, and what is left to do: shared by the journey's end and by
+/* Where the VM is after a move, and what is left to do: shared by the move's end and by
  * `watari resolve`. The state is asked from both hosts afresh
  * and never assumed. A table of situations says what follows.
  */
@@ -31,9 +31,9 @@ enum ending_closed { ENDING_OPEN, ENDING_CLOSED_AT_SOURCE, ENDING_CLOSED_AT_DEST
 
 /* One look at both hosts. */
 struct ending_sight {
-	bool known[JOURNEY_SIDES];
-	struct host_vm vms[JOURNEY_SIDES];
-	GError *errors[JOURNEY_SIDES]; /* why it is not known */
+	bool known[MOVE_SIDES];
+	struct host_vm vms[MOVE_SIDES];
+	GError *errors[MOVE_SIDES]; /* why it is not known */
 	bool offline; /* the VM was off, and `defined`: its definition may be at the destination */
 	bool defined;
 	bool postcopy; /* the switch to post-copy was seen */
@@ -41,7 +41,7 @@ struct ending_sight {
 	bool never_starts; /* proven, by more than a person's word: nobody can start it there any more */
 	enum ending_closed closed;
 	enum ending_through through;
-	bool suspended;     /* this very journey asked for the stop */
+	bool suspended;     /* this very move asked for the stop */
 	bool foreign_job;   /* the source's job is somebody else's, and not proven to be dead */
 	bool paused_before; /* somebody had paused it: then paused is what it should be again */
 };
@@ -65,7 +65,7 @@ enum ending_action {
 struct ending_rule {
 	const char *name; /* stable word of the situation */
 	enum ending_action action;
-	enum journey_outcome outcome; /* after the action worked */
+	enum move_outcome outcome; /* after the action worked */
 	bool unstable;    /* libvirt may still be at work: look again for a while before acting */
 	const char *what; /* for a person, marked with N_() */
 	const char *next; /* marked with N_(), or NULL */
@@ -100,19 +100,19 @@ const struct ending_rule *ending_judge_through(const struct ending_sight *sight)
 /* Two hosts, connected afresh whenever they must be asked. */
 struct ending {
 	const struct remote_shell *shell;
-	const struct host_address *addresses[JOURNEY_SIDES];
+	const struct host_address *addresses[MOVE_SIDES];
 	const char *uuid, *name;
-	const char *host_uuids[JOURNEY_SIDES]; /* which machines they are; NULL: not known */
+	const char *host_uuids[MOVE_SIDES]; /* which machines they are; NULL: not known */
 	bool undefine_source;                  /* once the VM runs at the destination */
 	const char *state;                     /* path of the saved state; NULL: none */
 	bool paused_before;
 	bool was_off; /* and is moved like that */
 	/* Connections of the caller's that still work, or NULL: used until one of them fails. They
 	 * must not be guarded any more. */
-	struct host *borrowed[JOURNEY_SIDES];
+	struct host *borrowed[MOVE_SIDES];
 	/* its own */
-	struct guard *guards[JOURNEY_SIDES];
-	struct host *hosts[JOURNEY_SIDES];
+	struct guard *guards[MOVE_SIDES];
+	struct host *hosts[MOVE_SIDES];
 };
 
 /* Ask both hosts once. Blocks; may be called from any one thread at a time. */
@@ -129,4 +129,4 @@ bool ending_define(struct ending *ending, GError **error);
 void ending_close(struct ending *ending);
 void ending_sight_clear(struct ending_sight *sight);
 /* "running", "absent", ..., or "unknown". */
-const char *ending_state_name(const struct ending_sight *sight, enum journey_side side);
+const char *ending_state_name(const struct ending_sight *sight, enum move_side side);

@@ -8,7 +8,7 @@
 
 /* ---- looking ---- */
 
-static void close_side(struct ending *ending, enum journey_side side)
+static void close_side(struct ending *ending, enum move_side side)
 {
 	if (ending->hosts[side] == ending->borrowed[side])
 		ending->hosts[side] = NULL;
@@ -19,12 +19,12 @@ static void close_side(struct ending *ending, enum journey_side side)
 
 void ending_close(struct ending *ending)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < MOVE_SIDES; side++)
 		close_side(ending, side);
 }
 
 /* An address may mean another machine than it did when the move began. */
-static bool is_the_machine(const struct ending *ending, enum journey_side side, GError **error)
+static bool is_the_machine(const struct ending *ending, enum move_side side, GError **error)
 {
 	const char *expected = ending->host_uuids[side], *found = ending->hosts[side]->uuid;
 	return !expected || !found || g_str_equal(expected, found) ||
@@ -34,7 +34,7 @@ static bool is_the_machine(const struct ending *ending, enum journey_side side, 
 			 ending->addresses[side]->text, found, expected);
 }
 
-static bool open_side(struct ending *ending, enum journey_side side, GError **error)
+static bool open_side(struct ending *ending, enum move_side side, GError **error)
 {
 	if (!ending->hosts[side])
 		ending->hosts[side] = ending->borrowed[side];
@@ -52,7 +52,7 @@ static bool open_side(struct ending *ending, enum journey_side side, GError **er
 	return ending->hosts[side] != NULL;
 }
 
-static bool look_at(struct ending *ending, enum journey_side side, struct host_vm *vm,
+static bool look_at(struct ending *ending, enum move_side side, struct host_vm *vm,
 		    GError **error)
 {
 	if (!open_side(ending, side, error))
@@ -67,7 +67,7 @@ static bool look_at(struct ending *ending, enum journey_side side, struct host_v
 void ending_look(struct ending *ending, struct ending_sight *sight)
 {
 	*sight = (struct ending_sight){ 0 };
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < MOVE_SIDES; side++)
 		sight->known[side] = look_at(ending, side, &sight->vms[side], &sight->errors[side]);
 }
 
@@ -75,7 +75,7 @@ void ending_look(struct ending *ending, struct ending_sight *sight)
 
 #define LOOK_AT_BOTH N_("Look at both hosts (virsh list --all), then run “watari resolve”.")
 
-static bool complain(struct ending *ending, enum journey_side side, GError **error)
+static bool complain(struct ending *ending, enum move_side side, GError **error)
 {
 	g_autofree char *prefix =
 		g_strdup_printf(_("%s at %s"), ending->name, ending->addresses[side]->text);
@@ -83,14 +83,14 @@ static bool complain(struct ending *ending, enum journey_side side, GError **err
 }
 
 /* A host that could not be opened is an answer too: nothing can be done with it. */
-static bool is_connected(struct ending *ending, enum journey_side side, GError **error)
+static bool is_connected(struct ending *ending, enum move_side side, GError **error)
 {
 	return ending->hosts[side] || error_set(error, WATARI_ERROR_ATTENTION, _(LOOK_AT_BOTH),
 						_("%s at %s: the host does not answer"),
 						ending->name, ending->addresses[side]->text);
 }
 
-static bool ask(struct ending *ending, enum journey_side side, struct host_vm *vm, GError **error)
+static bool ask(struct ending *ending, enum move_side side, struct host_vm *vm, GError **error)
 {
 	if (!is_connected(ending, side, error))
 		return false;
@@ -100,7 +100,7 @@ static bool ask(struct ending *ending, enum journey_side side, struct host_vm *v
 	return false;
 }
 
-static bool has_changed(struct ending *ending, enum journey_side side, GError **error)
+static bool has_changed(struct ending *ending, enum move_side side, GError **error)
 {
 	return error_set(error, WATARI_ERROR_ATTENTION, _("Run “watari resolve” again."),
 			 _("%s at %s has changed its state meanwhile; nothing was done"),
@@ -131,7 +131,7 @@ static bool undefine(struct ending *ending, virDomainPtr domain)
 	return false;
 }
 
-static virDomainPtr find(struct ending *ending, enum journey_side side, GError **error)
+static virDomainPtr find(struct ending *ending, enum move_side side, GError **error)
 {
 	virDomainPtr domain =
 		is_connected(ending, side, error)
@@ -142,7 +142,7 @@ static virDomainPtr find(struct ending *ending, enum journey_side side, GError *
 	return domain;
 }
 
-static bool destroy(struct ending *ending, enum journey_side side, bool forget, GError **error)
+static bool destroy(struct ending *ending, enum move_side side, bool forget, GError **error)
 {
 	virDomainPtr domain = find(ending, side, error);
 	if (!domain)
@@ -161,19 +161,19 @@ static bool destroy(struct ending *ending, enum journey_side side, bool forget, 
 static bool undefine_source(struct ending *ending, GError **error)
 {
 	struct host_vm source, destination;
-	if (!ask(ending, JOURNEY_SOURCE, &source, error) ||
-	    !ask(ending, JOURNEY_DESTINATION, &destination, error))
+	if (!ask(ending, MOVE_SOURCE, &source, error) ||
+	    !ask(ending, MOVE_DESTINATION, &destination, error))
 		return false;
 	if (source.state != HOST_VM_OFF)
-		return has_changed(ending, JOURNEY_SOURCE, error);
+		return has_changed(ending, MOVE_SOURCE, error);
 	if (destination.state == HOST_VM_ABSENT)
-		return has_changed(ending, JOURNEY_DESTINATION, error);
-	virDomainPtr domain = find(ending, JOURNEY_SOURCE, error);
+		return has_changed(ending, MOVE_DESTINATION, error);
+	virDomainPtr domain = find(ending, MOVE_SOURCE, error);
 	if (!domain)
 		return false;
 	bool good = undefine(ending, domain);
 	if (!good)
-		complain(ending, JOURNEY_SOURCE, error);
+		complain(ending, MOVE_SOURCE, error);
 	virDomainFree(domain);
 	return good;
 }
@@ -187,7 +187,7 @@ static bool is_as_seen(const struct host_vm *now, const struct host_vm *seen)
 
 /* What was true when we looked must still be true at the moment of acting, so a copy whose state makes
  * this safe is asked once more. */
-static bool still(struct ending *ending, enum journey_side side, const struct ending_sight *seen,
+static bool still(struct ending *ending, enum move_side side, const struct ending_sight *seen,
 		  GError **error)
 {
 	struct host_vm vm;
@@ -198,7 +198,7 @@ static bool still(struct ending *ending, enum journey_side side, const struct en
 }
 
 /* Of a host that need not answer: only what it says counts. */
-static bool is_not_running(struct ending *ending, enum journey_side side, GError **error)
+static bool is_not_running(struct ending *ending, enum move_side side, GError **error)
 {
 	struct host_vm vm;
 	if (!ending->hosts[side] || !host_vm_ask(ending->hosts[side], ending->uuid, &vm, NULL) ||
@@ -209,9 +209,9 @@ static bool is_not_running(struct ending *ending, enum journey_side side, GError
 
 static bool resume_source(struct ending *ending, const struct ending_sight *seen, GError **error)
 {
-	if (!still(ending, JOURNEY_SOURCE, seen, error))
+	if (!still(ending, MOVE_SOURCE, seen, error))
 		return false;
-	virDomainPtr domain = find(ending, JOURNEY_SOURCE, error);
+	virDomainPtr domain = find(ending, MOVE_SOURCE, error);
 	if (!domain)
 		return false;
 	/* a state that is still being saved is of no use any more */
@@ -219,14 +219,14 @@ static bool resume_source(struct ending *ending, const struct ending_sight *seen
 		virDomainAbortJob(domain);
 	bool good = virDomainResume(domain) == 0;
 	if (!good)
-		complain(ending, JOURNEY_SOURCE, error);
+		complain(ending, MOVE_SOURCE, error);
 	virDomainFree(domain);
 	return good;
 }
 
 /* ---- from a saved state ---- */
 
-static bool is_absent(struct ending *ending, enum journey_side side, GError **error)
+static bool is_absent(struct ending *ending, enum move_side side, GError **error)
 {
 	struct host_vm vm;
 	if (!ask(ending, side, &vm, error))
@@ -238,32 +238,32 @@ static bool is_absent(struct ending *ending, enum journey_side side, GError **er
 
 static bool restore_source(struct ending *ending, GError **error)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < MOVE_SIDES; side++)
 		if (!is_absent(ending, side, error))
 			return false;
-	return virDomainRestoreFlags(ending->hosts[JOURNEY_SOURCE]->connection, ending->state, NULL,
+	return virDomainRestoreFlags(ending->hosts[MOVE_SOURCE]->connection, ending->state, NULL,
 				     VIR_DOMAIN_SAVE_PAUSED) == 0 ||
-	       complain(ending, JOURNEY_SOURCE, error);
+	       complain(ending, MOVE_SOURCE, error);
 }
 
 static bool resume_destination(struct ending *ending, const struct ending_sight *seen,
 			       GError **error)
 {
-	if (!still(ending, JOURNEY_DESTINATION, seen, error) ||
-	    !is_absent(ending, JOURNEY_SOURCE, error))
+	if (!still(ending, MOVE_DESTINATION, seen, error) ||
+	    !is_absent(ending, MOVE_SOURCE, error))
 		return false;
-	virDomainPtr domain = find(ending, JOURNEY_DESTINATION, error);
+	virDomainPtr domain = find(ending, MOVE_DESTINATION, error);
 	if (!domain)
 		return false;
 	bool good = ending->paused_before || virDomainResume(domain) == 0;
 	if (!good)
-		complain(ending, JOURNEY_DESTINATION, error);
+		complain(ending, MOVE_DESTINATION, error);
 	virDomainFree(domain);
 	return good;
 }
 
 /* NULL: there is none, or its host does not answer. */
-static char *read_definition(struct ending *ending, enum journey_side side)
+static char *read_definition(struct ending *ending, enum move_side side)
 {
 	g_autoptr(GError) error = NULL;
 	virDomainPtr domain = find(ending, side, &error);
@@ -278,18 +278,18 @@ static char *read_definition(struct ending *ending, enum journey_side side)
 
 bool ending_define(struct ending *ending, GError **error)
 {
-	virDomainPtr there = find(ending, JOURNEY_DESTINATION, error), defined = NULL;
+	virDomainPtr there = find(ending, MOVE_DESTINATION, error), defined = NULL;
 	if (!there)
 		return false;
 	bool good = virDomainIsPersistent(there) == 1;
-	char *xml = good ? NULL : read_definition(ending, JOURNEY_SOURCE);
+	char *xml = good ? NULL : read_definition(ending, MOVE_SOURCE);
 	if (!good && !xml)
-		xml = read_definition(ending, JOURNEY_DESTINATION);
+		xml = read_definition(ending, MOVE_DESTINATION);
 	if (xml)
-		defined = virDomainDefineXML(ending->hosts[JOURNEY_DESTINATION]->connection, xml);
+		defined = virDomainDefineXML(ending->hosts[MOVE_DESTINATION]->connection, xml);
 	good = good || defined;
 	if (!good)
-		complain(ending, JOURNEY_DESTINATION, error);
+		complain(ending, MOVE_DESTINATION, error);
 	if (defined)
 		virDomainFree(defined);
 	virDomainFree(there);
@@ -301,19 +301,19 @@ bool ending_define(struct ending *ending, GError **error)
 static bool end_stale(struct ending *ending, const struct ending_sight *seen, GError **error)
 {
 	struct host_vm there;
-	if (!still(ending, JOURNEY_DESTINATION, seen, error) ||
-	    !still(ending, JOURNEY_SOURCE, seen, error) ||
-	    !ask(ending, JOURNEY_DESTINATION, &there, error))
+	if (!still(ending, MOVE_DESTINATION, seen, error) ||
+	    !still(ending, MOVE_SOURCE, seen, error) ||
+	    !ask(ending, MOVE_DESTINATION, &there, error))
 		return false;
-	return destroy(ending, JOURNEY_SOURCE, ending->undefine_source && there.persistent, error);
+	return destroy(ending, MOVE_SOURCE, ending->undefine_source && there.persistent, error);
 }
 
 /* What is thrown away there is not needed only as long as the source is as it was seen. */
 static bool end_destination(struct ending *ending, const struct ending_sight *seen, GError **error)
 {
-	return still(ending, JOURNEY_SOURCE, seen, error) &&
-	       still(ending, JOURNEY_DESTINATION, seen, error) &&
-	       destroy(ending, JOURNEY_DESTINATION, false, error);
+	return still(ending, MOVE_SOURCE, seen, error) &&
+	       still(ending, MOVE_DESTINATION, seen, error) &&
+	       destroy(ending, MOVE_DESTINATION, false, error);
 }
 
 bool ending_act(struct ending *ending, enum ending_action action, const struct ending_sight *seen,
@@ -323,15 +323,15 @@ bool ending_act(struct ending *ending, enum ending_action action, const struct e
 	case ENDING_NOTHING:
 		return true;
 	case ENDING_RESUME_SOURCE:
-		return still(ending, JOURNEY_DESTINATION, seen, error) &&
+		return still(ending, MOVE_DESTINATION, seen, error) &&
 		       resume_source(ending, seen, error);
 	case ENDING_RESUME_SOURCE_ALONE:
-		return is_not_running(ending, JOURNEY_DESTINATION, error) &&
+		return is_not_running(ending, MOVE_DESTINATION, error) &&
 		       resume_source(ending, seen, error);
 	case ENDING_END_SOURCE:
-		return still(ending, JOURNEY_DESTINATION, seen, error) &&
-		       still(ending, JOURNEY_SOURCE, seen, error) &&
-		       destroy(ending, JOURNEY_SOURCE, ending->undefine_source, error);
+		return still(ending, MOVE_DESTINATION, seen, error) &&
+		       still(ending, MOVE_SOURCE, seen, error) &&
+		       destroy(ending, MOVE_SOURCE, ending->undefine_source, error);
 	case ENDING_END_STALE:
 		return end_stale(ending, seen, error);
 	case ENDING_END_DESTINATION:

@@ -18,48 +18,48 @@ static const struct {
 } rules[] = {
 	{ UNKNOWN,
 	  ANY,
-	  { "source-unknown", ENDING_NOTHING, JOURNEY_ATTENTION, false,
+	  { "source-unknown", ENDING_NOTHING, MOVE_ATTENTION, false,
 	    N_("the source host does not answer, so nothing was done"),
 	    N_("When it can be reached again, run “watari resolve”.") } },
 	{ ANY,
 	  UNKNOWN,
-	  { "destination-unknown", ENDING_NOTHING, JOURNEY_ATTENTION, false,
+	  { "destination-unknown", ENDING_NOTHING, MOVE_ATTENTION, false,
 	    N_("the destination host does not answer, so nothing was done"),
 	    N_("When it can be reached again, run “watari resolve”.") } },
-	{ OFF, GONE, { "at-source", ENDING_NOTHING, JOURNEY_FAILED, false, NULL, NULL } },
-	{ ACTIVE, GONE, { "at-source", ENDING_NOTHING, JOURNEY_FAILED, false, NULL, NULL } },
-	{ GONE, OFF, { "migrated", ENDING_NOTHING, JOURNEY_MIGRATED, false, NULL, NULL } },
-	{ GONE, ACTIVE, { "migrated", ENDING_NOTHING, JOURNEY_MIGRATED, false, NULL, NULL } },
-	{ OFF, OFF, { "defined", ENDING_UNDEFINE_SOURCE, JOURNEY_MIGRATED, false, DEFINED, NULL } },
+	{ OFF, GONE, { "at-source", ENDING_NOTHING, MOVE_FAILED, false, NULL, NULL } },
+	{ ACTIVE, GONE, { "at-source", ENDING_NOTHING, MOVE_FAILED, false, NULL, NULL } },
+	{ GONE, OFF, { "migrated", ENDING_NOTHING, MOVE_MIGRATED, false, NULL, NULL } },
+	{ GONE, ACTIVE, { "migrated", ENDING_NOTHING, MOVE_MIGRATED, false, NULL, NULL } },
+	{ OFF, OFF, { "defined", ENDING_UNDEFINE_SOURCE, MOVE_MIGRATED, false, DEFINED, NULL } },
 	{ OFF,
 	  ACTIVE,
-	  { "defined", ENDING_UNDEFINE_SOURCE, JOURNEY_MIGRATED, false, DEFINED, NULL } },
+	  { "defined", ENDING_UNDEFINE_SOURCE, MOVE_MIGRATED, false, DEFINED, NULL } },
 	{ ACTIVE,
 	  ACTIVE,
-	  { "both-run", ENDING_NOTHING, JOURNEY_ATTENTION, false,
+	  { "both-run", ENDING_NOTHING, MOVE_ATTENTION, false,
 	    N_("the VM runs at BOTH hosts: its disks are in danger"),
 	    N_("Find out which copy the users reach, and end the other one at once (virsh "
 	       "destroy). Nothing was done.") } },
 	{ ACTIVE,
 	  OFF,
-	  { "source-started", ENDING_NOTHING, JOURNEY_ATTENTION, false,
+	  { "source-started", ENDING_NOTHING, MOVE_ATTENTION, false,
 	    N_("somebody started the VM at the source when it was defined at the destination "
 	       "already"),
 	    N_("Keep one: undefine it at the destination (virsh undefine) and remove its images "
 	       "there, or shut it down at the source and run “watari resolve”.") } },
 	{ ANY,
 	  ANY,
-	  { "nowhere", ENDING_NOTHING, JOURNEY_ATTENTION, false,
+	  { "nowhere", ENDING_NOTHING, MOVE_ATTENTION, false,
 	    N_("neither host knows the VM any more"),
 	    N_("Somebody has removed its definition: see “virsh list --all” at both hosts.") } },
 };
 
-static enum seen see(const struct ending_sight *sight, enum journey_side side)
+static enum seen see(const struct ending_sight *sight, enum move_side side)
 {
 	bool at_source =
-		sight->known[JOURNEY_SOURCE] && sight->vms[JOURNEY_SOURCE].state != HOST_VM_ABSENT;
+		sight->known[MOVE_SOURCE] && sight->vms[MOVE_SOURCE].state != HOST_VM_ABSENT;
 	/* whatever is there, it is not of this move, so its host need not answer */
-	if (side == JOURNEY_DESTINATION && !sight->defined && at_source)
+	if (side == MOVE_DESTINATION && !sight->defined && at_source)
 		return GONE;
 	if (!sight->known[side])
 		return UNKNOWN;
@@ -70,8 +70,8 @@ static enum seen see(const struct ending_sight *sight, enum journey_side side)
 
 const struct ending_rule *ending_judge_offline(const struct ending_sight *sight)
 {
-	enum seen source = see(sight, JOURNEY_SOURCE);
-	enum seen destination = see(sight, JOURNEY_DESTINATION);
+	enum seen source = see(sight, MOVE_SOURCE);
+	enum seen destination = see(sight, MOVE_DESTINATION);
 	for (size_t i = 0; i + 1 < G_N_ELEMENTS(rules); i++)
 		if ((rules[i].source == ANY || rules[i].source == source) &&
 		    (rules[i].destination == ANY || rules[i].destination == destination))

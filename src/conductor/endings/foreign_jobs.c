@@ -14,7 +14,7 @@ enum {
 	LIVING_MS = 20000,
 };
 
-bool others_look_at_job(struct others_job *job, const struct host_vm *source, bool own,
+bool foreign_jobs_look(struct foreign_job *job, const struct host_vm *source, bool own,
 			int64_t now_ms)
 {
 	if (!source->busy)
@@ -29,7 +29,7 @@ bool others_look_at_job(struct others_job *job, const struct host_vm *source, bo
 }
 
 struct asking {
-	struct journey *journey;
+	struct move *move;
 	bool found;
 };
 
@@ -49,22 +49,22 @@ static bool has_other_id(const char *output, const char *id)
 static void call_ask(void *data)
 {
 	struct asking *asking = data;
-	struct journey *journey = asking->journey;
-	const char *const words[] = { "mover", "--living", journey->report->vm_uuid, NULL };
-	for (int side = 0; side < JOURNEY_SIDES && !asking->found; side++) {
-		g_auto(GStrv) command = movers_command(journey, side, words);
+	struct move *move = asking->move;
+	const char *const words[] = { "mover", "--living", move->report->vm_uuid, NULL };
+	for (int side = 0; side < MOVE_SIDES && !asking->found; side++) {
+		g_auto(GStrv) command = movers_command(move, side, words);
 		g_autofree char *output = NULL;
 		int status = 0;
-		if (remote_run(&journey->shell, journey->addresses[side],
+		if (remote_run(&move->shell, move->addresses[side],
 			       (const char *const *) command, LIVING_MS, &output, &status, NULL) &&
 		    status == 0)
-			asking->found = has_other_id(output, journey->report->id);
+			asking->found = has_other_id(output, move->report->id);
 	}
 }
 
-bool others_have_movers(struct journey *journey)
+bool foreign_jobs_have_movers(struct move *move)
 {
-	struct asking asking = { journey, false };
-	journey_call(journey, call_ask, &asking);
+	struct asking asking = { move, false };
+	move_call(move, call_ask, &asking);
 	return asking.found;
 }

@@ -7,27 +7,27 @@
 #include <string.h>
 
 static const char *const side_names[] = {
-	[JOURNEY_SOURCE] = "source", [JOURNEY_DESTINATION] = "destination"
+	[MOVE_SOURCE] = "source", [MOVE_DESTINATION] = "destination"
 };
-_Static_assert(G_N_ELEMENTS(side_names) == JOURNEY_SIDES, "one name for each side");
+_Static_assert(G_N_ELEMENTS(side_names) == MOVE_SIDES, "one name for each side");
 
-void move_hosts_describe(const struct journey *journey, JsonObject *options)
+void move_hosts_describe(const struct move *move, JsonObject *options)
 {
 	JsonObject *hosts = json_object_new();
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
+	for (int side = 0; side < MOVE_SIDES; side++) {
 		JsonObject *host = json_object_new();
-		json_set_text(host, "uuid", journey->hosts[side]->uuid);
-		json_set_text(host, "machine", journey->hosts[side]->machine);
+		json_set_text(host, "uuid", move->hosts[side]->uuid);
+		json_set_text(host, "machine", move->hosts[side]->machine);
 		json_object_set_object_member(hosts, side_names[side], host);
 	}
 	json_object_set_object_member(options, "hosts", hosts);
 }
 
-void move_hosts_read(const struct journal_move *move, struct move_host hosts[JOURNEY_SIDES])
+void move_hosts_read(const struct journal_move *row, struct move_host hosts[MOVE_SIDES])
 {
-	g_autoptr(JsonObject) options = json_parse_kept(move->options);
+	g_autoptr(JsonObject) options = json_parse_kept(row->options);
 	JsonObject *both = options ? json_get_object(options, "hosts") : NULL;
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
+	for (int side = 0; side < MOVE_SIDES; side++) {
 		JsonObject *host = both ? json_get_object(both, side_names[side]) : NULL;
 		hosts[side] = (struct move_host){ 0 };
 		if (!host)
@@ -50,15 +50,15 @@ static bool is_same_machine(const struct move_host *one, const struct move_host 
 	return !one->machine || !other->machine || g_str_equal(one->machine, other->machine);
 }
 
-bool move_hosts_match(const struct journal_move *move, enum journey_side side,
+bool move_hosts_match(const struct journal_move *row, enum move_side side,
 		      const struct move_host *host, const char *text)
 {
-	struct move_host hosts[JOURNEY_SIDES];
-	const char *written = side == JOURNEY_SOURCE ? move->source : move->destination;
-	move_hosts_read(move, hosts);
+	struct move_host hosts[MOVE_SIDES];
+	const char *written = side == MOVE_SOURCE ? row->source : row->destination;
+	move_hosts_read(row, hosts);
 	bool same = hosts[side].uuid && host->uuid ? is_same_machine(&hosts[side], host)
 						   : g_strcmp0(written, text) == 0;
-	for (int i = 0; i < JOURNEY_SIDES; i++)
+	for (int i = 0; i < MOVE_SIDES; i++)
 		move_host_clear(&hosts[i]);
 	return same;
 }

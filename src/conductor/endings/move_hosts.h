@@ -11,11 +11,11 @@ struct move_host {
 };
 
 /* Both hosts of JOURNEY, which are open, into the OPTIONS of its row. */
-void move_hosts_describe(const struct journey *journey, JsonObject *options);
+void move_hosts_describe(const struct move *move, JsonObject *options);
 /* As the row MOVE has them; free both with move_host_clear(). */
-void move_hosts_read(const struct journal_move *move, struct move_host hosts[JOURNEY_SIDES]);
+void move_hosts_read(const struct journal_move *row, struct move_host hosts[MOVE_SIDES]);
 void move_host_clear(struct move_host *host);
 /* May the side of MOVE be the machine HOST, which was named TEXT? Where either of them did not say who it
  * is, the texts decide. */
-bool move_hosts_match(const struct journal_move *move, enum journey_side side,
+bool move_hosts_match(const struct journal_move *row, enum move_side side,
 		      const struct move_host *host, const char *text);

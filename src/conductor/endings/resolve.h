@@ -21,5 +21,5 @@ struct resolve_result {
 
 /* True when the VM runs at exactly one host and nothing is left to do. REPORT and RESULT are
  * filled as far as it came. */
-bool resolve_run(const struct resolve_request *request, const struct journey_observer *observer,
-		 struct journey_report *report, struct resolve_result *result, GError **error);
+bool resolve_run(const struct resolve_request *request, const struct move_observer *observer,
+		 struct move_report *report, struct resolve_result *result, GError **error);

@@ -14,38 +14,38 @@
 /* ---- who is asked ---- */
 
 struct asking_hosts {
-	struct journey *journey;
-	struct move_host hosts[JOURNEY_SIDES];
+	struct move *move;
+	struct move_host hosts[MOVE_SIDES];
 };
 
-static void find_vm(struct journey *journey, struct host *host)
+static void find_vm(struct move *move, struct host *host)
 {
 	char uuid[VIR_UUID_STRING_BUFLEN];
 	virDomainPtr domain = NULL;
-	if (g_uuid_string_is_valid(journey->vm))
-		domain = virDomainLookupByUUIDString(host->connection, journey->vm);
+	if (g_uuid_string_is_valid(move->vm))
+		domain = virDomainLookupByUUIDString(host->connection, move->vm);
 	if (!domain)
-		domain = virDomainLookupByName(host->connection, journey->vm);
-	if (domain && virDomainGetUUIDString(domain, uuid) == 0 && !journey->report->vm_uuid) {
-		journey->report->vm_name = g_strdup(virDomainGetName(domain));
-		journey->report->vm_uuid = g_strdup(uuid);
+		domain = virDomainLookupByName(host->connection, move->vm);
+	if (domain && virDomainGetUUIDString(domain, uuid) == 0 && !move->report->vm_uuid) {
+		move->report->vm_name = g_strdup(virDomainGetName(domain));
+		move->report->vm_uuid = g_strdup(uuid);
 	}
 	if (domain)
 		virDomainFree(domain);
 }
 
-static void ask_host(struct asking_hosts *asking, enum journey_side side)
+static void ask_host(struct asking_hosts *asking, enum move_side side)
 {
-	struct journey *journey = asking->journey;
+	struct move *move = asking->move;
 	struct guard *guard = guard_new(NULL);
-	struct host *host = guard ? host_open_guarded(guard, GUARD_SOURCE, &journey->shell,
-						      journey->addresses[side], NULL)
+	struct host *host = guard ? host_open_guarded(guard, GUARD_SOURCE, &move->shell,
+						      move->addresses[side], NULL)
 				  : NULL;
 	if (host) {
-		machine_read(&journey->shell, host);
+		machine_read(&move->shell, host);
 		asking->hosts[side].uuid = g_strdup(host->uuid);
 		asking->hosts[side].machine = g_strdup(host->machine);
-		find_vm(journey, host);
+		find_vm(move, host);
 	}
 	host_free(host);
 	guard_free(guard);
@@ -53,21 +53,21 @@ static void ask_host(struct asking_hosts *asking, enum journey_side side)
 
 static void call_ask_hosts(void *data)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < MOVE_SIDES; side++)
 		ask_host(data, side);
 }
 
-static bool set_addresses(struct journey *journey, const char *source, const char *destination,
+static bool set_addresses(struct move *move, const char *source, const char *destination,
 			  GError **error)
 {
 	const char *const texts[] = { source, destination };
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
+	for (int side = 0; side < MOVE_SIDES; side++) {
 		/* The journal writes the local host as it was given: as nothing. */
 		const char *text = texts[side] && *texts[side] ? texts[side] : NULL;
-		journey->addresses[side] = host_address_parse(text, error);
-		if (!journey->addresses[side])
+		move->addresses[side] = host_address_parse(text, error);
+		if (!move->addresses[side])
 			return false;
-		journey->report->sides[side].address = g_strdup(journey->addresses[side]->text);
+		move->report->sides[side].address = g_strdup(move->addresses[side]->text);
 	}
 	return true;
 }
@@ -75,49 +75,49 @@ static bool set_addresses(struct journey *journey, const char *source, const cha
 /* ---- the rows ---- */
 
 /* A name may belong to several VMs. */
-static bool is_of_vm(const struct journey *journey, const struct journal_move *move)
+static bool is_of_vm(const struct move *move, const struct journal_move *row)
 {
-	return !journey->report->vm_uuid || g_str_equal(journey->report->vm_uuid, move->vm_uuid);
+	return !move->report->vm_uuid || g_str_equal(move->report->vm_uuid, row->vm_uuid);
 }
 
-static struct journal_move *take_matching(struct journey *journey, GPtrArray *rows,
-					  const struct move_host hosts[JOURNEY_SIDES])
+static struct journal_move *take_matching(struct move *move, GPtrArray *rows,
+					  const struct move_host hosts[MOVE_SIDES])
 {
 	for (guint i = 0; i < rows->len; i++) {
 		const struct journal_move *row = rows->pdata[i];
-		bool same = is_of_vm(journey, row);
-		for (int side = 0; side < JOURNEY_SIDES && same; side++)
+		bool same = is_of_vm(move, row);
+		for (int side = 0; side < MOVE_SIDES && same; side++)
 			same = move_hosts_match(row, side, &hosts[side],
-						journey->report->sides[side].address);
+						move->report->sides[side].address);
 		if (same)
 			return g_ptr_array_steal_index(rows, i);
 	}
 	return NULL;
 }
 
-static bool choose_by_hosts(struct journey *journey, char **texts, GPtrArray *rows,
-			    struct journal_move **move, GError **error)
+static bool choose_by_hosts(struct move *move, char **texts, GPtrArray *rows,
+			    struct journal_move **row, GError **error)
 {
-	struct asking_hosts asking = { .journey = journey };
-	if (!set_addresses(journey, texts[0], texts[1], error))
+	struct asking_hosts asking = { .move = move };
+	if (!set_addresses(move, texts[0], texts[1], error))
 		return false;
-	journey_call(journey, call_ask_hosts, &asking);
-	*move = take_matching(journey, rows, asking.hosts);
-	if (!*move && rows->len > 0)
-		journey_note(journey, true,
+	move_call(move, call_ask_hosts, &asking);
+	*row = take_matching(move, rows, asking.hosts);
+	if (!*row && rows->len > 0)
+		move_note(move, true,
 			     _("The journal on this machine knows moves of “%s”, but none from %s "
 			       "to %s, so what it says is left alone."),
-			     journey->vm, journey->report->sides[JOURNEY_SOURCE].address,
-			     journey->report->sides[JOURNEY_DESTINATION].address);
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
-		if (!*move)
-			journey->host_uuids[side] = g_strdup(asking.hosts[side].uuid);
+			     move->vm, move->report->sides[MOVE_SOURCE].address,
+			     move->report->sides[MOVE_DESTINATION].address);
+	for (int side = 0; side < MOVE_SIDES; side++) {
+		if (!*row)
+			move->host_uuids[side] = g_strdup(asking.hosts[side].uuid);
 		move_host_clear(&asking.hosts[side]);
 	}
 	return true;
 }
 
-static bool ask_which(struct journey *journey, const GPtrArray *rows, GError **error)
+static bool ask_which(struct move *move, const GPtrArray *rows, GError **error)
 {
 	g_autoptr(GString) names = g_string_new(NULL);
 	for (guint i = 0; i < rows->len; i++) {
@@ -129,33 +129,33 @@ static bool ask_which(struct journey *journey, const GPtrArray *rows, GError **e
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 _("Name both hosts, the one it came from first (watari resolve VM SOURCE "
 			   "DESTINATION), or the move by its id in place of the VM."),
-			 _("%u moves of “%s” have no end: %s"), rows->len, journey->vm, names->str);
+			 _("%u moves of “%s” have no end: %s"), rows->len, move->vm, names->str);
 }
 
-static bool choose_alone(struct journey *journey, GPtrArray *rows, struct journal_move **move,
+static bool choose_alone(struct move *move, GPtrArray *rows, struct journal_move **row,
 			 GError **error)
 {
-	g_autoptr(GPtrArray) open = journal_list_unfinished(journey->journal, journey->vm, NULL);
+	g_autoptr(GPtrArray) open = journal_list_unfinished(move->journal, move->vm, NULL);
 	if (open->len > 1)
-		return ask_which(journey, open, error);
+		return ask_which(move, open, error);
 	if (open->len == 1)
-		*move = g_ptr_array_steal_index(open, 0);
+		*row = g_ptr_array_steal_index(open, 0);
 	else if (rows->len > 0)
-		*move = g_ptr_array_steal_index(rows, 0);
+		*row = g_ptr_array_steal_index(rows, 0);
 	else
 		return error_set(error, WATARI_ERROR_REFUSED,
 				 _("Name both hosts, the one it came from first: watari resolve "
 				   "VM SOURCE DESTINATION."),
 				 _("the journal on this machine knows no move of “%s”"),
-				 journey->vm);
-	return set_addresses(journey, (*move)->source, (*move)->destination, error);
+				 move->vm);
+	return set_addresses(move, (*row)->source, (*row)->destination, error);
 }
 
 /* ---- what the other rows say of it ---- */
 
-static bool is_driven(struct journey *journey, const char *vm, GError **error)
+static bool is_driven(struct move *move, const char *vm, GError **error)
 {
-	g_autoptr(GPtrArray) open = journal_list_unfinished(journey->journal, vm, NULL);
+	g_autoptr(GPtrArray) open = journal_list_unfinished(move->journal, vm, NULL);
 	for (guint i = 0; i < open->len; i++) {
 		const struct journal_move *row = open->pdata[i];
 		if (!conductor_lives(row))
@@ -171,52 +171,52 @@ static bool is_driven(struct journey *journey, const char *vm, GError **error)
 }
 
 /* It may have run elsewhere since, so nothing that was proven then is true now. */
-static bool has_moved_since(struct journey *journey, const struct journal_move *move)
+static bool has_moved_since(struct move *move, const struct journal_move *row)
 {
-	g_autoptr(GPtrArray) rows = journal_list(journey->journal, move->vm_uuid, -1, NULL);
+	g_autoptr(GPtrArray) rows = journal_list(move->journal, row->vm_uuid, -1, NULL);
 	for (guint i = 0; i < rows->len; i++) {
 		const struct journal_move *row = rows->pdata[i];
 		bool may_have_moved =
 			!row->outcome || g_str_equal(row->outcome, "attention") ||
-			g_str_equal(row->outcome, journey_outcome_name(JOURNEY_MIGRATED));
-		if (row->number > move->number && may_have_moved)
+			g_str_equal(row->outcome, move_outcome_name(MOVE_MIGRATED));
+		if (row->number > row->number && may_have_moved)
 			return true;
 	}
 	return false;
 }
 
 /* What the row knows of its machines is asked of every connection from here on. */
-static void expect_machines(struct journey *journey, const struct journal_move *move)
+static void expect_machines(struct move *move, const struct journal_move *row)
 {
-	struct move_host hosts[JOURNEY_SIDES];
-	move_hosts_read(move, hosts);
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
-		g_free(journey->host_uuids[side]);
-		journey->host_uuids[side] = g_strdup(hosts[side].uuid);
+	struct move_host hosts[MOVE_SIDES];
+	move_hosts_read(row, hosts);
+	for (int side = 0; side < MOVE_SIDES; side++) {
+		g_free(move->host_uuids[side]);
+		move->host_uuids[side] = g_strdup(hosts[side].uuid);
 		move_host_clear(&hosts[side]);
 	}
 }
 
 /* The way to the hosts and to watari there: as the user says now, else as the move had it. */
-static bool choose_shell(struct journey *journey, const struct resolve_request *request,
-			 const struct journal_move *move, GError **error)
+static bool choose_shell(struct move *move, const struct resolve_request *request,
+			 const struct journal_move *row, GError **error)
 {
-	g_autoptr(JsonObject) options = json_parse_kept(move ? move->options : NULL);
+	g_autoptr(JsonObject) options = json_parse_kept(row ? row->options : NULL);
 	const char *rsh = options ? json_get_string(options, "rsh", NULL) : NULL;
 	const char *watari = options ? json_get_string(options, "remote_watari", NULL) : NULL;
 	rsh = request->rsh ? request->rsh : rsh;
-	journey->shell.watari =
+	move->shell.watari =
 		request->remote_watari ? request->remote_watari : g_intern_string(watari);
-	g_clear_pointer(&journey->shell.rsh, g_strfreev);
-	if (!rsh || g_shell_parse_argv(rsh, NULL, &journey->shell.rsh, error))
+	g_clear_pointer(&move->shell.rsh, g_strfreev);
+	if (!rsh || g_shell_parse_argv(rsh, NULL, &move->shell.rsh, error))
 		return true;
 	error_classify(error, WATARI_ERROR_USAGE, NULL);
 	error_prefix(error, "--rsh");
 	return false;
 }
 
-static bool choose(struct journey *journey, const struct resolve_request *request,
-		   struct journal_move **move, GError **error)
+static bool choose(struct move *move, const struct resolve_request *request,
+		   struct journal_move **row, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
 	char **hosts = request->hosts;
@@ -225,40 +225,40 @@ static bool choose(struct journey *journey, const struct resolve_request *reques
 		return error_set(error, WATARI_ERROR_USAGE,
 				 _("Name both, the one it came from first."),
 				 _("one host is not enough"));
-	journey->journal = journal_open(NULL, &failure);
-	g_autoptr(GPtrArray) rows = journal_list(journey->journal, journey->vm, -1, &failure);
+	move->journal = journal_open(NULL, &failure);
+	g_autoptr(GPtrArray) rows = journal_list(move->journal, move->vm, -1, &failure);
 	if (failure) {
 		g_autofree char *what = error_what(failure);
-		journey_note(journey, true, "%s", what);
+		move_note(move, true, "%s", what);
 	}
 	/* the hosts that are named must be asked before it is clear which move it was */
-	if (is_driven(journey, journey->vm, error) ||
-	    !choose_shell(journey, request, rows->len > 0 ? rows->pdata[0] : NULL, error))
+	if (is_driven(move, move->vm, error) ||
+	    !choose_shell(move, request, rows->len > 0 ? rows->pdata[0] : NULL, error))
 		return false;
-	return count == 2 ? choose_by_hosts(journey, hosts, rows, move, error)
-			  : choose_alone(journey, rows, move, error);
+	return count == 2 ? choose_by_hosts(move, hosts, rows, row, error)
+			  : choose_alone(move, rows, row, error);
 }
 
-bool which_move_choose(struct journey *journey, const struct resolve_request *request,
-		       struct journal_move **move, GError **error)
+bool which_move_choose(struct move *move, const struct resolve_request *request,
+		       struct journal_move **row, GError **error)
 {
-	*move = NULL;
-	if (!choose(journey, request, move, error))
+	*row = NULL;
+	if (!choose(move, request, row, error))
 		return false;
 	/* (named by an id, it is the only one that was looked at) */
-	if (is_driven(journey, *move ? (*move)->vm_uuid : journey->report->vm_uuid, error))
+	if (is_driven(move, *row ? (*row)->vm_uuid : move->report->vm_uuid, error))
 		return false;
-	if (!*move)
+	if (!*row)
 		return true;
-	if (!choose_shell(journey, request, *move, error))
+	if (!choose_shell(move, request, *row, error))
 		return false;
-	expect_machines(journey, *move);
-	journey->outdated = has_moved_since(journey, *move);
-	if (journey->outdated)
-		journey_note(
-			journey, true,
+	expect_machines(move, *row);
+	move->outdated = has_moved_since(move, *row);
+	if (move->outdated)
+		move_note(
+			move, true,
 			_("“%s” has been moved again since that move (%s), so what the journal "
 			  "says of it then is not taken for true any more."),
-			(*move)->vm_name, (*move)->id);
+			(*row)->vm_name, (*row)->id);
 	return true;
 }

@@ -3,7 +3,7 @@
 #pragma once
 #include "conductor/core/move.h"
 
-struct journey_file {
+struct move_file {
 	char *target;             /* "sda", "kernel", "nvram", "tpm" */
 	char *path, *destination; /* at the source, at the destination */
 	bool directory;           /* with all that is in it */
@@ -14,6 +14,6 @@ struct journey_file {
 	uint64_t sent; /* bytes that went over */
 };
 
-/* A new one in the journey's list, which owns it. */
-struct journey_file *file_new(struct journey *journey, const char *target, const char *path,
+/* A new one in the move's list, which owns it. */
+struct move_file *file_new(struct move *move, const char *target, const char *path,
 			      const char *destination);

@@ -18,7 +18,7 @@ enum { TICK_MS = 200 };
 
 static void free_file(gpointer data)
 {
-	struct journey_file *file = data;
+	struct move_file *file = data;
 	g_free(file->target);
 	g_free(file->path);
 	g_free(file->destination);
@@ -26,29 +26,29 @@ static void free_file(gpointer data)
 	g_free(file);
 }
 
-struct journey_file *file_new(struct journey *journey, const char *target, const char *path,
+struct move_file *file_new(struct move *move, const char *target, const char *path,
 			      const char *destination)
 {
-	struct journey_file *file = g_new0(struct journey_file, 1);
-	if (!journey->files)
-		journey->files = g_ptr_array_new_with_free_func(free_file);
+	struct move_file *file = g_new0(struct move_file, 1);
+	if (!move->files)
+		move->files = g_ptr_array_new_with_free_func(free_file);
 	file->target = g_strdup(target);
 	file->path = g_strdup(path);
 	file->destination = g_strdup(destination);
-	g_ptr_array_add(journey->files, file);
+	g_ptr_array_add(move->files, file);
 	return file;
 }
 
-void files_free(struct journey *journey)
+void files_free(struct move *move)
 {
-	g_clear_pointer(&journey->files, g_ptr_array_unref);
-	g_clear_pointer(&journey->private_files, json_array_unref);
+	g_clear_pointer(&move->files, g_ptr_array_unref);
+	g_clear_pointer(&move->private_files, json_array_unref);
 }
 
-static bool is_listed(struct journey *journey, const char *path)
+static bool is_listed(struct move *move, const char *path)
 {
-	for (guint i = 0; journey->files && i < journey->files->len; i++)
-		if (g_str_equal(((struct journey_file *) journey->files->pdata[i])->path, path))
+	for (guint i = 0; move->files && i < move->files->len; i++)
+		if (g_str_equal(((struct move_file *) move->files->pdata[i])->path, path))
 			return true;
 	return false;
 }
@@ -58,18 +58,18 @@ bool files_are_of_system(const char *path)
 	return g_str_has_prefix(path, "/usr/") && !g_str_has_prefix(path, "/usr/local/");
 }
 
-bool files_stay(const struct journey_request *request)
+bool files_stay(const struct move_request *request)
 {
-	return request->disks == JOURNEY_DISKS_SHARED || request->through;
+	return request->disks == MOVE_DISKS_SHARED || request->through;
 }
 
-bool files_add(struct journey *journey, const char *target, const char *path,
+bool files_add(struct move *move, const char *target, const char *path,
 	       const char *destination, GError **error)
 {
-	const char *there = journey->hosts[JOURNEY_DESTINATION]->name;
-	if (files_stay(journey->request))
+	const char *there = move->hosts[MOVE_DESTINATION]->name;
+	if (files_stay(move->request))
 		return error_set(error, WATARI_ERROR_REFUSED,
-				 journey->through
+				 move->through
 					 ? _("Copy it there under the same path, or move the VM "
 					     "over the network (without --through).")
 					 : _("Leave --disks shared out, and it is copied."),
@@ -78,24 +78,24 @@ bool files_add(struct journey *journey, const char *target, const char *path,
 		return error_set(error, WATARI_ERROR_REFUSED,
 				 _("Install the package there that it belongs to."),
 				 _("%s has no %s, which the VM reads"), there, path);
-	if (!is_listed(journey, path))
-		file_new(journey, target, path, destination);
+	if (!is_listed(move, path))
+		file_new(move, target, path, destination);
 	return true;
 }
 
 /* ---- can it go there? ---- */
 
 struct looking {
-	struct journey *journey;
-	struct journey_file *file;
-	struct image_place places[JOURNEY_SIDES];
+	struct move *move;
+	struct move_file *file;
+	struct image_place places[MOVE_SIDES];
 	GError *error;
 };
 
 static bool judge_source(const struct looking *looking, GError **error)
 {
-	const struct image_place *here = &looking->places[JOURNEY_SOURCE];
-	const struct journey_file *file = looking->file;
+	const struct image_place *here = &looking->places[MOVE_SOURCE];
+	const struct move_file *file = looking->file;
 	if (here->exists && !here->block && (here->size > 0 || file->directory))
 		return true;
 	return error_set(error, WATARI_ERROR_REFUSED,
@@ -107,15 +107,15 @@ static bool judge_source(const struct looking *looking, GError **error)
 
 static bool no_directory(const struct looking *looking, GError **error)
 {
-	struct journey *journey = looking->journey;
+	struct move *move = looking->move;
 	g_autofree char *directory = g_path_get_dirname(looking->file->destination);
-	bool disk = journey_disk_find(journey->report->disks, looking->file->target) != NULL;
+	bool disk = move_disk_find(move->report->disks, looking->file->target) != NULL;
 	g_autofree char *next =
 		disk ? g_strdup_printf(_("Make it there, or name another place: --disk %s=PLACE."),
 				       looking->file->target)
 		     : g_strdup(_("Make it there."));
 	return error_set(error, WATARI_ERROR_REFUSED, next, _("%s has no directory %s for %s (%s)"),
-			 journey->hosts[JOURNEY_DESTINATION]->name, directory, looking->file->path,
+			 move->hosts[MOVE_DESTINATION]->name, directory, looking->file->path,
 			 looking->file->target);
 }
 
@@ -125,102 +125,102 @@ static bool is_there(const struct looking *looking, GError **error)
 			 _("Nothing is ever overwritten: remove it if nobody needs it, or name "
 			   "another place."),
 			 _("at %s there is already something at %s, where %s would go"),
-			 looking->journey->hosts[JOURNEY_DESTINATION]->name,
+			 looking->move->hosts[MOVE_DESTINATION]->name,
 			 looking->file->destination, looking->file->target);
 }
 
 static bool no_room(const struct looking *looking, GError **error)
 {
-	g_autofree char *need = unit_format_bytes(looking->places[JOURNEY_SOURCE].size);
-	g_autofree char *room = unit_format_bytes(looking->places[JOURNEY_DESTINATION].room);
+	g_autofree char *need = unit_format_bytes(looking->places[MOVE_SOURCE].size);
+	g_autofree char *room = unit_format_bytes(looking->places[MOVE_DESTINATION].room);
 	return error_set(error, WATARI_ERROR_REFUSED, _("Make room there."),
 			 _("%s needs %s at %s, where %s are free"), looking->file->destination,
-			 need, looking->journey->hosts[JOURNEY_DESTINATION]->name, room);
+			 need, looking->move->hosts[MOVE_DESTINATION]->name, room);
 }
 
 static bool judge_places(struct looking *looking, GError **error)
 {
-	const struct image_place *there = &looking->places[JOURNEY_DESTINATION];
-	struct journey_file *file = looking->file;
+	const struct image_place *there = &looking->places[MOVE_DESTINATION];
+	struct move_file *file = looking->file;
 	if (!judge_source(looking, error))
 		return false;
-	file->size = looking->places[JOURNEY_SOURCE].size;
+	file->size = looking->places[MOVE_SOURCE].size;
 	if (!there->directory && !file->directory)
 		return no_directory(looking, error);
 	if (there->exists && !file->keep)
 		return is_there(looking, error);
 	if (there->exists)
 		file->kept = g_strdup_printf("%s.before-%.8s", file->destination,
-					     looking->journey->report->id);
+					     looking->move->report->id);
 	return !there->directory || there->room >= file->size || no_room(looking, error);
 }
 
 static void call_look(void *data)
 {
 	struct looking *looking = data;
-	struct journey *journey = looking->journey;
+	struct move *move = looking->move;
 	const char *const paths[] = { looking->file->path, looking->file->destination };
-	for (int side = 0; side < JOURNEY_SIDES && !looking->error; side++)
-		image_look(&journey->shell, journey->addresses[side], paths[side],
+	for (int side = 0; side < MOVE_SIDES && !looking->error; side++)
+		image_look(&move->shell, move->addresses[side], paths[side],
 			   &looking->places[side], &looking->error);
 	if (!looking->error)
 		judge_places(looking, &looking->error);
 }
 
 /* The disk that is such a file has its numbers in the report. */
-static void take_size(struct journey *journey, const struct journey_file *file)
+static void take_size(struct move *move, const struct move_file *file)
 {
-	struct journey_disk *disk = journey_disk_find(journey->report->disks, file->target);
-	if (!disk || disk->kind != JOURNEY_DISK_CARRIED ||
+	struct move_disk *disk = move_disk_find(move->report->disks, file->target);
+	if (!disk || disk->kind != MOVE_DISK_CARRIED ||
 	    g_strcmp0(disk->disk->path, file->path) != 0)
 		return;
 	disk->size = disk->allocated = file->size;
 }
 
-static void describe_files(struct journey *journey)
+static void describe_files(struct move *move)
 {
-	g_clear_pointer(&journey->report->files, json_array_unref);
-	journey->report->files = json_array_new();
-	for (guint i = 0; journey->files && i < journey->files->len; i++) {
-		const struct journey_file *file = journey->files->pdata[i];
+	g_clear_pointer(&move->report->files, json_array_unref);
+	move->report->files = json_array_new();
+	for (guint i = 0; move->files && i < move->files->len; i++) {
+		const struct move_file *file = move->files->pdata[i];
 		JsonObject *object = json_object_new();
 		json_set_text(object, "what", file->target);
 		json_set_text(object, "source", file->path);
 		json_set_text(object, "destination", file->destination);
 		json_object_set_int_member(object, "size", (gint64) file->size);
 		json_object_set_int_member(object, "bytes", (gint64) file->sent);
-		json_array_add_object_element(journey->report->files, object);
+		json_array_add_object_element(move->report->files, object);
 	}
 }
 
-uint64_t files_size(const struct journey *journey)
+uint64_t files_size(const struct move *move)
 {
 	uint64_t size = 0;
-	for (guint i = 0; journey->files && i < journey->files->len; i++)
-		size += ((const struct journey_file *) journey->files->pdata[i])->size;
+	for (guint i = 0; move->files && i < move->files->len; i++)
+		size += ((const struct move_file *) move->files->pdata[i])->size;
 	return size;
 }
 
-bool files_prepare(struct journey *journey, GError **error)
+bool files_prepare(struct move *move, GError **error)
 {
-	for (guint i = 0; journey->files && i < journey->files->len; i++) {
-		struct looking looking = { .journey = journey, .file = journey->files->pdata[i] };
-		journey_call(journey, call_look, &looking);
+	for (guint i = 0; move->files && i < move->files->len; i++) {
+		struct looking looking = { .move = move, .file = move->files->pdata[i] };
+		move_call(move, call_look, &looking);
 		if (looking.error) {
 			g_propagate_error(error, looking.error);
 			return false;
 		}
-		take_size(journey, looking.file);
+		take_size(move, looking.file);
 	}
-	describe_files(journey);
+	describe_files(move);
 	return true;
 }
 
 /* ---- copying ---- */
 
 struct copying {
-	struct journey *journey;
-	struct journey_file *file;
+	struct move *move;
+	struct move_file *file;
 	struct transfer transfer;
 	GError *error;
 	int done; /* atomic */
@@ -229,9 +229,9 @@ struct copying {
 static void call_begin(void *data)
 {
 	struct copying *copying = data;
-	struct journey *journey = copying->journey;
-	const struct journey_file *file = copying->file;
-	if (file->kept && !image_set_aside(&journey->shell, journey->addresses[JOURNEY_DESTINATION],
+	struct move *move = copying->move;
+	const struct move_file *file = copying->file;
+	if (file->kept && !image_set_aside(&move->shell, move->addresses[MOVE_DESTINATION],
 					   file->destination, file->kept, &copying->error))
 		return;
 	transfer_begin(&copying->transfer, &copying->error);
@@ -262,61 +262,61 @@ static bool is_done(void *data)
 /* The thread is never left behind: a cancel ends it soon. */
 static void finish_watched(struct copying *copying)
 {
-	struct journey *journey = copying->journey;
+	struct move *move = copying->move;
 	GThread *thread = g_thread_new("file", finish, copying);
 	while (!is_done(copying)) {
-		bool cancelled = journey->cancelled;
-		journey->cancelled = false;
-		journey_wait(journey, is_done, copying, TICK_MS, NULL);
-		journey->cancelled |= cancelled;
-		g_atomic_int_set(&copying->transfer.stop, journey->cancelled);
-		journey_show_progress(journey);
+		bool cancelled = move->cancelled;
+		move->cancelled = false;
+		move_wait(move, is_done, copying, TICK_MS, NULL);
+		move->cancelled |= cancelled;
+		g_atomic_int_set(&copying->transfer.stop, move->cancelled);
+		move_show_progress(move);
 	}
 	g_thread_join(thread);
 }
 
 static void take_copied(struct copying *copying)
 {
-	struct journey *journey = copying->journey;
-	struct journey_disk *disk =
-		journey_disk_find(journey->report->disks, copying->file->target);
+	struct move *move = copying->move;
+	struct move_disk *disk =
+		move_disk_find(move->report->disks, copying->file->target);
 	copying->file->sent = copying->transfer.bytes;
-	if (disk && disk->kind == JOURNEY_DISK_CARRIED) {
+	if (disk && disk->kind == MOVE_DISK_CARRIED) {
 		disk->literal += copying->transfer.bytes;
 		disk->agreed = true;
 	}
 	if (copying->file->kept)
-		journey_note(journey, true,
+		move_note(move, true,
 			     _("Another %s lay at the destination; it is kept as %s."),
 			     copying->file->destination, copying->file->kept);
 }
 
-static bool copy_file(struct journey *journey, struct journey_file *file, GError **error)
+static bool copy_file(struct move *move, struct move_file *file, GError **error)
 {
-	const struct host *there = journey->hosts[JOURNEY_DESTINATION];
-	struct copying copying = { .journey = journey, .file = file };
+	const struct host *there = move->hosts[MOVE_DESTINATION];
+	struct copying copying = { .move = move, .file = file };
 	copying.transfer =
-		(struct transfer){ .shell = &journey->shell,
-				   .source = journey->addresses[JOURNEY_SOURCE],
-				   .destination = journey->addresses[JOURNEY_DESTINATION],
+		(struct transfer){ .shell = &move->shell,
+				   .source = move->addresses[MOVE_SOURCE],
+				   .destination = move->addresses[MOVE_DESTINATION],
 				   .path = file->path,
 				   .path_there = file->destination,
 				   .directory = file->directory,
 				   .changes = file->changes,
 				   .uid = there->qemu_uid,
 				   .gid = there->qemu_gid,
-				   .rate = journey->request->bandwidth };
+				   .rate = move->request->bandwidth };
 	const struct images_intent intent = { .path = file->destination, .kept = file->kept };
 	unsigned noted = 0;
-	if (!images_note_intent(journey, &intent, &noted, error))
+	if (!images_note_intent(move, &intent, &noted, error))
 		return false;
-	journey_call(journey, call_begin, &copying);
-	bool written = images_note_made(journey, noted, copying.transfer.identity,
+	move_call(move, call_begin, &copying);
+	bool written = images_note_made(move, noted, copying.transfer.identity,
 					copying.error ? NULL : &copying.error);
 	if (written && !copying.error)
 		finish_watched(&copying);
 	else if (copying.transfer.identity)
-		journey_call(journey, call_give_up, &copying);
+		move_call(move, call_give_up, &copying);
 	g_free(copying.transfer.identity);
 	if (!copying.error) {
 		take_copied(&copying);
@@ -327,14 +327,14 @@ static bool copy_file(struct journey *journey, struct journey_file *file, GError
 	return false;
 }
 
-bool files_copy(struct journey *journey, GError **error)
+bool files_copy(struct move *move, GError **error)
 {
 	bool good = true;
-	if (journey->files && journey->files->len > 0)
-		journey_say(journey, _("copying what the VM reads"));
-	for (guint i = 0; good && journey->files && i < journey->files->len; i++)
-		good = journey_check_cancel(journey, error) &&
-		       copy_file(journey, journey->files->pdata[i], error);
-	describe_files(journey);
+	if (move->files && move->files->len > 0)
+		move_say(move, _("copying what the VM reads"));
+	for (guint i = 0; good && move->files && i < move->files->len; i++)
+		good = move_check_cancel(move, error) &&
+		       copy_file(move, move->files->pdata[i], error);
+	describe_files(move);
 	return good;
 }

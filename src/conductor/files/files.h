@@ -7,25 +7,25 @@
 
 /* PATH, which the VM only reads as TARGET ("sda", "kernel"), must be copied to DESTINATION. Refuses what is not ours to
  * copy. Main thread. */
-bool files_add(struct journey *journey, const char *target, const char *path,
+bool files_add(struct move *move, const char *target, const char *path,
 	       const char *destination, GError **error);
 /* The variables of the firmware and the state of a TPM, as far as they must be carried. The movers are linked. */
-bool files_find_private(struct journey *journey, GError **error);
+bool files_find_private(struct move *move, GError **error);
 /* Disks that only the definition has, and the memory of external snapshots. Likewise. */
-bool files_find_beside(struct journey *journey, GError **error);
+bool files_find_beside(struct move *move, GError **error);
 /* What a package brought must come from a package there, too. */
 bool files_are_of_system(const char *path);
 /* Nothing of them may be copied: the user says so, or there is no way. */
-bool files_stay(const struct journey_request *request);
+bool files_stay(const struct move_request *request);
 /* Look at their places at the destination; nothing is made. */
-bool files_prepare(struct journey *journey, GError **error);
+bool files_prepare(struct move *move, GError **error);
 /* How many bytes they have, all together; known once that is done. */
-uint64_t files_size(const struct journey *journey);
+uint64_t files_size(const struct move *move);
 /* Copy them. */
-bool files_copy(struct journey *journey, GError **error);
+bool files_copy(struct move *move, GError **error);
 
 /* What an earlier move had noted of private files at its source. */
-void files_read(struct journey *journey, const char *id);
+void files_read(struct move *move, const char *id);
 /* After a good end: what was private to the VM is removed from the source, if its definition is gone from there. */
-void files_after_move(struct journey *journey);
-void files_free(struct journey *journey);
+void files_after_move(struct move *move);
+void files_free(struct move *move);

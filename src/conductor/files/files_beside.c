@@ -15,7 +15,7 @@
 
 /* Is it a file here at all? What is not cannot be carried, and was no use here either. */
 struct here {
-	struct journey *journey;
+	struct move *move;
 	const char *path;
 	struct image_place place;
 	GError *error;
@@ -24,118 +24,118 @@ struct here {
 static void call_look_here(void *data)
 {
 	struct here *here = data;
-	struct journey *journey = here->journey;
-	image_look(&journey->shell, journey->addresses[JOURNEY_SOURCE], here->path, &here->place,
+	struct move *move = here->move;
+	image_look(&move->shell, move->addresses[MOVE_SOURCE], here->path, &here->place,
 		   &here->error);
 }
 
-static bool is_file_here(struct journey *journey, const char *path, bool *file, GError **error)
+static bool is_file_here(struct move *move, const char *path, bool *file, GError **error)
 {
-	struct here here = { .journey = journey, .path = path };
-	journey_call(journey, call_look_here, &here);
+	struct here here = { .move = move, .path = path };
+	move_call(move, call_look_here, &here);
 	*file = here.place.exists && !here.place.block && here.place.size > 0;
 	if (here.error)
 		g_propagate_error(error, here.error);
 	return !here.error;
 }
 
-static bool is_another(struct journey *journey, const char *what, const char *path,
+static bool is_another(struct move *move, const char *what, const char *path,
 		       const struct same_answer *answer, GError **error)
 {
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 _("Nothing is ever overwritten: remove it there if nobody needs it, or "
 			   "take it from the VM."),
 			 _("the file %s (%s) at %s is another one than at %s: %s"), path, what,
-			 journey->hosts[JOURNEY_DESTINATION]->name,
-			 journey->hosts[JOURNEY_SOURCE]->name, answer->what);
+			 move->hosts[MOVE_DESTINATION]->name,
+			 move->hosts[MOVE_SOURCE]->name, answer->what);
 }
 
 /* WHAT: what it is of the VM ("snapshot:NAME"). *added: it must be copied. */
-static bool find_beside(struct journey *journey, const char *what, const char *path, bool *added,
+static bool find_beside(struct move *move, const char *what, const char *path, bool *added,
 			GError **error)
 {
 	const struct same_question question = { path, path, false };
 	struct same_answer answer;
 	bool file = false, same = false;
 	*added = false;
-	if (!is_file_here(journey, path, &file, error))
+	if (!is_file_here(move, path, &file, error))
 		return false;
 	if (!file)
 		return true;
-	if (!share_prove(journey, path, &same, error))
+	if (!share_prove(move, path, &same, error))
 		return false;
 	if (same)
 		return true;
-	if (!same_ask(journey, &question, &answer, error))
+	if (!same_ask(move, &question, &answer, error))
 		return false;
 	if (answer.same == SAME_YES)
 		return true;
 	if (answer.same != SAME_MISSING)
-		return is_another(journey, what, path, &answer, error);
+		return is_another(move, what, path, &answer, error);
 	*added = true;
-	return files_add(journey, what, path, path, error);
+	return files_add(move, what, path, path, error);
 }
 
-static void add_carried_finding(struct journey *journey, const char *check, char *what)
+static void add_carried_finding(struct move *move, const char *check, char *what)
 {
 	g_autoptr(GPtrArray) findings = check_new_findings();
 	check_add(findings, check, CHECK_PASS, NULL, "%s", what);
 	g_free(what);
-	journey_add_finding(journey, g_ptr_array_steal_index(findings, 0));
+	move_add_finding(move, g_ptr_array_steal_index(findings, 0));
 }
 
 /* ---- what only the definition has ---- */
 
-static bool runs_with(struct journey *journey, const char *path)
+static bool runs_with(struct move *move, const char *path)
 {
-	const GPtrArray *disks = journey->report->disks;
+	const GPtrArray *disks = move->report->disks;
 	for (guint i = 0; i < disks->len; i++)
-		if (g_strcmp0(((const struct journey_disk *) disks->pdata[i])->disk->path, path) ==
+		if (g_strcmp0(((const struct move_disk *) disks->pdata[i])->disk->path, path) ==
 		    0)
 			return true;
 	return false;
 }
 
-static bool find_defined_disk(struct journey *journey, const struct disk *disk, GError **error)
+static bool find_defined_disk(struct move *move, const struct disk *disk, GError **error)
 {
 	g_autofree char *what = g_strdup_printf("definition:%s", disk->target);
 	bool added = false;
-	if (!find_beside(journey, what, disk->path, &added, error))
+	if (!find_beside(move, what, disk->path, &added, error))
 		return false;
 	if (!added)
 		return true;
-	add_carried_finding(journey, "definition",
+	add_carried_finding(move, "definition",
 			    g_strdup_printf(_("“%s” has %s as %s when it is started next: it is "
 					      "copied"),
-					    journey->report->vm_name, disk->path, disk->target));
+					    move->report->vm_name, disk->path, disk->target));
 	g_auto(GStrv) below = NULL;
-	bool good = share_list_chain(journey, disk, &below, error);
+	bool good = share_list_chain(move, disk, &below, error);
 	for (char **path = below; good && *path; path++)
-		good = **path != '/' || find_beside(journey, what, *path, &added, error);
+		good = **path != '/' || find_beside(move, what, *path, &added, error);
 	return good;
 }
 
 /* A drive that was emptied while it ran may stay empty (definition.h). */
-static bool find_defined(struct journey *journey, GError **error)
+static bool find_defined(struct move *move, GError **error)
 {
-	bool defines = journey->persistent && !journey->offline &&
-		       journey_migrate_flags(journey) & VIR_MIGRATE_PERSIST_DEST;
-	char *text = defines ? virDomainGetXMLDesc(journey->domain, VIR_DOMAIN_XML_INACTIVE) : NULL;
+	bool defines = move->persistent && !move->offline &&
+		       move_migrate_flags(move) & VIR_MIGRATE_PERSIST_DEST;
+	char *text = defines ? virDomainGetXMLDesc(move->domain, VIR_DOMAIN_XML_INACTIVE) : NULL;
 	g_autoptr(GPtrArray) disks = text ? disk_read_all(text, NULL) : NULL;
 	bool good = true;
 	free(text); /* libvirt's */
 	for (guint i = 0; good && disks && i < disks->len; i++) {
 		const struct disk *disk = disks->pdata[i];
 		if (disk->source == DISK_FILE && disk->path && !disk->removable &&
-		    !runs_with(journey, disk->path))
-			good = find_defined_disk(journey, disk, error);
+		    !runs_with(move, disk->path))
+			good = find_defined_disk(move, disk, error);
 	}
 	return good;
 }
 
 /* ---- snapshots ---- */
 
-static bool find_memory(struct journey *journey, virDomainSnapshotPtr snapshot, GError **error)
+static bool find_memory(struct move *move, virDomainSnapshotPtr snapshot, GError **error)
 {
 	char *text = virDomainSnapshotGetXMLDesc(snapshot, 0);
 	struct xml *xml = text ? xml_read(text, NULL) : NULL;
@@ -148,33 +148,33 @@ static bool find_memory(struct journey *journey, virDomainSnapshotPtr snapshot, 
 	free(text);
 	if (!path || *path != '/')
 		return true;
-	if (!find_beside(journey, what, path, &added, error))
+	if (!find_beside(move, what, path, &added, error))
 		return false;
 	if (added)
 		add_carried_finding(
-			journey, "snapshots",
+			move, "snapshots",
 			g_strdup_printf(_("the memory of the snapshot “%s” of “%s” (%s) is copied"),
-					name, journey->report->vm_name, path));
+					name, move->report->vm_name, path));
 	return true;
 }
 
-static bool find_snapshots(struct journey *journey, GError **error)
+static bool find_snapshots(struct move *move, GError **error)
 {
 	virDomainSnapshotPtr *snapshots = NULL;
-	int count = virDomainListAllSnapshots(journey->domain, &snapshots,
+	int count = virDomainListAllSnapshots(move->domain, &snapshots,
 					      VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL);
 	bool good = true;
 	for (int i = 0; i < count; i++) {
-		good = good && find_memory(journey, snapshots[i], error);
+		good = good && find_memory(move, snapshots[i], error);
 		virDomainSnapshotFree(snapshots[i]);
 	}
 	free(snapshots); /* libvirt's */
 	return good;
 }
 
-bool files_find_beside(struct journey *journey, GError **error)
+bool files_find_beside(struct move *move, GError **error)
 {
-	bool rehearsal = journey->request->kind == JOURNEY_REHEARSAL; /* it needs none of them */
-	return files_stay(journey->request) || rehearsal ||
-	       (find_defined(journey, error) && find_snapshots(journey, error));
+	bool rehearsal = move->request->kind == MOVE_REHEARSAL; /* it needs none of them */
+	return files_stay(move->request) || rehearsal ||
+	       (find_defined(move, error) && find_snapshots(move, error));
 }

@@ -21,7 +21,7 @@ enum {
 static gpointer abort_job(gpointer data)
 {
 	struct performing *performing = data;
-	virDomainAbortJob(performing->journey->domain);
+	virDomainAbortJob(performing->move->domain);
 	g_atomic_int_set(&performing->aborter_done, 1);
 	return NULL;
 }
@@ -35,7 +35,7 @@ static void join_aborter(struct performing *performing)
 static gpointer nudge(gpointer data)
 {
 	struct performing *performing = data;
-	virDomainIsActive(performing->journey->domain);
+	virDomainIsActive(performing->move->domain);
 	g_atomic_int_set(&performing->nudger_done, 1);
 	return NULL;
 }
@@ -57,8 +57,8 @@ void perform_join(struct performing *performing)
  * library's loop. The next call of anybody sends both. */
 void perform_nudge(struct performing *performing)
 {
-	bool waits = watch_waiting_ms(performing->watch) > NUDGE_MS ||
-		     postcopy_is_waiting(performing->journey) ||
+	bool waits = job_stats_waiting_ms(performing->watch) > NUDGE_MS ||
+		     postcopy_is_waiting(performing->move) ||
 		     quick_is_calling(performing->quick) ||
 		     (performing->aborter && !g_atomic_int_get(&performing->aborter_done));
 	if (!waits || (performing->nudger && !g_atomic_int_get(&performing->nudger_done)))
@@ -72,15 +72,15 @@ void perform_nudge(struct performing *performing)
  * and may answer nobody, but when the source's mover closes the socket the VM runs on at once. */
 void perform_end_it(struct performing *performing, const char *reason)
 {
-	struct journey *journey = performing->journey;
+	struct move *move = performing->move;
 	int64_t now = clock_now_ms();
 	if (!performing->ending_ms)
 		performing->ending_ms = now;
 	bool late = now - performing->ending_ms >= MOVER_ABORT_MS;
-	if ((journey->stopped || late) && !performing->told_source) {
+	if ((move->stopped || late) && !performing->told_source) {
 		JsonObject *message = dialogue_message("abort");
 		json_object_set_string_member(message, "reason", reason);
-		movers_tell(journey, JOURNEY_SOURCE, message);
+		movers_tell(move, MOVE_SOURCE, message);
 		performing->told_source = true;
 	}
 	if (now < performing->abort_at_ms ||
@@ -95,57 +95,57 @@ void perform_end_it(struct performing *performing, const char *reason)
 /* ---- why ---- */
 
 /* A destination that nobody can hand over to is not worth the rest of the memory. */
-static void look_at_guard(struct journey *journey)
+static void look_at_guard(struct move *move)
 {
-	if (journey->mover_reason || journey->released ||
-	    !guard_is_broken(journey->guard, GUARD_DESTINATION, NULL))
+	if (move->mover_reason || move->released ||
+	    !guard_is_broken(move->guard, GUARD_DESTINATION, NULL))
 		return;
-	journey->mover_reason = g_strdup_printf(_("the connection to libvirt at %s broke"),
-						journey->hosts[JOURNEY_DESTINATION]->name);
+	move->mover_reason = g_strdup_printf(_("the connection to libvirt at %s broke"),
+						move->hosts[MOVE_DESTINATION]->name);
 }
 
 const char *perform_reason(struct performing *performing)
 {
-	struct journey *journey = performing->journey;
-	struct watch_numbers numbers;
-	watch_get(performing->watch, &numbers);
+	struct move *move = performing->move;
+	struct job_stats_numbers numbers;
+	job_stats_get(performing->watch, &numbers);
 	/* Nothing is broken off any more; but a mover that fails before the switch is a failure like any
 	 * other, and the one at the source knows whether it is before. */
-	bool failed = journey->mover_reason || movers_failure(journey);
-	if (postcopy_asked(journey) && (postcopy_switched(journey) || !failed))
+	bool failed = move->mover_reason || movers_failure(move);
+	if (postcopy_asked(move) && (postcopy_switched(move) || !failed))
 		return NULL;
-	if (journey->cancelled)
+	if (move->cancelled)
 		return _("cancelled by the user");
-	if (journey->released)
+	if (move->released)
 		return NULL;
-	if (rehearsal_reason(journey))
-		return rehearsal_reason(journey);
-	look_at_guard(journey);
-	if (!journey->mover_reason && movers_failure(journey))
-		journey->mover_reason = error_what(movers_failure(journey));
-	if (!journey->mover_reason && performing->disks_hopeless && numbers.disks_only)
-		journey->mover_reason =
+	if (rehearsal_reason(move))
+		return rehearsal_reason(move);
+	look_at_guard(move);
+	if (!move->mover_reason && movers_failure(move))
+		move->mover_reason = error_what(movers_failure(move));
+	if (!move->mover_reason && performing->disks_hopeless && numbers.disks_only)
+		move->mover_reason =
 			g_strdup(_("the VM writes to its disks faster than the link carries it; "
 				   "give the move a faster link, or a cap (--bandwidth) below what "
 				   "the link carries, so that its writes wait"));
-	return journey->mover_reason;
+	return move->mover_reason;
 }
 
 /* libvirt 9.0 may sleep for ever over the migration of a VM that has ended: it goes to wait for a copied
  * disk's news after the last of them was told. It still answers others. */
 bool perform_sleeps(struct performing *performing)
 {
-	return !performing->journey->released && watch_gone_ms(performing->watch) > GONE_MS;
+	return !performing->move->released && job_stats_gone_ms(performing->watch) > GONE_MS;
 }
 
 bool perform_is_silent(struct performing *performing)
 {
-	struct journey *journey = performing->journey;
+	struct move *move = performing->move;
 	int64_t now = clock_now_us();
-	if (postcopy_is_stuck(journey))
+	if (postcopy_is_stuck(move))
 		return true;
-	if (journey->released && now - journey->released_us > (int64_t) SILENCE_MS * 1000)
+	if (move->released && now - move->released_us > (int64_t) SILENCE_MS * 1000)
 		return true;
-	return performing->ending_ms && !journey->released &&
+	return performing->ending_ms && !move->released &&
 	       now / 1000 - performing->ending_ms > STUCK_MS;
 }

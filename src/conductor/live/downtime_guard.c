@@ -16,9 +16,9 @@ enum {
 	LOOK_MS = 100,
 };
 
-struct ceiling {
-	struct journey *journey;
-	struct standstill *standstill; /* NULL: others look for the stop */
+struct downtime_guard {
+	struct move *move;
+	struct pause_watch *pause_watch; /* NULL: others look for the stop */
 	int64_t seen_us;               /* the VM is stopped, as libvirt says; 0: not */
 	int64_t killed_ms;             /* last; 0: never */
 	GThread *killer;
@@ -27,16 +27,16 @@ struct ceiling {
 
 static void note_standstill(void *data)
 {
-	struct ceiling *ceiling = data;
+	struct downtime_guard *ceiling = data;
 	ceiling->seen_us = clock_now_us();
 }
 
 /* Whoever saw it first; 0: it runs. */
-static int64_t stopped_since_us(const struct ceiling *ceiling)
+static int64_t stopped_since_us(const struct downtime_guard *ceiling)
 {
-	const struct journey *journey = ceiling->journey;
-	const int64_t seen[] = { ceiling->seen_us, journey->still ? journey->still_us : 0,
-				 journey->stopped ? journey->stopped_us : 0 };
+	const struct move *move = ceiling->move;
+	const int64_t seen[] = { ceiling->seen_us, move->still ? move->still_us : 0,
+				 move->stopped ? move->stopped_us : 0 };
 	int64_t first = 0;
 	for (size_t i = 0; i < G_N_ELEMENTS(seen); i++)
 		if (seen[i] && (!first || seen[i] < first))
@@ -44,68 +44,68 @@ static int64_t stopped_since_us(const struct ceiling *ceiling)
 	return first;
 }
 
-static bool is_exceeded(const struct ceiling *ceiling)
+static bool is_exceeded(const struct downtime_guard *ceiling)
 {
-	struct journey *journey = ceiling->journey;
-	int64_t ceiling_ms = journey_stop_ceiling_ms(journey), since_us = stopped_since_us(ceiling);
-	if (!ceiling_ms || !since_us || postcopy_asked(journey))
+	struct move *move = ceiling->move;
+	int64_t ceiling_ms = move_stop_ceiling_ms(move), since_us = stopped_since_us(ceiling);
+	if (!ceiling_ms || !since_us || postcopy_asked(move))
 		return false;
 	int64_t now_us = clock_now_us();
 	/* A mover may hang between that word and its deed. Once libvirt says Finish, it did not. */
-	if (journey->released && (guard_finish_sent(journey->guard) ||
-				  now_us - journey->released_us < HANDING_OVER_MS * 1000))
+	if (move->released && (guard_finish_sent(move->guard) ||
+				  now_us - move->released_us < HANDING_OVER_MS * 1000))
 		return false;
 	return now_us - since_us > (ceiling_ms + GRACE_MS) * 1000;
 }
 
 static gpointer kill_mover(gpointer data)
 {
-	struct ceiling *ceiling = data;
-	movers_kill(ceiling->journey, JOURNEY_SOURCE);
+	struct downtime_guard *ceiling = data;
+	movers_kill(ceiling->move, MOVE_SOURCE);
 	g_atomic_int_set(&ceiling->killer_done, 1);
 	return NULL;
 }
 
-static void join_killer(struct ceiling *ceiling)
+static void join_killer(struct downtime_guard *ceiling)
 {
 	if (ceiling->killer)
 		g_thread_join(g_steal_pointer(&ceiling->killer));
 }
 
-void ceiling_tick(struct ceiling *ceiling)
+void downtime_guard_tick(struct downtime_guard *ceiling)
 {
-	struct journey *journey = ceiling->journey;
+	struct move *move = ceiling->move;
 	int64_t now_ms = clock_now_ms();
-	if (!is_exceeded(ceiling) || !movers_alive(journey, JOURNEY_SOURCE) ||
+	if (!is_exceeded(ceiling) || !movers_alive(move, MOVE_SOURCE) ||
 	    (ceiling->killed_ms && now_ms - ceiling->killed_ms < AGAIN_MS) ||
 	    (ceiling->killer && !g_atomic_int_get(&ceiling->killer_done)))
 		return;
-	if (!journey->mover_reason)
-		journey->mover_reason = g_strdup_printf(
+	if (!move->mover_reason)
+		move->mover_reason = g_strdup_printf(
 			_("the mover at %s neither handed over nor broke off when the VM had been "
 			  "stopped for as long as it may; it was killed, so that the VM goes on"),
-			journey->hosts[JOURNEY_SOURCE]->name);
+			move->hosts[MOVE_SOURCE]->name);
 	join_killer(ceiling);
 	ceiling->killed_ms = now_ms;
 	g_atomic_int_set(&ceiling->killer_done, 0);
 	ceiling->killer = g_thread_new("kill", kill_mover, ceiling);
 }
 
-struct ceiling *ceiling_new(struct journey *journey, bool looked_at)
+struct downtime_guard *downtime_guard_new(struct move *move, bool looked_at)
 {
-	struct ceiling *ceiling = g_new0(struct ceiling, 1);
-	ceiling->journey = journey;
-	if (!looked_at && !journey->paused_before && journey_stop_ceiling_ms(journey))
-		ceiling->standstill =
-			standstill_new(journey->domain, LOOK_MS, note_standstill, ceiling);
+	struct downtime_guard *ceiling = g_new0(struct downtime_guard, 1);
+	ceiling->move = move;
+	if (!looked_at && !move->paused_before && move_stop_ceiling_ms(move))
+		ceiling->pause_watch =
+			pause_watch_new(move->domain, LOOK_MS, note_standstill, ceiling);
 	return ceiling;
 }
 
-void ceiling_free(struct ceiling *ceiling)
+void downtime_guard_free(struct downtime_guard *ceiling)
 {
 	if (!ceiling)
 		return;
-	standstill_free(ceiling->standstill);
+	pause_watch_free(ceiling->pause_watch);
 	join_killer(ceiling);
 	g_free(ceiling);
 }

@@ -7,11 +7,11 @@
 #pragma once
 #include "conductor/core/move.h"
 
-struct ceiling;
+struct downtime_guard;
 
 /* LOOKED_AT: somebody else looks for the stop and notes it in JOURNEY. */
-struct ceiling *ceiling_new(struct journey *journey, bool looked_at);
+struct downtime_guard *downtime_guard_new(struct move *move, bool looked_at);
 /* Looks, and acts; again and again while libvirt migrates. */
-void ceiling_tick(struct ceiling *ceiling);
+void downtime_guard_tick(struct downtime_guard *ceiling);
 /* Waits for what was begun. */
-void ceiling_free(struct ceiling *ceiling);
+void downtime_guard_free(struct downtime_guard *ceiling);

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-struct standstill {
+struct pause_watch {
 	/* set once */
 	virDomainPtr domain;
 	int look_ms;
@@ -20,70 +20,70 @@ struct standstill {
 
 static gboolean tell(gpointer data)
 {
-	struct standstill *standstill = data;
-	g_mutex_lock(&standstill->lock);
-	standstill->source = 0;
-	g_mutex_unlock(&standstill->lock);
-	standstill->stopped(standstill->data);
+	struct pause_watch *pause_watch = data;
+	g_mutex_lock(&pause_watch->lock);
+	pause_watch->source = 0;
+	g_mutex_unlock(&pause_watch->lock);
+	pause_watch->stopped(pause_watch->data);
 	return G_SOURCE_REMOVE;
 }
 
-static gboolean is_paused(struct standstill *standstill)
+static gboolean is_paused(struct pause_watch *pause_watch)
 {
 	int state = VIR_DOMAIN_NOSTATE, reason = 0;
-	return virDomainGetState(standstill->domain, &state, &reason, 0) == 0 &&
+	return virDomainGetState(pause_watch->domain, &state, &reason, 0) == 0 &&
 	       state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_MIGRATION;
 }
 
 static gpointer work(gpointer data)
 {
-	struct standstill *standstill = data;
+	struct pause_watch *pause_watch = data;
 	gboolean paused = FALSE;
-	g_mutex_lock(&standstill->lock);
-	while (!standstill->stop && !paused) {
-		g_mutex_unlock(&standstill->lock);
-		paused = is_paused(standstill);
-		g_mutex_lock(&standstill->lock);
-		if (paused && !standstill->stop)
-			standstill->source =
-				g_idle_add_full(G_PRIORITY_HIGH, tell, standstill, NULL);
-		gint64 until = g_get_monotonic_time() + standstill->look_ms * INT64_C(1000);
-		while (!standstill->stop && !paused &&
-		       g_cond_wait_until(&standstill->wake, &standstill->lock, until))
+	g_mutex_lock(&pause_watch->lock);
+	while (!pause_watch->stop && !paused) {
+		g_mutex_unlock(&pause_watch->lock);
+		paused = is_paused(pause_watch);
+		g_mutex_lock(&pause_watch->lock);
+		if (paused && !pause_watch->stop)
+			pause_watch->source =
+				g_idle_add_full(G_PRIORITY_HIGH, tell, pause_watch, NULL);
+		gint64 until = g_get_monotonic_time() + pause_watch->look_ms * INT64_C(1000);
+		while (!pause_watch->stop && !paused &&
+		       g_cond_wait_until(&pause_watch->wake, &pause_watch->lock, until))
 			;
 	}
-	g_mutex_unlock(&standstill->lock);
+	g_mutex_unlock(&pause_watch->lock);
 	return NULL;
 }
 
-struct standstill *standstill_new(virDomainPtr domain, int look_ms, void (*stopped)(void *data),
+struct pause_watch *pause_watch_new(virDomainPtr domain, int look_ms, void (*stopped)(void *data),
 				  void *data)
 {
-	struct standstill *standstill = g_new0(struct standstill, 1);
+	struct pause_watch *pause_watch = g_new0(struct pause_watch, 1);
 	virDomainRef(domain);
-	standstill->domain = domain;
-	standstill->look_ms = look_ms;
-	standstill->stopped = stopped;
-	standstill->data = data;
-	g_mutex_init(&standstill->lock);
-	g_cond_init(&standstill->wake);
-	standstill->thread = g_thread_new("standstill", work, standstill);
-	return standstill;
+	pause_watch->domain = domain;
+	pause_watch->look_ms = look_ms;
+	pause_watch->stopped = stopped;
+	pause_watch->data = data;
+	g_mutex_init(&pause_watch->lock);
+	g_cond_init(&pause_watch->wake);
+	pause_watch->thread = g_thread_new("standstill", work, pause_watch);
+	return pause_watch;
 }
 
-void standstill_free(struct standstill *standstill)
+void pause_watch_free(struct pause_watch *pause_watch)
 {
-	if (!standstill)
+	if (!pause_watch)
 		return;
-	g_mutex_lock(&standstill->lock);
-	standstill->stop = TRUE;
-	g_cond_signal(&standstill->wake);
-	g_mutex_unlock(&standstill->lock);
-	g_thread_join(standstill->thread);
-	if (standstill->source)
-		g_source_remove(standstill->source);
-	virDomainFree(standstill->domain);
-	g_mutex_clear(&standstill->lock);
-	g_cond_clear(&standstill->wake);
-	g_free(standstill);
+	g_mutex_lock(&pause_watch->lock);
+	pause_watch->stop = TRUE;
+	g_cond_signal(&pause_watch->wake);
+	g_mutex_unlock(&pause_watch->lock);
+	g_thread_join(pause_watch->thread);
+	if (pause_watch->source)
+		g_source_remove(pause_watch->source);
+	virDomainFree(pause_watch->domain);
+	g_mutex_clear(&pause_watch->lock);
+	g_cond_clear(&pause_watch->wake);
+	g_free(pause_watch);
 }

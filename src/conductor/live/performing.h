@@ -7,7 +7,7 @@
 #include "conductor/convergence/job_stats.h"
 
 struct performing {
-	struct journey *journey;
+	struct move *move;
 	/* set once */
 	virTypedParameterPtr params;
 	int param_count;
@@ -18,8 +18,8 @@ struct performing {
 	GError *error;
 	gint done; /* atomic */
 	/* this thread */
-	struct watch *watch;
-	struct ceiling *ceiling;
+	struct job_stats *watch;
+	struct downtime_guard *ceiling;
 	GThread *aborter;
 	gint aborter_done; /* atomic */
 	GThread *nudger;

@@ -34,10 +34,10 @@ static const unsigned long long unlimited_mib = INT64_MAX / (1024 * 1024);
 
 static bool fill_params(struct performing *performing, GError **error)
 {
-	struct journey *journey = performing->journey;
+	struct move *move = performing->move;
 	int max = 0;
 	/* the VM's name is in it, and may hold what a URI cannot */
-	g_autofree char *path = g_uri_escape_string(journey->socket, "/", FALSE);
+	g_autofree char *path = g_uri_escape_string(move->socket, "/", FALSE);
 	g_autofree char *uri = g_strdup_printf("unix://%s", path);
 	if (virTypedParamsAddString(&performing->params, &performing->param_count, &max,
 				    VIR_MIGRATE_PARAM_URI, uri) < 0 ||
@@ -45,14 +45,14 @@ static bool fill_params(struct performing *performing, GError **error)
 				    VIR_MIGRATE_PARAM_BANDWIDTH, unlimited_mib) < 0)
 		return host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
 	performing->flags =
-		journey->resume_flags ? journey->resume_flags : journey_migrate_flags(journey);
-	if (journey->limits.max_slowdown > 0 &&
+		move->resume_flags ? move->resume_flags : move_migrate_flags(move);
+	if (move->limits.max_slowdown > 0 &&
 	    (virTypedParamsAddInt(&performing->params, &performing->param_count, &max,
 				  VIR_MIGRATE_PARAM_AUTO_CONVERGE_INITIAL, THROTTLE_LEAST) < 0 ||
 	     virTypedParamsAddInt(&performing->params, &performing->param_count, &max,
 				  VIR_MIGRATE_PARAM_AUTO_CONVERGE_INCREMENT, THROTTLE_MOST) < 0))
 		return host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
-	return disk_params_add(journey, performing->flags, &performing->params,
+	return disk_params_add(move, performing->flags, &performing->params,
 			       &performing->param_count, &max, error);
 }
 
@@ -80,9 +80,9 @@ static void read_downtime(struct performing *performing)
 static gpointer migrate(gpointer data)
 {
 	struct performing *performing = data;
-	struct journey *journey = performing->journey;
+	struct move *move = performing->move;
 	performing->result = virDomainMigrate3(
-		journey->domain, journey->hosts[JOURNEY_DESTINATION]->connection,
+		move->domain, move->hosts[MOVE_DESTINATION]->connection,
 		performing->params, (unsigned) performing->param_count, performing->flags);
 	if (performing->result)
 		read_downtime(performing);
@@ -98,56 +98,56 @@ static gpointer migrate(gpointer data)
 static void tell_changes(struct performing *performing)
 {
 	struct limit_change change;
-	while (watch_take_change(performing->watch, &change))
-		raises_note(performing->journey, &change);
+	while (job_stats_take_change(performing->watch, &change))
+		limit_decisions_note(performing->move, &change);
 	struct ladder_decision decision;
 	/* one that stands still comes to its end by itself */
-	while (watch_take_decision(performing->watch, &decision))
-		if (!performing->quick && !performing->journey->rehearsal)
-			rungs_take(performing->journey, &decision);
+	while (job_stats_take_decision(performing->watch, &decision))
+		if (!performing->quick && !performing->move->rehearsal)
+			ladder_decisions_take(performing->move, &decision);
 }
 
 static void look_after_strategy(struct performing *performing)
 {
-	struct watch_numbers numbers;
-	watch_get(performing->watch, &numbers);
-	postcopy_tick(performing->journey);
+	struct job_stats_numbers numbers;
+	job_stats_get(performing->watch, &numbers);
+	postcopy_tick(performing->move);
 	quick_tick(performing->quick, &numbers);
 }
 
 static void cut_sleeper(struct performing *performing)
 {
-	struct journey *journey = performing->journey;
+	struct move *move = performing->move;
 	if (!performing->slept)
-		journey_note(journey, true,
+		move_note(move, true,
 			     _("libvirt at %s does not notice that the VM's migration is over, for "
 			       "the VM has "
 			       "ended; until it is restarted (systemctl restart libvirtd, or "
 			       "virtqemud; VMs "
 			       "go on running) it will not start this VM again"),
-			     journey->hosts[JOURNEY_SOURCE]->name);
+			     move->hosts[MOVE_SOURCE]->name);
 	performing->slept = true;
-	guard_cut(journey->guard);
+	guard_cut(move->guard);
 }
 
 static gboolean tick(gpointer data)
 {
 	struct performing *performing = data;
-	struct journey *journey = performing->journey;
-	const struct journey_limits *limits = &journey->limits;
-	watch_tighten(performing->watch, limits->ceiling_ms, limits->hand_over_ms,
-		      limits->postcopy && !postcopy_refused(journey));
+	struct move *move = performing->move;
+	const struct move_limits *limits = &move->limits;
+	job_stats_tighten(performing->watch, limits->ceiling_ms, limits->hand_over_ms,
+		      limits->postcopy && !postcopy_refused(move));
 	perform_show(performing);
 	tell_changes(performing);
-	ahead_tick(journey);
+	prediction_tick(move);
 	perform_nudge(performing);
-	ceiling_tick(performing->ceiling);
+	downtime_guard_tick(performing->ceiling);
 	look_after_strategy(performing);
 	const char *reason = perform_reason(performing);
-	if (reason && !(journey->released && guard_finish_sent(journey->guard)))
+	if (reason && !(move->released && guard_finish_sent(move->guard)))
 		perform_end_it(performing, reason);
 	if (perform_is_silent(performing))
-		guard_cut(journey->guard);
+		guard_cut(move->guard);
 	if (perform_sleeps(performing))
 		cut_sleeper(performing);
 	return G_SOURCE_CONTINUE;
@@ -157,18 +157,18 @@ static gboolean tick(gpointer data)
 static void note_downtime(struct performing *performing)
 {
 	enum { LATE_MS = 1000 }; /* so late at the most is a stop heard of here */
-	struct journey *journey = performing->journey;
+	struct move *move = performing->move;
 	struct downtime_sight *sight = &performing->downtime;
-	int64_t heard_us = journey->still ? journey->still_us : journey->stopped_us;
+	int64_t heard_us = move->still ? move->still_us : move->stopped_us;
 	if (!performing->result)
 		return;
-	sight->least_ms = journey->report->stop_to_release_ms;
-	sight->most_ms = journey->report->migration_ms;
+	sight->least_ms = move->report->stop_to_release_ms;
+	sight->most_ms = move->report->migration_ms;
 	if (heard_us)
 		sight->most_ms = MIN(sight->most_ms, (clock_now_us() - heard_us) / 1000 + LATE_MS);
 	sight->apart_known =
-		ahead_clocks_apart_ms(journey->ahead, &sight->apart_ms, &sight->round_trip_ms);
-	journey->report->libvirt_downtime_ms = downtime_choose(sight);
+		prediction_clocks_apart_ms(move->prediction, &sight->apart_ms, &sight->round_trip_ms);
+	move->report->libvirt_downtime_ms = downtime_choose(sight);
 }
 
 /* ---- the whole ---- */
@@ -176,88 +176,88 @@ static void note_downtime(struct performing *performing)
 /* The source's mover starts its clock now: the disks' last writes are part of the standstill. */
 static void on_still(void *data)
 {
-	struct journey *journey = data;
-	journey->still = true;
-	journey->still_us = clock_now_us();
-	movers_tell(journey, JOURNEY_SOURCE, dialogue_message("stopped"));
-	journal_note_event(journey->journal, journey->report->id, "still", NULL);
-	journey_say(journey, _("the VM is stopped; sending the rest"));
+	struct move *move = data;
+	move->still = true;
+	move->still_us = clock_now_us();
+	movers_tell(move, MOVE_SOURCE, dialogue_message("stopped"));
+	journal_note_event(move->journal, move->report->id, "still", NULL);
+	move_say(move, _("the VM is stopped; sending the rest"));
 }
 
 static void run_migration(struct performing *performing)
 {
-	struct journey *journey = performing->journey;
+	struct move *move = performing->move;
 	int64_t start_ms = clock_now_ms();
-	journey->performed = journey->performing = true;
-	int64_t ceiling_ms = journey->limits.ceiling_ms;
-	struct watch_rules rules = { .ceiling_ms = ceiling_ms ? ceiling_ms
-							      : journey->request->max_downtime_ms,
-				     .reserve_ms = journey->limits.hand_over_ms,
-				     .easy_ms = journey_easy_ms(journey) };
-	rungs_rules(journey, &rules.ladder);
-	journey->report->limit_ms = LIMIT_LEAST_MS;
-	struct standstill *standstill = NULL;
-	performing->quick = quick_new(journey);
-	if (journey->disks_socket)
-		journey_say(journey, _("copying disks"));
-	if ((journey->disks_socket || performing->quick) && !journey->paused_before)
-		standstill = standstill_new(journey->domain, STOP_LOOK_MS, on_still, journey);
-	performing->ceiling = ceiling_new(journey, standstill != NULL);
-	performing->disk_watch = disk_watch_new(journey);
-	performing->watch = watch_new(journey->domain, &rules);
+	move->performed = move->performing = true;
+	int64_t ceiling_ms = move->limits.ceiling_ms;
+	struct job_stats_rules rules = { .ceiling_ms = ceiling_ms ? ceiling_ms
+							      : move->request->max_downtime_ms,
+				     .reserve_ms = move->limits.hand_over_ms,
+				     .easy_ms = move_easy_ms(move) };
+	ladder_decisions_rules(move, &rules.ladder);
+	move->report->limit_ms = LIMIT_LEAST_MS;
+	struct pause_watch *pause_watch = NULL;
+	performing->quick = quick_new(move);
+	if (move->disks_socket)
+		move_say(move, _("copying disks"));
+	if ((move->disks_socket || performing->quick) && !move->paused_before)
+		pause_watch = pause_watch_new(move->domain, STOP_LOOK_MS, on_still, move);
+	performing->ceiling = downtime_guard_new(move, pause_watch != NULL);
+	performing->disk_watch = disk_watch_new(move);
+	performing->watch = job_stats_new(move->domain, &rules);
 	GThread *thread = g_thread_new("migrate", migrate, performing);
 	guint timer = g_timeout_add(TICK_MS, tick, performing);
 	while (!g_atomic_int_get(&performing->done)) {
 		g_main_context_iteration(NULL, TRUE);
-		if (journey->cancelled && !performing->ending_ms)
+		if (move->cancelled && !performing->ending_ms)
 			tick(performing); /* while the VM is stopped every moment counts */
 	}
 	g_source_remove(timer);
-	standstill_free(standstill);
-	ceiling_free(performing->ceiling);
+	pause_watch_free(pause_watch);
+	downtime_guard_free(performing->ceiling);
 	disk_watch_free(performing->disk_watch);
 	g_thread_join(thread);
-	journey->report->migration_ms = clock_now_ms() - start_ms;
+	move->report->migration_ms = clock_now_ms() - start_ms;
 	note_downtime(performing);
 	tell_changes(performing);
-	watch_free(performing->watch);
+	job_stats_free(performing->watch);
 	perform_join(performing);
-	postcopy_join(journey);
-	journey->performing = false;
+	postcopy_join(move);
+	move->performing = false;
 	quick_end(performing->quick);
 }
 
 /* What libvirt says when a mover closed the socket is less than what the mover says. */
 static void explain(struct performing *performing, GError **error)
 {
-	struct journey *journey = performing->journey;
+	struct move *move = performing->move;
 	g_autofree char *libvirt_says = error_what(performing->error);
 	/* behind the gate nothing was ended for it, but it may be why libvirt failed */
-	if (!journey->mover_reason && movers_failure(journey))
-		journey->mover_reason = error_what(movers_failure(journey));
-	if (journey->cancelled && (!journey->released || performing->ending_ms))
-		journey_check_cancel(journey, error);
-	else if (journey->mover_reason && journey->mover_next)
-		error_set(error, WATARI_ERROR_FAILED, journey->mover_next, "%s",
-			  journey->mover_reason);
-	else if (journey->mover_reason)
-		error_set(error, WATARI_ERROR_FAILED, NULL, "%s (%s)", journey->mover_reason,
+	if (!move->mover_reason && movers_failure(move))
+		move->mover_reason = error_what(movers_failure(move));
+	if (move->cancelled && (!move->released || performing->ending_ms))
+		move_check_cancel(move, error);
+	else if (move->mover_reason && move->mover_next)
+		error_set(error, WATARI_ERROR_FAILED, move->mover_next, "%s",
+			  move->mover_reason);
+	else if (move->mover_reason)
+		error_set(error, WATARI_ERROR_FAILED, NULL, "%s (%s)", move->mover_reason,
 			  libvirt_says);
 	else {
-		g_autofree char *next = late_advise(libvirt_says, journey->report->vm_name,
-						    journey->hosts[JOURNEY_SOURCE]->name,
-						    journey->hosts[JOURNEY_DESTINATION]->name,
-						    journey->disks_socket != NULL);
+		g_autofree char *next = qemu_error_advise(libvirt_says, move->report->vm_name,
+						    move->hosts[MOVE_SOURCE]->name,
+						    move->hosts[MOVE_DESTINATION]->name,
+						    move->disks_socket != NULL);
 		error_set(error, WATARI_ERROR_FAILED, next, "%s", libvirt_says);
 	}
 }
 
 /* Without a hold on it QEMU would throttle the VM further than the user permits. */
-static bool hold_throttle(struct journey *journey, GError **error)
+static bool hold_throttle(struct move *move, GError **error)
 {
-	return before_read(journey, error) &&
-	       (journey->limits.max_slowdown == 0 ||
-		throttle_hold(journey->domain, &journey->throttle, error) ||
+	return qemu_settings_read(move, error) &&
+	       (move->limits.max_slowdown == 0 ||
+		throttle_hold(move->domain, &move->throttle, error) ||
 		throttle_refuse(error));
 }
 
@@ -265,20 +265,20 @@ static bool hold_throttle(struct journey *journey, GError **error)
  * QEMU can be brought to go on (postcopy.h). */
 static bool mend(struct performing *performing, GError **error)
 {
-	struct journey *journey = performing->journey;
-	while (!performing->result && postcopy_holds(journey) && !postcopy_wait(journey)) {
-		if (!postcopy_renew(journey, error) ||
+	struct move *move = performing->move;
+	while (!performing->result && postcopy_holds(move) && !postcopy_wait(move)) {
+		if (!postcopy_renew(move, error) ||
 		    (!performing->params && !fill_params(performing, error)))
 			return false;
 		performing->flags |= VIR_MIGRATE_POSTCOPY_RESUME;
 		g_clear_error(&performing->error);
 		performing->done = 0;
 		performing->ending_ms = performing->abort_at_ms = 0;
-		finish_arm(journey);
+		finish_arm(move);
 		run_migration(performing);
 	}
 	if (performing->result)
-		postcopy_await_proof(journey);
+		postcopy_await_proof(move);
 	return performing->result != NULL;
 }
 
@@ -288,14 +288,14 @@ static void clear(struct performing *performing)
 	if (performing->result)
 		virDomainFree(performing->result);
 	g_clear_error(&performing->error);
-	*performing = (struct performing){ .journey = performing->journey };
+	*performing = (struct performing){ .move = performing->move };
 }
 
 static bool conclude(struct performing *performing, bool good, GError **error)
 {
-	struct journey *journey = performing->journey;
-	if (journey->rehearsal)
-		good = rehearsal_judge(journey, error);
+	struct move *move = performing->move;
+	if (move->rehearsal)
+		good = rehearsal_judge(move, error);
 	if (!good && !*error)
 		explain(performing, error);
 	clear(performing);
@@ -304,42 +304,42 @@ static bool conclude(struct performing *performing, bool good, GError **error)
 
 static void start(struct performing *performing)
 {
-	struct journey *journey = performing->journey;
-	for (int side = JOURNEY_SIDES - 1; side >= 0; side--)
-		movers_tell(journey, side, dialogue_message("start"));
-	finish_arm(journey);
-	rehearsal_begin(journey);
+	struct move *move = performing->move;
+	for (int side = MOVE_SIDES - 1; side >= 0; side--)
+		movers_tell(move, side, dialogue_message("start"));
+	finish_arm(move);
+	rehearsal_begin(move);
 	run_migration(performing);
 	if (performing->result)
-		ahead_end(journey);
+		prediction_end(move);
 }
 
 /* Of a rehearsal whose disks are more than was to be copied. */
 static bool rehearse_memory(struct performing *performing, GError **error)
 {
 	clear(performing);
-	if (!rehearsal_renew(performing->journey, error) || !fill_params(performing, error))
+	if (!rehearsal_renew(performing->move, error) || !fill_params(performing, error))
 		return false;
 	start(performing);
 	return true;
 }
 
-bool phase_perform(struct journey *journey, GError **error)
+bool phase_perform(struct move *move, GError **error)
 {
-	struct performing performing = { .journey = journey };
-	if (!fill_params(&performing, error) || !hold_throttle(journey, error)) {
+	struct performing performing = { .move = move };
+	if (!fill_params(&performing, error) || !hold_throttle(move, error)) {
 		clear(&performing);
 		return false;
 	}
-	finish_begin(journey);
+	finish_begin(move);
 	start(&performing);
-	if (rehearsal_wants_memory(journey) && !rehearse_memory(&performing, error))
+	if (rehearsal_wants_memory(move) && !rehearse_memory(&performing, error))
 		return conclude(&performing, false, error);
 	return conclude(&performing, performing.result || mend(&performing, error), error);
 }
 
-bool phase_perform_resume(struct journey *journey, GError **error)
+bool phase_perform_resume(struct move *move, GError **error)
 {
-	struct performing performing = { .journey = journey };
+	struct performing performing = { .move = move };
 	return conclude(&performing, mend(&performing, error), error);
 }

@@ -5,5 +5,5 @@
 
 /* The next step for what libvirt SAYS about VM between HERE and THERE. DISKS: some are copied. Caller
  * frees. */
-char *late_advise(const char *says, const char *vm, const char *here, const char *there,
+char *qemu_error_advise(const char *says, const char *vm, const char *here, const char *there,
 		  bool disks);

@@ -7,51 +7,51 @@
 
 #include <string.h>
 
-static bool write_before_down(struct journey *journey, GError **error)
+static bool write_before_down(struct move *move, GError **error)
 {
 	g_autoptr(JsonObject) numbers = json_object_new();
-	json_object_set_int_member(numbers, "downtime_ms", (gint64) journey->old_downtime_ms);
-	json_object_set_int_member(numbers, "throttle_initial", journey->throttle.initial);
-	json_object_set_int_member(numbers, "throttle_most", journey->throttle.most);
+	json_object_set_int_member(numbers, "downtime_ms", (gint64) move->old_downtime_ms);
+	json_object_set_int_member(numbers, "throttle_initial", move->throttle.initial);
+	json_object_set_int_member(numbers, "throttle_most", move->throttle.most);
 	g_autofree char *text = json_print_object(numbers);
-	return stage_enter(journey, STAGE_BEFORE, text, error);
+	return stage_enter(move, STAGE_BEFORE, text, error);
 }
 
-bool before_read(struct journey *journey, GError **error)
+bool qemu_settings_read(struct move *move, GError **error)
 {
-	if (virDomainMigrateGetMaxDowntime(journey->domain, &journey->old_downtime_ms, 0) < 0)
-		journey->old_downtime_ms = 0;
-	if (journey->limits.max_slowdown > 0 &&
-	    !throttle_read(journey->domain, &journey->throttle, error))
+	if (virDomainMigrateGetMaxDowntime(move->domain, &move->old_downtime_ms, 0) < 0)
+		move->old_downtime_ms = 0;
+	if (move->limits.max_slowdown > 0 &&
+	    !throttle_read(move->domain, &move->throttle, error))
 		return throttle_refuse(error);
-	return write_before_down(journey, error);
+	return write_before_down(move, error);
 }
 
-void before_recall(struct journey *journey, const char *id)
+void qemu_settings_recall(struct move *move, const char *id)
 {
-	g_autofree char *text = journal_find_event(journey->journal, id, stage_name(STAGE_BEFORE));
+	g_autofree char *text = journal_find_event(move->journal, id, stage_name(STAGE_BEFORE));
 	g_autoptr(JsonObject) numbers = text ? json_parse_object(text, strlen(text), NULL) : NULL;
-	if (!numbers || journal_has_event(journey->journal, id, stage_name(STAGE_BEFORE_RESTORED)))
+	if (!numbers || journal_has_event(move->journal, id, stage_name(STAGE_BEFORE_RESTORED)))
 		return;
-	journey->old_downtime_ms = (unsigned long long) json_get_int(numbers, "downtime_ms", 0);
-	journey->throttle.initial = (int) json_get_int(numbers, "throttle_initial", 0);
-	journey->throttle.most = (int) json_get_int(numbers, "throttle_most", 0);
-	journey->throttle.changed = journey->throttle.initial > 0 && journey->throttle.most > 0;
+	move->old_downtime_ms = (unsigned long long) json_get_int(numbers, "downtime_ms", 0);
+	move->throttle.initial = (int) json_get_int(numbers, "throttle_initial", 0);
+	move->throttle.most = (int) json_get_int(numbers, "throttle_most", 0);
+	move->throttle.changed = move->throttle.initial > 0 && move->throttle.most > 0;
 }
 
-bool before_is_known(const struct journey *journey)
+bool qemu_settings_is_known(const struct move *move)
 {
-	return journey->old_downtime_ms || journey->throttle.changed;
+	return move->old_downtime_ms || move->throttle.changed;
 }
 
-void before_restore(struct journey *journey, virDomainPtr domain)
+void qemu_settings_restore(struct move *move, virDomainPtr domain)
 {
-	if (journey->old_downtime_ms)
-		virDomainMigrateSetMaxDowntime(domain, journey->old_downtime_ms, 0);
-	throttle_restore(domain, &journey->throttle);
+	if (move->old_downtime_ms)
+		virDomainMigrateSetMaxDowntime(domain, move->old_downtime_ms, 0);
+	throttle_restore(domain, &move->throttle);
 }
 
-void before_note_restored(struct journey *journey)
+void qemu_settings_note_restored(struct move *move)
 {
-	stage_note_done(journey, STAGE_BEFORE_RESTORED);
+	stage_note_done(move, STAGE_BEFORE_RESTORED);
 }

@@ -4,12 +4,12 @@
 #pragma once
 #include "conductor/core/move.h"
 
-/* Reads it from journey->domain. */
-bool before_read(struct journey *journey, GError **error);
+/* Reads it from move->domain. */
+bool qemu_settings_read(struct move *move, GError **error);
 /* What the move with that ID has not set back yet. */
-void before_recall(struct journey *journey, const char *id);
-bool before_is_known(const struct journey *journey);
+void qemu_settings_recall(struct move *move, const char *id);
+bool qemu_settings_is_known(const struct move *move);
 /* DOMAIN is at the source, and stays. Blocks. */
-void before_restore(struct journey *journey, virDomainPtr domain);
+void qemu_settings_restore(struct move *move, virDomainPtr domain);
 /* It was done. */
-void before_note_restored(struct journey *journey);
+void qemu_settings_note_restored(struct move *move);

@@ -3,13 +3,13 @@
 #pragma once
 #include "base/error.h"
 
-struct journey;
+struct move;
 /* How much may be spent on knowing it. */
-struct care {
+struct budget {
 	int64_t probe_bytes, probe_ms;
 	int64_t windows_ms[3]; /* when to look at the memory; 0: no more */
 	int64_t scan_ms;       /* of the images, beside the looks */
 };
-const struct care *ahead_care(const struct journey *journey);
+const struct budget *prediction_budget(const struct move *move);
 /* A plan without numbers is none; a move without a forecast is a move. Takes FAILURE. */
-bool ahead_do_without(struct journey *journey, GError *failure, GError **error);
+bool prediction_do_without(struct move *move, GError *failure, GError **error);

@@ -29,7 +29,7 @@ static const char *const foreign[] = {
 	"*[local-name()='commandline']/*[local-name()='arg']",
 };
 
-bool dirtied_may_ask(struct xml *vm, unsigned long libvirt_version, unsigned long qemu_version)
+bool dirty_rate_may_ask(struct xml *vm, unsigned long libvirt_version, unsigned long qemu_version)
 {
 	g_autofree char *type = xml_string(vm, NULL, "@type");
 	if (g_strcmp0(type, "kvm") != 0 || libvirt_version < libvirt_least ||
@@ -41,14 +41,14 @@ bool dirtied_may_ask(struct xml *vm, unsigned long libvirt_version, unsigned lon
 	return true;
 }
 
-static bool may_ask(struct journey *journey)
+static bool may_ask(struct move *move)
 {
-	const struct host *host = journey->hosts[JOURNEY_SOURCE];
-	int kind = journey->request->kind;
-	if ((kind != JOURNEY_PLAN && kind != JOURNEY_REHEARSAL) || journey->paused_before)
+	const struct host *host = move->hosts[MOVE_SOURCE];
+	int kind = move->request->kind;
+	if ((kind != MOVE_PLAN && kind != MOVE_REHEARSAL) || move->paused_before)
 		return false;
-	struct xml *vm = xml_read(journey->live_xml, NULL);
-	bool may = vm && dirtied_may_ask(vm, host->libvirt_version, host->qemu_version);
+	struct xml *vm = xml_read(move->live_xml, NULL);
+	bool may = vm && dirty_rate_may_ask(vm, host->libvirt_version, host->qemu_version);
 	xml_free(vm);
 	return may;
 }
@@ -113,34 +113,34 @@ static void call_end(void *data)
 		g_usleep(POLL_MS * 1000);
 }
 
-static void note(struct journey *journey, struct counting *counting)
+static void note(struct move *move, struct counting *counting)
 {
 	if (!counting->good)
-		journey_note(journey, false,
+		move_note(move, false,
 			     _("QEMU has not counted the pages that the VM writes: %s"),
 			     counting->reason ? counting->reason : _("libvirt gave no reason"));
 	g_free(counting->reason);
 }
 
-void dirtied_begin(struct journey *journey)
+void dirty_rate_begin(struct move *move)
 {
-	struct counting counting = { .domain = journey->domain };
-	if (!may_ask(journey))
+	struct counting counting = { .domain = move->domain };
+	if (!may_ask(move))
 		return;
-	journey_call(journey, call_begin, &counting);
-	journey->ahead->counting = counting.good;
-	note(journey, &counting);
+	move_call(move, call_begin, &counting);
+	move->prediction->counting = counting.good;
+	note(move, &counting);
 }
 
-void dirtied_end(struct journey *journey)
+void dirty_rate_end(struct move *move)
 {
-	struct counting counting = { .domain = journey->domain };
-	if (!journey->ahead->counting)
+	struct counting counting = { .domain = move->domain };
+	if (!move->prediction->counting)
 		return;
-	journey->ahead->counting = false;
-	journey_call(journey, call_end, &counting);
+	move->prediction->counting = false;
+	move_call(move, call_end, &counting);
 	/* whole MiB are said, rounded down */
 	if (counting.good)
-		journey->ahead->facts.dirtied_rate = (counting.mib + 0.5) * pages_of_mib;
-	note(journey, &counting);
+		move->prediction->facts.dirtied_rate = (counting.mib + 0.5) * pages_of_mib;
+	note(move, &counting);
 }

@@ -16,11 +16,11 @@
 #pragma once
 #include "host/xml.h"
 
-struct journey;
+struct move;
 
 /* Of the VM as libvirt describes it while it runs, at a host of these versions (host.h). */
-bool dirtied_may_ask(struct xml *vm, unsigned long libvirt_version, unsigned long qemu_version);
+bool dirty_rate_may_ask(struct xml *vm, unsigned long libvirt_version, unsigned long qemu_version);
 /* QEMU begins to count; it ends by itself, whatever becomes of us. */
-void dirtied_begin(struct journey *journey);
+void dirty_rate_begin(struct move *move);
 /* Waits for the end if it must; the rate goes into the facts. */
-void dirtied_end(struct journey *journey);
+void dirty_rate_end(struct move *move);

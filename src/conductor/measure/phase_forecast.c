@@ -18,91 +18,91 @@ enum { PROBE_PATIENCE_MS = 40000, MEASURE_PATIENCE_MS = 30000 };
 
 /* ---- the link ---- */
 
-static JsonObject *describe_probe(const struct care *care)
+static JsonObject *describe_probe(const struct budget *budget)
 {
 	JsonObject *message = dialogue_message("probe");
-	json_object_set_int_member(message, "bytes", care->probe_bytes);
-	json_object_set_int_member(message, "ms", care->probe_ms);
+	json_object_set_int_member(message, "bytes", budget->probe_bytes);
+	json_object_set_int_member(message, "ms", budget->probe_ms);
 	return message;
 }
 
-static bool begin_probe(struct journey *journey, GError **error)
+static bool begin_probe(struct move *move, GError **error)
 {
-	const struct care *care = ahead_care(journey);
-	movers_tell(journey, JOURNEY_DESTINATION, describe_probe(care));
-	return dialogue_send(journey->movers[JOURNEY_SOURCE], describe_probe(care), error);
+	const struct budget *budget = prediction_budget(move);
+	movers_tell(move, MOVE_DESTINATION, describe_probe(budget));
+	return dialogue_send(move->movers[MOVE_SOURCE], describe_probe(budget), error);
 }
 
-static bool end_probe(struct journey *journey, GError **error)
+static bool end_probe(struct move *move, GError **error)
 {
 	g_autoptr(JsonObject) source =
-		movers_wait(journey, JOURNEY_SOURCE, "probed", PROBE_PATIENCE_MS, error);
+		movers_wait(move, MOVE_SOURCE, "probed", PROBE_PATIENCE_MS, error);
 	if (!source)
 		return false;
 	g_autoptr(JsonObject) destination =
-		movers_wait(journey, JOURNEY_DESTINATION, "probed", PROBE_PATIENCE_MS, error);
+		movers_wait(move, MOVE_DESTINATION, "probed", PROBE_PATIENCE_MS, error);
 	if (!destination)
 		return false;
 	const char *reason = json_get_string(source, "reason", NULL);
 	if (reason)
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL, "%s", reason);
-	ahead_take_probed(journey->ahead, source);
+	prediction_take_probed(move->prediction, source);
 	return true;
 }
 
 /* ---- from facts to a forecast ---- */
 
-static double elapsed_ms(const struct journey *journey)
+static double elapsed_ms(const struct move *move)
 {
-	return (double) (clock_now_us() - journey->started_us) / 1e3;
+	return (double) (clock_now_us() - move->started_us) / 1e3;
 }
 
 /* In the order of the writer's queue, so before what the move comes to. */
-static void note_forecast(struct journey *journey)
+static void note_forecast(struct move *move)
 {
-	struct ahead *ahead = journey->ahead;
-	const struct plan_outlook *outlook = &ahead->outlooks[ahead->chosen];
+	struct prediction *prediction = move->prediction;
+	const struct plan_outlook *outlook = &prediction->outlooks[prediction->chosen];
 	g_autoptr(JsonObject) object = plan_history_describe(
-		&ahead->facts, outlook, ahead->elapsed_ms, journey->request->plan != NULL);
-	json_object_set_double_member(object, "known_ms", ahead->known_ms);
+		&prediction->facts, outlook, prediction->elapsed_ms, move->request->plan != NULL);
+	json_object_set_double_member(object, "known_ms", prediction->known_ms);
 	g_autofree char *text = json_print_object(object);
-	journal_note_event(journey->journal, journey->report->id, "forecast", text);
+	journal_note_event(move->journal, move->report->id, "forecast", text);
 }
 
-static void make_forecast(struct journey *journey)
+static void make_forecast(struct move *move)
 {
-	struct ahead *ahead = journey->ahead;
-	int kind = journey->request->kind;
-	ahead->known_ms = elapsed_ms(journey);
-	ahead->chosen = ahead_choose(journey->request);
-	if (kind == JOURNEY_PLAN || kind == JOURNEY_REHEARSAL)
-		ahead_find(journey);
-	if (kind != JOURNEY_PLAN)
-		note_forecast(journey);
-	journey->forecast =
-		g_memdup2(&ahead->outlooks[ahead->chosen].forecast, sizeof(struct forecast));
-	journey->report->forecast = ahead_describe(ahead);
+	struct prediction *prediction = move->prediction;
+	int kind = move->request->kind;
+	prediction->known_ms = elapsed_ms(move);
+	prediction->chosen = prediction_choose(move->request);
+	if (kind == MOVE_PLAN || kind == MOVE_REHEARSAL)
+		prediction_find(move);
+	if (kind != MOVE_PLAN)
+		note_forecast(move);
+	move->forecast =
+		g_memdup2(&prediction->outlooks[prediction->chosen].forecast, sizeof(struct forecast));
+	move->report->forecast = prediction_describe(prediction);
 }
 
-static void take_measured(struct journey *journey, enum journey_side side, JsonObject *measured)
+static void take_measured(struct move *move, enum move_side side, JsonObject *measured)
 {
-	ahead_take_measured(journey->ahead, side, measured);
+	prediction_take_measured(move->prediction, side, measured);
 	JsonObject *memory = json_get_object(measured, "memory");
 	const char *reason = memory ? json_get_string(memory, "reason", NULL) : NULL;
 	if (reason)
-		journey_note(journey, false, _("The memory could not be sampled: %s"), reason);
+		move_note(move, false, _("The memory could not be sampled: %s"), reason);
 }
 
 /* ---- before the move ---- */
 
-static bool wait_measured(struct journey *journey, GError **error)
+static bool wait_measured(struct move *move, GError **error)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
+	for (int side = 0; side < MOVE_SIDES; side++) {
 		g_autoptr(JsonObject) measured =
-			movers_wait(journey, side, "measured", MEASURE_PATIENCE_MS, error);
+			movers_wait(move, side, "measured", MEASURE_PATIENCE_MS, error);
 		if (!measured)
 			return false;
-		take_measured(journey, side, measured);
+		take_measured(move, side, measured);
 	}
 	return true;
 }
@@ -110,44 +110,44 @@ static bool wait_measured(struct journey *journey, GError **error)
 /* What asks libvirt or the journal is done now: later nothing may block. */
 static void call_know(void *data)
 {
-	ahead_read_vm(data);
-	ahead_recall(data);
+	prediction_read_vm(data);
+	prediction_recall(data);
 }
 
 /* What is refused until here has sent nothing over the link. */
-static bool look_at_link(struct journey *journey, GError **error)
+static bool look_at_link(struct move *move, GError **error)
 {
-	if (!begin_probe(journey, error))
+	if (!begin_probe(move, error))
 		return false;
-	journey_call(journey, call_know, journey);
-	return end_probe(journey, error);
+	move_call(move, call_know, move);
+	return end_probe(move, error);
 }
 
-static bool predict_before(struct journey *journey, GError **error)
+static bool predict_before(struct move *move, GError **error)
 {
-	bool good = look_at_link(journey, error);
-	journey->ahead->to_come = good && journey->request->kind == JOURNEY_LIVE;
-	good = good && (journey->ahead->to_come || wait_measured(journey, error));
-	dirtied_end(journey); /* always: no migration begins while QEMU counts */
-	journey->ahead->elapsed_ms = elapsed_ms(journey);
-	if (!good || journey->ahead->to_come)
+	bool good = look_at_link(move, error);
+	move->prediction->to_come = good && move->request->kind == MOVE_LIVE;
+	good = good && (move->prediction->to_come || wait_measured(move, error));
+	dirty_rate_end(move); /* always: no migration begins while QEMU counts */
+	move->prediction->elapsed_ms = elapsed_ms(move);
+	if (!good || move->prediction->to_come)
 		return good;
-	references_take(journey);
-	ahead_predict(journey);
+	references_take(move);
+	prediction_predict(move);
 	return true;
 }
 
-bool phase_forecast(struct journey *journey, GError **error)
+bool phase_forecast(struct move *move, GError **error)
 {
 	GError *failure = NULL;
-	struct ahead *ahead = journey->ahead;
-	if (!ahead)
+	struct prediction *prediction = move->prediction;
+	if (!prediction)
 		return true;
-	ahead->elapsed_ms = elapsed_ms(journey);
-	if (!journey->request->plan && !predict_before(journey, &failure))
-		return ahead_do_without(journey, failure, error);
-	if (!ahead->to_come)
-		make_forecast(journey);
+	prediction->elapsed_ms = elapsed_ms(move);
+	if (!move->request->plan && !predict_before(move, &failure))
+		return prediction_do_without(move, failure, error);
+	if (!prediction->to_come)
+		make_forecast(move);
 	return true;
 }
 
@@ -160,40 +160,40 @@ static JsonObject *take_newest(struct dialogue *mover, bool stops)
 	return before || !mover ? before : dialogue_take(mover, "measured");
 }
 
-static bool take_both(struct journey *journey, bool stops)
+static bool take_both(struct move *move, bool stops)
 {
-	struct ahead *ahead = journey->ahead;
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
+	struct prediction *prediction = move->prediction;
+	for (int side = 0; side < MOVE_SIDES; side++) {
 		g_autoptr(JsonObject) measured =
-			ahead->known[side] ? NULL : take_newest(journey->movers[side], stops);
+			prediction->known[side] ? NULL : take_newest(move->movers[side], stops);
 		if (measured)
-			take_measured(journey, side, measured);
-		ahead->known[side] |= measured != NULL;
+			take_measured(move, side, measured);
+		prediction->known[side] |= measured != NULL;
 	}
-	return ahead->known[JOURNEY_SOURCE] && ahead->known[JOURNEY_DESTINATION];
+	return prediction->known[MOVE_SOURCE] && prediction->known[MOVE_DESTINATION];
 }
 
-void ahead_tick(struct journey *journey)
+void prediction_tick(struct move *move)
 {
-	struct ahead *ahead = journey->ahead;
-	bool stops = journey->stopped || journey->still;
-	if (!ahead || !ahead->to_come)
+	struct prediction *prediction = move->prediction;
+	bool stops = move->stopped || move->still;
+	if (!prediction || !prediction->to_come)
 		return;
-	bool whole = take_both(journey, stops);
+	bool whole = take_both(move, stops);
 	/* the destination's part is not of the VM, and may still come */
-	ahead->to_come = !whole && (!stops || ahead->known[JOURNEY_SOURCE]);
+	prediction->to_come = !whole && (!stops || prediction->known[MOVE_SOURCE]);
 	if (!whole)
 		return;
-	references_take(journey);
-	ahead_predict(journey);
-	make_forecast(journey);
+	references_take(move);
+	prediction_predict(move);
+	make_forecast(move);
 }
 
-void ahead_end(struct journey *journey)
+void prediction_end(struct move *move)
 {
-	if (!journey->ahead || journey->report->forecast)
+	if (!move->prediction || move->report->forecast)
 		return;
-	journey->ahead->to_come = false;
-	journey_note(journey, false,
+	move->prediction->to_come = false;
+	move_note(move, false,
 		     _("There is no forecast of this move: it was over before it was measured"));
 }

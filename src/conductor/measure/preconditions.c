@@ -66,43 +66,43 @@ static const struct {
 		      "devices/interface/source/@bridge | devices/interface/source/@dev" },
 };
 
-void world_describe_vm(JsonObject *world, const char *description)
+void preconditions_describe_vm(JsonObject *preconditions, const char *description)
 {
 	struct xml *xml = xml_read(description, NULL);
 	if (!xml)
 		return;
 	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
 		g_autofree char *text = join_texts(xml, texts[i].path);
-		json_set_text(world, texts[i].name, text);
+		json_set_text(preconditions, texts[i].name, text);
 	}
 	g_autofree char *devices = count_devices(xml);
-	json_set_text(world, "devices", devices);
+	json_set_text(preconditions, "devices", devices);
 	xml_free(xml);
 }
 
-static void describe_world_host(JsonObject *world, const struct host *host, const char *name)
+static void describe_world_host(JsonObject *preconditions, const struct host *host, const char *name)
 {
 	g_autofree char *qemu = host_format_version(host->qemu_version);
 	g_autofree char *libvirt = host_format_version(host->libvirt_version);
 	g_autofree char *qemu_name = g_strdup_printf("%s-qemu", name);
 	g_autofree char *libvirt_name = g_strdup_printf("%s-libvirt", name);
-	json_set_text(world, name, host->uuid);
-	json_set_text(world, qemu_name, qemu);
-	json_set_text(world, libvirt_name, libvirt);
+	json_set_text(preconditions, name, host->uuid);
+	json_set_text(preconditions, qemu_name, qemu);
+	json_set_text(preconditions, libvirt_name, libvirt);
 }
 
-JsonObject *world_describe(struct journey *journey)
+JsonObject *preconditions_describe(struct move *move)
 {
-	JsonObject *world = json_object_new();
-	json_set_text(world, "vm", journey->report->vm_uuid);
-	json_set_text(world, "state", journey->paused_before ? "paused" : "running");
-	describe_world_host(world, journey->hosts[JOURNEY_SOURCE], "source");
-	describe_world_host(world, journey->hosts[JOURNEY_DESTINATION], "destination");
-	world_describe_vm(world, journey->live_xml);
-	return world;
+	JsonObject *preconditions = json_object_new();
+	json_set_text(preconditions, "vm", move->report->vm_uuid);
+	json_set_text(preconditions, "state", move->paused_before ? "paused" : "running");
+	describe_world_host(preconditions, move->hosts[MOVE_SOURCE], "source");
+	describe_world_host(preconditions, move->hosts[MOVE_DESTINATION], "destination");
+	preconditions_describe_vm(preconditions, move->live_xml);
+	return preconditions;
 }
 
-bool world_compare(JsonObject *before, JsonObject *now, GError **error)
+bool preconditions_compare(JsonObject *before, JsonObject *now, GError **error)
 {
 	for (size_t i = 0; i < G_N_ELEMENTS(fields); i++) {
 		const char *was = json_get_string(before, fields[i].name, "");

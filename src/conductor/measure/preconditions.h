@@ -4,8 +4,8 @@
 #include "conductor/core/move.h"
 
 /* {"field": "text", ...}, from what the check has read. Unref it. */
-JsonObject *world_describe(struct journey *journey);
+JsonObject *preconditions_describe(struct move *move);
 /* The part of it that libvirt's DESCRIPTION of the VM gives. */
-void world_describe_vm(JsonObject *world, const char *description);
+void preconditions_describe_vm(JsonObject *preconditions, const char *description);
 /* WATARI_ERROR_REFUSED with what has changed since BEFORE. */
-bool world_compare(JsonObject *before, JsonObject *now, GError **error);
+bool preconditions_compare(JsonObject *before, JsonObject *now, GError **error);

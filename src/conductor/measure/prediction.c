@@ -27,42 +27,42 @@ static double sum_of(struct xml *xml, const char *path)
 	return sum * KIB;
 }
 
-static double copied_bytes(struct journey *journey)
+static double copied_bytes(struct move *move)
 {
 	double sum = 0;
-	for (guint i = 0; journey->report->disks && i < journey->report->disks->len; i++) {
-		const struct journey_disk *disk = journey->report->disks->pdata[i];
-		if (disk->kind == JOURNEY_DISK_COPIED)
+	for (guint i = 0; move->report->disks && i < move->report->disks->len; i++) {
+		const struct move_disk *disk = move->report->disks->pdata[i];
+		if (disk->kind == MOVE_DISK_COPIED)
 			sum += (double) disk->allocated;
 	}
 	return sum;
 }
 
-void ahead_read_vm(struct journey *journey)
+void prediction_read_vm(struct move *move)
 {
-	struct plan_facts *facts = &journey->ahead->facts;
-	const struct journey_request *request = journey->request;
-	struct xml *xml = xml_read(journey->live_xml, NULL);
+	struct plan_facts *facts = &move->prediction->facts;
+	const struct move_request *request = move->request;
+	struct xml *xml = xml_read(move->live_xml, NULL);
 	facts->memory = xml ? sum_of(xml, "/domain/memory") : 0;
 	facts->vcpus = xml ? (double) xml_number(xml, NULL, "vcpu/@current",
 						 xml_number(xml, NULL, "vcpu", 1))
 			   : 1;
-	facts->easy_ms = (double) journey_easy_ms(journey);
-	facts->paused = journey->paused_before;
+	facts->easy_ms = (double) move_easy_ms(move);
+	facts->paused = move->paused_before;
 	facts->bandwidth = (double) request->bandwidth;
 	facts->max_downtime_ms = (double) request->max_downtime_ms;
-	facts->disk_bytes = copied_bytes(journey);
-	facts->disk_write_rate = disk_rate_until_now(journey);
+	facts->disk_bytes = copied_bytes(move);
+	facts->disk_write_rate = disk_rate_until_now(move);
 	facts->disk_bandwidth = (double) request->disk_bandwidth;
-	facts->prewarm = request->kind == JOURNEY_QUICK && request->prewarm;
+	facts->prewarm = request->kind == MOVE_QUICK && request->prewarm;
 	xml_free(xml);
 }
 
 /* Memory nodes have a mapping each, and so do memory modules; the rest is in one. */
-JsonArray *ahead_list_memories(struct journey *journey)
+JsonArray *prediction_list_memories(struct move *move)
 {
 	JsonArray *sizes = json_array_new();
-	struct xml *xml = xml_read(journey->live_xml, NULL);
+	struct xml *xml = xml_read(move->live_xml, NULL);
 	if (!xml)
 		return sizes;
 	g_autoptr(GPtrArray) modules = xml_find(xml, NULL, "devices/memory/target/size");
@@ -117,11 +117,11 @@ static void take_memory(struct plan_facts *facts, JsonObject *memory)
 		};
 }
 
-void ahead_take_measured(struct ahead *ahead, int side, JsonObject *message)
+void prediction_take_measured(struct prediction *prediction, int side, JsonObject *message)
 {
 	JsonObject *host = json_get_object(message, "host");
 	JsonObject *memory = json_get_object(message, "memory");
-	struct facts_host *facts = &ahead->facts.hosts[side];
+	struct facts_host *facts = &prediction->facts.hosts[side];
 	if (host) {
 		facts->cpus = json_get_double(host, "cpus", 0);
 		facts->load = json_get_double(host, "load", 0);
@@ -130,53 +130,53 @@ void ahead_take_measured(struct ahead *ahead, int side, JsonObject *message)
 		facts->speed = json_get_double(host, "speed", 0);
 	}
 	if (memory)
-		take_memory(&ahead->facts, memory);
+		take_memory(&prediction->facts, memory);
 	JsonArray *images = json_get_array(message, "images");
-	g_clear_pointer(&ahead->images[side], json_array_unref);
-	ahead->images[side] = images ? json_array_ref(images) : NULL;
+	g_clear_pointer(&prediction->images[side], json_array_unref);
+	prediction->images[side] = images ? json_array_ref(images) : NULL;
 }
 
-void ahead_take_probed(struct ahead *ahead, JsonObject *message)
+void prediction_take_probed(struct prediction *prediction, JsonObject *message)
 {
 	double segments = json_get_double(message, "segments", 0);
-	ahead->facts.link_rate = json_get_double(message, "rate", 0);
-	ahead->facts.round_trip_ms = json_get_double(message, "round_trip_us", 0) / 1e3;
-	ahead->facts.connections = json_get_double(message, "connections", 0);
-	ahead->facts.loss =
+	prediction->facts.link_rate = json_get_double(message, "rate", 0);
+	prediction->facts.round_trip_ms = json_get_double(message, "round_trip_us", 0) / 1e3;
+	prediction->facts.connections = json_get_double(message, "connections", 0);
+	prediction->facts.loss =
 		segments > 0 ? json_get_double(message, "segments_again", 0) / segments : 0;
 }
 
-void ahead_take_clock(struct ahead *ahead, int side, JsonObject *message, int64_t asked_us,
+void prediction_take_clock(struct prediction *prediction, int side, JsonObject *message, int64_t asked_us,
 		      int64_t wait_us)
 {
 	double there_us = json_get_double(message, "us", 0);
-	ahead->facts.hosts[side].clock_ms =
+	prediction->facts.hosts[side].clock_ms =
 		(there_us - (double) asked_us - (double) wait_us / 2) / 1e3;
-	ahead->asked_ms[side] = fmax((double) wait_us / 1e3, 1);
+	prediction->asked_ms[side] = fmax((double) wait_us / 1e3, 1);
 }
 
-bool ahead_clocks_apart_ms(const struct ahead *ahead, double *apart_ms, int64_t *round_trip_ms)
+bool prediction_clocks_apart_ms(const struct prediction *prediction, double *apart_ms, int64_t *round_trip_ms)
 {
-	if (!ahead || ahead->asked_ms[0] <= 0 || ahead->asked_ms[1] <= 0)
+	if (!prediction || prediction->asked_ms[0] <= 0 || prediction->asked_ms[1] <= 0)
 		return false;
-	*apart_ms = ahead->facts.hosts[1].clock_ms - ahead->facts.hosts[0].clock_ms;
-	*round_trip_ms = (int64_t) ceil(ahead->asked_ms[0] + ahead->asked_ms[1]);
+	*apart_ms = prediction->facts.hosts[1].clock_ms - prediction->facts.hosts[0].clock_ms;
+	*round_trip_ms = (int64_t) ceil(prediction->asked_ms[0] + prediction->asked_ms[1]);
 	return true;
 }
 
 /* ---- the past ---- */
 
-static bool is_same_pair(const struct journal_move *move, const struct journey_report *report)
+static bool is_same_pair(const struct journal_move *row, const struct move_report *report)
 {
-	return g_strcmp0(move->source, report->sides[JOURNEY_SOURCE].address) == 0 &&
-	       g_strcmp0(move->destination, report->sides[JOURNEY_DESTINATION].address) == 0;
+	return g_strcmp0(row->source, report->sides[MOVE_SOURCE].address) == 0 &&
+	       g_strcmp0(row->destination, report->sides[MOVE_DESTINATION].address) == 0;
 }
 
 /* The way back is like the way there, but the other host does the sending. */
-static double nearness(const struct plan_past *past, const struct journey_report *report)
+static double nearness(const struct plan_past *past, const struct move_report *report)
 {
-	const char *source = report->sides[JOURNEY_SOURCE].host;
-	const char *destination = report->sides[JOURNEY_DESTINATION].host;
+	const char *source = report->sides[MOVE_SOURCE].host;
+	const char *destination = report->sides[MOVE_DESTINATION].host;
 	bool same[2] = { g_str_equal(past->hosts[0], source),
 			 g_str_equal(past->hosts[1], destination) };
 	if (same[0] && same[1])
@@ -186,38 +186,38 @@ static double nearness(const struct plan_past *past, const struct journey_report
 	return same[0] || same[1] ? 0.4 : 0;
 }
 
-static void read_past(struct journey *journey)
+static void read_past(struct move *move)
 {
-	struct ahead *ahead = journey->ahead;
+	struct prediction *prediction = move->prediction;
 	g_autoptr(GPtrArray) events =
-		journal_list_events(journey->journal, "forecast", PAST_MOST, NULL);
-	g_free(ahead->past);
-	ahead->past = g_new0(struct plan_past, PAST_MOST);
-	ahead->past_count = 0;
+		journal_list_events(move->journal, "forecast", PAST_MOST, NULL);
+	g_free(prediction->past);
+	prediction->past = g_new0(struct plan_past, PAST_MOST);
+	prediction->past_count = 0;
 	for (guint i = 0; events && i < events->len; i++) {
 		const struct journal_event *event = events->pdata[i];
-		struct plan_past *past = &ahead->past[ahead->past_count];
+		struct plan_past *past = &prediction->past[prediction->past_count];
 		if (!plan_history_read(event->text, event->move->numbers, past, NULL))
 			continue;
-		past->same_vm = g_strcmp0(event->move->vm_uuid, journey->report->vm_uuid) == 0;
-		past->nearness = nearness(past, journey->report);
+		past->same_vm = g_strcmp0(event->move->vm_uuid, move->report->vm_uuid) == 0;
+		past->nearness = nearness(past, move->report);
 		past->age_days = (double) (time(NULL) - event->move->started_s) / 86400;
-		ahead->past_count++;
+		prediction->past_count++;
 	}
 }
 
-static bool is_rehearsed(const struct journey *journey, const struct journal_event *event,
+static bool is_rehearsed(const struct move *move, const struct journal_event *event,
 			 struct plan_facts *seen)
 {
-	if (g_strcmp0(event->move->vm_uuid, journey->report->vm_uuid) != 0 ||
-	    !is_same_pair(event->move, journey->report) ||
+	if (g_strcmp0(event->move->vm_uuid, move->report->vm_uuid) != 0 ||
+	    !is_same_pair(event->move, move->report) ||
 	    time(NULL) - event->move->started_s > REHEARSED_S)
 		return false;
 	g_autoptr(JsonObject) object =
 		event->text ? json_parse_object(event->text, strlen(event->text), NULL) : NULL;
 	if (object)
 		plan_facts_read(seen, object);
-	return object && seen->bandwidth == journey->ahead->facts.bandwidth;
+	return object && seen->bandwidth == move->prediction->facts.bandwidth;
 }
 
 static void take_memory_seen(struct plan_facts *facts, const struct plan_facts *seen)
@@ -230,14 +230,14 @@ static void take_memory_seen(struct plan_facts *facts, const struct plan_facts *
 
 /* What rehearsals of this VM between these hosts have seen of late, under the same caps: of memory the newest
  * one, of disks the newest that copied enough of them to know. */
-static void take_rehearsals(struct journey *journey)
+static void take_rehearsals(struct move *move)
 {
-	struct plan_facts *facts = &journey->ahead->facts, seen;
+	struct plan_facts *facts = &move->prediction->facts, seen;
 	bool memory = false, disks = false;
 	g_autoptr(GPtrArray) events =
-		journal_list_events(journey->journal, "rehearsal", PAST_MOST, NULL);
+		journal_list_events(move->journal, "rehearsal", PAST_MOST, NULL);
 	for (guint i = 0; events && i < events->len && !(memory && disks); i++) {
-		if (!is_rehearsed(journey, events->pdata[i], &seen))
+		if (!is_rehearsed(move, events->pdata[i], &seen))
 			continue;
 		if (!memory)
 			take_memory_seen(facts, &seen);
@@ -252,93 +252,93 @@ static void take_rehearsals(struct journey *journey)
 
 /* ---- the forecast ---- */
 
-enum plan_strategy ahead_choose(const struct journey_request *request)
+enum plan_strategy prediction_choose(const struct move_request *request)
 {
-	if (request->kind == JOURNEY_QUICK || request->strategy == JOURNEY_STRATEGY_QUICK)
+	if (request->kind == MOVE_QUICK || request->strategy == MOVE_STRATEGY_QUICK)
 		return PLAN_QUICK;
-	return request->strategy == JOURNEY_STRATEGY_POSTCOPY ? PLAN_POSTCOPY : PLAN_LIVE;
+	return request->strategy == MOVE_STRATEGY_POSTCOPY ? PLAN_POSTCOPY : PLAN_LIVE;
 }
 
 /* Of files that are copied before a move begins, one after the other; a move itself has seen it. */
-static double files_ms(const struct journey *journey)
+static double files_ms(const struct move *move)
 {
-	const struct plan_facts *facts = &journey->ahead->facts;
+	const struct plan_facts *facts = &move->prediction->facts;
 	double rate = facts->link_rate;
 	if (facts->bandwidth > 0 && (rate <= 0 || facts->bandwidth < rate))
 		rate = facts->bandwidth;
-	return rate > 0 ? (double) files_size(journey) / rate * 1e3 : 0;
+	return rate > 0 ? (double) files_size(move) / rate * 1e3 : 0;
 }
 
-void ahead_recall(struct journey *journey)
+void prediction_recall(struct move *move)
 {
-	read_past(journey);
-	if (!journey->rehearsal)
-		take_rehearsals(journey);
+	read_past(move);
+	if (!move->rehearsal)
+		take_rehearsals(move);
 }
 
-void ahead_predict(struct journey *journey)
+void prediction_predict(struct move *move)
 {
-	struct ahead *ahead = journey->ahead;
-	int kind = journey->request->kind;
-	bool moves = kind != JOURNEY_PLAN && kind != JOURNEY_REHEARSAL;
-	double to_come = kind == JOURNEY_PLAN ? PLAN_BY_PLAN : PLAN_BY_ITSELF;
-	const struct facts_host *source = &ahead->facts.hosts[JOURNEY_SOURCE];
-	int cores = journey->request->cores;
+	struct prediction *prediction = move->prediction;
+	int kind = move->request->kind;
+	bool moves = kind != MOVE_PLAN && kind != MOVE_REHEARSAL;
+	double to_come = kind == MOVE_PLAN ? PLAN_BY_PLAN : PLAN_BY_ITSELF;
+	const struct facts_host *source = &prediction->facts.hosts[MOVE_SOURCE];
+	int cores = move->request->cores;
 	/* as src/mover/pipeline/workers.c */
-	ahead->facts.workers = cores > 0 ? cores : CLAMP(source->cpus / 4, 1, 4);
+	prediction->facts.workers = cores > 0 ? cores : CLAMP(source->cpus / 4, 1, 4);
 	for (int i = 0; i < PLAN_STRATEGY_LAST; i++)
-		ahead->outlooks[i] =
-			plan_look_ahead(&ahead->facts, i, ahead->past, ahead->past_count,
-					moves ? ahead->elapsed_ms : to_come + files_ms(journey));
+		prediction->outlooks[i] =
+			plan_look_ahead(&prediction->facts, i, prediction->past, prediction->past_count,
+					moves ? prediction->elapsed_ms : to_come + files_ms(move));
 }
 
-void ahead_look(struct journey *journey)
+void prediction_look(struct move *move)
 {
-	ahead_recall(journey);
-	ahead_predict(journey);
+	prediction_recall(move);
+	prediction_predict(move);
 }
 
-bool ahead_take_plan(struct ahead *ahead, JsonObject *forecast)
+bool prediction_take_plan(struct prediction *prediction, JsonObject *forecast)
 {
 	JsonObject *facts = json_get_object(forecast, "facts");
 	JsonArray *strategies = json_get_array(forecast, "strategies");
 	unsigned known = 0;
 	if (!facts || !strategies)
 		return false;
-	plan_facts_read(&ahead->facts, facts);
+	plan_facts_read(&prediction->facts, facts);
 	for (guint i = 0; i < json_array_get_length(strategies); i++) {
 		JsonNode *node = json_array_get_element(strategies, i);
 		struct plan_outlook outlook;
 		if (!JSON_NODE_HOLDS_OBJECT(node) ||
 		    !plan_outlook_read(&outlook, json_node_get_object(node)))
 			return false;
-		ahead->outlooks[outlook.strategy] = outlook;
+		prediction->outlooks[outlook.strategy] = outlook;
 		known |= 1U << outlook.strategy;
 	}
 	return known == (1U << PLAN_STRATEGY_LAST) - 1;
 }
 
-JsonObject *ahead_describe(const struct ahead *ahead)
+JsonObject *prediction_describe(const struct prediction *prediction)
 {
 	JsonObject *object = json_object_new();
 	JsonArray *strategies = json_array_new();
 	for (int i = 0; i < PLAN_STRATEGY_LAST; i++)
 		json_array_add_object_element(strategies,
-					      plan_outlook_describe(&ahead->outlooks[i]));
-	json_object_set_object_member(object, "facts", plan_facts_describe(&ahead->facts));
+					      plan_outlook_describe(&prediction->outlooks[i]));
+	json_object_set_object_member(object, "facts", plan_facts_describe(&prediction->facts));
 	json_object_set_array_member(object, "strategies", strategies);
-	json_object_set_string_member(object, "chosen", plan_strategy_name(ahead->chosen));
-	json_object_set_int_member(object, "learnt_from", ahead->past_count);
-	json_object_set_double_member(object, "known_ms", round(ahead->known_ms));
+	json_object_set_string_member(object, "chosen", plan_strategy_name(prediction->chosen));
+	json_object_set_int_member(object, "learnt_from", prediction->past_count);
+	json_object_set_double_member(object, "known_ms", round(prediction->known_ms));
 	return object;
 }
 
-void ahead_free(struct ahead *ahead)
+void prediction_free(struct prediction *prediction)
 {
-	if (!ahead)
+	if (!prediction)
 		return;
 	for (int side = 0; side < FACTS_HOSTS; side++)
-		g_clear_pointer(&ahead->images[side], json_array_unref);
-	g_free(ahead->past);
-	g_free(ahead);
+		g_clear_pointer(&prediction->images[side], json_array_unref);
+	g_free(prediction->past);
+	g_free(prediction);
 }

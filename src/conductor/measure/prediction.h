@@ -4,9 +4,9 @@
 #pragma once
 #include "forecast/outlook.h"
 
-struct journey;
-struct journey_request;
-struct ahead {
+struct move;
+struct move_request;
+struct prediction {
 	struct plan_facts facts;
 	bool counting; /* QEMU counts the pages that are written (dirty_rate.h) */
 	JsonArray *images
@@ -23,35 +23,35 @@ struct ahead {
 };
 
 /* What libvirt says of the VM and the user wishes. Not in the main thread's way: asks libvirt. */
-void ahead_read_vm(struct journey *journey);
+void prediction_read_vm(struct move *move);
 /* The sizes of the VM's memory as its QEMU maps it: each JSON number a mapping. */
-JsonArray *ahead_list_memories(struct journey *journey);
+JsonArray *prediction_list_memories(struct move *move);
 /* What a mover says: “measured” (SIDE 0: of the source), “probed”, “clock” (asked and answered in
  * WAIT_US). */
-void ahead_take_measured(struct ahead *ahead, int side, JsonObject *message);
-void ahead_take_probed(struct ahead *ahead, JsonObject *message);
-void ahead_take_clock(struct ahead *ahead, int side, JsonObject *message, int64_t asked_us,
+void prediction_take_measured(struct prediction *prediction, int side, JsonObject *message);
+void prediction_take_probed(struct prediction *prediction, JsonObject *message);
+void prediction_take_clock(struct prediction *prediction, int side, JsonObject *message, int64_t asked_us,
 		      int64_t wait_us);
 /* By how much the destination's clock is ahead of the source's; false: nobody has asked for this
  * move. What it may be off by is half of *round_trip_ms. AHEAD may be NULL. */
-bool ahead_clocks_apart_ms(const struct ahead *ahead, double *apart_ms, int64_t *round_trip_ms);
+bool prediction_clocks_apart_ms(const struct prediction *prediction, double *apart_ms, int64_t *round_trip_ms);
 /* The way that is asked for. */
-enum plan_strategy ahead_choose(const struct journey_request *request);
+enum plan_strategy prediction_choose(const struct move_request *request);
 /* Read the past from the journal: blocks. */
-void ahead_recall(struct journey *journey);
+void prediction_recall(struct move *move);
 /* Work the outlooks out of all that: blocks nobody. */
-void ahead_predict(struct journey *journey);
+void prediction_predict(struct move *move);
 /* Both. */
-void ahead_look(struct journey *journey);
+void prediction_look(struct move *move);
 /* Each turn of the loop of a live move: its forecast is made as soon as all is measured, or, when the VM is stopped
  * before, of what is. */
-void ahead_tick(struct journey *journey);
+void prediction_tick(struct move *move);
 /* It is there: what has not been predicted by now is an outcome. */
-void ahead_end(struct journey *journey);
+void prediction_end(struct move *move);
 /* What speaks against the move, by these numbers: into the report's findings. */
-void ahead_find(struct journey *journey);
+void prediction_find(struct move *move);
 /* Instead of all that: what a plan says. False: it is not whole. */
-bool ahead_take_plan(struct ahead *ahead, JsonObject *forecast);
+bool prediction_take_plan(struct prediction *prediction, JsonObject *forecast);
 /* {"facts", "strategies": [...], "chosen", "learnt_from", "known_ms"}. */
-JsonObject *ahead_describe(const struct ahead *ahead);
-void ahead_free(struct ahead *ahead);
+JsonObject *prediction_describe(const struct prediction *prediction);
+void prediction_free(struct prediction *prediction);

@@ -19,10 +19,10 @@ static void list_image(JsonArray *images, const char *path, const char *format, 
 	json_array_add_object_element(images, image);
 }
 
-JsonArray *references_list_images(struct journey *journey)
+JsonArray *references_list_images(struct move *move)
 {
 	JsonArray *images = json_array_new();
-	g_autoptr(GPtrArray) disks = disk_read_all(journey->live_xml, NULL);
+	g_autoptr(GPtrArray) disks = disk_read_all(move->live_xml, NULL);
 	for (guint i = 0; disks && i < disks->len; i++) {
 		const struct disk *disk = disks->pdata[i];
 		bool lies_here = disk->source == DISK_FILE || disk->source == DISK_BLOCK;
@@ -111,7 +111,7 @@ static void take_below(struct plan_facts *facts, JsonObject *content, double byt
 }
 
 /* How much larger than what was found a disk is, where it was not looked through to its end. */
-static double whole_of(JsonObject *here, const struct journey_disk *disk)
+static double whole_of(JsonObject *here, const struct move_disk *disk)
 {
 	double found = json_get_double(here, "bytes", 0);
 	bool all = json_get_bool(here, "whole", false) || json_get_bool(here, "kept", false);
@@ -119,9 +119,9 @@ static double whole_of(JsonObject *here, const struct journey_disk *disk)
 }
 
 /* What the images below DISK give to it, in bytes. Where they stay below it, they do not travel. */
-static double take_chain(struct ahead *ahead, const struct journey_disk *disk, double more)
+static double take_chain(struct prediction *prediction, const struct move_disk *disk, double more)
 {
-	JsonArray *here = ahead->images[JOURNEY_SOURCE];
+	JsonArray *here = prediction->images[MOVE_SOURCE];
 	double all = 0;
 	guint from = 0;
 	find_next(here, disk->disk->path, &from);
@@ -131,21 +131,21 @@ static double take_chain(struct ahead *ahead, const struct journey_disk *disk, d
 		JsonObject *content = below ? json_get_object(below, "content") : NULL;
 		double bytes = content ? json_get_double(content, "blocks", 0) * block_bytes : 0;
 		if (content && !disk->backing)
-			take_below(&ahead->facts, content, bytes * more, below,
-				   find_image(ahead->images[JOURNEY_DESTINATION], path));
+			take_below(&prediction->facts, content, bytes * more, below,
+				   find_image(prediction->images[MOVE_DESTINATION], path));
 		all += bytes;
 	}
 	return all;
 }
 
-static void take_content(struct ahead *ahead, const struct journey_disk *disk, JsonObject *here)
+static void take_content(struct prediction *prediction, const struct move_disk *disk, JsonObject *here)
 {
-	struct plan_facts *facts = &ahead->facts;
+	struct plan_facts *facts = &prediction->facts;
 	JsonObject *content = json_get_object(here, "content");
 	double more = whole_of(here, disk), found = json_get_double(here, "bytes", 0);
 	if (!content || found <= 0)
 		return;
-	double below = take_chain(ahead, disk, more);
+	double below = take_chain(prediction, disk, more);
 	double own = json_get_double(content, "blocks", 0) * block_bytes;
 	add_sent(facts, content, own * more);
 	facts->disk_own += own * more;
@@ -154,11 +154,11 @@ static void take_content(struct ahead *ahead, const struct journey_disk *disk, J
 }
 
 /* Sampled pages on it and, where it was not looked through to its end, on those below. */
-static double count_known(const struct ahead *ahead, const struct journey_disk *disk,
+static double count_known(const struct prediction *prediction, const struct move_disk *disk,
 			  JsonObject *here)
 {
 	double known = json_get_double(here, "known", 0);
-	JsonArray *images = ahead->images[JOURNEY_SOURCE];
+	JsonArray *images = prediction->images[MOVE_SOURCE];
 	guint from = 0;
 	find_next(images, disk->disk->path, &from);
 	for (guint i = 0; disk->disk->backing[i]; i++) {
@@ -168,25 +168,25 @@ static double count_known(const struct ahead *ahead, const struct journey_disk *
 	return known;
 }
 
-void references_take(struct journey *journey)
+void references_take(struct move *move)
 {
-	struct ahead *ahead = journey->ahead;
-	struct plan_facts *facts = &ahead->facts;
+	struct prediction *prediction = move->prediction;
+	struct plan_facts *facts = &prediction->facts;
 	double pages = facts->data * facts->sample_pages;
-	GPtrArray *disks = journey->report->disks;
+	GPtrArray *disks = move->report->disks;
 	for (guint i = 0; disks && i < disks->len; i++) {
-		const struct journey_disk *disk = disks->pdata[i];
-		JsonObject *here = find_image(ahead->images[JOURNEY_SOURCE], disk->disk->path);
+		const struct move_disk *disk = disks->pdata[i];
+		JsonObject *here = find_image(prediction->images[MOVE_SOURCE], disk->disk->path);
 		if (!here)
 			continue;
-		double part = pages > 0 ? count_known(ahead, disk, here) / pages : 0;
-		if (disk->kind == JOURNEY_DISK_COPIED) {
+		double part = pages > 0 ? count_known(prediction, disk, here) / pages : 0;
+		if (disk->kind == MOVE_DISK_COPIED) {
 			facts->on_copied += part;
-			take_content(ahead, disk, here);
-		} else if (disk->kind == JOURNEY_DISK_SHARED && disk->proven) {
+			take_content(prediction, disk, here);
+		} else if (disk->kind == MOVE_DISK_SHARED && disk->proven) {
 			take_shared(
 				facts, part, here,
-				find_image(ahead->images[JOURNEY_DESTINATION], disk->disk->path));
+				find_image(prediction->images[MOVE_DESTINATION], disk->disk->path));
 		}
 	}
 }

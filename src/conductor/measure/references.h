@@ -6,8 +6,8 @@
 #pragma once
 #include <json-glib/json-glib.h>
 
-struct journey;
+struct move;
 /* The images of the message "measure": [{"path", "format", "below"}]. Caller owns it. */
-JsonArray *references_list_images(struct journey *journey);
+JsonArray *references_list_images(struct move *move);
 /* What both movers found on them, and what becomes of the disks: into the facts. After the disks' phases. */
-void references_take(struct journey *journey);
+void references_take(struct move *move);

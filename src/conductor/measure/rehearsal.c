@@ -18,12 +18,12 @@ enum {
 };
 
 /* Of what is permitted disks take half at most, and memory the rest. */
-void rehearsal_describe_setup(struct journey *journey, JsonObject *setup)
+void rehearsal_describe_setup(struct move *move, JsonObject *setup)
 {
-	const struct journey_request *request = journey->request;
-	double spent = journey->rehearsal ? journey->rehearsal->disks.wire_bytes : 0;
+	const struct move_request *request = move->request;
+	double spent = move->rehearsal ? move->rehearsal->disks.wire_bytes : 0;
 	uint64_t most = request->max_traffic, disks = request->max_disk;
-	if (request->kind != JOURNEY_REHEARSAL)
+	if (request->kind != MOVE_REHEARSAL)
 		return;
 	json_object_set_boolean_member(setup, "rehearse", TRUE);
 	json_object_set_int_member(setup, "rehearse_disk_bytes",
@@ -33,17 +33,17 @@ void rehearsal_describe_setup(struct journey *journey, JsonObject *setup)
 				   most ? (gint64) MAX(most - MIN((uint64_t) spent, most), 1) : 0);
 }
 
-void rehearsal_begin(struct journey *journey)
+void rehearsal_begin(struct move *move)
 {
 	struct rehearsal_disks disks = { 0 };
-	if (journey->request->kind != JOURNEY_REHEARSAL)
+	if (move->request->kind != MOVE_REHEARSAL)
 		return;
-	if (journey->rehearsal)
-		disks = journey->rehearsal->disks;
-	g_free(journey->rehearsal);
-	journey->rehearsal = g_new0(struct rehearsal, 1);
-	journey->rehearsal->disks = disks;
-	journey->rehearsal->begin_us = clock_now_us();
+	if (move->rehearsal)
+		disks = move->rehearsal->disks;
+	g_free(move->rehearsal);
+	move->rehearsal = g_new0(struct rehearsal, 1);
+	move->rehearsal->disks = disks;
+	move->rehearsal->begin_us = clock_now_us();
 }
 
 /* ---- what the movers say ---- */
@@ -54,28 +54,28 @@ static void note_first(struct rehearsal *rehearsal)
 		rehearsal->first_us = clock_now_us();
 }
 
-void rehearsal_note_connected(struct journey *journey)
+void rehearsal_note_connected(struct move *move)
 {
-	if (!journey->rehearsal)
+	if (!move->rehearsal)
 		return;
-	note_first(journey->rehearsal);
-	journey->rehearsal->connected_us = clock_now_us();
+	note_first(move->rehearsal);
+	move->rehearsal->connected_us = clock_now_us();
 }
 
-void rehearsal_note_disk_open(struct journey *journey, JsonObject *event)
+void rehearsal_note_disk_open(struct move *move, JsonObject *event)
 {
-	if (!journey->rehearsal || journey->rehearsal->disks.open_us)
+	if (!move->rehearsal || move->rehearsal->disks.open_us)
 		return;
-	note_first(journey->rehearsal);
-	journey->rehearsal->disks.open_us = clock_now_us();
-	journey->rehearsal->disks.wire_before = journey->report->wire_sent;
+	note_first(move->rehearsal);
+	move->rehearsal->disks.open_us = clock_now_us();
+	move->rehearsal->disks.wire_before = move->report->wire_sent;
 }
 
-void rehearsal_note_disks(struct journey *journey, JsonObject *event)
+void rehearsal_note_disks(struct move *move, JsonObject *event)
 {
-	if (!journey->rehearsal || journey->rehearsal->disks.over)
+	if (!move->rehearsal || move->rehearsal->disks.over)
 		return;
-	struct rehearsal_disks *disks = &journey->rehearsal->disks;
+	struct rehearsal_disks *disks = &move->rehearsal->disks;
 	disks->over = true;
 	disks->whole = json_get_bool(event, "whole", false);
 	disks->bytes = json_get_double(event, "bytes", 0);
@@ -83,9 +83,9 @@ void rehearsal_note_disks(struct journey *journey, JsonObject *event)
 	disks->ms = json_get_double(event, "ms", 0);
 }
 
-void rehearsal_note_held(struct journey *journey, JsonObject *event)
+void rehearsal_note_held(struct move *move, JsonObject *event)
 {
-	struct rehearsal *rehearsal = journey->rehearsal;
+	struct rehearsal *rehearsal = move->rehearsal;
 	if (!rehearsal)
 		return;
 	rehearsal->held = true;
@@ -98,38 +98,38 @@ void rehearsal_note_held(struct journey *journey, JsonObject *event)
 
 /* ---- the disks' bounds ---- */
 
-static int64_t disks_most_ms(const struct journey_request *request)
+static int64_t disks_most_ms(const struct move_request *request)
 {
 	int64_t most_ms = request->max_disk ? INT64_MAX : DISK_MS;
 	return request->max_time_ms ? MIN(most_ms, request->max_time_ms / 2) : most_ms;
 }
 
 /* Nothing is written any more, or what is comes too slowly: the numbers are those that were heard last. */
-static void take_stats(struct journey *journey, int64_t now_us)
+static void take_stats(struct move *move, int64_t now_us)
 {
-	struct rehearsal_disks *disks = &journey->rehearsal->disks;
-	GPtrArray *all = journey->report->disks;
+	struct rehearsal_disks *disks = &move->rehearsal->disks;
+	GPtrArray *all = move->report->disks;
 	disks->over = true;
 	disks->ms = (double) (now_us - disks->open_us) / 1e3;
-	disks->wire_bytes = (double) (journey->report->wire_sent - disks->wire_before);
+	disks->wire_bytes = (double) (move->report->wire_sent - disks->wire_before);
 	for (guint i = 0; i < all->len; i++)
-		disks->bytes += (double) ((const struct journey_disk *) all->pdata[i])->written;
+		disks->bytes += (double) ((const struct move_disk *) all->pdata[i])->written;
 }
 
-static void hold_disks(struct journey *journey)
+static void hold_disks(struct move *move)
 {
-	struct rehearsal_disks *disks = &journey->rehearsal->disks;
+	struct rehearsal_disks *disks = &move->rehearsal->disks;
 	int64_t now_us = clock_now_us();
-	if (!disks->open_us || disks->over || journey->rehearsal->connected_us ||
-	    journey->mover_reason ||
-	    (now_us - disks->open_us) / 1000 < disks_most_ms(journey->request))
+	if (!disks->open_us || disks->over || move->rehearsal->connected_us ||
+	    move->mover_reason ||
+	    (now_us - disks->open_us) / 1000 < disks_most_ms(move->request))
 		return;
 	if (disks->asked_us && now_us - disks->asked_us >= HELD_MS * 1000) {
-		take_stats(journey, now_us);
+		take_stats(move, now_us);
 	} else if (!disks->asked_us) {
 		JsonObject *message = dialogue_message("dwell");
 		json_object_set_boolean_member(message, "disks", TRUE);
-		movers_tell(journey, JOURNEY_SOURCE, message);
+		movers_tell(move, MOVE_SOURCE, message);
 		disks->asked_us = now_us;
 	}
 }
@@ -138,66 +138,66 @@ static void hold_disks(struct journey *journey)
 
 /* The time is over: what has been copied by now has to do. In a migration of its own memory has what the
  * disks left of it. */
-static void hold_now(struct journey *journey)
+static void hold_now(struct move *move)
 {
-	const struct rehearsal *rehearsal = journey->rehearsal;
-	int64_t most_ms = journey->request->max_time_ms;
+	const struct rehearsal *rehearsal = move->rehearsal;
+	int64_t most_ms = move->request->max_time_ms;
 	int64_t now_us = clock_now_us();
-	if (most_ms && !journey->disks_socket)
+	if (most_ms && !move->disks_socket)
 		most_ms -= MIN((int64_t) rehearsal->disks.ms, most_ms / 2);
 	if (!most_ms || rehearsal->asked || !rehearsal->connected_us ||
 	    now_us - rehearsal->begin_us < most_ms * 1000)
 		return;
-	journey->rehearsal->asked = true;
-	movers_tell(journey, JOURNEY_SOURCE, dialogue_message("dwell"));
+	move->rehearsal->asked = true;
+	movers_tell(move, MOVE_SOURCE, dialogue_message("dwell"));
 }
 
 /* What went wrong before is no part of it. */
-static bool are_disks_enough(struct journey *journey)
+static bool are_disks_enough(struct move *move)
 {
-	struct rehearsal_disks *disks = &journey->rehearsal->disks;
-	disks->enough |= disks->over && !disks->whole && !journey->mover_reason;
-	return journey->disks_socket && disks->enough;
+	struct rehearsal_disks *disks = &move->rehearsal->disks;
+	disks->enough |= disks->over && !disks->whole && !move->mover_reason;
+	return move->disks_socket && disks->enough;
 }
 
-const char *rehearsal_reason(struct journey *journey)
+const char *rehearsal_reason(struct move *move)
 {
-	if (!journey->rehearsal)
+	if (!move->rehearsal)
 		return NULL;
-	hold_disks(journey);
-	hold_now(journey);
-	bool over = are_disks_enough(journey) || journey->rehearsal->held;
+	hold_disks(move);
+	hold_now(move);
+	bool over = are_disks_enough(move) || move->rehearsal->held;
 	return over ? _("the rehearsal is over") : NULL;
 }
 
-bool rehearsal_wants_memory(struct journey *journey)
+bool rehearsal_wants_memory(struct move *move)
 {
-	const struct rehearsal *rehearsal = journey->rehearsal;
-	return rehearsal && journey->disks_socket && rehearsal->disks.enough && !rehearsal->held &&
-	       !journey->cancelled && !journey->stopped && !journey->still;
+	const struct rehearsal *rehearsal = move->rehearsal;
+	return rehearsal && move->disks_socket && rehearsal->disks.enough && !rehearsal->held &&
+	       !move->cancelled && !move->stopped && !move->still;
 }
 
-bool rehearsal_renew(struct journey *journey, GError **error)
+bool rehearsal_renew(struct move *move, GError **error)
 {
-	movers_let_go(journey);
-	movers_end(journey);
-	g_clear_pointer(&journey->splice, splice_free);
-	g_clear_pointer(&journey->mover_reason, g_free);
-	g_clear_pointer(&journey->disks_socket, g_free);
-	journey->wire_before = journey->report->wire_sent;
-	journey->progress.disk_total = journey->progress.disk_done = 0;
-	journal_note_event(journey->journal, journey->report->id, "disks-rehearsed", NULL);
-	if (!phase_link(journey, error) || !seeds_tell(journey, error))
+	movers_let_go(move);
+	movers_end(move);
+	g_clear_pointer(&move->ssh_link, ssh_link_free);
+	g_clear_pointer(&move->mover_reason, g_free);
+	g_clear_pointer(&move->disks_socket, g_free);
+	move->wire_before = move->report->wire_sent;
+	move->progress.disk_total = move->progress.disk_done = 0;
+	journal_note_event(move->journal, move->report->id, "disks-rehearsed", NULL);
+	if (!phase_link(move, error) || !seeds_tell(move, error))
 		return false;
-	journey_say(journey, _("copying memory"));
+	move_say(move, _("copying memory"));
 	return true;
 }
 
-bool rehearsal_judge(struct journey *journey, GError **error)
+bool rehearsal_judge(struct move *move, GError **error)
 {
-	if (!journey->rehearsal->held || journey->cancelled)
+	if (!move->rehearsal->held || move->cancelled)
 		return false;
-	if (journey->stopped || journey->still)
+	if (move->stopped || move->still)
 		return error_set(error, WATARI_ERROR_FAILED, NULL,
 				 _("the VM was stopped for a moment in its rehearsal"));
 	return true;
@@ -246,23 +246,23 @@ static void teach_disks(const struct rehearsal_disks *disks, struct plan_facts *
 	facts->disk_share = disks->wire_bytes / disks->bytes;
 }
 
-bool phase_rehearsed(struct journey *journey, GError **error)
+bool phase_rehearsed(struct move *move, GError **error)
 {
-	const struct rehearsal *rehearsal = journey->rehearsal;
-	if (!journey->ahead || rehearsal->normal < 1)
+	const struct rehearsal *rehearsal = move->rehearsal;
+	if (!move->prediction || rehearsal->normal < 1)
 		return true;
-	struct plan_facts *facts = &journey->ahead->facts;
+	struct plan_facts *facts = &move->prediction->facts;
 	teach_disks(&rehearsal->disks, facts);
 	facts->setup_ms = setup_ms(rehearsal);
 	facts->page_s = rehearsal->ms / 1e3 / rehearsal->normal;
 	facts->page_bytes = rehearsal->wire_bytes / rehearsal->normal;
 	facts->data_pages = rehearsal->normal + rehearsal->left;
-	ahead_look(journey);
+	prediction_look(move);
 	g_autoptr(JsonObject) object = plan_facts_describe(facts);
 	g_autofree char *text = json_print_object(object);
-	journal_note_event(journey->journal, journey->report->id, "rehearsal", text);
-	journey->report->rehearsal = rehearsal_describe(rehearsal);
-	g_clear_pointer(&journey->report->forecast, json_object_unref);
-	journey->report->forecast = ahead_describe(journey->ahead);
+	journal_note_event(move->journal, move->report->id, "rehearsal", text);
+	move->report->rehearsal = rehearsal_describe(rehearsal);
+	g_clear_pointer(&move->report->forecast, json_object_unref);
+	move->report->forecast = prediction_describe(move->prediction);
 	return true;
 }

@@ -37,21 +37,21 @@ struct rehearsal {
 };
 
 /* What the movers must know of it. */
-void rehearsal_describe_setup(struct journey *journey, JsonObject *setup);
+void rehearsal_describe_setup(struct move *move, JsonObject *setup);
 /* libvirt is about to be asked, for the first time or for memory alone. */
-void rehearsal_begin(struct journey *journey);
+void rehearsal_begin(struct move *move);
 /* What the movers say. */
-void rehearsal_note_connected(struct journey *journey);
-void rehearsal_note_held(struct journey *journey, JsonObject *event);
-void rehearsal_note_disk_open(struct journey *journey, JsonObject *event);
-void rehearsal_note_disks(struct journey *journey, JsonObject *event);
+void rehearsal_note_connected(struct move *move);
+void rehearsal_note_held(struct move *move, JsonObject *event);
+void rehearsal_note_disk_open(struct move *move, JsonObject *event);
+void rehearsal_note_disks(struct move *move, JsonObject *event);
 /* Each turn of the loop: why it is to be ended, or NULL. */
-const char *rehearsal_reason(struct journey *journey);
+const char *rehearsal_reason(struct move *move);
 /* It was ended for its disks, so memory's part is to come. */
-bool rehearsal_wants_memory(struct journey *journey);
+bool rehearsal_wants_memory(struct move *move);
 /* New movers for it, and no disks are copied any more. */
-bool rehearsal_renew(struct journey *journey, GError **error);
+bool rehearsal_renew(struct move *move, GError **error);
 /* It went as it should: held, and the VM was never stopped. False with *error, or as it was. */
-bool rehearsal_judge(struct journey *journey, GError **error);
+bool rehearsal_judge(struct move *move, GError **error);
 /* {"setup_ms", "copy_ms", "pages", ...}; NULL: not held. */
 JsonObject *rehearsal_describe(const struct rehearsal *rehearsal);

@@ -8,7 +8,7 @@
 enum { LOOK_MS = 20000 };
 
 struct looking {
-	struct journey *journey;
+	struct move *move;
 	char *looks;
 	struct host_vm vm;
 	GError *error;
@@ -20,29 +20,29 @@ static const char look_script[] = "for p; do stat -L -c '%n %d:%i %s %y' -- \"$p
 static void call_look(void *data)
 {
 	struct looking *looking = data;
-	struct journey *journey = looking->journey;
-	GPtrArray *disks = journey->report->disks;
+	struct move *move = looking->move;
+	GPtrArray *disks = move->report->disks;
 	g_autoptr(GPtrArray) words = g_ptr_array_new();
 	static const char *const head[] = { "sh", "-c", look_script, "sh" };
 	for (size_t i = 0; i < G_N_ELEMENTS(head); i++)
 		g_ptr_array_add(words, (gpointer) (uintptr_t) head[i]);
 	for (guint i = 0; i < disks->len; i++) {
-		const struct journey_disk *disk = disks->pdata[i];
-		char **chain = disk->kind == JOURNEY_DISK_COPIED ? disk->source_chain : NULL;
+		const struct move_disk *disk = disks->pdata[i];
+		char **chain = disk->kind == MOVE_DISK_COPIED ? disk->source_chain : NULL;
 		for (; chain && *chain; chain++)
 			g_ptr_array_add(words, *chain);
 	}
 	g_ptr_array_add(words, NULL);
-	remote_run(&journey->shell, journey->addresses[JOURNEY_SOURCE],
+	remote_run(&move->shell, move->addresses[MOVE_SOURCE],
 		   (const char *const *) words->pdata, LOOK_MS, &looking->looks, NULL,
 		   &looking->error);
 }
 
-bool offline_remember_images(struct journey *journey, GError **error)
+bool offline_remember_images(struct move *move, GError **error)
 {
-	struct looking looking = { .journey = journey };
-	journey_call(journey, call_look, &looking);
-	journey->offline->looks = looking.looks;
+	struct looking looking = { .move = move };
+	move_call(move, call_look, &looking);
+	move->offline->looks = looking.looks;
 	if (looking.error)
 		g_propagate_error(error, looking.error);
 	return looking.looks != NULL;
@@ -53,14 +53,14 @@ bool offline_remember_images(struct journey *journey, GError **error)
 static void call_ask(void *data)
 {
 	struct looking *looking = data;
-	host_vm_ask(looking->journey->hosts[JOURNEY_SOURCE], looking->journey->report->vm_uuid,
+	host_vm_ask(looking->move->hosts[MOVE_SOURCE], looking->move->report->vm_uuid,
 		    &looking->vm, &looking->error);
 }
 
-bool offline_check_off(struct journey *journey, GError **error)
+bool offline_check_off(struct move *move, GError **error)
 {
-	struct looking looking = { .journey = journey };
-	journey_call(journey, call_ask, &looking);
+	struct looking looking = { .move = move };
+	move_call(move, call_ask, &looking);
 	if (looking.error) {
 		g_propagate_error(error, looking.error);
 		return false;
@@ -71,26 +71,26 @@ bool offline_check_off(struct journey *journey, GError **error)
 			 _("Shut it down and try again, or move it while it runs, without "
 			   "--offline."),
 			 _("somebody started “%s” at the source meanwhile, or removed it"),
-			 journey->report->vm_name);
+			 move->report->vm_name);
 }
 
-bool offline_check_source(struct journey *journey, GError **error)
+bool offline_check_source(struct move *move, GError **error)
 {
-	struct looking looking = { .journey = journey };
-	if (!offline_check_off(journey, error))
+	struct looking looking = { .move = move };
+	if (!offline_check_off(move, error))
 		return false;
-	journey_call(journey, call_look, &looking);
+	move_call(move, call_look, &looking);
 	g_autofree char *now = looking.looks;
 	if (looking.error) {
 		g_propagate_error(error, looking.error);
 		return false;
 	}
-	return g_str_equal(now, journey->offline->looks) ||
+	return g_str_equal(now, move->offline->looks) ||
 	       error_set(error, WATARI_ERROR_FAILED,
 			 _("Find out who did (a start of the VM, a tool), and try again."),
 			 _("somebody changed the images of “%s” at the source while they were "
 			   "copied"),
-			 journey->report->vm_name);
+			 move->report->vm_name);
 }
 
 /* ---- life ---- */
@@ -100,16 +100,16 @@ static void call_end(void *data)
 	storage_end(data);
 }
 
-void offline_end_storage(struct journey *journey)
+void offline_end_storage(struct move *move)
 {
-	if (journey->offline && journey->offline->storage)
-		journey_call(journey, call_end, g_steal_pointer(&journey->offline->storage));
+	if (move->offline && move->offline->storage)
+		move_call(move, call_end, g_steal_pointer(&move->offline->storage));
 }
 
-void offline_free(struct journey *journey)
+void offline_free(struct move *move)
 {
-	offline_end_storage(journey);
-	if (journey->offline)
-		g_free(journey->offline->looks);
-	g_clear_pointer(&journey->offline, g_free);
+	offline_end_storage(move);
+	if (move->offline)
+		g_free(move->offline->looks);
+	g_clear_pointer(&move->offline, g_free);
 }

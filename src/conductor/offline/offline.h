@@ -17,11 +17,11 @@ struct offline {
 };
 
 /* Before they are read. */
-bool offline_remember_images(struct journey *journey, GError **error);
+bool offline_remember_images(struct move *move, GError **error);
 /* False, with the reason, unless the VM is still off at the source. */
-bool offline_check_off(struct journey *journey, GError **error);
+bool offline_check_off(struct move *move, GError **error);
 /* And its images are as they were. */
-bool offline_check_source(struct journey *journey, GError **error);
+bool offline_check_source(struct move *move, GError **error);
 /* End what serves the new images: nobody may use them before. */
-void offline_end_storage(struct journey *journey);
-void offline_free(struct journey *journey);
+void offline_end_storage(struct move *move);
+void offline_free(struct move *move);

@@ -16,25 +16,25 @@ static const double rate_weight = 0.2; /* of each second */
 /* ---- the locks ---- */
 
 /* All that is read: the whole chains. */
-static JsonArray *list_images(struct journey *journey)
+static JsonArray *list_images(struct move *move)
 {
-	GPtrArray *disks = journey->report->disks;
+	GPtrArray *disks = move->report->disks;
 	JsonArray *paths = json_array_new();
 	for (guint i = 0; i < disks->len; i++) {
-		const struct journey_disk *disk = disks->pdata[i];
-		char **chain = disk->kind == JOURNEY_DISK_COPIED ? disk->source_chain : NULL;
+		const struct move_disk *disk = disks->pdata[i];
+		char **chain = disk->kind == MOVE_DISK_COPIED ? disk->source_chain : NULL;
 		for (; chain && *chain; chain++)
 			json_array_add_string_element(paths, *chain);
 	}
 	return paths;
 }
 
-static bool hold_images(struct journey *journey, GError **error)
+static bool hold_images(struct move *move, GError **error)
 {
 	JsonObject *message = dialogue_message("hold");
-	json_object_set_array_member(message, "paths", list_images(journey));
+	json_object_set_array_member(message, "paths", list_images(move));
 	g_autoptr(JsonObject) held =
-		movers_ask(journey, JOURNEY_SOURCE, message, "held", HOLD_MS, error);
+		movers_ask(move, MOVE_SOURCE, message, "held", HOLD_MS, error);
 	if (!held)
 		return false;
 	const char *reason = json_get_string(held, "reason", NULL);
@@ -46,17 +46,17 @@ static bool hold_images(struct journey *journey, GError **error)
 
 /* ---- the new images ---- */
 
-static GPtrArray *describe_images(struct journey *journey)
+static GPtrArray *describe_images(struct move *move)
 {
-	GPtrArray *disks = journey->report->disks, *images = storage_images_new();
+	GPtrArray *disks = move->report->disks, *images = storage_images_new();
 	for (guint i = 0; i < disks->len; i++) {
-		const struct journey_disk *disk = disks->pdata[i];
-		if (disk->kind != JOURNEY_DISK_COPIED)
+		const struct move_disk *disk = disks->pdata[i];
+		if (disk->kind != MOVE_DISK_COPIED)
 			continue;
 		struct storage_image *image = g_new0(struct storage_image, 1);
-		*image = (struct storage_image){ journey_disk_export(disk),
+		*image = (struct storage_image){ move_disk_export(disk),
 						 g_strdup(disk->destination),
-						 g_strdup(journey_disk_written_as(disk)),
+						 g_strdup(move_disk_written_as(disk)),
 						 disk->block, disk->slice };
 		g_ptr_array_add(images, image);
 	}
@@ -64,28 +64,28 @@ static GPtrArray *describe_images(struct journey *journey)
 }
 
 struct serving {
-	struct journey *journey;
+	struct move *move;
 	GError *error;
 };
 
 static void call_serve(void *data)
 {
 	struct serving *serving = data;
-	struct journey *journey = serving->journey;
-	g_autoptr(GPtrArray) images = describe_images(journey);
-	g_auto(GStrv) helper = movers_helper(journey, JOURNEY_DESTINATION);
-	journey->offline->storage = storage_serve(
-		&journey->shell, journey->addresses[JOURNEY_DESTINATION],
-		(const char *const *) helper, journey->disks_socket, images, &serving->error);
+	struct move *move = serving->move;
+	g_autoptr(GPtrArray) images = describe_images(move);
+	g_auto(GStrv) helper = movers_helper(move, MOVE_DESTINATION);
+	move->offline->storage = storage_serve(
+		&move->shell, move->addresses[MOVE_DESTINATION],
+		(const char *const *) helper, move->disks_socket, images, &serving->error);
 }
 
-static bool serve_images(struct journey *journey, GError **error)
+static bool serve_images(struct move *move, GError **error)
 {
-	struct serving serving = { .journey = journey };
-	journey_call(journey, call_serve, &serving);
+	struct serving serving = { .move = move };
+	move_call(move, call_serve, &serving);
 	if (!serving.error)
-		return journey_check_cancel(journey, error);
-	error_prefix(&serving.error, "%s", journey->hosts[JOURNEY_DESTINATION]->name);
+		return move_check_cancel(move, error);
+	error_prefix(&serving.error, "%s", move->hosts[MOVE_DESTINATION]->name);
 	g_propagate_error(error, serving.error);
 	return false;
 }
@@ -93,8 +93,8 @@ static bool serve_images(struct journey *journey, GError **error)
 /* ---- one disk ---- */
 
 struct copying {
-	struct journey *journey;
-	const struct journey_disk *disk;
+	struct move *move;
+	const struct move_disk *disk;
 	struct storage_copy *copy;
 	uint64_t done_before; /* of other disks */
 	uint64_t seen;        /* a second ago */
@@ -106,18 +106,18 @@ struct copying {
 static void call_start(void *data)
 {
 	struct copying *copying = data;
-	struct journey *journey = copying->journey;
-	const struct journey_disk *disk = copying->disk;
-	g_autofree char *export = journey_disk_export(disk);
-	g_auto(GStrv) helper = movers_helper(journey, JOURNEY_SOURCE);
+	struct move *move = copying->move;
+	const struct move_disk *disk = copying->disk;
+	g_autofree char *export = move_disk_export(disk);
+	g_auto(GStrv) helper = movers_helper(move, MOVE_SOURCE);
 	const struct storage_source source = { .path = disk->disk->path,
 					       .format = disk->whole ? "raw" : disk->disk->format,
-					       .socket = journey->disks_socket,
+					       .socket = move->disks_socket,
 					       .export = export,
 					       .fresh = disk->fresh,
 					       .backing = disk->backing,
 					       .backing_format = disk->backing_format };
-	copying->copy = storage_copy_start(&journey->shell, journey->addresses[JOURNEY_SOURCE],
+	copying->copy = storage_copy_start(&move->shell, move->addresses[MOVE_SOURCE],
 					   (const char *const *) helper, &source, &copying->error);
 }
 
@@ -129,7 +129,7 @@ static void call_end(void *data)
 
 static void show(struct copying *copying, double part)
 {
-	struct journey_progress *progress = &copying->journey->progress;
+	struct move_progress *progress = &copying->move->progress;
 	int64_t now_us = clock_now_us();
 	double elapsed_s = (double) (now_us - copying->seen_us) / 1e6;
 	progress->disk_done =
@@ -147,8 +147,8 @@ static void show(struct copying *copying, double part)
 
 static bool has_reason(void *data)
 {
-	struct journey *journey = data;
-	return journey->mover_reason || movers_failure(journey);
+	struct move *move = data;
+	return move->mover_reason || movers_failure(move);
 }
 
 static bool is_over(void *data)
@@ -157,21 +157,21 @@ static bool is_over(void *data)
 	double part = 0;
 	bool more = storage_copy_look(copying->copy, &part);
 	show(copying, part);
-	return !more || has_reason(copying->journey);
+	return !more || has_reason(copying->move);
 }
 
 /* Every second the VM is looked at: it must stay off. */
 static bool look_after(struct copying *copying, GError **error)
 {
-	struct journey *journey = copying->journey;
+	struct move *move = copying->move;
 	int64_t ask_ms = clock_now_ms() + ASK_MS;
-	while (!journey_wait(journey, is_over, copying, LOOK_MS, NULL)) {
-		if (!journey_check_cancel(journey, error))
+	while (!move_wait(move, is_over, copying, LOOK_MS, NULL)) {
+		if (!move_check_cancel(move, error))
 			return false;
-		journey_show_progress(journey);
+		move_show_progress(move);
 		if (clock_now_ms() < ask_ms)
 			continue;
-		if (!offline_check_off(journey, error))
+		if (!offline_check_off(move, error))
 			return false;
 		ask_ms = clock_now_ms() + ASK_MS;
 	}
@@ -181,17 +181,17 @@ static bool look_after(struct copying *copying, GError **error)
 /* What a mover says explains more than that qemu-img lost its connection, and may be on its way still. */
 static void explain(struct copying *copying, GError **error)
 {
-	struct journey *journey = copying->journey;
-	journey_wait(journey, has_reason, journey, REASON_MS, NULL);
+	struct move *move = copying->move;
+	move_wait(move, has_reason, move, REASON_MS, NULL);
 	g_autofree char *tool = copying->error ? error_what(copying->error) : NULL;
-	g_autofree char *mover = movers_failure(journey) ? error_what(movers_failure(journey))
-							 : g_strdup(journey->mover_reason);
+	g_autofree char *mover = movers_failure(move) ? error_what(movers_failure(move))
+							 : g_strdup(move->mover_reason);
 	/* qemu-img reads here and writes to a socket, behind which is the other host */
 	bool writing = tool && (strstr(tool, "nbd") || strstr(tool, "NBD"));
 	g_autofree char *next = g_strdup_printf(
 		writing ? _("See whether the disks of %s have room and can be written to.")
 			: _("See whether the image can be read at %s."),
-		journey->hosts[writing ? JOURNEY_DESTINATION : JOURNEY_SOURCE]->name);
+		move->hosts[writing ? MOVE_DESTINATION : MOVE_SOURCE]->name);
 	error_set(error, WATARI_ERROR_FAILED, mover ? NULL : next,
 		  _("the disk %s (%s) could not be copied: %s"), copying->disk->disk->target,
 		  copying->disk->disk->path, mover ? mover : tool);
@@ -199,33 +199,33 @@ static void explain(struct copying *copying, GError **error)
 
 static bool copy_disk(struct copying *copying, GError **error)
 {
-	struct journey *journey = copying->journey;
+	struct move *move = copying->move;
 	copying->seen = copying->done_before;
 	copying->seen_us = clock_now_us();
-	journey_call(journey, call_start, copying);
+	move_call(move, call_start, copying);
 	bool watched = copying->copy && look_after(copying, error);
 	if (copying->copy)
-		journey_call(journey, call_end, copying);
-	bool good = watched && copying->good && !movers_failure(journey) && !journey->mover_reason;
+		move_call(move, call_end, copying);
+	bool good = watched && copying->good && !movers_failure(move) && !move->mover_reason;
 	if (!good && !*error)
 		explain(copying, error);
 	g_clear_error(&copying->error);
 	return good;
 }
 
-static bool copy_all(struct journey *journey, GError **error)
+static bool copy_all(struct move *move, GError **error)
 {
-	struct journey_progress *progress = &journey->progress;
-	GPtrArray *disks = journey->report->disks;
-	struct copying copying = { .journey = journey };
+	struct move_progress *progress = &move->progress;
+	GPtrArray *disks = move->report->disks;
+	struct copying copying = { .move = move };
 	bool good = true;
 	for (guint i = 0; i < disks->len; i++) {
-		const struct journey_disk *disk = disks->pdata[i];
-		progress->disk_total += disk->kind == JOURNEY_DISK_COPIED ? disk->size : 0;
+		const struct move_disk *disk = disks->pdata[i];
+		progress->disk_total += disk->kind == MOVE_DISK_COPIED ? disk->size : 0;
 	}
 	for (guint i = 0; good && i < disks->len; i++) {
 		copying.disk = disks->pdata[i];
-		if (copying.disk->kind != JOURNEY_DISK_COPIED)
+		if (copying.disk->kind != MOVE_DISK_COPIED)
 			continue;
 		good = copy_disk(&copying, error);
 		copying.done_before += copying.disk->size;
@@ -239,29 +239,29 @@ static bool copy_all(struct journey *journey, GError **error)
 
 static bool is_released(void *data)
 {
-	return ((struct journey *) data)->released || has_reason(data);
+	return ((struct move *) data)->released || has_reason(data);
 }
 
 /* Flushed and proven disk by disk; and as after a memory's move, that nothing else went over. */
-static bool finish_movers(struct journey *journey, GError **error)
+static bool finish_movers(struct move *move, GError **error)
 {
-	movers_tell(journey, JOURNEY_SOURCE, dialogue_message("finish"));
-	if (!journey_wait(journey, is_released, journey, FINISH_MS, error))
+	movers_tell(move, MOVE_SOURCE, dialogue_message("finish"));
+	if (!move_wait(move, is_released, move, FINISH_MS, error))
 		return false;
-	if (journey->released)
+	if (move->released)
 		return true;
 	g_autofree char *failure =
-		movers_failure(journey) ? error_what(movers_failure(journey)) : NULL;
+		movers_failure(move) ? error_what(movers_failure(move)) : NULL;
 	return error_set(error, WATARI_ERROR_FAILED, NULL, "%s",
-			 journey->mover_reason ? journey->mover_reason : failure);
+			 move->mover_reason ? move->mover_reason : failure);
 }
 
-static bool all_agreed(struct journey *journey, GError **error)
+static bool all_agreed(struct move *move, GError **error)
 {
-	GPtrArray *disks = journey->report->disks;
+	GPtrArray *disks = move->report->disks;
 	for (guint i = 0; i < disks->len; i++) {
-		const struct journey_disk *disk = disks->pdata[i];
-		if (disk->kind == JOURNEY_DISK_COPIED && !disk->agreed)
+		const struct move_disk *disk = disks->pdata[i];
+		if (disk->kind == MOVE_DISK_COPIED && !disk->agreed)
 			return error_set(error, WATARI_ERROR_FAILED, NULL,
 					 _("the movers did not prove that the copy of %s is the "
 					   "same"),
@@ -270,25 +270,25 @@ static bool all_agreed(struct journey *journey, GError **error)
 	return true;
 }
 
-static bool copy(struct journey *journey, GError **error)
+static bool copy(struct move *move, GError **error)
 {
-	if (!hold_images(journey, error) || !offline_remember_images(journey, error) ||
-	    !offline_check_off(journey, error) || !serve_images(journey, error))
+	if (!hold_images(move, error) || !offline_remember_images(move, error) ||
+	    !offline_check_off(move, error) || !serve_images(move, error))
 		return false;
-	for (int side = JOURNEY_SIDES - 1; side >= 0; side--)
-		movers_tell(journey, side, dialogue_message("start"));
-	return copy_all(journey, error) && offline_check_source(journey, error) &&
-	       finish_movers(journey, error) && all_agreed(journey, error);
+	for (int side = MOVE_SIDES - 1; side >= 0; side--)
+		movers_tell(move, side, dialogue_message("start"));
+	return copy_all(move, error) && offline_check_source(move, error) &&
+	       finish_movers(move, error) && all_agreed(move, error);
 }
 
-bool phase_copy(struct journey *journey, GError **error)
+bool phase_copy(struct move *move, GError **error)
 {
-	bool copies = journey->disks_socket != NULL;
+	bool copies = move->disks_socket != NULL;
 	int64_t start_ms = clock_now_ms();
-	journey->performed = true;
-	bool good = !copies || copy(journey, error);
-	journey->report->migration_ms = MAX(clock_now_ms() - start_ms, 1);
-	offline_end_storage(journey);
+	move->performed = true;
+	bool good = !copies || copy(move, error);
+	move->report->migration_ms = MAX(clock_now_ms() - start_ms, 1);
+	offline_end_storage(move);
 	if (!good)
 		error_classify(error, WATARI_ERROR_FAILED, NULL);
 	return good;

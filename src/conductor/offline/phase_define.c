@@ -8,36 +8,36 @@
 #include "base/i18n.h"
 
 struct defining {
-	struct journey *journey;
+	struct move *move;
 	GError *error;
 };
 
-static bool is_absent(struct journey *journey, GError **error)
+static bool is_absent(struct move *move, GError **error)
 {
-	struct host *host = journey->hosts[JOURNEY_DESTINATION];
+	struct host *host = move->hosts[MOVE_DESTINATION];
 	struct host_vm vm;
-	if (!host_vm_ask(host, journey->report->vm_uuid, &vm, error))
+	if (!host_vm_ask(host, move->report->vm_uuid, &vm, error))
 		return false;
 	return vm.state == HOST_VM_ABSENT ||
 	       error_set(error, WATARI_ERROR_FAILED,
 			 _("Find out what it is; nothing of it was touched."),
-			 _("somebody defined “%s” at %s meanwhile"), journey->report->vm_name,
+			 _("somebody defined “%s” at %s meanwhile"), move->report->vm_name,
 			 host->name);
 }
 
 static void call_check(void *data)
 {
 	struct defining *defining = data;
-	is_absent(defining->journey, &defining->error);
+	is_absent(defining->move, &defining->error);
 }
 
 static void call_define(void *data)
 {
 	struct defining *defining = data;
-	struct journey *journey = defining->journey;
-	struct host *host = journey->hosts[JOURNEY_DESTINATION];
+	struct move *move = defining->move;
+	struct host *host = move->hosts[MOVE_DESTINATION];
 	g_autofree char *xml = disk_params_describe_there(
-		journey,
+		move,
 		VIR_DOMAIN_XML_MIGRATABLE | VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE,
 		&defining->error);
 	if (!xml)
@@ -45,7 +45,7 @@ static void call_define(void *data)
 	virDomainPtr domain = virDomainDefineXML(host->connection, xml);
 	if (!domain) {
 		g_autofree char *prefix = g_strdup_printf(_("“%s” cannot be defined at %s"),
-							  journey->report->vm_name, host->name);
+							  move->report->vm_name, host->name);
 		host_error(&defining->error, WATARI_ERROR_FAILED, NULL, prefix);
 		return;
 	}
@@ -54,20 +54,20 @@ static void call_define(void *data)
 
 /* Whoever picks this move up must know that its images may be those of a definition now. Without any journal
  * nobody picks it up. */
-static bool enter_defining(struct journey *journey, GError **error)
+static bool enter_defining(struct move *move, GError **error)
 {
-	journey->defining = stage_enter(journey, STAGE_DEFINING, NULL, error);
-	return journey->defining;
+	move->defining = stage_enter(move, STAGE_DEFINING, NULL, error);
+	return move->defining;
 }
 
-bool phase_define(struct journey *journey, GError **error)
+bool phase_define(struct move *move, GError **error)
 {
-	struct defining defining = { .journey = journey };
-	if (!offline_check_off(journey, error) || !journey_check_cancel(journey, error))
+	struct defining defining = { .move = move };
+	if (!offline_check_off(move, error) || !move_check_cancel(move, error))
 		return false;
-	journey_call(journey, call_check, &defining);
-	if (!defining.error && enter_defining(journey, &defining.error))
-		journey_call(journey, call_define, &defining);
+	move_call(move, call_check, &defining);
+	if (!defining.error && enter_defining(move, &defining.error))
+		move_call(move, call_define, &defining);
 	if (defining.error) {
 		/* the disks are there: whatever it is, it comes too late for a refusal */
 		g_autofree char *what = error_what(defining.error);
@@ -75,9 +75,9 @@ bool phase_define(struct journey *journey, GError **error)
 		g_error_free(defining.error);
 		return error_set(error, WATARI_ERROR_FAILED, next, "%s", what);
 	}
-	if (!journey->undefine_source)
-		journey_note(journey, true,
+	if (!move->undefine_source)
+		move_note(move, true,
 			     _("“%s” is defined at both hosts now: start only one of them."),
-			     journey->report->vm_name);
+			     move->report->vm_name);
 	return true;
 }

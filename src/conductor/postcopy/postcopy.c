@@ -29,220 +29,220 @@ static gpointer ask(gpointer data)
 }
 
 /* Once it is done nobody can go back, and whoever must recover it needs to know how. */
-static bool write_switch_down(struct journey *journey, GError **error)
+static bool write_switch_down(struct move *move, GError **error)
 {
-	const struct journey_progress *progress = &journey->progress;
+	const struct move_progress *progress = &move->progress;
 	g_autoptr(JsonObject) numbers = json_object_new();
 	json_object_set_int_member(numbers, "iteration", progress->iteration);
 	json_object_set_int_member(numbers, "remaining", (gint64) progress->remaining);
 	json_object_set_int_member(numbers, "dirty_rate", llrint(progress->dirty_rate));
-	json_object_set_int_member(numbers, "stream_rate", llrint(journey->link.stream_rate));
-	json_object_set_int_member(numbers, "wire_rate", llrint(journey->link.wire_rate));
-	postcopy_describe_resume(journey, numbers);
+	json_object_set_int_member(numbers, "stream_rate", llrint(move->link.stream_rate));
+	json_object_set_int_member(numbers, "wire_rate", llrint(move->link.wire_rate));
+	postcopy_describe_resume(move, numbers);
 	g_autofree char *text = json_print_object(numbers);
-	return stage_enter_recorded(journey, STAGE_POSTCOPY_ASKED, text, error);
+	return stage_enter_recorded(move, STAGE_POSTCOPY_ASKED, text, error);
 }
 
-static void tell(struct journey *journey)
+static void tell(struct move *move)
 {
-	g_autofree char *remaining = unit_format_bytes(journey->progress.remaining);
-	journey_note(journey, false,
+	g_autofree char *remaining = unit_format_bytes(move->progress.remaining);
+	move_note(move, false,
 		     _("Switching to post-copy with %s of memory to follow. From here on neither "
 		       "host alone has the whole VM, and it cannot be cancelled."),
 		     remaining);
 }
 
-static bool may_begin(struct journey *journey, GError **error)
+static bool may_begin(struct move *move, GError **error)
 {
-	if (!journey->request->allow_postcopy || !journey->limits.postcopy)
+	if (!move->request->allow_postcopy || !move->limits.postcopy)
 		return error_set(error, WATARI_ERROR_REFUSED,
 				 _("Permit it with --allow-postcopy, from the start."),
 				 _("post-copy is not permitted for this move"));
-	if (!journey->performing || journey->stopped || journey->cancelled || journey->mover_reason)
+	if (!move->performing || move->stopped || move->cancelled || move->mover_reason)
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
 				 _("it is too late to switch to post-copy"));
-	if (journey->report->opaque)
+	if (move->report->opaque)
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
 				 _("QEMU's stream is not understood, so post-copy could not be "
 				   "watched over"));
 	return true;
 }
 
-bool postcopy_begin(struct journey *journey, GError **error)
+bool postcopy_begin(struct move *move, GError **error)
 {
-	if (postcopy_asked(journey))
+	if (postcopy_asked(move))
 		return true;
-	if (journey->postcopy)
+	if (move->postcopy)
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
 				 _("libvirt has refused to switch to post-copy"));
-	if (!may_begin(journey, error))
+	if (!may_begin(move, error))
 		return false;
-	struct postcopy *postcopy = journey->postcopy = g_new0(struct postcopy, 1);
-	postcopy->domain = journey->domain;
-	if (!write_switch_down(journey, error)) {
+	struct postcopy *postcopy = move->postcopy = g_new0(struct postcopy, 1);
+	postcopy->domain = move->domain;
+	if (!write_switch_down(move, error)) {
 		postcopy->answered = postcopy->refused = true;
 		return false;
 	}
-	tell(journey);
-	journey_say(journey, _("switching to post-copy"));
-	for (int side = 0; side < JOURNEY_SIDES; side++)
-		movers_tell(journey, side, dialogue_message("postcopy"));
+	tell(move);
+	move_say(move, _("switching to post-copy"));
+	for (int side = 0; side < MOVE_SIDES; side++)
+		movers_tell(move, side, dialogue_message("postcopy"));
 	postcopy->thread = g_thread_new("postcopy", ask, postcopy);
 	return true;
 }
 
-static void restore_link_timeout(struct journey *journey)
+static void restore_link_timeout(struct move *move)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
+	for (int side = 0; side < MOVE_SIDES; side++) {
 		JsonObject *limits = dialogue_message("limits");
 		json_object_set_int_member(limits, "link_timeout_ms",
-					   journey->limits.link_timeout_ms);
-		movers_tell(journey, side, limits);
+					   move->limits.link_timeout_ms);
+		movers_tell(move, side, limits);
 	}
 }
 
 /* A switch that was not made: the move goes on as before. */
-static void take_answer(struct journey *journey)
+static void take_answer(struct move *move)
 {
-	struct postcopy *postcopy = journey->postcopy;
+	struct postcopy *postcopy = move->postcopy;
 	g_thread_join(g_steal_pointer(&postcopy->thread));
 	postcopy->answered = true;
 	JsonObject *asked = dialogue_message("postcopy");
 	json_object_set_boolean_member(asked, "asked", TRUE);
-	movers_tell(journey, JOURNEY_SOURCE, asked);
+	movers_tell(move, MOVE_SOURCE, asked);
 	if (!postcopy->error || postcopy->switched)
 		return;
 	postcopy->refused = true;
 	g_autofree char *what = error_what(postcopy->error);
-	journal_note_event(journey->journal, journey->report->id, "postcopy-refused", what);
-	journey_note(journey, true, _("The switch to post-copy was refused: %s"), what);
-	restore_link_timeout(journey);
+	journal_note_event(move->journal, move->report->id, "postcopy-refused", what);
+	move_note(move, true, _("The switch to post-copy was refused: %s"), what);
+	restore_link_timeout(move);
 }
 
 /* A mover that says nothing may only have lost its way to us. But when the other one has no link either,
  * it is gone: then the other one lets go too, so that both QEMUs see the end and can be recovered. */
-static void look_for_break(struct journey *journey)
+static void look_for_break(struct move *move)
 {
-	struct postcopy *postcopy = journey->postcopy;
-	bool silent = movers_failure(journey) != NULL;
+	struct postcopy *postcopy = move->postcopy;
+	bool silent = movers_failure(move) != NULL;
 	bool other =
-		movers_alive(journey, JOURNEY_SOURCE) || movers_alive(journey, JOURNEY_DESTINATION);
-	bool dark = silent && other && journey->lanes_up == 0;
+		movers_alive(move, MOVE_SOURCE) || movers_alive(move, MOVE_DESTINATION);
+	bool dark = silent && other && move->lanes_up == 0;
 	if (!dark)
 		postcopy->dark_us = 0;
 	else if (!postcopy->dark_us)
 		postcopy->dark_us = clock_now_us();
 	bool gone = dark && clock_now_us() - postcopy->dark_us > (int64_t) GONE_MS * 1000;
-	if (postcopy->renewed_us && !journey->mover_reason &&
+	if (postcopy->renewed_us && !move->mover_reason &&
 	    clock_now_us() - postcopy->renewed_us > (int64_t) STUCK_MS * 1000)
-		journey->mover_reason =
+		move->mover_reason =
 			g_strdup(_("libvirt or a QEMU does not answer: a QEMU whose main thread "
 				   "waits for a page of memory cannot be recovered by libvirt"));
-	if (postcopy->broken || !(gone || journey->mover_reason))
+	if (postcopy->broken || !(gone || move->mover_reason))
 		return;
 	postcopy->broken = true;
 	postcopy->broken_us = clock_now_us();
-	if (!journey->mover_reason)
-		journey->mover_reason = error_what(movers_failure(journey));
-	postcopy_let_go(journey, journey->mover_reason);
+	if (!move->mover_reason)
+		move->mover_reason = error_what(movers_failure(move));
+	postcopy_let_go(move, move->mover_reason);
 }
 
-void postcopy_tick(struct journey *journey)
+void postcopy_tick(struct move *move)
 {
-	struct postcopy *postcopy = journey->postcopy;
+	struct postcopy *postcopy = move->postcopy;
 	if (postcopy && postcopy->thread && g_atomic_int_get(&postcopy->done))
-		take_answer(journey);
-	if (postcopy_holds(journey))
-		look_for_break(journey);
+		take_answer(move);
+	if (postcopy_holds(move))
+		look_for_break(move);
 }
 
-bool postcopy_is_stuck(const struct journey *journey)
+bool postcopy_is_stuck(const struct move *move)
 {
-	const struct postcopy *postcopy = journey->postcopy;
-	return postcopy_holds(journey) && postcopy->broken &&
+	const struct postcopy *postcopy = move->postcopy;
+	return postcopy_holds(move) && postcopy->broken &&
 	       clock_now_us() - postcopy->broken_us > (int64_t) STUCK_MS * 1000;
 }
 
 static bool is_over(void *data)
 {
-	struct journey *journey = data;
-	look_for_break(journey);
-	return !postcopy_holds(journey) || journey->postcopy->broken ||
-	       !(movers_alive(journey, JOURNEY_SOURCE) ||
-		 movers_alive(journey, JOURNEY_DESTINATION));
+	struct move *move = data;
+	look_for_break(move);
+	return !postcopy_holds(move) || move->postcopy->broken ||
+	       !(movers_alive(move, MOVE_SOURCE) ||
+		 movers_alive(move, MOVE_DESTINATION));
 }
 
-bool postcopy_wait(struct journey *journey)
+bool postcopy_wait(struct move *move)
 {
-	while (!journey_wait(journey, is_over, journey, TURN_MS, NULL))
+	while (!move_wait(move, is_over, move, TURN_MS, NULL))
 		continue;
-	return !postcopy_holds(journey);
+	return !postcopy_holds(move);
 }
 
-void postcopy_join(struct journey *journey)
+void postcopy_join(struct move *move)
 {
-	if (journey->postcopy && journey->postcopy->thread)
-		take_answer(journey);
+	if (move->postcopy && move->postcopy->thread)
+		take_answer(move);
 }
 
-void postcopy_note_connected(struct journey *journey)
+void postcopy_note_connected(struct move *move)
 {
-	if (journey->postcopy)
-		journey->postcopy->renewed_us = 0;
+	if (move->postcopy)
+		move->postcopy->renewed_us = 0;
 }
 
-void postcopy_note_switched(struct journey *journey)
+void postcopy_note_switched(struct move *move)
 {
-	if (!journey->postcopy) /* by somebody else: virsh migrate-postcopy */
-		journey->postcopy = g_new0(struct postcopy, 1);
-	journey->postcopy->switched = true;
-	journey->report->postcopy = true;
-	journey->postcopy->refused = false;
-	journey_say(journey, _("in post-copy: the rest of the memory follows the VM"));
+	if (!move->postcopy) /* by somebody else: virsh migrate-postcopy */
+		move->postcopy = g_new0(struct postcopy, 1);
+	move->postcopy->switched = true;
+	move->report->postcopy = true;
+	move->postcopy->refused = false;
+	move_say(move, _("in post-copy: the rest of the memory follows the VM"));
 }
 
-bool postcopy_asked(const struct journey *journey)
+bool postcopy_asked(const struct move *move)
 {
-	return journey->postcopy && !journey->postcopy->refused;
+	return move->postcopy && !move->postcopy->refused;
 }
 
-bool postcopy_refused(const struct journey *journey)
+bool postcopy_refused(const struct move *move)
 {
-	return journey->postcopy && journey->postcopy->refused;
+	return move->postcopy && move->postcopy->refused;
 }
 
 static bool is_compared(void *data)
 {
-	struct journey *journey = data;
-	return journey->released || journey->mover_reason || movers_failure(journey);
+	struct move *move = data;
+	return move->released || move->mover_reason || movers_failure(move);
 }
 
-void postcopy_await_proof(struct journey *journey)
+void postcopy_await_proof(struct move *move)
 {
-	if (postcopy_switched(journey))
-		journey_wait(journey, is_compared, journey, PROOF_MS, NULL);
+	if (postcopy_switched(move))
+		move_wait(move, is_compared, move, PROOF_MS, NULL);
 }
 
-bool postcopy_switched(const struct journey *journey)
+bool postcopy_switched(const struct move *move)
 {
-	return journey->postcopy && journey->postcopy->switched;
+	return move->postcopy && move->postcopy->switched;
 }
 
-bool postcopy_holds(const struct journey *journey)
+bool postcopy_holds(const struct move *move)
 {
-	return journey->postcopy && journey->postcopy->switched && !journey->released;
+	return move->postcopy && move->postcopy->switched && !move->released;
 }
 
-bool postcopy_is_waiting(const struct journey *journey)
+bool postcopy_is_waiting(const struct move *move)
 {
-	return journey->postcopy && journey->postcopy->thread &&
-	       !g_atomic_int_get(&journey->postcopy->done);
+	return move->postcopy && move->postcopy->thread &&
+	       !g_atomic_int_get(&move->postcopy->done);
 }
 
-void postcopy_free(struct journey *journey)
+void postcopy_free(struct move *move)
 {
-	postcopy_join(journey);
-	if (journey->postcopy)
-		g_clear_error(&journey->postcopy->error);
-	g_clear_pointer(&journey->postcopy, g_free);
+	postcopy_join(move);
+	if (move->postcopy)
+		g_clear_error(&move->postcopy->error);
+	g_clear_pointer(&move->postcopy, g_free);
 }

@@ -17,41 +17,41 @@
 /* Ask for the switch, in the middle of the migration; the numbers that are known go into the journal.
  * True: it is asked for, or was already; whether libvirt does it shows later. False: not permitted, or
  * not now. */
-bool postcopy_begin(struct journey *journey, GError **error);
+bool postcopy_begin(struct move *move, GError **error);
 /* Each turn of the loop, while the migration runs. */
-void postcopy_tick(struct journey *journey);
+void postcopy_tick(struct move *move);
 /* After it: wait for libvirt's answer to the question for the switch. */
-void postcopy_join(struct journey *journey);
+void postcopy_join(struct move *move);
 /* It was asked for and not refused: from here on nothing is broken off. */
-bool postcopy_asked(const struct journey *journey);
+bool postcopy_asked(const struct move *move);
 /* libvirt did not do it, or it could not be written down: the move goes on as one without. */
-bool postcopy_refused(const struct journey *journey);
+bool postcopy_refused(const struct move *move);
 /* The source's mover says so: QEMU is connected to it; the switch is seen. */
-void postcopy_note_connected(struct journey *journey);
-void postcopy_note_switched(struct journey *journey);
-bool postcopy_switched(const struct journey *journey);
+void postcopy_note_connected(struct move *move);
+void postcopy_note_switched(struct move *move);
+bool postcopy_switched(const struct move *move);
 /* No host alone has the whole VM, until the last page has come. */
-bool postcopy_holds(const struct journey *journey);
+bool postcopy_holds(const struct move *move);
 /* libvirt may be done before the movers have compared what they sent: wait for that. */
-void postcopy_await_proof(struct journey *journey);
+void postcopy_await_proof(struct move *move);
 /* A thread waits for libvirt (phase_perform.c nudges the library then). */
-bool postcopy_is_waiting(const struct journey *journey);
+bool postcopy_is_waiting(const struct move *move);
 
 /* It is broken, and libvirt's call does not end: a QEMU whose main thread waits for a page answers nobody
  * (docs/design.md). */
-bool postcopy_is_stuck(const struct journey *journey);
+bool postcopy_is_stuck(const struct move *move);
 /* libvirt's call has ended, the movers may go on: until the last page is there (true) or it is broken. */
-bool postcopy_wait(struct journey *journey);
+bool postcopy_wait(struct move *move);
 /* Both movers close QEMU's sockets, as the first step of a recovery. */
-void postcopy_let_go(struct journey *journey, const char *reason);
+void postcopy_let_go(struct move *move, const char *reason);
 /* The migration ended in the middle. True: there are new movers with a link, and libvirt may be asked to
  * go on (VIR_MIGRATE_POSTCOPY_RESUME). False with WATARI_ERROR_ATTENTION after many tries. */
-bool postcopy_renew(struct journey *journey, GError **error);
+bool postcopy_renew(struct move *move, GError **error);
 /* `watari resolve`: both QEMUs were seen to have failed in post-copy, and what the journal says of the
  * move (TEXT, of the event "postcopy-asked"; may be NULL) is enough to recover it. True: the move is
- * complete. It takes REQUEST for its own, which must outlive the journey. */
-bool postcopy_resume(struct journey *journey, const char *text, struct journey_request *request,
+ * complete. It takes REQUEST for its own, which must outlive the move. */
+bool postcopy_resume(struct move *move, const char *text, struct move_request *request,
 		     GError **error);
 /* Ends in words for the person what no try has mended. BEFORE: why it is broken, or NULL. */
-void postcopy_give_up(struct journey *journey, const char *before, GError **error);
-void postcopy_free(struct journey *journey);
+void postcopy_give_up(struct move *move, const char *before, GError **error);
+void postcopy_free(struct move *move);

@@ -22,4 +22,4 @@ struct postcopy {
 };
 
 /* What `watari resolve` needs to recover it, into NUMBERS. */
-void postcopy_describe_resume(struct journey *journey, JsonObject *numbers);
+void postcopy_describe_resume(struct move *move, JsonObject *numbers);

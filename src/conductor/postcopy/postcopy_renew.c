@@ -28,56 +28,56 @@ static const char *next_step(void)
 		 "well again, run “watari resolve VM”.");
 }
 
-void postcopy_give_up(struct journey *journey, const char *before, GError **error)
+void postcopy_give_up(struct move *move, const char *before, GError **error)
 {
 	error_set(error, WATARI_ERROR_ATTENTION, next_step(),
 		  _("post-copy of %s is broken in the middle: the destination has a part of its "
 		    "memory "
 		    "and the source has the rest%s%s%s"),
-		  journey->report->vm_name, before ? " (" : "", before ? before : "",
+		  move->report->vm_name, before ? " (" : "", before ? before : "",
 		  before ? ")" : "");
 }
 
 /* ---- the old movers ---- */
 
-void postcopy_let_go(struct journey *journey, const char *reason)
+void postcopy_let_go(struct move *move, const char *reason)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
+	for (int side = 0; side < MOVE_SIDES; side++) {
 		JsonObject *message = dialogue_message("abort");
 		json_object_set_boolean_member(message, "recover", TRUE);
 		json_object_set_string_member(message, "reason", reason);
-		movers_tell(journey, side, message);
+		movers_tell(move, side, message);
 	}
 }
 
 static bool both_are_done(void *data)
 {
-	struct journey *journey = data;
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
-		bool alive = movers_alive(journey, side);
+	struct move *move = data;
+	for (int side = 0; side < MOVE_SIDES; side++) {
+		bool alive = movers_alive(move, side);
 		g_autoptr(JsonObject) done =
-			alive ? dialogue_take(journey->movers[side], "done") : NULL;
-		journey->postcopy->done_sides |= (alive && !done ? 0u : 1u) << side;
+			alive ? dialogue_take(move->movers[side], "done") : NULL;
+		move->postcopy->done_sides |= (alive && !done ? 0u : 1u) << side;
 	}
-	return journey->postcopy->done_sides == 3;
+	return move->postcopy->done_sides == 3;
 }
 
-static void drop_movers(struct journey *journey)
+static void drop_movers(struct move *move)
 {
-	journey->postcopy->done_sides = 0;
-	postcopy_let_go(journey, "the post-copy is to be recovered");
-	journey_wait(journey, both_are_done, journey, LET_GO_MS, NULL);
-	movers_end(journey);
-	g_clear_pointer(&journey->splice, splice_free);
-	g_clear_pointer(&journey->mover_reason, g_free);
-	movers_sweep(journey);
+	move->postcopy->done_sides = 0;
+	postcopy_let_go(move, "the post-copy is to be recovered");
+	move_wait(move, both_are_done, move, LET_GO_MS, NULL);
+	movers_end(move);
+	g_clear_pointer(&move->ssh_link, ssh_link_free);
+	g_clear_pointer(&move->mover_reason, g_free);
+	movers_sweep(move);
 }
 
 /* ---- what libvirt sees ---- */
 
 struct asking {
-	struct journey *journey;
-	struct host_vm vms[JOURNEY_SIDES];
+	struct move *move;
+	struct host_vm vms[MOVE_SIDES];
 	GError *error;
 	bool good;
 };
@@ -85,10 +85,10 @@ struct asking {
 static void call_ask(void *data)
 {
 	struct asking *asking = data;
-	struct journey *journey = asking->journey;
+	struct move *move = asking->move;
 	asking->good = true;
-	for (int side = 0; side < JOURNEY_SIDES && asking->good; side++)
-		asking->good = host_vm_ask(journey->hosts[side], journey->report->vm_uuid,
+	for (int side = 0; side < MOVE_SIDES && asking->good; side++)
+		asking->good = host_vm_ask(move->hosts[side], move->report->vm_uuid,
 					   &asking->vms[side], &asking->error);
 }
 
@@ -101,82 +101,82 @@ static bool has_failed(const struct host_vm *vm)
 }
 
 /* libvirt refuses to recover before it has seen both of them fail. */
-static bool wait_failed(struct journey *journey, GError **error)
+static bool wait_failed(struct move *move, GError **error)
 {
-	struct asking asking = { .journey = journey };
+	struct asking asking = { .move = move };
 	int64_t until_ms = clock_now_ms() + STATES_MS;
 	do {
 		g_clear_error(&asking.error);
-		journey_call(journey, call_ask, &asking);
+		move_call(move, call_ask, &asking);
 		if (!asking.good) {
 			g_propagate_error(error, asking.error);
 			return false;
 		}
-		if (has_failed(&asking.vms[JOURNEY_SOURCE]) &&
-		    has_failed(&asking.vms[JOURNEY_DESTINATION]))
+		if (has_failed(&asking.vms[MOVE_SOURCE]) &&
+		    has_failed(&asking.vms[MOVE_DESTINATION]))
 			return true;
-		journey_pause(journey, STATES_STEP_MS);
+		move_pause(move, STATES_STEP_MS);
 	} while (clock_now_ms() < until_ms);
 	return error_set(
 		error, WATARI_ERROR_INTERNAL, NULL,
 		_("libvirt does not say of both copies that post-copy failed: %s is %s (%s), "
 		  "%s is %s (%s)"),
-		journey->hosts[JOURNEY_SOURCE]->name,
-		host_vm_state_name(asking.vms[JOURNEY_SOURCE].state),
-		host_vm_reason_name(&asking.vms[JOURNEY_SOURCE]),
-		journey->hosts[JOURNEY_DESTINATION]->name,
-		host_vm_state_name(asking.vms[JOURNEY_DESTINATION].state),
-		host_vm_reason_name(&asking.vms[JOURNEY_DESTINATION]));
+		move->hosts[MOVE_SOURCE]->name,
+		host_vm_state_name(asking.vms[MOVE_SOURCE].state),
+		host_vm_reason_name(&asking.vms[MOVE_SOURCE]),
+		move->hosts[MOVE_DESTINATION]->name,
+		host_vm_state_name(asking.vms[MOVE_DESTINATION].state),
+		host_vm_reason_name(&asking.vms[MOVE_DESTINATION]));
 }
 
 /* ---- the new ones ---- */
 
-static bool is_connected(struct journey *journey)
+static bool is_connected(struct move *move)
 {
-	return journey->guard && journey->domain &&
-	       !guard_is_broken(journey->guard, GUARD_SOURCE, NULL) &&
-	       !guard_is_broken(journey->guard, GUARD_DESTINATION, NULL);
+	return move->guard && move->domain &&
+	       !guard_is_broken(move->guard, GUARD_SOURCE, NULL) &&
+	       !guard_is_broken(move->guard, GUARD_DESTINATION, NULL);
 }
 
-static bool try_once(struct journey *journey, GError **error)
+static bool try_once(struct move *move, GError **error)
 {
-	drop_movers(journey);
-	if (!is_connected(journey) && !journey_reconnect(journey, error))
+	drop_movers(move);
+	if (!is_connected(move) && !move_reconnect(move, error))
 		return false;
 	/* the old key may be in a dead mover's core file */
-	if (!wait_failed(journey, error) || !random_hex(journey->key, 64, error) ||
-	    !phase_link(journey, error))
+	if (!wait_failed(move, error) || !random_hex(move->key, 64, error) ||
+	    !phase_link(move, error))
 		return false;
-	for (int side = JOURNEY_SIDES - 1; side >= 0; side--)
-		movers_tell(journey, side, dialogue_message("start"));
+	for (int side = MOVE_SIDES - 1; side >= 0; side--)
+		movers_tell(move, side, dialogue_message("start"));
 	return true;
 }
 
-bool postcopy_renew(struct journey *journey, GError **error)
+bool postcopy_renew(struct move *move, GError **error)
 {
-	struct postcopy *postcopy = journey->postcopy;
-	g_autofree char *why = journey->mover_reason ? g_strdup(journey->mover_reason) : NULL;
+	struct postcopy *postcopy = move->postcopy;
+	g_autofree char *why = move->mover_reason ? g_strdup(move->mover_reason) : NULL;
 	while (postcopy->tries < TRIES) {
 		postcopy->broken = false;
 		postcopy->dark_us = postcopy->renewed_us = 0;
 		g_autoptr(GError) failure = NULL;
 		if (postcopy->tries++ > 0)
-			journey_pause(journey,
+			move_pause(move,
 				      MIN(PAUSE_FIRST_MS << (postcopy->tries - 2), PAUSE_MOST_MS));
-		journey_note(
-			journey, postcopy->tries == 1,
+		move_note(
+			move, postcopy->tries == 1,
 			_("Post-copy is broken (%s); recovering with new movers, try %d of %d."),
 			why ? why : _("QEMU gave it up"), postcopy->tries, TRIES);
-		journal_note_event(journey->journal, journey->report->id, "postcopy-recover", why);
-		journey->report->postcopy_recoveries = postcopy->tries;
-		journey_say(journey, _("recovering the post-copy"));
-		if (try_once(journey, &failure)) {
+		journal_note_event(move->journal, move->report->id, "postcopy-recover", why);
+		move->report->postcopy_recoveries = postcopy->tries;
+		move_say(move, _("recovering the post-copy"));
+		if (try_once(move, &failure)) {
 			postcopy->renewed_us = clock_now_us();
 			return true;
 		}
 		g_free(why);
 		why = error_what(failure);
 	}
-	postcopy_give_up(journey, why, error);
+	postcopy_give_up(move, why, error);
 	return false;
 }

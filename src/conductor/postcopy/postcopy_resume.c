@@ -11,10 +11,10 @@
 enum { CONNECTIONS = 2, LINK_TIMEOUT_MS = 60000, MAX_DOWNTIME_MS = 2000 };
 #define MEMORY_LIMIT (512ULL << 20)
 
-void postcopy_describe_resume(struct journey *journey, JsonObject *numbers)
+void postcopy_describe_resume(struct move *move, JsonObject *numbers)
 {
-	const struct journey_request *request = journey->request;
-	json_object_set_int_member(numbers, "flags", journey_migrate_flags(journey));
+	const struct move_request *request = move->request;
+	json_object_set_int_member(numbers, "flags", move_migrate_flags(move));
 	json_object_set_int_member(numbers, "connections", request->connections);
 	json_object_set_int_member(numbers, "link", request->link);
 	json_object_set_int_member(numbers, "connect_from", request->connect_from);
@@ -23,35 +23,35 @@ void postcopy_describe_resume(struct journey *journey, JsonObject *numbers)
 	json_set_text(numbers, "link_address", request->link_address);
 }
 
-static void fill_request(struct journey_request *request, JsonObject *numbers)
+static void fill_request(struct move_request *request, JsonObject *numbers)
 {
-	*request = (struct journey_request){
-		.kind = JOURNEY_LIVE,
+	*request = (struct move_request){
+		.kind = MOVE_LIVE,
 		.allow_postcopy = true,
 		.max_downtime_ms = MAX_DOWNTIME_MS,
 		.link_timeout_ms = LINK_TIMEOUT_MS,
 		.memory_limit = MEMORY_LIMIT,
 		.connections = (int) json_get_int(numbers, "connections", CONNECTIONS),
-		.link = (int) json_get_int(numbers, "link", JOURNEY_LINK_AUTO),
-		.connect_from = (int) json_get_int(numbers, "connect_from", JOURNEY_FROM_EITHER),
+		.link = (int) json_get_int(numbers, "link", MOVE_LINK_AUTO),
+		.connect_from = (int) json_get_int(numbers, "connect_from", MOVE_FROM_EITHER),
 		.ports = { (uint16_t) json_get_int(numbers, "first_port", 0),
 			   (uint16_t) json_get_int(numbers, "last_port", 0) },
 		.link_address = g_intern_string(json_get_string(numbers, "link_address", NULL)),
 	};
 }
 
-bool postcopy_resume(struct journey *journey, const char *text, struct journey_request *request,
+bool postcopy_resume(struct move *move, const char *text, struct move_request *request,
 		     GError **error)
 {
 	g_autoptr(JsonObject) numbers = text ? json_parse_object(text, strlen(text), NULL) : NULL;
 	if (!numbers) {
-		postcopy_give_up(journey, _("the journal does not say how it began"), error);
+		postcopy_give_up(move, _("the journal does not say how it began"), error);
 		return false;
 	}
 	fill_request(request, numbers);
-	journey->request = request;
-	journey_set_limits(journey);
-	journey->resume_flags = (unsigned) json_get_int(numbers, "flags", 0);
-	journey->performed = true;
-	return phase_perform_resume(journey, error);
+	move->request = request;
+	move_set_limits(move);
+	move->resume_flags = (unsigned) json_get_int(numbers, "flags", 0);
+	move->performed = true;
+	return phase_perform_resume(move, error);
 }

@@ -8,10 +8,10 @@
 
 enum { REMIND_MS = 30000 };
 
-static char *predict(struct journey *journey)
+static char *predict(struct move *move)
 {
-	const struct forecast *forecast = journey->forecast;
-	const char *name = journey->report->vm_name;
+	const struct forecast *forecast = move->forecast;
+	const char *name = move->report->vm_name;
 	if (!forecast)
 		return g_strdup_printf(
 			_("“%s” will stand still while it is moved; for how long was "
@@ -25,10 +25,10 @@ static char *predict(struct journey *journey)
 }
 
 /* What is known to fail is not begun. */
-static bool check_limit(struct journey *journey, GError **error)
+static bool check_limit(struct move *move, GError **error)
 {
-	const struct forecast *forecast = journey->forecast;
-	int64_t limit_ms = journey_stop_ceiling_ms(journey);
+	const struct forecast *forecast = move->forecast;
+	int64_t limit_ms = move_stop_ceiling_ms(move);
 	if (!forecast || !limit_ms || forecast->stop_ms.p50 <= (double) limit_ms)
 		return true;
 	g_autofree char *limit = unit_format_duration_ms(limit_ms);
@@ -37,52 +37,52 @@ static bool check_limit(struct journey *journey, GError **error)
 			 _("Allow a longer stop (--max-stop), shorten it (--prewarm), or move it "
 			   "while it runs (watari migrate)."),
 			 _("“%s” would have to stand still for about %s, and --max-stop is %s"),
-			 journey->report->vm_name, likely, limit);
+			 move->report->vm_name, likely, limit);
 }
 
 /* The movers do not wait for ever, and a person may take long. */
 static gboolean remind_movers(gpointer data)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++)
+	for (int side = 0; side < MOVE_SIDES; side++)
 		movers_tell(data, side, dialogue_message("limits"));
 	return G_SOURCE_CONTINUE;
 }
 
-static bool confirm(struct journey *journey, const char *question)
+static bool confirm(struct move *move, const char *question)
 {
-	const struct journey_observer *observer = journey->observer;
-	guint timer = g_timeout_add(REMIND_MS, remind_movers, journey);
+	const struct move_observer *observer = move->observer;
+	guint timer = g_timeout_add(REMIND_MS, remind_movers, move);
 	bool yes = observer->confirm && observer->confirm(question, observer->data);
 	g_source_remove(timer);
 	return yes;
 }
 
 /* Without a terminal, a refusal carries the prediction. */
-static bool ask_person(struct journey *journey, const char *prediction, GError **error)
+static bool ask_person(struct move *move, const char *prediction, GError **error)
 {
 	g_autofree char *question = g_strdup_printf(_("%s Go on?"), prediction);
-	if (confirm(journey, question))
-		return journey_check_cancel(journey, error);
-	return journey_check_cancel(journey, error) &&
+	if (confirm(move, question))
+		return move_check_cancel(move, error);
+	return move_check_cancel(move, error) &&
 	       error_set(error, WATARI_ERROR_REFUSED,
 			 _("To go on without being asked, give --yes."),
 			 _("nobody agreed to the stop: %s"), prediction);
 }
 
-bool quick_ask(struct journey *journey, bool ask, GError **error)
+bool quick_ask(struct move *move, bool ask, GError **error)
 {
-	if (journey->paused_before)
+	if (move->paused_before)
 		return true; /* the checks have said that it will be paused there */
-	g_autofree char *prediction = predict(journey);
-	if (!check_limit(journey, error))
+	g_autofree char *prediction = predict(move);
+	if (!check_limit(move, error))
 		return false;
 	if (ask)
-		return ask_person(journey, prediction, error);
-	journey_note(journey, false, "%s", prediction);
+		return ask_person(move, prediction, error);
+	move_note(move, false, "%s", prediction);
 	return true;
 }
 
-bool phase_ask(struct journey *journey, GError **error)
+bool phase_ask(struct move *move, GError **error)
 {
-	return quick_ask(journey, !journey->request->yes && !journey->request->plan, error);
+	return quick_ask(move, !move->request->yes && !move->request->plan, error);
 }

@@ -9,7 +9,7 @@
 #include "conductor/quick/quick_limit.h"
 
 struct quick {
-	struct journey *journey;
+	struct move *move;
 	GThread *suspender; /* NULL: not asked for the stop */
 	gint suspended;     /* atomic: the call has ended */
 	bool limited;       /* `limit` counts */
@@ -18,12 +18,12 @@ struct quick {
 	int64_t looked_us; /* of the last numbers */
 };
 
-struct quick *quick_new(struct journey *journey)
+struct quick *quick_new(struct move *move)
 {
-	if (journey->request->kind != JOURNEY_QUICK)
+	if (move->request->kind != MOVE_QUICK)
 		return NULL;
 	struct quick *quick = g_new0(struct quick, 1);
-	quick->journey = journey;
+	quick->move = move;
 	return quick;
 }
 
@@ -33,32 +33,32 @@ static gpointer suspend(gpointer data)
 {
 	struct quick *quick = data;
 	/* Within a migration libvirt notes it as the migration's own stop. */
-	virDomainSuspend(quick->journey->domain);
+	virDomainSuspend(quick->move->domain);
 	g_atomic_int_set(&quick->suspended, 1);
 	return NULL;
 }
 
 /* Whoever found it stopped would take it for stopped by a person. */
-static bool may_suspend(struct journey *journey)
+static bool may_suspend(struct move *move)
 {
 	g_autoptr(GError) error = NULL;
-	if (stage_enter(journey, STAGE_SUSPENDING, NULL, &error))
+	if (stage_enter(move, STAGE_SUSPENDING, NULL, &error))
 		return true;
-	journey->mover_reason = error_what(error);
-	journey->mover_next = error_next(error);
+	move->mover_reason = error_what(error);
+	move->mover_next = error_next(error);
 	return false;
 }
 
 static void stop_in_time(struct quick *quick)
 {
-	struct journey *journey = quick->journey;
-	if (!journey->request->prewarm || quick->suspender || journey->still || journey->stopped ||
-	    journey->paused_before || journey->cancelled || journey->mover_reason ||
-	    journey->progress.iteration < 2)
+	struct move *move = quick->move;
+	if (!move->request->prewarm || quick->suspender || move->still || move->stopped ||
+	    move->paused_before || move->cancelled || move->mover_reason ||
+	    move->progress.iteration < 2)
 		return;
-	if (!may_suspend(journey))
+	if (!may_suspend(move))
 		return;
-	journey->suspending = true;
+	move->suspending = true;
 	quick->suspender = g_thread_new("suspend", suspend, quick);
 }
 
@@ -77,51 +77,51 @@ static char *describe_needed(int64_t needed_ms)
 
 static void give_up(struct quick *quick)
 {
-	struct journey *journey = quick->journey;
+	struct move *move = quick->move;
 	quick->gave_up = true;
 	g_autofree char *limit = unit_format_duration_ms(quick->limit.limit_ms);
 	g_autofree char *needed = describe_needed(quick->limit.needed_ms);
-	journey->mover_reason = g_strdup_printf(
+	move->mover_reason = g_strdup_printf(
 		_("the stop would have lasted longer than the limit of %s: %s"), limit, needed);
-	g_free(journey->mover_next);
-	journey->mover_next = g_strdup(_("Allow a longer stop (--max-stop), or give the move a "
+	g_free(move->mover_next);
+	move->mover_next = g_strdup(_("Allow a longer stop (--max-stop), or give the move a "
 					 "faster link."));
 }
 
-static void look_at_limit(struct quick *quick, const struct watch_numbers *numbers)
+static void look_at_limit(struct quick *quick, const struct job_stats_numbers *numbers)
 {
-	struct journey *journey = quick->journey;
-	if (!journey->still || journey->released || numbers->at_us == quick->looked_us ||
+	struct move *move = quick->move;
+	if (!move->still || move->released || numbers->at_us == quick->looked_us ||
 	    !numbers->total)
 		return;
 	quick->looked_us = numbers->at_us;
 	if (!quick->limited)
-		quick_limit_init(&quick->limit, journey->still_us,
-				 journey_stop_ceiling_ms(journey));
+		quick_limit_init(&quick->limit, move->still_us,
+				 move_stop_ceiling_ms(move));
 	quick->limited = true;
 	bool missed = quick_limit_look(&quick->limit, numbers->at_us, numbers->remaining);
-	if (missed && !journey->mover_reason && !journey->stopped)
+	if (missed && !move->mover_reason && !move->stopped)
 		give_up(quick);
 }
 
 /* The source's mover keeps the limit too, and sharper. */
 static void complete_reason(struct quick *quick)
 {
-	struct journey *journey = quick->journey;
-	int64_t stood_ms = (clock_now_us() - journey->still_us) / 1000;
-	if (!journey->mover_reason || quick->gave_up || journey->released || !quick->limited ||
+	struct move *move = quick->move;
+	int64_t stood_ms = (clock_now_us() - move->still_us) / 1000;
+	if (!move->mover_reason || quick->gave_up || move->released || !quick->limited ||
 	    !quick->limit.limit_ms || quick->limit.needed_ms <= 0 ||
 	    stood_ms < quick->limit.limit_ms / 2)
 		return;
-	g_autofree char *reason = journey->mover_reason;
+	g_autofree char *reason = move->mover_reason;
 	g_autofree char *needed =
 		describe_needed(MAX(quick->limit.needed_ms, quick->limit.limit_ms));
-	journey->mover_reason = g_strdup_printf("%s; %s", reason, needed);
+	move->mover_reason = g_strdup_printf("%s; %s", reason, needed);
 }
 
 /* ---- the whole ---- */
 
-void quick_tick(struct quick *quick, const struct watch_numbers *numbers)
+void quick_tick(struct quick *quick, const struct job_stats_numbers *numbers)
 {
 	if (!quick)
 		return;

@@ -16,7 +16,7 @@ enum { PROTOCOL = 1, SHOW_MS = 200 };
 
 /* ---- how it is ---- */
 
-static void add_progress(JsonObject *object, const struct journey_progress *progress)
+static void add_progress(JsonObject *object, const struct move_progress *progress)
 {
 	const struct {
 		const char *name;
@@ -37,37 +37,37 @@ static void add_progress(JsonObject *object, const struct journey_progress *prog
 		json_object_set_int_member(object, numbers[i].name, numbers[i].number);
 }
 
-static JsonObject *describe(struct journey *journey)
+static JsonObject *describe(struct move *move)
 {
 	JsonObject *object = json_object_new(), *vm = json_object_new();
-	const struct journey_report *report = journey->report;
+	const struct move_report *report = move->report;
 	json_object_set_string_member(object, "t", "status");
 	json_object_set_string_member(object, "id", report->id);
 	json_set_text(vm, "name", report->vm_name);
 	json_set_text(vm, "uuid", report->vm_uuid);
 	json_object_set_object_member(object, "vm", vm);
-	json_object_set_string_member(object, "kind", journey_kind_name(report->kind));
-	json_set_text(object, "phase", journey->progress.phase);
-	json_set_text(object, "doing", journey->progress.doing);
-	json_object_set_boolean_member(object, "cancelling", journey->cancelled);
-	json_object_set_boolean_member(object, "stopped", journey->stopped || journey->still);
+	json_object_set_string_member(object, "kind", move_kind_name(report->kind));
+	json_set_text(object, "phase", move->progress.phase);
+	json_set_text(object, "doing", move->progress.doing);
+	json_object_set_boolean_member(object, "cancelling", move->cancelled);
+	json_object_set_boolean_member(object, "stopped", move->stopped || move->still);
 	json_object_set_int_member(object, "elapsed_ms",
-				   (clock_now_us() - journey->started_us) / 1000);
-	const struct journey_progress shown = journey_shown_progress(journey);
+				   (clock_now_us() - move->started_us) / 1000);
+	const struct move_progress shown = move_shown_progress(move);
 	add_progress(object, &shown);
-	json_object_set_object_member(object, "limits", tune_describe_limits(&journey->limits));
+	json_object_set_object_member(object, "limits", limits_describe(&move->limits));
 	return object;
 }
 
-void counter_show(struct journey *journey)
+void answers_show(struct move *move)
 {
 	int64_t now_ms = clock_now_ms();
-	bool fresh = journey->progress.doing != journey->shown_doing;
-	if (!desk_is_followed(journey->desk) || (!fresh && now_ms - journey->shown_ms < SHOW_MS))
+	bool fresh = move->progress.doing != move->shown_doing;
+	if (!server_is_followed(move->server) || (!fresh && now_ms - move->shown_ms < SHOW_MS))
 		return;
-	journey->shown_ms = now_ms;
-	journey->shown_doing = journey->progress.doing;
-	desk_tell(journey->desk, describe(journey), false);
+	move->shown_ms = now_ms;
+	move->shown_doing = move->progress.doing;
+	server_tell(move->server, describe(move), false);
 }
 
 /* ---- what is asked ---- */
@@ -82,75 +82,75 @@ static JsonObject *answer(bool good, const char *what, const char *next)
 	return object;
 }
 
-static void answer_error(struct desk_client *client, const GError *error)
+static void answer_error(struct server_client *client, const GError *error)
 {
 	g_autofree char *what = error_what(error), *next = error_next(error);
-	desk_answer(client, answer(false, what, next));
+	server_answer(client, answer(false, what, next));
 }
 
-static void do_status(struct journey *journey, struct desk_client *client, JsonObject *request)
+static void do_status(struct move *move, struct server_client *client, JsonObject *request)
 {
-	desk_answer(client, describe(journey));
+	server_answer(client, describe(move));
 }
 
-static void do_watch(struct journey *journey, struct desk_client *client, JsonObject *request)
+static void do_watch(struct move *move, struct server_client *client, JsonObject *request)
 {
-	desk_follow(client);
-	desk_answer(client, describe(journey));
+	server_follow(client);
+	server_answer(client, describe(move));
 }
 
-static void do_cancel(struct journey *journey, struct desk_client *client, JsonObject *request)
+static void do_cancel(struct move *move, struct server_client *client, JsonObject *request)
 {
 	const char *what = NULL;
-	bool good = journey_cancel(journey, &what);
-	desk_answer(client, answer(good, what, NULL));
+	bool good = move_cancel(move, &what);
+	server_answer(client, answer(good, what, NULL));
 }
 
 /* Both movers: the destination's one sends page requests and answers, and watches the link too. */
-static void tell_movers(struct journey *journey, const struct tune_wish *wish)
+static void tell_movers(struct move *move, const struct limits_wish *wish)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
+	for (int side = 0; side < MOVE_SIDES; side++) {
 		JsonObject *message = dialogue_message("limits");
 		if (wish->has_bandwidth)
 			json_object_set_int_member(message, "bandwidth", (gint64) wish->bandwidth);
 		json_object_set_int_member(message, "stop_limit_ms",
-					   movers_stop_limit_ms(&journey->limits));
+					   movers_stop_limit_ms(&move->limits));
 		if (wish->has_link_timeout)
 			json_object_set_int_member(message, "link_timeout_ms",
 						   wish->link_timeout_ms);
-		movers_tell(journey, side, message);
+		movers_tell(move, side, message);
 	}
 }
 
-static void do_tune(struct journey *journey, struct desk_client *client, JsonObject *request)
+static void do_tune(struct move *move, struct server_client *client, JsonObject *request)
 {
-	struct tune_wish wish;
+	struct limits_wish wish;
 	g_autoptr(GError) error = NULL;
-	bool linked = journey->linked && !journey->released;
-	if (linked ? !tune_parse(request, &wish, &error) ||
-			     !tune_apply(&journey->limits, &wish, &error)
+	bool linked = move->linked && !move->released;
+	if (linked ? !limits_parse(request, &wish, &error) ||
+			     !limits_apply(&move->limits, &wish, &error)
 		   : !error_set(&error, WATARI_ERROR_REFUSED, _("Try again in a moment."),
 				_("the movers are not connected at this moment"))) {
 		answer_error(client, error);
 		return;
 	}
-	struct journey_limits *limits = &journey->limits;
+	struct move_limits *limits = &move->limits;
 	limits->hand_over_ms = MAX(limits->hand_over_ms, hand_over_late_ms(limits->bandwidth));
 	limits->hand_over_ms = MIN(limits->hand_over_ms, limits->ceiling_ms * 3 / 4);
-	tell_movers(journey, &wish);
-	g_autoptr(JsonObject) now = tune_describe_limits(limits);
+	tell_movers(move, &wish);
+	g_autoptr(JsonObject) now = limits_describe(limits);
 	g_autofree char *text = json_print_object(now);
-	journal_note_event(journey->journal, journey->report->id, "tuned", text);
-	journey_note(journey, false, "%s",
+	journal_note_event(move->journal, move->report->id, "tuned", text);
+	move_note(move, false, "%s",
 		     _("The limits of this move were changed from another terminal."));
 	JsonObject *done = answer(true, _("the limits are changed"), NULL);
 	json_object_set_object_member(done, "limits", g_steal_pointer(&now));
-	desk_answer(client, done);
+	server_answer(client, done);
 }
 
 static const struct {
 	const char *type;
-	void (*handle)(struct journey *journey, struct desk_client *client, JsonObject *request);
+	void (*handle)(struct move *move, struct server_client *client, JsonObject *request);
 } requests[] = {
 	{ "status", do_status },
 	{ "watch", do_watch },
@@ -158,43 +158,43 @@ static const struct {
 	{ "tune", do_tune },
 };
 
-static void asked(struct desk_client *client, const char *type, JsonObject *request, void *data)
+static void asked(struct server_client *client, const char *type, JsonObject *request, void *data)
 {
 	for (size_t i = 0; i < G_N_ELEMENTS(requests); i++)
 		if (g_str_equal(type, requests[i].type)) {
 			requests[i].handle(data, client, request);
 			return;
 		}
-	desk_answer(client, answer(false, _("a request of an unknown kind"), NULL));
+	server_answer(client, answer(false, _("a request of an unknown kind"), NULL));
 }
 
 /* ---- open and closed ---- */
 
-void counter_open(struct journey *journey)
+void answers_open(struct move *move)
 {
-	g_autofree char *directory = desk_directory(NULL);
+	g_autofree char *directory = server_directory(NULL);
 	g_autoptr(GError) error = NULL;
 	if (directory)
-		desk_sweep(directory);
-	journey->desk = desk_open(directory, journey->report->id, asked, journey, &error);
-	if (!journey->desk)
-		journey_note(journey, false,
+		server_sweep(directory);
+	move->server = server_open(directory, move->report->id, asked, move, &error);
+	if (!move->server)
+		move_note(move, false,
 			     _("This move cannot be watched or cancelled from another terminal: "
 			       "%s"),
 			     error->message);
 }
 
-void counter_close(struct journey *journey, const GError *error)
+void answers_close(struct move *move, const GError *error)
 {
-	const struct journey_report *report = journey->report;
+	const struct move_report *report = move->report;
 	JsonObject *ended = json_object_new();
 	json_object_set_string_member(ended, "t", "ended");
-	json_object_set_string_member(ended, "outcome", journey_outcome_name(report->outcome));
+	json_object_set_string_member(ended, "outcome", move_outcome_name(report->outcome));
 	json_object_set_int_member(ended, "exit_code", error ? (gint64) error_exit_code(error) : 0);
 	json_object_set_int_member(ended, "total_ms", report->total_ms);
 	json_object_set_int_member(ended, "downtime_ms", report->downtime_ms);
 	if (error)
 		json_object_set_object_member(ended, "error", json_describe_error(error));
-	desk_tell(journey->desk, ended, true);
-	desk_close(g_steal_pointer(&journey->desk));
+	server_tell(move->server, ended, true);
+	server_close(g_steal_pointer(&move->server));
 }

@@ -5,8 +5,8 @@
 #include "conductor/core/move.h"
 
 /* From here on other terminals may ask. What cannot be opened is noted, no more. */
-void counter_open(struct journey *journey);
+void answers_open(struct move *move);
 /* Something changed: those that follow hear of it, not more often than they can look. */
-void counter_show(struct journey *journey);
+void answers_show(struct move *move);
 /* The last words. ERROR may be NULL. */
-void counter_close(struct journey *journey, const GError *error);
+void answers_close(struct move *move, const GError *error);

@@ -15,25 +15,25 @@
 
 enum { FAREWELL_MS = 300 }; /* for all together */
 
-struct desk_client {
-	struct desk *desk;
+struct server_client {
+	struct server *server;
 	struct control *control;
 	int fd;
 	bool follows, gone;
 };
 
-struct desk {
+struct server {
 	char *directory, *id;
-	desk_asked asked;
+	server_asked asked;
 	void *data;
 	int listener;
 	guint watch, reaper;
-	GPtrArray *clients; /* struct desk_client */
+	GPtrArray *clients; /* struct server_client */
 };
 
 static void free_client(gpointer data)
 {
-	struct desk_client *client = data;
+	struct server_client *client = data;
 	control_free(client->control);
 	close(client->fd);
 	g_free(client);
@@ -41,12 +41,12 @@ static void free_client(gpointer data)
 
 static gboolean reap(gpointer data)
 {
-	struct desk *desk = data;
-	desk->reaper = 0;
-	for (guint i = desk->clients->len; i-- > 0;) {
-		const struct desk_client *client = desk->clients->pdata[i];
+	struct server *server = data;
+	server->reaper = 0;
+	for (guint i = server->clients->len; i-- > 0;) {
+		const struct server_client *client = server->clients->pdata[i];
 		if (client->gone)
-			g_ptr_array_remove_index_fast(desk->clients, i);
+			g_ptr_array_remove_index_fast(server->clients, i);
 	}
 	return G_SOURCE_REMOVE;
 }
@@ -54,78 +54,78 @@ static gboolean reap(gpointer data)
 /* It may be in the middle of its own call. */
 static void lost(const char *reason, void *data)
 {
-	struct desk_client *client = data;
+	struct server_client *client = data;
 	client->gone = true;
-	if (!client->desk->reaper)
-		client->desk->reaper = g_idle_add(reap, client->desk);
+	if (!client->server->reaper)
+		client->server->reaper = g_idle_add(reap, client->server);
 }
 
 static void got(JsonObject *message, void *data)
 {
-	struct desk_client *client = data;
-	client->desk->asked(client, json_get_string(message, "t", ""), message, client->desk->data);
+	struct server_client *client = data;
+	client->server->asked(client, json_get_string(message, "t", ""), message, client->server->data);
 }
 
 static gboolean can_accept(gint listener, GIOCondition condition, gpointer data)
 {
-	struct desk *desk = data;
+	struct server *server = data;
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0)
 		return G_SOURCE_CONTINUE;
-	if (desk->clients->len >= DESK_CLIENTS_MAX) {
+	if (server->clients->len >= SERVER_CLIENTS_MAX) {
 		close(fd);
 		return G_SOURCE_CONTINUE;
 	}
-	struct desk_client *client = g_new0(struct desk_client, 1);
-	client->desk = desk;
+	struct server_client *client = g_new0(struct server_client, 1);
+	client->server = server;
 	client->fd = fd;
 	client->control = control_new(fd, fd, got, lost, client);
-	g_ptr_array_add(desk->clients, client);
+	g_ptr_array_add(server->clients, client);
 	return G_SOURCE_CONTINUE;
 }
 
-struct desk *desk_open(const char *directory, const char *id, desk_asked asked, void *data,
+struct server *server_open(const char *directory, const char *id, server_asked asked, void *data,
 		       GError **error)
 {
-	int listener = directory ? desk_listen(directory, id) : -1;
+	int listener = directory ? server_listen(directory, id) : -1;
 	if (listener < 0) {
 		error_set(error, WATARI_ERROR_INTERNAL, NULL, "%s", g_strerror(errno));
 		return NULL;
 	}
-	struct desk *desk = g_new0(struct desk, 1);
-	*desk = (struct desk){ .directory = g_strdup(directory),
+	struct server *server = g_new0(struct server, 1);
+	*server = (struct server){ .directory = g_strdup(directory),
 			       .id = g_strdup(id),
 			       .asked = asked,
 			       .data = data,
 			       .listener = listener };
-	desk->clients = g_ptr_array_new_with_free_func(free_client);
-	desk->watch = g_unix_fd_add(listener, G_IO_IN, can_accept, desk);
-	return desk;
+	server->clients = g_ptr_array_new_with_free_func(free_client);
+	server->watch = g_unix_fd_add(listener, G_IO_IN, can_accept, server);
+	return server;
 }
 
-void desk_close(struct desk *desk)
+void server_close(struct server *server)
 {
-	if (!desk)
+	if (!server)
 		return;
 	int64_t until = clock_now_ms() + FAREWELL_MS;
-	g_source_remove(desk->watch);
-	close(desk->listener);
-	desk_remove(desk->directory, desk->id);
-	for (guint i = 0; i < desk->clients->len; i++) {
-		const struct desk_client *client = desk->clients->pdata[i];
+	g_source_remove(server->watch);
+	close(server->listener);
+	server_remove(server->directory, server->id);
+	for (guint i = 0; i < server->clients->len; i++) {
+		const struct server_client *client = server->clients->pdata[i];
 		int64_t left_ms = until - clock_now_ms();
 		if (!client->gone && left_ms > 0)
 			control_flush(client->control, (int) left_ms);
 	}
-	if (desk->reaper)
-		g_source_remove(desk->reaper);
-	g_ptr_array_unref(desk->clients);
-	g_free(desk->directory);
-	g_free(desk->id);
-	g_free(desk);
+	if (server->reaper)
+		g_source_remove(server->reaper);
+	g_ptr_array_unref(server->clients);
+	g_free(server->directory);
+	g_free(server->id);
+	g_free(server);
 }
 
-void desk_answer(struct desk_client *client, JsonObject *message)
+void server_answer(struct server_client *client, JsonObject *message)
 {
 	if (client->gone)
 		json_object_unref(message);
@@ -133,25 +133,25 @@ void desk_answer(struct desk_client *client, JsonObject *message)
 		control_send(client->control, message);
 }
 
-void desk_follow(struct desk_client *client)
+void server_follow(struct server_client *client)
 {
 	client->follows = true;
 }
 
-bool desk_is_followed(const struct desk *desk)
+bool server_is_followed(const struct server *server)
 {
-	for (guint i = 0; desk && i < desk->clients->len; i++) {
-		const struct desk_client *client = desk->clients->pdata[i];
+	for (guint i = 0; server && i < server->clients->len; i++) {
+		const struct server_client *client = server->clients->pdata[i];
 		if (client->follows && !client->gone)
 			return true;
 	}
 	return false;
 }
 
-void desk_tell(struct desk *desk, JsonObject *message, bool kept)
+void server_tell(struct server *server, JsonObject *message, bool kept)
 {
-	for (guint i = 0; desk && i < desk->clients->len; i++) {
-		const struct desk_client *client = desk->clients->pdata[i];
+	for (guint i = 0; server && i < server->clients->len; i++) {
+		const struct server_client *client = server->clients->pdata[i];
 		if (!client->follows || client->gone)
 			continue;
 		if (kept)

@@ -10,24 +10,24 @@
 #include <json-glib/json-glib.h>
 #include <stdbool.h>
 
-enum { DESK_CLIENTS_MAX = 16 };
+enum { SERVER_CLIENTS_MAX = 16 };
 
-struct desk;
-struct desk_client;
+struct server;
+struct server_client;
 /* REQUEST is borrowed, and has its type under "t". */
-typedef void (*desk_asked)(struct desk_client *client, const char *type, JsonObject *request,
+typedef void (*server_asked)(struct server_client *client, const char *type, JsonObject *request,
 			   void *data);
 
 /* NULL with *error: this move cannot be reached from other terminals. */
-struct desk *desk_open(const char *directory, const char *id, desk_asked asked, void *data,
+struct server *server_open(const char *directory, const char *id, server_asked asked, void *data,
 		       GError **error);
 /* Gives those that follow a moment to take what waits for them. DESK may be NULL. */
-void desk_close(struct desk *desk);
+void server_close(struct server *server);
 /* Takes MESSAGE. */
-void desk_answer(struct desk_client *client, JsonObject *message);
-/* From here on CLIENT hears what desk_tell() says. */
-void desk_follow(struct desk_client *client);
-bool desk_is_followed(const struct desk *desk);
+void server_answer(struct server_client *client, JsonObject *message);
+/* From here on CLIENT hears what server_tell() says. */
+void server_follow(struct server_client *client);
+bool server_is_followed(const struct server *server);
 /* To all that follow; left out where older words still wait, unless KEPT. Takes MESSAGE. DESK may be
  * NULL. */
-void desk_tell(struct desk *desk, JsonObject *message, bool kept);
+void server_tell(struct server *server, JsonObject *message, bool kept);

@@ -14,7 +14,7 @@
 #define SUFFIX ".sock"
 enum { BACKLOG = 16, ID_LENGTH = 32 };
 
-char *desk_directory(const char *state)
+char *server_directory(const char *state)
 {
 	g_autofree char *own = state ? g_strdup(state) : journal_directory();
 	char *directory = g_build_filename(own, "moves", NULL);
@@ -35,7 +35,7 @@ static int find(const char *directory, const char *id, struct sockaddr_un *addre
 	return folder;
 }
 
-int desk_listen(const char *directory, const char *id)
+int server_listen(const char *directory, const char *id)
 {
 	struct sockaddr_un address;
 	FD_AUTO int folder = find(directory, id, &address);
@@ -47,7 +47,7 @@ int desk_listen(const char *directory, const char *id)
 	return fd_steal(&fd);
 }
 
-int desk_dial(const char *directory, const char *id)
+int server_dial(const char *directory, const char *id)
 {
 	struct sockaddr_un address;
 	FD_AUTO int folder = find(directory, id, &address);
@@ -57,20 +57,20 @@ int desk_dial(const char *directory, const char *id)
 	if (connect(fd, (const struct sockaddr *) &address, sizeof address) == 0)
 		return fd_steal(&fd);
 	if (errno == ECONNREFUSED) {
-		desk_remove(directory, id);
+		server_remove(directory, id);
 		errno = ECONNREFUSED;
 	}
 	return -1;
 }
 
-void desk_remove(const char *directory, const char *id)
+void server_remove(const char *directory, const char *id)
 {
 	g_autofree char *name = g_strconcat(id, SUFFIX, NULL);
 	g_autofree char *path = g_build_filename(directory, name, NULL);
 	unlink(path);
 }
 
-void desk_sweep(const char *directory)
+void server_sweep(const char *directory)
 {
 	g_autoptr(GDir) folder = g_dir_open(directory, 0, NULL);
 	const char *name;
@@ -79,7 +79,7 @@ void desk_sweep(const char *directory)
 			continue;
 		g_autofree char *id = g_strndup(name, ID_LENGTH);
 		/* dialling removes the socket of one that is gone */
-		int fd = desk_dial(directory, id);
+		int fd = server_dial(directory, id);
 		fd_clear(&fd);
 	}
 }

@@ -8,12 +8,12 @@
 
 /* STATE is the journal's directory, NULL: the default one. Makes what is missing, 0700. Caller frees;
  * NULL with errno. */
-char *desk_directory(const char *state);
+char *server_directory(const char *state);
 /* The listening socket of move ID, non-blocking; -1 with errno. */
-int desk_listen(const char *directory, const char *id);
+int server_listen(const char *directory, const char *id);
 /* A connection to it; -1 with errno: ENOENT where there is none, ECONNREFUSED where its conductor is
  * dead (it is removed then). */
-int desk_dial(const char *directory, const char *id);
-void desk_remove(const char *directory, const char *id);
+int server_dial(const char *directory, const char *id);
+void server_remove(const char *directory, const char *id);
 /* Remove the sockets that nobody listens to any more. */
-void desk_sweep(const char *directory);
+void server_sweep(const char *directory);

@@ -16,13 +16,13 @@ enum {
 	OWNER_MS = 20000,
 };
 
-bool phase_movers(struct journey *journey, GError **error)
+bool phase_movers(struct move *move, GError **error)
 {
-	return movers_start(journey, error);
+	return movers_start(move, error);
 }
 
 struct measuring {
-	struct journey *journey;
+	struct move *move;
 	struct image_place place;
 	uint64_t memory;
 	GError *error;
@@ -31,22 +31,22 @@ struct measuring {
 static void call_measure(void *data)
 {
 	struct measuring *measuring = data;
-	struct journey *journey = measuring->journey;
+	struct move *move = measuring->move;
 	virDomainInfo info;
-	if (virDomainGetInfo(journey->domain, &info) < 0) {
-		host_error(&measuring->error, WATARI_ERROR_REFUSED, NULL, journey->report->vm_name);
+	if (virDomainGetInfo(move->domain, &info) < 0) {
+		host_error(&measuring->error, WATARI_ERROR_REFUSED, NULL, move->report->vm_name);
 		return;
 	}
 	measuring->memory = (uint64_t) info.memory << 10;
-	image_look(&journey->shell, journey->addresses[JOURNEY_SOURCE], journey->through->path,
+	image_look(&move->shell, move->addresses[MOVE_SOURCE], move->through->path,
 		   &measuring->place, &measuring->error);
 }
 
 /* A state that does not fit would be found out when the VM stands still. */
-static bool check_room(struct journey *journey, GError **error)
+static bool check_room(struct move *move, GError **error)
 {
-	struct measuring measuring = { .journey = journey };
-	journey_call(journey, call_measure, &measuring);
+	struct measuring measuring = { .move = move };
+	move_call(move, call_measure, &measuring);
 	if (measuring.error) {
 		g_propagate_error(error, measuring.error);
 		return false;
@@ -60,18 +60,18 @@ static bool check_room(struct journey *journey, GError **error)
 		return error_set(error, WATARI_ERROR_REFUSED,
 				 _("Name a directory that both hosts have mounted."),
 				 _("there is no directory %s at the source"),
-				 journey->request->through);
+				 move->request->through);
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 _("Make room there, or name another directory."),
 			 _("the state may need %s in %s, where %s are free"), need,
-			 journey->request->through, room);
+			 move->request->through, room);
 }
 
 /* ---- whose is it? ---- */
 
 struct owning {
-	struct journey *journey;
-	enum journey_side side;
+	struct move *move;
+	enum move_side side;
 	GError *error;
 };
 
@@ -79,8 +79,8 @@ struct owning {
  * file in its place is root at the destination. Where only owners may rename (sticky) ours stays ours. */
 static void judge_owner(struct owning *owning, unsigned uid, unsigned mode)
 {
-	const struct journey *journey = owning->journey;
-	const struct host *host = journey->hosts[owning->side];
+	const struct move *move = owning->move;
+	const struct host *host = move->hosts[owning->side];
 	bool trusted = uid == 0 || (host->qemu_uid >= 0 && uid == (unsigned) host->qemu_uid);
 	bool open = mode & 022 && !(mode & 01000);
 	if (trusted && !open)
@@ -92,18 +92,18 @@ static void judge_owner(struct owning *owning, unsigned uid, unsigned mode)
 			   "in place of the VM's")
 		       : _("at %s the directory %s belongs to user %u, who could put another "
 			   "state in place of the VM's"),
-		  host->name, journey->request->through, open ? mode : uid);
+		  host->name, move->request->through, open ? mode : uid);
 }
 
 static void call_ask_owner(void *data)
 {
 	struct owning *owning = data;
-	struct journey *journey = owning->journey;
-	const char *const words[] = { "stat", "-L", "-c", "%u %a", "--", journey->request->through,
+	struct move *move = owning->move;
+	const char *const words[] = { "stat", "-L", "-c", "%u %a", "--", move->request->through,
 				      NULL };
 	g_autofree char *output = NULL;
 	unsigned uid = 0, mode = 0;
-	if (!remote_run(&journey->shell, journey->addresses[owning->side], words, OWNER_MS, &output,
+	if (!remote_run(&move->shell, move->addresses[owning->side], words, OWNER_MS, &output,
 			NULL, &owning->error))
 		return;
 	if (sscanf(output, "%u %o", &uid, &mode) == 2)
@@ -111,14 +111,14 @@ static void call_ask_owner(void *data)
 	else
 		error_set(&owning->error, WATARI_ERROR_REFUSED, NULL,
 			  _("%s does not say whose the directory %s is"),
-			  journey->hosts[owning->side]->name, journey->request->through);
+			  move->hosts[owning->side]->name, move->request->through);
 }
 
-static bool check_owner(struct journey *journey, GError **error)
+static bool check_owner(struct move *move, GError **error)
 {
-	for (int side = 0; side < JOURNEY_SIDES; side++) {
-		struct owning owning = { journey, side, NULL };
-		journey_call(journey, call_ask_owner, &owning);
+	for (int side = 0; side < MOVE_SIDES; side++) {
+		struct owning owning = { move, side, NULL };
+		move_call(move, call_ask_owner, &owning);
 		if (owning.error) {
 			g_propagate_error(error, owning.error);
 			return false;
@@ -127,31 +127,31 @@ static bool check_owner(struct journey *journey, GError **error)
 	return true;
 }
 
-bool phase_directory(struct journey *journey, GError **error)
+bool phase_directory(struct move *move, GError **error)
 {
 	bool same = false;
-	if (!check_room(journey, error) ||
-	    !share_prove(journey, journey->through->path, &same, error)) {
+	if (!check_room(move, error) ||
+	    !share_prove(move, move->through->path, &same, error)) {
 		error_classify(error, WATARI_ERROR_REFUSED, NULL);
 		return false;
 	}
 	if (same)
-		return check_owner(journey, error);
+		return check_owner(move, error);
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 _("Mount the same storage there under the same path, or name "
 			   "another directory."),
 			 _("%s does not see in %s what the source writes there"),
-			 journey->hosts[JOURNEY_DESTINATION]->name, journey->request->through);
+			 move->hosts[MOVE_DESTINATION]->name, move->request->through);
 }
 
-bool phase_stay(struct journey *journey, GError **error)
+bool phase_stay(struct move *move, GError **error)
 {
-	GPtrArray *disks = journey->report->disks;
+	GPtrArray *disks = move->report->disks;
 	/* what comes next needs none, and idle ones end by themselves */
-	movers_end(journey);
+	movers_end(move);
 	for (guint i = 0; i < disks->len; i++) {
-		const struct journey_disk *disk = disks->pdata[i];
-		if (disk->kind == JOURNEY_DISK_COPIED || disk->kind == JOURNEY_DISK_CARRIED)
+		const struct move_disk *disk = disks->pdata[i];
+		if (disk->kind == MOVE_DISK_COPIED || disk->kind == MOVE_DISK_CARRIED)
 			return error_set(
 				error, WATARI_ERROR_REFUSED,
 				_("Put it on storage that both hosts share, or move the VM "

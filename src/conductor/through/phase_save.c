@@ -12,7 +12,7 @@
 enum { LOOK_MS = 200 };
 
 struct saving {
-	struct journey *journey;
+	struct move *move;
 	virDomainPtr domain;
 	char *xml;
 	GError *error;
@@ -37,16 +37,16 @@ static void call_suspend(void *data)
 
 static bool stop(struct saving *saving, GError **error)
 {
-	struct journey *journey = saving->journey;
-	if (!through_enter(journey, THROUGH_STOPPED, error)) {
+	struct move *move = saving->move;
+	if (!through_enter(move, THROUGH_STOPPED, error)) {
 		error_classify(error, WATARI_ERROR_REFUSED, NULL);
 		return false;
 	}
-	journey->performed = true;
-	if (!journey->paused_before)
-		journey_call(journey, call_suspend, saving);
-	journey->still = true;
-	journey->still_us = clock_now_us();
+	move->performed = true;
+	if (!move->paused_before)
+		move_call(move, call_suspend, saving);
+	move->still = true;
+	move->still_us = clock_now_us();
 	if (!saving->error)
 		return true;
 	g_propagate_error(error, saving->error);
@@ -56,16 +56,16 @@ static bool stop(struct saving *saving, GError **error)
 /* ---- the state ---- */
 
 /* Of the disks nothing is taken: they stay where they are, and stand still. */
-static char *describe(struct journey *journey)
+static char *describe(struct move *move)
 {
-	GPtrArray *disks = journey->report->disks;
+	GPtrArray *disks = move->report->disks;
 	GString *xml = g_string_new("<domainsnapshot>");
 	char *memory = g_markup_printf_escaped("<memory snapshot='external' file='%s'/><disks>",
-					       journey->through->path);
+					       move->through->path);
 	g_string_append(xml, memory);
 	g_free(memory);
 	for (guint i = 0; i < disks->len; i++) {
-		const struct journey_disk *disk = disks->pdata[i];
+		const struct move_disk *disk = disks->pdata[i];
 		char *line = g_markup_printf_escaped("<disk name='%s' snapshot='no'/>",
 						     disk->disk->target);
 		g_string_append(xml, line);
@@ -119,17 +119,17 @@ static bool is_done(void *data)
 /* Also when the user has cancelled: libvirt needs a moment for that. */
 static void wait_a_little(struct saving *saving)
 {
-	struct journey *journey = saving->journey;
-	bool cancelled = journey->cancelled;
-	journey->cancelled = false;
-	journey_wait(journey, is_done, saving, LOOK_MS, NULL);
-	journey->cancelled |= cancelled;
+	struct move *move = saving->move;
+	bool cancelled = move->cancelled;
+	move->cancelled = false;
+	move_wait(move, is_done, saving, LOOK_MS, NULL);
+	move->cancelled |= cancelled;
 }
 
 /* Half of --max-stop is for reading it again. */
 static bool look_at_limit(struct saving *saving, struct quick_limit *limit)
 {
-	struct journey_progress *progress = &saving->journey->progress;
+	struct move_progress *progress = &saving->move->progress;
 	g_mutex_lock(&saving->lock);
 	uint64_t remaining = saving->remaining;
 	int64_t looked_us = saving->looked_us;
@@ -137,9 +137,9 @@ static bool look_at_limit(struct saving *saving, struct quick_limit *limit)
 	progress->remaining = remaining;
 	progress->total = saving->total;
 	progress->rate = (double) saving->processed /
-			 ((double) (clock_now_us() - saving->journey->still_us) / 1e6);
+			 ((double) (clock_now_us() - saving->move->still_us) / 1e6);
 	g_mutex_unlock(&saving->lock);
-	journey_show_progress(saving->journey);
+	move_show_progress(saving->move);
 	return looked_us && quick_limit_look(limit, looked_us, remaining);
 }
 
@@ -154,28 +154,28 @@ static char *describe_missed(const struct quick_limit *limit)
 
 static bool save_state(struct saving *saving, GError **error)
 {
-	struct journey *journey = saving->journey;
+	struct move *move = saving->move;
 	struct quick_limit limit;
 	g_autofree char *missed = NULL;
-	quick_limit_init(&limit, journey->still_us, journey_stop_ceiling_ms(journey) / 2);
-	saving->xml = describe(journey);
+	quick_limit_init(&limit, move->still_us, move_stop_ceiling_ms(move) / 2);
+	saving->xml = describe(move);
 	GThread *saver = g_thread_new("save", save, saving);
 	GThread *looker = g_thread_new("look", look, saving);
 	while (!is_done(saving)) {
 		wait_a_little(saving);
 		if (!missed && look_at_limit(saving, &limit))
 			missed = describe_missed(&limit);
-		if (journey->cancelled || missed)
+		if (move->cancelled || missed)
 			g_atomic_int_set(&saving->abort, 1);
 	}
 	g_thread_join(saver);
 	g_thread_join(looker);
 	g_free(saving->xml);
-	journey->through->saving_ms = (clock_now_us() - journey->still_us) / 1000;
-	journey->progress.bytes = 0; /* of what follows nobody knows how far it is */
+	move->through->saving_ms = (clock_now_us() - move->still_us) / 1000;
+	move->progress.bytes = 0; /* of what follows nobody knows how far it is */
 	if (!saving->error)
-		return journey_check_cancel(journey, error);
-	if (journey_check_cancel(journey, error) && missed)
+		return move_check_cancel(move, error);
+	if (move_check_cancel(move, error) && missed)
 		error_set(error, WATARI_ERROR_FAILED, NULL, "%s", missed);
 	if (*error)
 		g_clear_error(&saving->error);
@@ -184,28 +184,28 @@ static bool save_state(struct saving *saving, GError **error)
 	return false;
 }
 
-static bool take_digest(struct journey *journey, GError **error)
+static bool take_digest(struct move *move, GError **error)
 {
 	g_autoptr(JsonObject) answer = NULL;
-	journey_say(journey, _("the state is saved; taking its digest"));
-	if (!through_file(journey, JOURNEY_SOURCE, "digest", &answer, error))
+	move_say(move, _("the state is saved; taking its digest"));
+	if (!through_file(move, MOVE_SOURCE, "digest", &answer, error))
 		return false;
-	struct journey_report *report = journey->report;
-	report->state_path = g_strdup(journey->through->path);
+	struct move_report *report = move->report;
+	report->state_path = g_strdup(move->through->path);
 	report->state_bytes = (uint64_t) json_get_int(answer, "size", 0);
 	report->state_digest = g_strdup(json_get_string(answer, "sha256", ""));
-	return through_note_digest(journey, report->state_digest, error) &&
-	       journey_check_cancel(journey, error);
+	return through_note_digest(move, report->state_digest, error) &&
+	       move_check_cancel(move, error);
 }
 
-bool phase_save(struct journey *journey, GError **error)
+bool phase_save(struct move *move, GError **error)
 {
-	struct saving saving = { .journey = journey, .domain = journey->domain };
+	struct saving saving = { .move = move, .domain = move->domain };
 	int64_t start_ms = clock_now_ms();
 	g_mutex_init(&saving.lock);
 	bool good =
-		stop(&saving, error) && save_state(&saving, error) && take_digest(journey, error);
+		stop(&saving, error) && save_state(&saving, error) && take_digest(move, error);
 	g_mutex_clear(&saving.lock);
-	journey->report->migration_ms = clock_now_ms() - start_ms;
+	move->report->migration_ms = clock_now_ms() - start_ms;
 	return good;
 }

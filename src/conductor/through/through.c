@@ -40,30 +40,30 @@ static const enum stage written[] = {
 };
 _Static_assert(G_N_ELEMENTS(written) == THROUGH_LAST, "every stage is written down");
 
-bool through_enter(struct journey *journey, enum ending_through stage, GError **error)
+bool through_enter(struct move *move, enum ending_through stage, GError **error)
 {
-	bool good = stage_enter_recorded(journey, written[stage], NULL, error);
+	bool good = stage_enter_recorded(move, written[stage], NULL, error);
 	if (good)
-		journey->through->stage = stage;
+		move->through->stage = stage;
 	return good;
 }
 
-void through_read(struct journey *journey, const char *id)
+void through_read(struct move *move, const char *id)
 {
-	journey->through->stage = THROUGH_BEFORE;
+	move->through->stage = THROUGH_BEFORE;
 	for (int stage = THROUGH_STOPPED; stage < THROUGH_LAST; stage++)
-		if (journal_has_event(journey->journal, id, stage_name(written[stage])))
-			journey->through->stage = (enum ending_through) stage;
-	g_free(journey->through->sha256);
-	journey->through->sha256 =
-		journal_find_event(journey->journal, id, stage_name(STAGE_THROUGH_DIGEST));
+		if (journal_has_event(move->journal, id, stage_name(written[stage])))
+			move->through->stage = (enum ending_through) stage;
+	g_free(move->through->sha256);
+	move->through->sha256 =
+		journal_find_event(move->journal, id, stage_name(STAGE_THROUGH_DIGEST));
 }
 
 /* ---- the file ---- */
 
 struct asking {
-	struct journey *journey;
-	enum journey_side side;
+	struct move *move;
+	enum move_side side;
 	const char *action;
 	JsonObject *answer;
 	GError *error;
@@ -72,17 +72,17 @@ struct asking {
 static void call_ask(void *data)
 {
 	struct asking *asking = data;
-	struct journey *journey = asking->journey;
+	struct move *move = asking->move;
 	const char *const words[] = { "mover",
 				      "--saved",
 				      asking->action,
-				      journey->through->path,
-				      journey->report->vm_uuid,
+				      move->through->path,
+				      move->report->vm_uuid,
 				      NULL };
-	g_auto(GStrv) command = movers_command(journey, asking->side, words);
+	g_auto(GStrv) command = movers_command(move, asking->side, words);
 	g_autofree char *output = NULL;
 	int status = 0;
-	if (!remote_run(&journey->shell, journey->addresses[asking->side],
+	if (!remote_run(&move->shell, move->addresses[asking->side],
 			(const char *const *) command, FILE_MS, &output, &status, &asking->error))
 		return;
 	asking->answer = json_parse_object(output, strlen(output), NULL);
@@ -93,81 +93,81 @@ static void call_ask(void *data)
 			  reason && *reason ? reason : _("watari did not answer"));
 }
 
-bool through_file(struct journey *journey, enum journey_side side, const char *action,
+bool through_file(struct move *move, enum move_side side, const char *action,
 		  JsonObject **answer, GError **error)
 {
-	struct asking asking = { journey, side, action, NULL, NULL };
-	journey_call(journey, call_ask, &asking);
+	struct asking asking = { move, side, action, NULL, NULL };
+	move_call(move, call_ask, &asking);
 	bool good = !asking.error;
 	if (answer && good)
 		*answer = g_steal_pointer(&asking.answer);
 	g_clear_pointer(&asking.answer, json_object_unref);
 	if (good)
 		return true;
-	error_prefix(&asking.error, "%s", journey->addresses[side]->text);
+	error_prefix(&asking.error, "%s", move->addresses[side]->text);
 	error_classify(&asking.error, WATARI_ERROR_FAILED, NULL);
 	g_propagate_error(error, asking.error);
 	return false;
 }
 
-bool through_note_digest(struct journey *journey, const char *sha256, GError **error)
+bool through_note_digest(struct move *move, const char *sha256, GError **error)
 {
-	g_free(journey->through->sha256);
-	journey->through->sha256 = g_strdup(sha256);
-	return stage_enter_recorded(journey, STAGE_THROUGH_DIGEST, sha256, error);
+	g_free(move->through->sha256);
+	move->through->sha256 = g_strdup(sha256);
+	return stage_enter_recorded(move, STAGE_THROUGH_DIGEST, sha256, error);
 }
 
-bool through_check(struct journey *journey, enum journey_side side, GError **error)
+bool through_check(struct move *move, enum move_side side, GError **error)
 {
 	g_autoptr(JsonObject) answer = NULL;
-	const char *saved = journey->through->sha256;
-	if (!through_file(journey, side, "check", &answer, error))
+	const char *saved = move->through->sha256;
+	if (!through_file(move, side, "check", &answer, error))
 		return false;
 	const char *found = answer ? json_get_string(answer, "sha256", "") : "";
-	g_free(journey->through->checked);
-	journey->through->checked =
+	g_free(move->through->checked);
+	move->through->checked =
 		g_strdup(answer ? json_get_string(answer, "identity", NULL) : NULL);
 	return !saved || g_str_equal(saved, found) ||
 	       error_set(error, WATARI_ERROR_FAILED,
 			 _("Find out who can write in that directory; do not restore from it."),
 			 _("%s at %s is not what the source saved: it was replaced, and its digest "
 			   "with it"),
-			 journey->through->path, journey->addresses[side]->text);
+			 move->through->path, move->addresses[side]->text);
 }
 
-bool through_is_unchanged(struct journey *journey, enum journey_side side, GError **error)
+bool through_is_unchanged(struct move *move, enum move_side side, GError **error)
 {
 	g_autoptr(JsonObject) answer = NULL;
-	if (!through_file(journey, side, "look", &answer, error))
+	if (!through_file(move, side, "look", &answer, error))
 		return false;
 	const char *found = answer ? json_get_string(answer, "identity", NULL) : NULL;
-	return (found && g_strcmp0(found, journey->through->checked) == 0) ||
+	return (found && g_strcmp0(found, move->through->checked) == 0) ||
 	       error_set(error, WATARI_ERROR_FAILED,
 			 _("Find out who can write in that directory; do not restore from it."),
 			 _("%s at %s is not the file any more that was checked: it was written to, "
 			   "or replaced"),
-			 journey->through->path, journey->addresses[side]->text);
+			 move->through->path, move->addresses[side]->text);
 }
 
-void through_remove(struct journey *journey)
+void through_remove(struct move *move)
 {
 	g_autoptr(GError) error = NULL;
-	if (!journey->through || journey->through->stage < THROUGH_STOPPED)
+	if (!move->through || move->through->stage < THROUGH_STOPPED)
 		return;
 	/* By the host that saw it last, unless only the other one sees it now: where the directory is gone
 	 * there is nothing to remove. */
-	enum journey_side first =
-		journey->through->stage == THROUGH_RESUMED ? JOURNEY_DESTINATION : JOURNEY_SOURCE;
-	if (!through_file(journey, first, "look", NULL, NULL) &&
-	    through_file(journey, !first, "look", NULL, NULL))
+	enum move_side first =
+		move->through->stage == THROUGH_RESUMED ? MOVE_DESTINATION : MOVE_SOURCE;
+	if (!through_file(move, first, "look", NULL, NULL) &&
+	    through_file(move, !first, "look", NULL, NULL))
 		first = !first;
-	if (through_file(journey, first, "remove", NULL, NULL) ||
-	    through_file(journey, !first, "remove", NULL, &error))
+	if (through_file(move, first, "remove", NULL, NULL) ||
+	    through_file(move, !first, "remove", NULL, &error))
 		return;
 	g_autofree char *what = error_what(error);
-	journey_note(
-		journey, true,
+	move_note(
+		move, true,
 		_("The saved state %s could not be removed: %s. Remove it and its digest; never "
 		  "restore from it."),
-		journey->through->path, what);
+		move->through->path, what);
 }

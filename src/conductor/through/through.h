@@ -30,26 +30,26 @@ struct through {
 	int64_t saving_ms; /* it took so long to write the state */
 	/* sides that were given an order (to end, to restore or to resume) whose answer never came: where
 	 * the connection is lost, too, it may still be on its way */
-	bool ordered[JOURNEY_SIDES];
+	bool ordered[MOVE_SIDES];
 };
 
 struct through *through_new(const char *path);
 void through_free(struct through *through);
 /* Write it down, then take it for true. A journal that fails is an error. */
-bool through_enter(struct journey *journey, enum ending_through stage, GError **error);
-/* What a journey that broke off had written down. */
-void through_read(struct journey *journey, const char *id);
+bool through_enter(struct move *move, enum ending_through stage, GError **error);
+/* What a move that broke off had written down. */
+void through_read(struct move *move, const char *id);
 
 /* `watari mover --saved ACTION` at SIDE; see mover/chores/saved_state.h. *answer (may be NULL) gets its words. */
-bool through_file(struct journey *journey, enum journey_side side, const char *action,
+bool through_file(struct move *move, enum move_side side, const char *action,
 		  JsonObject **answer, GError **error);
 /* The state has this digest: kept, and written down for resolve. */
-bool through_note_digest(struct journey *journey, const char *sha256, GError **error);
+bool through_note_digest(struct move *move, const char *sha256, GError **error);
 /* What SIDE is about to restore from is what the source saved. What lies beside the file does not decide
  * that: whoever can replace the one can replace the other. */
-bool through_check(struct journey *journey, enum journey_side side, GError **error);
+bool through_check(struct move *move, enum move_side side, GError **error);
 /* SIDE still has the very file that was checked, as it was: to be asked right before what trusts it, for the check
  * reads all of it and takes its time. */
-bool through_is_unchanged(struct journey *journey, enum journey_side side, GError **error);
+bool through_is_unchanged(struct move *move, enum move_side side, GError **error);
 /* The VM is proven to be somewhere: the state and its digest go. */
-void through_remove(struct journey *journey);
+void through_remove(struct move *move);

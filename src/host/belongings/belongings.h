@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Everything of a VM that names a thing of its host, or that libvirt loses when the VM moves: one
- * list, and what becomes of each on the way. The checks walk it before a move, the journey carries
+ * list, and what becomes of each on the way. The checks walk it before a move, the move carries
  * what it says, and docs/travels.md is its text for people (a unit test compares the two).
  *
  * What is carried (`carrier`) lies beside the VM in libvirt: it is read at the source and written to

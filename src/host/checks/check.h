@@ -69,7 +69,7 @@ struct check_shared_path {
 };
 GPtrArray *check_list_shared_paths(virDomainPtr domain, GError **error);
 
-/* One finding of any origin, for doctor and the journey. NEXT and FORMAT (both may be NULL) as
+/* One finding of any origin, for doctor and the move. NEXT and FORMAT (both may be NULL) as
  * in error_set. Appends to FINDINGS. */
 GPtrArray *check_new_findings(void);
 void check_add(GPtrArray *findings, const char *check, enum check_result result, const char *next,

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* What is bound to its host, by where it stands in the VM's description. A network card that is
- * part of a failover pair (<teaming type='transient'>) is unplugged by QEMU for the journey. What
+ * part of a failover pair (<teaming type='transient'>) is unplugged by QEMU for the move. What
  * can be unplugged by hand is told with the command for it. */
 static const struct {
 	const char *check, *path, *what;

@@ -274,7 +274,7 @@ static bool is_our_stumble(virErrorPtr last)
 	return last && last->message && strstr(last->message, DRY_SCHEME);
 }
 
-/* Is this the source speaking about snapshots, whose metadata the journey takes care of? It is the
+/* Is this the source speaking about snapshots, whose metadata the move takes care of? It is the
  * first thing libvirt looks at, so that nothing more is learned here. */
 static bool is_about_snapshots(struct check_context *context)
 {

@@ -9,7 +9,7 @@
  * whole reply has come, the destination's end counts as lost when its connection ends, fails or is
  *     closed by the library. Then the *source's* connection is cut first, nothing more is passed to
  *     it, and only after that the library sees the destination's end. The source stays paused, and
- *     journey/resolve asks the destination before anything runs.
+ *     move/resolve asks the destination before anything runs.
  *  2. The gate before Confirm. Whatever the library believes: a Confirm call is passed to the
  * source only when it agrees with what the destination said to Finish (ok: kill the source; error:
  *     resume it; no answer: neither). Otherwise the source is cut as above.

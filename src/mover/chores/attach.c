@@ -67,7 +67,7 @@ int attach_run(const char *path)
 {
 	static struct flow flows[2];
 	g_autoptr(GError) error = NULL;
-	FD_AUTO int fd = local_connect(path, 0, &error);
+	FD_AUTO int fd = qemu_socket_connect(path, 0, &error);
 	if (fd < 0 || !peer_is_root(fd, &error)) {
 		fprintf(stderr, "watari mover: %s\n", error->message);
 		return WATARI_EXIT_FAILED;

@@ -43,7 +43,7 @@ static void forget_created(const char *path)
 		g_ptr_array_remove_index_fast(created, index);
 }
 
-void token_clear(void)
+void directory_proof_clear(void)
 {
 	for (guint i = 0; created && i < created->len; i++)
 		unlink(created->pdata[i]);
@@ -86,7 +86,7 @@ static int64_t image_size(const char *image)
 	return fd >= 0 && ioctl(fd, BLKGETSIZE64, &bytes) == 0 ? (int64_t) bytes : -1;
 }
 
-JsonObject *token_do(JsonObject *request)
+JsonObject *directory_proof_do(JsonObject *request)
 {
 	const char *action = json_get_string(request, "action", "");
 	const char *image = json_get_string(request, "path", NULL);

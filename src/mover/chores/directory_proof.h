@@ -5,6 +5,6 @@
 #include "base/json.h"
 
 /* Carry out a `file-token` message (docs/control.md); the answer is the caller's. */
-JsonObject *token_do(JsonObject *request);
+JsonObject *directory_proof_do(JsonObject *request);
 /* Remove what was created and not removed again: the conductor that would say so is gone. */
-void token_clear(void);
+void directory_proof_clear(void);

@@ -14,12 +14,12 @@ enum { IMAGES_MAX = 256 };
 enum { USED = 100, UNSHARED = 200, WRITE = 1, RESIZE = 3 };
 static const off_t things[] = { WRITE, RESIZE };
 
-struct hold {
+struct image_lock {
 	int fds[IMAGES_MAX];
 	unsigned count;
 };
 
-void hold_free(struct hold *hold)
+void image_lock_free(struct image_lock *hold)
 {
 	for (unsigned i = 0; hold && i < hold->count; i++)
 		close(hold->fds[i]);
@@ -40,7 +40,7 @@ static bool forbid(int fd, off_t thing)
 
 /* First the lock, then the look: a writer that comes at the same time sees ours, or we see its. NULL,
  * or why not. */
-static const char *hold_one(struct hold *hold, const char *path)
+static const char *hold_one(struct image_lock *hold, const char *path)
 {
 	int fd = path && *path == '/' ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	if (fd < 0)
@@ -55,14 +55,14 @@ static const char *hold_one(struct hold *hold, const char *path)
 	return NULL;
 }
 
-JsonObject *hold_do(struct hold **hold, JsonObject *request)
+JsonObject *image_lock_do(struct image_lock **hold, JsonObject *request)
 {
 	JsonArray *paths = json_get_array(request, "paths");
 	guint count = paths ? MIN(json_array_get_length(paths), IMAGES_MAX) : 0;
 	JsonObject *answer = json_object_new();
 	json_object_set_string_member(answer, "t", "held");
-	g_clear_pointer(hold, hold_free);
-	*hold = g_new0(struct hold, 1);
+	g_clear_pointer(hold, image_lock_free);
+	*hold = g_new0(struct image_lock, 1);
 	for (guint i = 0; i < count; i++) {
 		JsonNode *node = json_array_get_element(paths, i);
 		const char *path = JSON_NODE_HOLDS_VALUE(node) ? json_node_get_string(node) : NULL;
@@ -71,7 +71,7 @@ JsonObject *hold_do(struct hold **hold, JsonObject *request)
 			continue;
 		json_object_set_string_member(answer, "path", path ? path : "");
 		json_object_set_string_member(answer, "reason", reason);
-		g_clear_pointer(hold, hold_free);
+		g_clear_pointer(hold, image_lock_free);
 		break;
 	}
 	return answer;

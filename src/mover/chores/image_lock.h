@@ -5,8 +5,8 @@
 #pragma once
 #include "base/json.h"
 
-struct hold;
+struct image_lock;
 /* Carry out a `hold` message (docs/control.md): all of its paths or none. What *HOLD held is let go.
  * The answer is the caller's. */
-JsonObject *hold_do(struct hold **hold, JsonObject *request);
-void hold_free(struct hold *hold);
+JsonObject *image_lock_do(struct image_lock **hold, JsonObject *request);
+void image_lock_free(struct image_lock *hold);

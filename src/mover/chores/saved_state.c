@@ -192,7 +192,7 @@ static bool act(const char *action, struct saved *saved, GError **error)
 			 action, saved->path);
 }
 
-int saved_run(const char *action, const char *path, const char *uuid)
+int saved_state_run(const char *action, const char *path, const char *uuid)
 {
 	struct saved saved = { .path = path, .uuid = uuid };
 	g_autoptr(GError) error = NULL;

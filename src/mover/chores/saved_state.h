@@ -12,4 +12,4 @@
 #pragma once
 
 /* Returns an exit code. */
-int saved_run(const char *action, const char *path, const char *uuid);
+int saved_state_run(const char *action, const char *path, const char *uuid);

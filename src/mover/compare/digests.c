@@ -176,8 +176,8 @@ struct reading {
 	/* set once */
 	GPtrArray *paths;
 	int64_t bytes_s;
-	/* the errand's */
-	struct errand *errand;
+	/* the task's */
+	struct task *task;
 	uint8_t *buffer;
 	EVP_MD_CTX *context;
 	int64_t began_ms, bytes;
@@ -188,7 +188,7 @@ struct reading {
 static bool keep_rate(struct reading *reading)
 {
 	int64_t due_ms = reading->began_ms + reading->bytes * 1000 / reading->bytes_s;
-	return errand_sleep(reading->errand, (int) MAX(due_ms - clock_now_ms(), 0));
+	return task_sleep(reading->task, (int) MAX(due_ms - clock_now_ms(), 0));
 }
 
 static bool read_piece(struct reading *reading, int fd, uint64_t at, size_t length)
@@ -277,11 +277,11 @@ static bool learn(struct reading *reading, const char *path)
 	return going;
 }
 
-static JsonObject *work(struct errand *errand, void *data)
+static JsonObject *work(struct task *task, void *data)
 {
 	struct reading *reading = data;
 	JsonObject *answer = json_object_new();
-	reading->errand = errand;
+	reading->task = task;
 	reading->buffer = aligned_alloc(ALIGNMENT, PIECE);
 	reading->context = EVP_MD_CTX_new();
 	reading->began_ms = clock_now_ms();
@@ -303,11 +303,11 @@ static void reading_free(void *data)
 	g_free(reading);
 }
 
-struct errand *digests_start(GPtrArray *paths, int64_t bytes_s,
+struct task *digests_start(GPtrArray *paths, int64_t bytes_s,
 			     void (*send)(JsonObject *answer, void *data), void *data)
 {
 	struct reading *reading = g_new0(struct reading, 1);
 	reading->paths = g_ptr_array_ref(paths);
 	reading->bytes_s = bytes_s;
-	return errand_new(work, reading, reading_free, send, data);
+	return task_new(work, reading, reading_free, send, data);
 }

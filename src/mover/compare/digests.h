@@ -18,7 +18,7 @@
  * devices, nor of a file that was changed within CHANGED_LATELY_S before it was read. Whoever believes a kept digest
  * compares a sample of today, too.
  *
- * Thread rules: main thread; the errand's own reads. Memory: 1 MiB.
+ * Thread rules: main thread; the task's own reads. Memory: 1 MiB.
  */
 #pragma once
 #include "base/task.h"
@@ -32,5 +32,5 @@ bool digests_recall(const char *path, uint8_t digest[DIGEST_BYTES]);
 
 /* Reads PATHS one after the other, at BYTES_S at the most; what cannot be read or kept is left out. The answer is the
  * event “digests”, with `known`: of so many of them all is known now. What was found until it is freed is kept. */
-struct errand *digests_start(GPtrArray *paths, int64_t bytes_s,
+struct task *digests_start(GPtrArray *paths, int64_t bytes_s,
 			     void (*send)(JsonObject *answer, void *data), void *data);

@@ -365,7 +365,7 @@ static bool sample_blocks(struct content *content, const struct fingerprint_requ
 	return true;
 }
 
-/* ---- the errand ---- */
+/* ---- the task ---- */
 
 static bool take_content(struct content *content, const struct fingerprint_request *request)
 {
@@ -408,17 +408,17 @@ JsonObject *fingerprint_take(const struct fingerprint_request *request)
 	return answer;
 }
 
-static JsonObject *do_take(struct errand *errand, void *data)
+static JsonObject *do_take(struct task *task, void *data)
 {
 	return fingerprint_take(data);
 }
 
-struct errand *fingerprint_start(JsonObject *message, bool slow,
+struct task *fingerprint_start(JsonObject *message, bool slow,
 				 void (*send)(JsonObject *answer, void *data), void *data,
 				 GError **error)
 {
 	struct fingerprint_request *request = fingerprint_request_parse(message, error);
 	if (request)
 		request->slow = slow;
-	return request ? errand_new(do_take, request, fingerprint_request_free, send, data) : NULL;
+	return request ? task_new(do_take, request, fingerprint_request_free, send, data) : NULL;
 }

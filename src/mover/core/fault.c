@@ -55,22 +55,22 @@ static void lie_once(struct batch *batch, enum item_kind kind)
 	}
 }
 
-void fault_encoded(struct run *run, struct batch *batch)
+void fault_encoded(struct transfer *transfer, struct batch *batch)
 {
 	for (size_t i = 0; batch->kind == BATCH_ITEMS && i < G_N_ELEMENTS(liars); i++)
-		if (run->settings->faults & liars[i].fault)
+		if (transfer->settings->faults & liars[i].fault)
 			lie_once(batch, liars[i].kind);
 }
 
-void fault_packed(struct run *run, uint8_t *packed, size_t length)
+void fault_packed(struct transfer *transfer, uint8_t *packed, size_t length)
 {
-	if (run->settings->faults & MOVER_FAULT_LIE_PACKED && length > 0)
+	if (transfer->settings->faults & MOVER_FAULT_LIE_PACKED && length > 0)
 		flip(packed + length / 2);
 }
 
-void fault_decoded(struct run *run, const struct batch *batch)
+void fault_decoded(struct transfer *transfer, const struct batch *batch)
 {
-	unsigned faults = run->settings->faults;
+	unsigned faults = transfer->settings->faults;
 	if (faults & MOVER_FAULT_PAGE)
 		strike(batch, ITEM_LITERAL, 1024);
 	/* The device state is the only long run of bytes that are no pages. (Whether the VM is stopped
@@ -80,9 +80,9 @@ void fault_decoded(struct run *run, const struct batch *batch)
 }
 
 /* Only a page can be struck here and be overlooked by QEMU. */
-void fault_late(struct run *run, const struct batch *batch, uint8_t *records, size_t length)
+void fault_late(struct transfer *transfer, const struct batch *batch, uint8_t *records, size_t length)
 {
-	if (!(run->settings->faults & MOVER_FAULT_LATE_PAGE))
+	if (!(transfer->settings->faults & MOVER_FAULT_LATE_PAGE))
 		return;
 	for (uint32_t i = 0; i < batch->count; i++) {
 		const struct item *item = &batch->items[i];
@@ -95,59 +95,59 @@ void fault_late(struct run *run, const struct batch *batch, uint8_t *records, si
 	}
 }
 
-int64_t fault_late_look_ms(const struct mover_settings *settings)
+int64_t fault_late_look_ms(const struct mover_setup *settings)
 {
 	return settings->faults & MOVER_FAULT_SLOW_LOOK ? 6000 : 0;
 }
 
-bool fault_slow_read(const struct mover_settings *settings)
+bool fault_slow_read(const struct mover_setup *settings)
 {
 	return settings && settings->faults & MOVER_FAULT_SLOW_READ;
 }
 
-void fault_gate(struct run *run)
+void fault_gate(struct transfer *transfer)
 {
-	if (run->settings->faults & MOVER_FAULT_GATE)
+	if (transfer->settings->faults & MOVER_FAULT_GATE)
 		g_usleep(3 * G_USEC_PER_SEC);
 }
 
-void fault_release(struct run *run)
+void fault_release(struct transfer *transfer)
 {
-	if (run->settings->faults & MOVER_FAULT_RELEASE)
+	if (transfer->settings->faults & MOVER_FAULT_RELEASE)
 		g_usleep(3 * G_USEC_PER_SEC);
 }
 #else
-void fault_encoded(struct run *run, struct batch *batch)
+void fault_encoded(struct transfer *transfer, struct batch *batch)
 {
 }
 
-void fault_packed(struct run *run, uint8_t *packed, size_t length)
+void fault_packed(struct transfer *transfer, uint8_t *packed, size_t length)
 {
 }
 
-void fault_decoded(struct run *run, const struct batch *batch)
+void fault_decoded(struct transfer *transfer, const struct batch *batch)
 {
 }
 
-void fault_late(struct run *run, const struct batch *batch, uint8_t *records, size_t length)
+void fault_late(struct transfer *transfer, const struct batch *batch, uint8_t *records, size_t length)
 {
 }
 
-int64_t fault_late_look_ms(const struct mover_settings *settings)
+int64_t fault_late_look_ms(const struct mover_setup *settings)
 {
 	return 0;
 }
 
-bool fault_slow_read(const struct mover_settings *settings)
+bool fault_slow_read(const struct mover_setup *settings)
 {
 	return false;
 }
 
-void fault_gate(struct run *run)
+void fault_gate(struct transfer *transfer)
 {
 }
 
-void fault_release(struct run *run)
+void fault_release(struct transfer *transfer)
 {
 }
 #endif

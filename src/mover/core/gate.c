@@ -16,15 +16,15 @@
 #define ANSWER_MS 10000 /* no answer at the gate means no agreement */
 #define EMITTED_MS 2000 /* SHUT is here, so the last frame is being counted right now */
 
-static JsonObject *describe_emitted(struct run *run)
+static JsonObject *describe_emitted(struct transfer *transfer)
 {
 	char chain[TAG_HEX_BYTES];
 	JsonObject *body = json_object_new();
-	pthread_mutex_lock(&run->lock);
-	tag_hex(run->chain, chain);
-	json_object_set_int_member(body, "frames", (gint64) run->frames);
-	json_object_set_int_member(body, "bytes", (gint64) run->bytes);
-	pthread_mutex_unlock(&run->lock);
+	pthread_mutex_lock(&transfer->lock);
+	tag_hex(transfer->chain, chain);
+	json_object_set_int_member(body, "frames", (gint64) transfer->frames);
+	json_object_set_int_member(body, "bytes", (gint64) transfer->bytes);
+	pthread_mutex_unlock(&transfer->lock);
 	json_object_set_string_member(body, "chain", chain);
 	return body;
 }
@@ -33,11 +33,11 @@ static JsonObject *describe_emitted(struct run *run)
 
 /* What the destination says that it has emitted. It is asked although it could tell beforehand: its
  * answer also says that it is still there, which the hand-over must not go without. */
-static JsonObject *ask_emitted(struct run *run, JsonObject *mine, GError **error)
+static JsonObject *ask_emitted(struct transfer *transfer, JsonObject *mine, GError **error)
 {
-	if (!talk_send_json(run->link, TALK_AGREE, json_object_ref(mine), error))
+	if (!talk_send_json(transfer->link, TALK_AGREE, json_object_ref(mine), error))
 		return NULL;
-	struct link_frame *frame = talk_receive(run->link, ANSWER_MS, error);
+	struct link_frame *frame = talk_receive(transfer->link, ANSWER_MS, error);
 	if (!frame) {
 		if (error && !*error)
 			error_set(error, WATARI_ERROR_INTERNAL, NULL,
@@ -45,7 +45,7 @@ static JsonObject *ask_emitted(struct run *run, JsonObject *mine, GError **error
 		return NULL;
 	}
 	JsonObject *theirs = frame->flags == TALK_AGREED ? talk_parse(frame, error) : NULL;
-	link_frame_done(run->link, LINK_TALK, frame);
+	link_frame_done(transfer->link, LINK_TALK, frame);
 	return theirs;
 }
 
@@ -57,12 +57,12 @@ static bool is_same(JsonObject *mine, JsonObject *theirs)
 			   json_get_string(mine, "chain", "+"));
 }
 
-static bool agree(struct run *run, GError **error)
+static bool agree(struct transfer *transfer, GError **error)
 {
 	/* Two objects: json-glib's reference counts belong to one thread. */
-	run_post(run, "agreeing", describe_emitted(run));
-	g_autoptr(JsonObject) mine = describe_emitted(run);
-	g_autoptr(JsonObject) theirs = ask_emitted(run, mine, error);
+	transfer_post(transfer, "agreeing", describe_emitted(transfer));
+	g_autoptr(JsonObject) mine = describe_emitted(transfer);
+	g_autoptr(JsonObject) theirs = ask_emitted(transfer, mine, error);
 	if (error && *error)
 		return false;
 	if (!theirs || !is_same(mine, theirs))
@@ -72,17 +72,17 @@ static bool agree(struct run *run, GError **error)
 	json_object_set_int_member(extra, "frames", json_get_int(theirs, "frames", 0));
 	json_object_set_int_member(extra, "bytes", json_get_int(theirs, "bytes", 0));
 	json_object_set_string_member(extra, "tag", json_get_string(theirs, "chain", ""));
-	run_post(run, "agreed", extra);
+	transfer_post(transfer, "agreed", extra);
 	return true;
 }
 
-static bool within_limit(struct run *run, GError **error)
+static bool within_limit(struct transfer *transfer, GError **error)
 {
-	pthread_mutex_lock(&run->lock);
-	int64_t since = run->stopped_us ? run->stopped_us : run->loaded_us;
-	pthread_mutex_unlock(&run->lock);
+	pthread_mutex_lock(&transfer->lock);
+	int64_t since = transfer->stopped_us ? transfer->stopped_us : transfer->loaded_us;
+	pthread_mutex_unlock(&transfer->lock);
 	int64_t stopped_ms = (clock_now_us() - since) / 1000;
-	int limit = g_atomic_int_get(&run->settings->stop_limit_ms);
+	int limit = g_atomic_int_get(&transfer->settings->stop_limit_ms);
 	if (limit == 0 || stopped_ms <= limit)
 		return true;
 	return error_set(error, WATARI_ERROR_INTERNAL, NULL,
@@ -90,135 +90,135 @@ static bool within_limit(struct run *run, GError **error)
 			 (int) stopped_ms, limit);
 }
 
-static void tell_disagreement(struct run *run, const GError *error)
+static void tell_disagreement(struct transfer *transfer, const GError *error)
 {
 	JsonObject *extra = json_object_new();
 	g_autofree char *what = error_what(error);
 	json_object_set_string_member(extra, "reason", what);
-	run_post(run, "disagreed", extra);
+	transfer_post(transfer, "disagreed", extra);
 }
 
 /* The destination's word may be older than its end: the link says whether it is still there. */
-static bool is_linked(struct run *run, GError **error)
+static bool is_linked(struct transfer *transfer, GError **error)
 {
-	return link_check(run->link, error);
+	return link_check(transfer->link, error);
 }
 
 /* In this order: what takes long comes first, and what may have changed meanwhile last. */
 static const struct {
-	bool (*holds)(struct run *run, GError **error);
+	bool (*holds)(struct transfer *transfer, GError **error);
 	const char *code;
 } conditions[] = {
-	{ agree, "verify" },     { proof_compare, "verify" }, { awake_wait, "protocol" },
+	{ agree, "verify" },     { proof_compare, "verify" }, { conductor_check_wait, "protocol" },
 	{ is_linked, "verify" }, { within_limit, "limit" },
 };
 
-static bool may_release(struct run *run)
+static bool may_release(struct transfer *transfer)
 {
-	awake_ask(run);
+	conductor_check_ask(transfer);
 	for (size_t i = 0; i < G_N_ELEMENTS(conditions); i++) {
 		g_autoptr(GError) error = NULL;
-		if (conditions[i].holds(run, &error))
+		if (conditions[i].holds(transfer, &error))
 			continue;
-		run_refuse_error(run, conditions[i].code, error);
+		transfer_refuse_error(transfer, conditions[i].code, error);
 		return false;
 	}
 	return true;
 }
 
-bool gate_pass(struct run *run)
+bool gate_pass(struct transfer *transfer)
 {
 	g_autoptr(GError) error = NULL;
-	pthread_mutex_lock(&run->lock);
-	bool postcopy = run->stream.postcopy || run->settings->recover;
-	pthread_mutex_unlock(&run->lock);
-	if (!run_advance(run, RUN_LOADED))
+	pthread_mutex_lock(&transfer->lock);
+	bool postcopy = transfer->stream.postcopy || transfer->settings->recover;
+	pthread_mutex_unlock(&transfer->lock);
+	if (!transfer_advance(transfer, TRANSFER_LOADED))
 		return false;
-	if (run->settings->rehearse) {
-		run_refuse(run, "rehearsal", _("a rehearsal does not hand the VM over"));
+	if (transfer->settings->rehearse) {
+		transfer_refuse(transfer, "rehearsal", _("a rehearsal does not hand the VM over"));
 		return false;
 	}
-	fault_gate(run);
+	fault_gate(transfer);
 	/* In post-copy the destination runs already: there is nothing left to hold back. What was sent and
 	 * what was handed on are compared all the same, for the report. */
-	if (postcopy && !agree(run, &error))
-		tell_disagreement(run, error);
-	if (!postcopy && !may_release(run))
+	if (postcopy && !agree(transfer, &error))
+		tell_disagreement(transfer, error);
+	if (!postcopy && !may_release(transfer))
 		return false;
-	if (!run_advance(run, RUN_RELEASED))
+	if (!transfer_advance(transfer, TRANSFER_RELEASED))
 		return false;
-	fault_release(run);
+	fault_release(transfer);
 	/* Only to let the destination know; the hand-over does not wait for it. */
-	talk_send_json(run->link, TALK_RELEASED, NULL, NULL);
-	link_finish(run->link, LINK_TALK);
+	talk_send_json(transfer->link, TALK_RELEASED, NULL, NULL);
+	link_finish(transfer->link, LINK_TALK);
 	return true;
 }
 
 /* ---- destination ---- */
 
-static void wait_emitted(struct run *run, uint64_t frames)
+static void wait_emitted(struct transfer *transfer, uint64_t frames)
 {
 	int64_t until_us = clock_now_us() + EMITTED_MS * INT64_C(1000);
-	pthread_mutex_lock(&run->lock);
-	while (run->frames < frames && run->phase != RUN_REFUSED)
-		if (!wait_cond_until(&run->changed, &run->lock, until_us))
+	pthread_mutex_lock(&transfer->lock);
+	while (transfer->frames < frames && transfer->phase != TRANSFER_REFUSED)
+		if (!wait_cond_until(&transfer->changed, &transfer->lock, until_us))
 			break;
-	pthread_mutex_unlock(&run->lock);
+	pthread_mutex_unlock(&transfer->lock);
 }
 
-static bool answer_agree(struct run *run, const struct link_frame *frame, GError **error)
+static bool answer_agree(struct transfer *transfer, const struct link_frame *frame, GError **error)
 {
 	g_autoptr(JsonObject) theirs = talk_parse(frame, error);
 	if (!theirs)
 		return false;
-	wait_emitted(run, (uint64_t) json_get_int(theirs, "frames", 0));
-	if (!disk_destination_flush(run->disk_destination, error)) {
-		run_refuse_error(run, "disk", *error);
+	wait_emitted(transfer, (uint64_t) json_get_int(theirs, "frames", 0));
+	if (!disk_destination_flush(transfer->disk_destination, error)) {
+		transfer_refuse_error(transfer, "disk", *error);
 		return false;
 	}
-	return talk_send_json(run->link, TALK_AGREED, describe_emitted(run), error);
+	return talk_send_json(transfer->link, TALK_AGREED, describe_emitted(transfer), error);
 }
 
-static bool answer_compare(struct run *run, const struct link_frame *frame, GError **error)
+static bool answer_compare(struct transfer *transfer, const struct link_frame *frame, GError **error)
 {
 	g_autoptr(JsonObject) request = talk_parse(frame, error);
-	return request && proof_answer(run, request, error);
+	return request && proof_answer(transfer, request, error);
 }
 
-static bool answer_released(struct run *run, const struct link_frame *frame, GError **error)
+static bool answer_released(struct transfer *transfer, const struct link_frame *frame, GError **error)
 {
-	run_advance(run, RUN_RELEASED);
+	transfer_advance(transfer, TRANSFER_RELEASED);
 	return true;
 }
 
 static const struct {
 	uint32_t kind;
-	bool (*answer)(struct run *run, const struct link_frame *frame, GError **error);
+	bool (*answer)(struct transfer *transfer, const struct link_frame *frame, GError **error);
 } answers[] = {
 	{ TALK_AGREE, answer_agree },
 	{ TALK_COMPARE, answer_compare },
 	{ TALK_RELEASED, answer_released },
 };
 
-static bool answer_one(struct run *run, const struct link_frame *frame, GError **error)
+static bool answer_one(struct transfer *transfer, const struct link_frame *frame, GError **error)
 {
 	for (size_t i = 0; i < G_N_ELEMENTS(answers); i++)
 		if (answers[i].kind == frame->flags)
-			return answers[i].answer(run, frame, error);
+			return answers[i].answer(transfer, frame, error);
 	return error_set(error, WATARI_ERROR_INTERNAL, NULL,
 			 _("the source mover sent a message of an unknown kind"));
 }
 
-void gate_answer(struct run *run)
+void gate_answer(struct transfer *transfer)
 {
 	g_autoptr(GError) error = NULL;
 	struct link_frame *frame;
-	while ((frame = talk_receive(run->link, -1, &error))) {
-		bool ok = answer_one(run, frame, &error);
-		link_frame_done(run->link, LINK_TALK, frame);
+	while ((frame = talk_receive(transfer->link, -1, &error))) {
+		bool ok = answer_one(transfer, frame, &error);
+		link_frame_done(transfer->link, LINK_TALK, frame);
 		if (!ok)
 			break;
 	}
 	if (error)
-		run_refuse_error(run, "link", error);
+		transfer_refuse_error(transfer, "link", error);
 }

@@ -17,7 +17,7 @@
 
 enum talk_kind { TALK_AGREE = 1, TALK_AGREED, TALK_COMPARE, TALK_TAGS, TALK_NO, TALK_RELEASED };
 
-/* Source: SHUT 0 has come. True: released (the phase is RUN_RELEASED). Blocks. */
-bool gate_pass(struct run *run);
+/* Source: SHUT 0 has come. True: released (the phase is TRANSFER_RELEASED). Blocks. */
+bool gate_pass(struct transfer *transfer);
 /* Destination: answer until the link ends. */
-void gate_answer(struct run *run);
+void gate_answer(struct transfer *transfer);

@@ -6,20 +6,20 @@
 #include <string.h>
 
 struct observer {
-	struct run *run;
+	struct transfer *transfer;
 	struct stream_reader *reader;
 };
 
-struct observer *observer_new(struct run *run)
+struct observer *observer_new(struct transfer *transfer)
 {
 	struct observer *observer = g_new0(struct observer, 1);
-	observer->run = run;
+	observer->transfer = transfer;
 	observer->reader = stream_reader_new();
 #ifdef WATARI_FAULTS
 	/* Another magic number: everything that follows is unknown, and must pass all the same. */
 	static const uint8_t unknown[8] = "UNKNOWN";
 	struct stream_record record;
-	if (run->settings->faults & MOVER_FAULT_UNKNOWN) {
+	if (transfer->settings->faults & MOVER_FAULT_UNKNOWN) {
 		stream_reader_feed(observer->reader, unknown, sizeof(unknown));
 		while (stream_reader_next(observer->reader, &record))
 			continue;
@@ -42,39 +42,39 @@ struct stream_reader *observer_reader(struct observer *observer)
 /* The table of RAM blocks, kept for the memory proof at the gate. */
 static void copy_blocks(struct observer *observer)
 {
-	struct run *run = observer->run;
+	struct transfer *transfer = observer->transfer;
 	uint32_t count = 0;
 	while (stream_reader_block(observer->reader, count))
 		count++;
 	struct stream_block *blocks = g_new0(struct stream_block, MAX(count, 1));
 	for (uint32_t i = 0; i < count; i++)
 		blocks[i] = *stream_reader_block(observer->reader, i);
-	pthread_mutex_lock(&run->lock);
-	g_free(run->blocks);
-	run->blocks = blocks;
-	run->block_count = count;
-	pthread_mutex_unlock(&run->lock);
+	pthread_mutex_lock(&transfer->lock);
+	g_free(transfer->blocks);
+	transfer->blocks = blocks;
+	transfer->block_count = count;
+	pthread_mutex_unlock(&transfer->lock);
 }
 
 static void tell_run(struct observer *observer)
 {
-	struct run *run = observer->run;
+	struct transfer *transfer = observer->transfer;
 	const struct stream_stats *stats = stream_reader_stats(observer->reader);
 	const char *reason = stream_reader_opaque_reason(observer->reader);
-	pthread_mutex_lock(&run->lock);
-	run->stream = *stats;
-	bool news = reason && !run->opaque_reason;
+	pthread_mutex_lock(&transfer->lock);
+	transfer->stream = *stats;
+	bool news = reason && !transfer->opaque_reason;
 	if (news)
-		run->opaque_reason = g_strdup(reason);
-	pthread_mutex_unlock(&run->lock);
+		transfer->opaque_reason = g_strdup(reason);
+	pthread_mutex_unlock(&transfer->lock);
 	if (news) {
 		JsonObject *extra = json_object_new();
 		json_object_set_string_member(extra, "reason", reason);
-		run_post(run, "opaque", extra);
+		transfer_post(transfer, "opaque", extra);
 	}
-	run_note_postcopy(run, stats);
+	transfer_note_postcopy(transfer, stats);
 	if (stats->stopped)
-		run_advance(run, RUN_STOPPED);
+		transfer_advance(transfer, TRANSFER_STOPPED);
 }
 
 void observer_read(struct observer *observer, struct batch *batch)

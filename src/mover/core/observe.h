@@ -6,7 +6,7 @@
 #include "mover/core/transfer.h"
 
 struct observer;
-struct observer *observer_new(struct run *run);
+struct observer *observer_new(struct transfer *transfer);
 void observer_free(struct observer *observer);
 struct stream_reader *observer_reader(struct observer *observer);
 /* What was added to BATCH: read it (batch_read). */

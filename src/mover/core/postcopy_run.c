@@ -6,63 +6,63 @@
 
 enum { FAREWELL_MS = 2000 };
 
-bool run_is_farewell(struct run *run)
+bool transfer_is_farewell(struct transfer *transfer)
 {
-	if (!run_in_postcopy(run))
+	if (!transfer_in_postcopy(transfer))
 		return false;
 	int64_t until_us = clock_now_us() + FAREWELL_MS * INT64_C(1000);
-	pthread_mutex_lock(&run->lock);
-	while (run->phase < RUN_LOADED)
-		if (!wait_cond_until(&run->changed, &run->lock, until_us))
+	pthread_mutex_lock(&transfer->lock);
+	while (transfer->phase < TRANSFER_LOADED)
+		if (!wait_cond_until(&transfer->changed, &transfer->lock, until_us))
 			break;
-	bool loaded = run->phase == RUN_LOADED || run->phase == RUN_RELEASED;
-	pthread_mutex_unlock(&run->lock);
+	bool loaded = transfer->phase == TRANSFER_LOADED || transfer->phase == TRANSFER_RELEASED;
+	pthread_mutex_unlock(&transfer->lock);
 	return loaded;
 }
 
-bool run_in_postcopy(struct run *run)
+bool transfer_in_postcopy(struct transfer *transfer)
 {
-	pthread_mutex_lock(&run->lock);
-	bool begun = run->stream.switching || run->settings->recover;
-	bool refused = run->phase == RUN_REFUSED;
-	pthread_mutex_unlock(&run->lock);
+	pthread_mutex_lock(&transfer->lock);
+	bool begun = transfer->stream.switching || transfer->settings->recover;
+	bool refused = transfer->phase == TRANSFER_REFUSED;
+	pthread_mutex_unlock(&transfer->lock);
 	return begun && !refused;
 }
 
-void run_expect_postcopy(struct run *run)
+void transfer_expect_postcopy(struct transfer *transfer)
 {
-	watchdog_rest(run->watchdog); /* soon a dead mover would bring nobody back */
-	if (run->link)
-		link_set_timeout(run->link, POSTCOPY_DARK_MS);
+	watchdog_rest(transfer->watchdog); /* soon a dead mover would bring nobody back */
+	if (transfer->link)
+		link_set_timeout(transfer->link, POSTCOPY_DARK_MS);
 }
 
 /* At the destination the VM may run once the package is written, which is now. */
-static bool may_run_there(const struct run *run, const struct stream_stats *stats)
+static bool may_run_there(const struct transfer *transfer, const struct stream_stats *stats)
 {
 	if (stats->resumed)
 		return true;
-	return run->settings->role == MOVER_SOURCE ? stats->committed : stats->postcopy;
+	return transfer->settings->role == MOVER_SOURCE ? stats->committed : stats->postcopy;
 }
 
 /* Once each: the conductor, or its end, may have set another time since. */
-static void prepare_link(struct run *run, const struct stream_stats *stats)
+static void prepare_link(struct transfer *transfer, const struct stream_stats *stats)
 {
-	if (!run->switch_noted)
-		run_expect_postcopy(run);
-	run->switch_noted = true;
-	if (!run->hurried && may_run_there(run, stats) && run->link) {
-		link_hurry(run->link); /* the guest waits for what stands behind it */
-		run->hurried = true;
+	if (!transfer->switch_noted)
+		transfer_expect_postcopy(transfer);
+	transfer->switch_noted = true;
+	if (!transfer->hurried && may_run_there(transfer, stats) && transfer->link) {
+		link_hurry(transfer->link); /* the guest waits for what stands behind it */
+		transfer->hurried = true;
 	}
 }
 
-void run_note_postcopy(struct run *run, const struct stream_stats *stats)
+void transfer_note_postcopy(struct transfer *transfer, const struct stream_stats *stats)
 {
 	if (!stats->switching && !stats->resumed)
 		return;
-	prepare_link(run, stats);
+	prepare_link(transfer, stats);
 	if (stats->switching)
-		run_advance(run, RUN_STOPPED);
-	if (may_run_there(run, stats))
-		run_advance(run, RUN_POSTCOPY);
+		transfer_advance(transfer, TRANSFER_STOPPED);
+	if (may_run_there(transfer, stats))
+		transfer_advance(transfer, TRANSFER_POSTCOPY);
 }

@@ -18,11 +18,11 @@
 
 /* The switch has begun, or this mover was started to recover from a broken one; and it was not broken
  * off. */
-bool run_in_postcopy(struct run *run);
+bool transfer_in_postcopy(struct transfer *transfer);
 /* The source's QEMU has closed its stream. True, after a moment if need be: the destination's said that it has
  * all of it, so that is no failure. libvirt may end the source's QEMU before the movers have compared. */
-bool run_is_farewell(struct run *run);
+bool transfer_is_farewell(struct transfer *transfer);
 /* With each look at the stream. */
-void run_note_postcopy(struct run *run, const struct stream_stats *stats);
+void transfer_note_postcopy(struct transfer *transfer, const struct stream_stats *stats);
 /* The conductor is about to ask for the switch: this side may hear of it only when the link is back. */
-void run_expect_postcopy(struct run *run);
+void transfer_expect_postcopy(struct transfer *transfer);

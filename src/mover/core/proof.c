@@ -47,10 +47,10 @@ static size_t part_length(const struct parts *parts, uint64_t offset)
 	return MIN(parts->piece_bytes, parts->block_bytes - offset);
 }
 
-static bool tag_parts(struct run *run, const struct guest_memory *memory, uint64_t address,
+static bool tag_parts(struct transfer *transfer, const struct guest_memory *memory, uint64_t address,
 		      const struct parts *parts, uint8_t *tags, GError **error)
 {
-	struct tag_context *context = tag_context_new(run->settings->key, "memory");
+	struct tag_context *context = tag_context_new(transfer->settings->key, "memory");
 	g_autofree uint8_t *data = g_malloc(PIECE);
 	bool ok = true;
 	for (uint32_t i = 0; ok && i < parts->count; i++) {
@@ -84,24 +84,24 @@ static bool parts_parse(JsonObject *request, struct parts *parts)
 	return parts->seed || part_offset(parts, parts->count - 1) < parts->block_bytes;
 }
 
-static bool answer_tags(struct run *run, const struct parts *parts, uint8_t *tags, GError **error)
+static bool answer_tags(struct transfer *transfer, const struct parts *parts, uint8_t *tags, GError **error)
 {
 	uint64_t address;
-	pthread_mutex_lock(&run->lock);
-	int pid = run->qemu_pid;
-	pthread_mutex_unlock(&run->lock);
+	pthread_mutex_lock(&transfer->lock);
+	int pid = transfer->qemu_pid;
+	pthread_mutex_unlock(&transfer->lock);
 	struct guest_memory *memory = guest_memory_open(pid, error);
 	if (!memory)
 		return false;
 	bool ok = guest_memory_find(memory, parts->block_bytes, &address);
 	if (!ok)
 		error_set(error, WATARI_ERROR_INTERNAL, NULL, "ambiguous");
-	ok = ok && tag_parts(run, memory, address, parts, tags, error);
+	ok = ok && tag_parts(transfer, memory, address, parts, tags, error);
 	guest_memory_free(memory);
 	return ok;
 }
 
-bool proof_answer(struct run *run, JsonObject *request, GError **error)
+bool proof_answer(struct transfer *transfer, JsonObject *request, GError **error)
 {
 	struct parts parts;
 	g_autoptr(GError) reason = NULL;
@@ -109,23 +109,23 @@ bool proof_answer(struct run *run, JsonObject *request, GError **error)
 	if (!parts_parse(request, &parts))
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
 				 _("the source mover asked to compare something impossible"));
-	if (answer_tags(run, &parts, tags, &reason))
-		return talk_send_bytes(run->link, TALK_TAGS, tags, parts.count * TAG_BYTES, error);
+	if (answer_tags(transfer, &parts, tags, &reason))
+		return talk_send_bytes(transfer->link, TALK_TAGS, tags, parts.count * TAG_BYTES, error);
 	JsonObject *no = json_object_new();
 	json_object_set_string_member(no, "reason", reason->message);
-	return talk_send_json(run->link, TALK_NO, no, error);
+	return talk_send_json(transfer->link, TALK_NO, no, error);
 }
 
 /* ---- source ---- */
 
 struct proof {
-	struct run *run;
+	struct transfer *transfer;
 	struct guest_memory *memory;
 	uint64_t pages, bytes;
 	JsonArray *skipped;
 };
 
-static bool ask(struct run *run, const struct parts *parts, GError **error)
+static bool ask(struct transfer *transfer, const struct parts *parts, GError **error)
 {
 	JsonObject *request = json_object_new();
 	json_object_set_int_member(request, "block_bytes", (gint64) parts->block_bytes);
@@ -133,14 +133,14 @@ static bool ask(struct run *run, const struct parts *parts, GError **error)
 	json_object_set_int_member(request, "seed", (gint64) parts->seed);
 	json_object_set_int_member(request, "piece", parts->piece_bytes);
 	json_object_set_int_member(request, "count", parts->count);
-	return talk_send_json(run->link, TALK_COMPARE, request, error);
+	return talk_send_json(transfer->link, TALK_COMPARE, request, error);
 }
 
 /* The destination's tags; *ambiguous where it cannot tell the block from another. */
-static bool receive_tags(struct run *run, uint8_t *tags, uint32_t count, bool *ambiguous,
+static bool receive_tags(struct transfer *transfer, uint8_t *tags, uint32_t count, bool *ambiguous,
 			 GError **error)
 {
-	struct link_frame *frame = talk_receive(run->link, COMPARE_MS, error);
+	struct link_frame *frame = talk_receive(transfer->link, COMPARE_MS, error);
 	if (!frame)
 		return error && *error ? false
 				       : error_set(error, WATARI_ERROR_INTERNAL, NULL,
@@ -149,7 +149,7 @@ static bool receive_tags(struct run *run, uint8_t *tags, uint32_t count, bool *a
 	if (ok)
 		memcpy(tags, frame->data, frame->length);
 	g_autoptr(JsonObject) no = frame->flags == TALK_NO ? talk_parse(frame, NULL) : NULL;
-	link_frame_done(run->link, LINK_TALK, frame);
+	link_frame_done(transfer->link, LINK_TALK, frame);
 	const char *reason = no ? json_get_string(no, "reason", "?") : "?";
 	*ambiguous = !ok && g_str_equal(reason, "ambiguous");
 	if (ok || *ambiguous)
@@ -162,13 +162,13 @@ static bool receive_tags(struct run *run, uint8_t *tags, uint32_t count, bool *a
 static bool compare_parts(struct proof *proof, uint64_t address, const struct parts *parts,
 			  int64_t *differs, bool *ambiguous, GError **error)
 {
-	struct run *run = proof->run;
+	struct transfer *transfer = proof->transfer;
 	g_autofree uint8_t *mine = g_malloc(TAGS_MAX * TAG_BYTES);
 	g_autofree uint8_t *theirs = g_malloc(TAGS_MAX * TAG_BYTES);
 	*differs = -1;
-	if (!ask(run, parts, error) ||
-	    !tag_parts(run, proof->memory, address, parts, mine, error) ||
-	    !receive_tags(run, theirs, parts->count, ambiguous, error))
+	if (!ask(transfer, parts, error) ||
+	    !tag_parts(transfer, proof->memory, address, parts, mine, error) ||
+	    !receive_tags(transfer, theirs, parts->count, ambiguous, error))
 		return false;
 	for (uint32_t i = 0; !*ambiguous && i < parts->count; i++)
 		if (!tag_equal(mine + i * TAG_BYTES, theirs + i * TAG_BYTES)) {
@@ -200,7 +200,7 @@ static bool name_difference(struct proof *proof, const struct stream_block *bloc
 static bool compare_block(struct proof *proof, const struct stream_block *block, uint64_t address,
 			  bool *ambiguous, GError **error)
 {
-	bool full = proof->run->settings->verify == MOVER_VERIFY_FULL;
+	bool full = proof->transfer->settings->verify == MOVER_VERIFY_FULL;
 	uint64_t step = full ? (uint64_t) PIECE * TAGS_MAX : block->used_bytes;
 	for (uint64_t offset = 0; offset < block->used_bytes && !*ambiguous; offset += step) {
 		struct parts parts = { .block_bytes = block->used_bytes,
@@ -229,9 +229,9 @@ static bool compare_block(struct proof *proof, const struct stream_block *block,
 
 static bool compare_blocks(struct proof *proof, GError **error)
 {
-	struct run *run = proof->run;
-	for (uint32_t i = 0; i < run->block_count; i++) {
-		const struct stream_block *block = &run->blocks[i];
+	struct transfer *transfer = proof->transfer;
+	for (uint32_t i = 0; i < transfer->block_count; i++) {
+		const struct stream_block *block = &transfer->blocks[i];
 		uint64_t address;
 		bool ambiguous = false;
 		if (block->used_bytes < BLOCK_MIN)
@@ -253,22 +253,22 @@ static bool compare_blocks(struct proof *proof, GError **error)
 static void post_verified(struct proof *proof, int64_t started_us)
 {
 	JsonObject *extra = json_object_new();
-	bool full = proof->run->settings->verify == MOVER_VERIFY_FULL;
+	bool full = proof->transfer->settings->verify == MOVER_VERIFY_FULL;
 	json_object_set_string_member(extra, "mode", full ? "full" : "sample");
 	json_object_set_int_member(extra, "pages", (gint64) proof->pages);
 	json_object_set_int_member(extra, "bytes", (gint64) proof->bytes);
 	json_object_set_array_member(extra, "skipped", json_array_ref(proof->skipped));
 	json_object_set_int_member(extra, "ms", (clock_now_us() - started_us) / 1000);
-	run_post(proof->run, "verified", extra);
+	transfer_post(proof->transfer, "verified", extra);
 }
 
-bool proof_compare(struct run *run, GError **error)
+bool proof_compare(struct transfer *transfer, GError **error)
 {
-	if (run->settings->verify == MOVER_VERIFY_NONE)
+	if (transfer->settings->verify == MOVER_VERIFY_NONE)
 		return true;
 	int64_t started_us = clock_now_us();
-	int pid = guest_memory_find_qemu(run->settings->vm_name, run->settings->vm_uuid, error);
-	struct proof proof = { .run = run, .skipped = json_array_new() };
+	int pid = guest_memory_find_qemu(transfer->settings->vm_name, transfer->settings->vm_uuid, error);
+	struct proof proof = { .transfer = transfer, .skipped = json_array_new() };
 	proof.memory = pid > 0 ? guest_memory_open(pid, error) : NULL;
 	bool ok = proof.memory && compare_blocks(&proof, error);
 	if (ok)

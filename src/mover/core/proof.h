@@ -11,6 +11,6 @@
 #include "mover/core/transfer.h"
 
 /* Source: compare as the settings ask. True: equal, or nothing was asked. Posts "verified". */
-bool proof_compare(struct run *run, GError **error);
+bool proof_compare(struct transfer *transfer, GError **error);
 /* Destination: answer one COMPARE. */
-bool proof_answer(struct run *run, JsonObject *request, GError **error);
+bool proof_answer(struct transfer *transfer, JsonObject *request, GError **error);

@@ -24,7 +24,7 @@ static bool failed(GError **error, const char *what, const char *path)
 			 _("%s %s: %s"), what, path, g_strerror(code));
 }
 
-bool local_admit_qemu(const struct mover_settings *settings, const char *path, GError **error)
+bool qemu_socket_admit_qemu(const struct mover_setup *settings, const char *path, GError **error)
 {
 	if (settings->socket_user <= 0)
 		return true;
@@ -35,7 +35,7 @@ bool local_admit_qemu(const struct mover_settings *settings, const char *path, G
 	return true;
 }
 
-bool local_make_directory(const struct mover_settings *settings, GError **error)
+bool qemu_socket_make_directory(const struct mover_setup *settings, GError **error)
 {
 	const char *dir = settings->socket_dir;
 	g_autofree char *parent = g_path_get_dirname(dir);
@@ -62,7 +62,7 @@ static bool fill_address(struct sockaddr_un *address, const char *path)
 	       sizeof(address->sun_path);
 }
 
-int local_listen(const char *path, GError **error)
+int qemu_socket_listen(const char *path, GError **error)
 {
 	struct sockaddr_un address;
 	FD_AUTO int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -77,12 +77,12 @@ int local_listen(const char *path, GError **error)
 	return fd_steal(&fd);
 }
 
-bool local_may_libvirt(int fd, const struct mover_settings *settings, GError **error)
+bool qemu_socket_may_libvirt(int fd, const struct mover_setup *settings, GError **error)
 {
 	return peer_is_root(fd, error);
 }
 
-int local_accept(int listener, local_may may, const struct mover_settings *settings, GError **error)
+int qemu_socket_accept(int listener, local_may may, const struct mover_setup *settings, GError **error)
 {
 	for (;;) {
 		g_autoptr(GError) reason = NULL;
@@ -98,7 +98,7 @@ int local_accept(int listener, local_may may, const struct mover_settings *setti
 	}
 }
 
-int local_connect(const char *path, int wait_ms, GError **error)
+int qemu_socket_connect(const char *path, int wait_ms, GError **error)
 {
 	struct sockaddr_un address;
 	int64_t until = clock_now_ms() + wait_ms;
@@ -119,7 +119,7 @@ int local_connect(const char *path, int wait_ms, GError **error)
 	return fd_steal(&fd);
 }
 
-int local_peer_pid(int fd)
+int qemu_socket_peer_pid(int fd)
 {
 	struct ucred peer;
 	socklen_t length = sizeof(peer);
@@ -128,7 +128,7 @@ int local_peer_pid(int fd)
 	return peer.pid;
 }
 
-void local_remove(const struct mover_settings *settings, const char *socket_path,
+void qemu_socket_remove(const struct mover_setup *settings, const char *socket_path,
 		  const char *disk_socket)
 {
 	if (socket_path)

@@ -19,8 +19,8 @@ enum {
 	TOO_FEW = 512, /* pages that hold something: no place is safe */
 };
 
-struct dwell {
-	struct run *run;
+struct rehearse_hold {
+	struct transfer *transfer;
 	bool known;           /* the place */
 	uint64_t block_bytes; /* the largest block, */
 	uint64_t offset;      /* and where in it */
@@ -31,18 +31,18 @@ struct dwell {
 	uint64_t wire_disks;
 };
 
-struct dwell *dwell_new(struct run *run)
+struct rehearse_hold *rehearse_hold_new(struct transfer *transfer)
 {
-	if (!run->settings->rehearse)
+	if (!transfer->settings->rehearse)
 		return NULL;
-	struct dwell *dwell = g_new0(struct dwell, 1);
-	dwell->run = run;
-	return dwell;
+	struct rehearse_hold *rehearse_hold = g_new0(struct rehearse_hold, 1);
+	rehearse_hold->transfer = transfer;
+	return rehearse_hold;
 }
 
-void dwell_free(struct dwell *dwell)
+void rehearse_hold_free(struct rehearse_hold *rehearse_hold)
 {
-	g_free(dwell);
+	g_free(rehearse_hold);
 }
 
 /* ---- the place ---- */
@@ -55,18 +55,18 @@ static bool is_enough(uint64_t pages, GError **error)
 			   "at its end before it could be held"));
 }
 
-static bool find_place(struct dwell *dwell, GError **error)
+static bool find_place(struct rehearse_hold *rehearse_hold, GError **error)
 {
-	const struct mover_settings *settings = dwell->run->settings;
-	uint64_t wanted = CLAMP(dwell->block_bytes / PAGE / LEFT_SHARE, LEFT_LEAST, LEFT_MOST);
+	const struct mover_setup *settings = rehearse_hold->transfer->settings;
+	uint64_t wanted = CLAMP(rehearse_hold->block_bytes / PAGE / LEFT_SHARE, LEFT_LEAST, LEFT_MOST);
 	int pid = guest_memory_find_qemu(settings->vm_name, settings->vm_uuid, error);
 	return pid > 0 &&
-	       pages_left_find(pid, dwell->block_bytes, wanted, &dwell->offset, &dwell->left,
+	       pages_left_find(pid, rehearse_hold->block_bytes, wanted, &rehearse_hold->offset, &rehearse_hold->left,
 			       error) &&
-	       is_enough(dwell->left, error);
+	       is_enough(rehearse_hold->left, error);
 }
 
-bool dwell_may_begin(const struct mover_settings *settings, int pid, GError **error)
+bool rehearse_hold_may_begin(const struct mover_setup *settings, int pid, GError **error)
 {
 	uint64_t offset, found;
 	return !settings->rehearse || pid <= 0 ||
@@ -74,92 +74,92 @@ bool dwell_may_begin(const struct mover_settings *settings, int pid, GError **er
 		is_enough(found, error));
 }
 
-static void learn_place(struct dwell *dwell, const struct stream_reader *stream)
+static void learn_place(struct rehearse_hold *rehearse_hold, const struct stream_reader *stream)
 {
 	g_autoptr(GError) error = NULL;
 	const struct stream_block *block;
 	for (uint32_t i = 0; (block = stream_reader_block(stream, i)); i++)
-		dwell->block_bytes = MAX(dwell->block_bytes, block->used_bytes);
-	dwell->known = true;
-	if (!find_place(dwell, &error))
-		run_refuse_error(dwell->run, "rehearsal", error);
+		rehearse_hold->block_bytes = MAX(rehearse_hold->block_bytes, block->used_bytes);
+	rehearse_hold->known = true;
+	if (!find_place(rehearse_hold, &error))
+		transfer_refuse_error(rehearse_hold->transfer, "rehearsal", error);
 }
 
 /* ---- on the way ---- */
 
-static bool is_behind(const struct dwell *dwell, const struct item *item,
+static bool is_behind(const struct rehearse_hold *rehearse_hold, const struct item *item,
 		      const struct stream_reader *stream)
 {
 	const struct stream_block *block = stream_reader_block(stream, item->block);
-	return block && block->used_bytes == dwell->block_bytes &&
-	       (item->page + item->count) * PAGE >= dwell->offset;
+	return block && block->used_bytes == rehearse_hold->block_bytes &&
+	       (item->page + item->count) * PAGE >= rehearse_hold->offset;
 }
 
-static bool has_sent_enough(const struct dwell *dwell)
+static bool has_sent_enough(const struct rehearse_hold *rehearse_hold)
 {
 	struct link_stats stats;
-	uint64_t most = dwell->run->settings->rehearse_bytes;
-	if (g_atomic_int_get(&dwell->run->settings->rehearse_now))
+	uint64_t most = rehearse_hold->transfer->settings->rehearse_bytes;
+	if (g_atomic_int_get(&rehearse_hold->transfer->settings->rehearse_now))
 		return true;
 	if (!most)
 		return false;
-	link_get_stats(dwell->run->link, &stats);
-	return stats.wire_sent - dwell->wire_before + dwell->wire_disks >= most;
+	link_get_stats(rehearse_hold->transfer->link, &stats);
+	return stats.wire_sent - rehearse_hold->wire_before + rehearse_hold->wire_disks >= most;
 }
 
-static void begin(struct dwell *dwell)
+static void begin(struct rehearse_hold *rehearse_hold)
 {
 	struct link_stats stats;
-	link_get_stats(dwell->run->link, &stats);
-	dwell->wire_before = stats.wire_sent;
-	dwell->wire_disks = disk_dwell_wire(dwell->run->disk_source);
-	dwell->begin_us = clock_now_us();
+	link_get_stats(rehearse_hold->transfer->link, &stats);
+	rehearse_hold->wire_before = stats.wire_sent;
+	rehearse_hold->wire_disks = disk_rehearse_hold_wire(rehearse_hold->transfer->disk_source);
+	rehearse_hold->begin_us = clock_now_us();
 }
 
-void dwell_note(struct dwell *dwell, const struct batch *batch, const struct stream_reader *stream)
+void rehearse_hold_note(struct rehearse_hold *rehearse_hold, const struct batch *batch, const struct stream_reader *stream)
 {
-	if (!dwell)
+	if (!rehearse_hold)
 		return;
-	if (!dwell->begin_us)
-		begin(dwell);
+	if (!rehearse_hold->begin_us)
+		begin(rehearse_hold);
 	if (batch->has_blocks) {
-		learn_place(dwell, stream);
-		dwell->begin_us = clock_now_us(); /* a move looks for no place */
+		learn_place(rehearse_hold, stream);
+		rehearse_hold->begin_us = clock_now_us(); /* a move looks for no place */
 	}
 	/* Neither a stream that is not understood nor a second pass may go on. */
-	dwell->reached |= stream_reader_opaque_reason(stream) ||
-			  stream_reader_stats(stream)->iterations > 1 || has_sent_enough(dwell);
-	for (uint32_t i = 0; dwell->known && i < batch->count && !dwell->reached; i++)
+	rehearse_hold->reached |= stream_reader_opaque_reason(stream) ||
+			  stream_reader_stats(stream)->iterations > 1 || has_sent_enough(rehearse_hold);
+	for (uint32_t i = 0; rehearse_hold->known && i < batch->count && !rehearse_hold->reached; i++)
 		if (batch->items[i].kind != ITEM_BYTES)
-			dwell->reached = is_behind(dwell, &batch->items[i], stream);
+			rehearse_hold->reached = is_behind(rehearse_hold, &batch->items[i], stream);
 }
 
-static JsonObject *describe(struct dwell *dwell)
+static JsonObject *describe(struct rehearse_hold *rehearse_hold)
 {
-	struct run *run = dwell->run;
+	struct transfer *transfer = rehearse_hold->transfer;
 	struct link_stats link;
 	JsonObject *extra = json_object_new();
-	link_get_stats(run->link, &link);
-	pthread_mutex_lock(&run->lock);
-	json_object_set_int_member(extra, "normal", (gint64) run->stream.records[STREAM_PAGE]);
-	json_object_set_int_member(extra, "zero", (gint64) run->stream.records[STREAM_ZERO_PAGE]);
-	json_object_set_int_member(extra, "encoded", (gint64) run->content.encoded_bytes);
-	pthread_mutex_unlock(&run->lock);
-	json_object_set_int_member(extra, "left", (gint64) dwell->left);
-	json_object_set_int_member(extra, "ms", (clock_now_us() - dwell->begin_us) / 1000);
-	json_object_set_int_member(extra, "wire", (gint64) (link.wire_sent - dwell->wire_before));
+	link_get_stats(transfer->link, &link);
+	pthread_mutex_lock(&transfer->lock);
+	json_object_set_int_member(extra, "normal", (gint64) transfer->stream.records[STREAM_PAGE]);
+	json_object_set_int_member(extra, "zero", (gint64) transfer->stream.records[STREAM_ZERO_PAGE]);
+	json_object_set_int_member(extra, "encoded", (gint64) transfer->content.encoded_bytes);
+	pthread_mutex_unlock(&transfer->lock);
+	json_object_set_int_member(extra, "left", (gint64) rehearse_hold->left);
+	json_object_set_int_member(extra, "ms", (clock_now_us() - rehearse_hold->begin_us) / 1000);
+	json_object_set_int_member(extra, "wire", (gint64) (link.wire_sent - rehearse_hold->wire_before));
 	return extra;
 }
 
-void dwell_here(struct dwell *dwell)
+void rehearse_hold_here(struct rehearse_hold *rehearse_hold)
 {
-	if (!dwell || !dwell->reached)
+	if (!rehearse_hold || !rehearse_hold->reached)
 		return;
-	struct run *run = dwell->run;
-	run_wait_arrived(run, INT64_MAX);
-	run_post(run, "dwelling", describe(dwell));
-	pthread_mutex_lock(&run->lock);
-	while (run->phase != RUN_REFUSED)
-		pthread_cond_wait(&run->changed, &run->lock);
-	pthread_mutex_unlock(&run->lock);
+	struct transfer *transfer = rehearse_hold->transfer;
+	transfer_wait_arrived(transfer, INT64_MAX);
+	transfer_post(transfer, "dwelling", describe(rehearse_hold));
+	pthread_mutex_lock(&transfer->lock);
+	while (transfer->phase != TRANSFER_REFUSED)
+		pthread_cond_wait(&transfer->changed, &transfer->lock);
+	pthread_mutex_unlock(&transfer->lock);
 }

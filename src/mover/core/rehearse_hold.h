@@ -17,13 +17,13 @@
 #include "mover/core/transfer.h"
 
 /* PID: the VM's QEMU. */
-bool dwell_may_begin(const struct mover_settings *settings, int pid, GError **error);
-struct dwell;
+bool rehearse_hold_may_begin(const struct mover_setup *settings, int pid, GError **error);
+struct rehearse_hold;
 /* NULL: no rehearsal. */
-struct dwell *dwell_new(struct run *run);
-void dwell_free(struct dwell *dwell);
+struct rehearse_hold *rehearse_hold_new(struct transfer *transfer);
+void rehearse_hold_free(struct rehearse_hold *rehearse_hold);
 /* BATCH was read and is about to be sorted. NULL as DWELL does nothing. */
-void dwell_note(struct dwell *dwell, const struct batch *batch, const struct stream_reader *stream);
+void rehearse_hold_note(struct rehearse_hold *rehearse_hold, const struct batch *batch, const struct stream_reader *stream);
 /* It was submitted. Where this is the place, say “dwelling” once all has arrived, and do not come back before
  * the move is over. */
-void dwell_here(struct dwell *dwell);
+void rehearse_hold_here(struct rehearse_hold *rehearse_hold);

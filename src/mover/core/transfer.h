@@ -23,33 +23,33 @@
 
 #include <pthread.h>
 
-#define RUN_WORKERS_MAX 16 /* threads that encode or decode */
-#define RUN_THREADS_MAX (6 + RUN_WORKERS_MAX)
+#define TRANSFER_WORKERS_MAX 16 /* threads that encode or decode */
+#define TRANSFER_THREADS_MAX (6 + TRANSFER_WORKERS_MAX)
 
-/* How far this move is. Only forward; run_advance() and run_refuse() exclude each other, so that
+/* How far this move is. Only forward; transfer_advance() and transfer_refuse() exclude each other, so that
  * "released" and "refused" cannot both happen. */
-enum run_phase {
-	RUN_SETUP,
-	RUN_MOVING,   /* QEMU is at the local socket */
-	RUN_STOPPED,  /* the VM is stopped at the source */
-	RUN_POSTCOPY, /* ... and may run at the destination, with part of its memory */
-	RUN_LOADED,   /* the destination has loaded everything; the gate is closed */
-	RUN_RELEASED, /* SHUT went to the source QEMU: the destination may run from here on */
-	RUN_REFUSED,  /* broken off: the VM resumes at the source */
-	RUN_PHASE_LAST
+enum transfer_phase {
+	TRANSFER_SETUP,
+	TRANSFER_MOVING,   /* QEMU is at the local socket */
+	TRANSFER_STOPPED,  /* the VM is stopped at the source */
+	TRANSFER_POSTCOPY, /* ... and may run at the destination, with part of its memory */
+	TRANSFER_LOADED,   /* the destination has loaded everything; the gate is closed */
+	TRANSFER_RELEASED, /* SHUT went to the source QEMU: the destination may run from here on */
+	TRANSFER_REFUSED,  /* broken off: the VM resumes at the source */
+	TRANSFER_PHASE_LAST
 };
 
 /* What the encoders made of it. */
-struct run_content {
+struct transfer_content {
 	struct sorter_counts pages;
 	uint64_t encoded_bytes; /* in frames of memory; what they were made of: run->bytes */
 	uint64_t disk_bytes;    /* in frames of disks */
 	int64_t encode_us;      /* CPU time of the workers */
 };
 
-struct run {
+struct transfer {
 	/* set once, before the threads start */
-	struct mover_settings *settings;
+	struct mover_setup *settings;
 	struct link *link;
 	struct watchdog *watchdog; /* the mover's; NULL: the ceiling is not this side's to keep */
 	int listener;              /* source: where libvirt will connect */
@@ -69,8 +69,8 @@ struct run {
 	/* under `lock` */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* phase, frames, awake */
-	enum run_phase phase;
-	int qemu; /* connection to the local QEMU, -1: none; its threads use it, run_refuse shuts it
+	enum transfer_phase phase;
+	int qemu; /* connection to the local QEMU, -1: none; its threads use it, transfer_refuse shuts it
 		   */
 	int qemu_pid; /* destination: who listens on the socket; 0: unknown */
 	char *refuse_code, *refuse_reason;
@@ -80,7 +80,7 @@ struct run {
 	uint32_t block_count;
 	uint64_t frames, bytes;     /* read at the source, emitted at the destination; bytes of the
 				   * source's QEMU at both */
-	struct run_content content; /* source */
+	struct transfer_content content; /* source */
 	uint8_t chain[TAG_BYTES];   /* of those */
 	GQueue events;              /* JsonObject *, on their way to the main thread */
 	int64_t stopped_us, loaded_us, released_us; /* 0: not yet; monotonic clock */
@@ -101,7 +101,7 @@ struct run {
 	struct disk_source *disk_source;
 	struct disk_destination *disk_destination;
 	struct seeds *seeds;
-	struct requests *requests; /* source */
+	struct page_requests *requests; /* source */
 
 	/* that of the thread that reads the stream (postcopy_run.h) */
 	bool switch_noted, hurried;
@@ -109,45 +109,45 @@ struct run {
 
 	/* main thread */
 	unsigned timer;
-	pthread_t threads[RUN_THREADS_MAX];
+	pthread_t threads[TRANSFER_THREADS_MAX];
 	unsigned thread_count;
 	int running; /* atomic: threads that have not ended */
 };
 
-const char *run_phase_name(enum run_phase phase);
+const char *transfer_phase_name(enum transfer_phase phase);
 
 /* Make the socket's directory and (source) the listening socket. */
-struct run *run_new(struct mover_settings *settings, GError **error);
+struct transfer *transfer_new(struct mover_setup *settings, GError **error);
 /* Ends the threads, removes socket and directory. */
-void run_free(struct run *run);
+void transfer_free(struct transfer *transfer);
 /* Start the pipelines of the role; the link must be up. */
-bool run_start(struct run *run, GError **error);
+bool transfer_start(struct transfer *transfer, GError **error);
 
 /* True if the phase is now PHASE (a no-op if it is further already, false once refused). */
-bool run_advance(struct run *run, enum run_phase phase);
-enum run_phase run_get_phase(struct run *run);
+bool transfer_advance(struct transfer *transfer, enum transfer_phase phase);
+enum transfer_phase transfer_get_phase(struct transfer *transfer);
 /* Until all that was sent is consumed at the destination, or nothing more will be; UNTIL_US at the latest. */
-void run_wait_arrived(struct run *run, int64_t until_us);
+void transfer_wait_arrived(struct transfer *transfer, int64_t until_us);
 /* Break the move off: closes QEMU's socket and the link, which makes libvirt resume the source.
  * Has no effect once released; the first reason is kept. CODE is a word of docs/control.md. */
-void run_refuse(struct run *run, const char *code, const char *format, ...) G_GNUC_PRINTF(3, 4);
-void run_refuse_error(struct run *run, const char *code, const GError *error);
+void transfer_refuse(struct transfer *transfer, const char *code, const char *format, ...) G_GNUC_PRINTF(3, 4);
+void transfer_refuse_error(struct transfer *transfer, const char *code, const GError *error);
 
 /* No QEMU will come with memory: the source's reader agrees with the destination on what was sent, and
  * the move ends. */
-void run_finish_without_memory(struct run *run);
+void transfer_finish_without_memory(struct transfer *transfer);
 /* The local QEMU's connection belongs to RUN from here on (false: refused meanwhile). */
-bool run_adopt_qemu(struct run *run, int fd);
+bool transfer_adopt_qemu(struct transfer *transfer, int fd);
 /* Post {"t":"event","what":WHAT,...} to the main thread; takes EXTRA (may be NULL). Any thread. */
-void run_post(struct run *run, const char *what, JsonObject *extra);
+void transfer_post(struct transfer *transfer, const char *what, JsonObject *extra);
 /* Count one frame that passed, with BYTES of QEMU's stream in it (0: it is for a disk), and fold its
  * tag into the chain. */
-void run_count_frame(struct run *run, struct tag_context *context, const uint8_t tag[TAG_BYTES],
+void transfer_count_frame(struct transfer *transfer, struct tag_context *context, const uint8_t tag[TAG_BYTES],
 		     uint64_t bytes);
 
-/* The roles (source.c, destination.c): start their threads with run_spawn. */
-bool source_start(struct run *run, GError **error);
-bool destination_start(struct run *run, GError **error);
-bool run_spawn(struct run *run, void *(*body)(void *run), GError **error);
+/* The roles (source.c, destination.c): start their threads with transfer_spawn. */
+bool source_start(struct transfer *transfer, GError **error);
+bool destination_start(struct transfer *transfer, GError **error);
+bool transfer_spawn(struct transfer *transfer, void *(*body)(void *transfer), GError **error);
 /* Each thread's last call. */
-void *run_thread_ends(struct run *run);
+void *transfer_thread_ends(struct transfer *transfer);

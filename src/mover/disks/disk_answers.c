@@ -24,19 +24,19 @@ static struct waiting *find_waiting(struct disk_source *source, uint64_t number)
 
 static bool take_open(struct disk_source *source, const uint8_t *data, size_t length)
 {
-	const struct disks *disks = source->run->disks;
+	const struct disks *disks = source->transfer->disks;
 	struct known_disk shapes[KNOWN_DISKS_MAX] = { 0 };
 	if (length != (size_t) disks->count * 8)
 		return false;
-	pthread_mutex_lock(&source->run->sorting);
+	pthread_mutex_lock(&source->transfer->sorting);
 	for (unsigned i = 0; i < disks->count; i++) {
 		shapes[i].bytes = disk_get_u64(data + 8 * (size_t) i);
 		shapes[i].fresh = disks->disks[i].fresh;
 		source->exports[i] =
 			(struct nbd_export){ disks->disks[i].export, shapes[i].bytes, false };
 	}
-	sorter_set_disks(source->run->sorter, shapes, disks->count);
-	pthread_mutex_unlock(&source->run->sorting);
+	sorter_set_disks(source->transfer->sorter, shapes, disks->count);
+	pthread_mutex_unlock(&source->transfer->sorting);
 	pthread_mutex_lock(&source->lock);
 	source->open = true;
 	pthread_cond_broadcast(&source->changed);
@@ -58,9 +58,9 @@ static void tell_agreed(struct disk_source *source, unsigned disk, const uint8_t
 	char text[TAG_HEX_BYTES];
 	tag_hex(digest, text);
 	JsonObject *extra = json_object_new();
-	json_object_set_string_member(extra, "target", source->run->disks->disks[disk].target);
+	json_object_set_string_member(extra, "target", source->transfer->disks->disks[disk].target);
 	json_object_set_string_member(extra, "digest", text);
-	run_post(source->run, "disk-agreed", extra);
+	transfer_post(source->transfer, "disk-agreed", extra);
 }
 
 /* The guest may stand still and wait for this: nothing is answered that is not proven. */
@@ -71,9 +71,9 @@ static bool take_flush(struct disk_source *source, struct waiting *waiting, cons
 	if (length != TAG_BYTES)
 		return false;
 	if (!tag_equal(digest, waiting->digest)) {
-		run_refuse(source->run, "verify",
+		transfer_refuse(source->transfer, "verify",
 			   _("the disk %s at the destination is not what the source wrote"),
-			   source->run->disks->disks[disk].target);
+			   source->transfer->disks->disks[disk].target);
 		return true;
 	}
 	pthread_mutex_lock(&source->lock);
@@ -106,17 +106,17 @@ static bool take_read(struct disk_source *source, struct waiting *waiting, const
 
 static bool take_offer(struct disk_source *source, const uint8_t *data, size_t length)
 {
-	struct run *run = source->run;
+	struct transfer *transfer = source->transfer;
 	if (length < 8 || length % 8)
 		return false;
 	uint64_t place = disk_get_u64(data);
-	pthread_mutex_lock(&run->sorting);
+	pthread_mutex_lock(&transfer->sorting);
 	for (size_t at = 8; at < length; at += 8, place++) {
 		uint64_t tag = disk_get_u64(data + at);
 		if (tag && place <= UINT32_MAX)
-			sorter_offer(run->sorter, tag, (uint32_t) place);
+			sorter_offer(transfer->sorter, tag, (uint32_t) place);
 	}
-	pthread_mutex_unlock(&run->sorting);
+	pthread_mutex_unlock(&transfer->sorting);
 	return true;
 }
 
@@ -129,67 +129,67 @@ static bool take_offered(struct disk_source *source)
 	return true;
 }
 
-static bool put_pages(struct run *run, const uint8_t *numbers, size_t count, uint8_t *out)
+static bool put_pages(struct transfer *transfer, const uint8_t *numbers, size_t count, uint8_t *out)
 {
 	bool good = true;
-	pthread_mutex_lock(&run->sorting);
+	pthread_mutex_lock(&transfer->sorting);
 	for (size_t i = 0; good && i < count; i++) {
-		const uint8_t *page = sorter_seed_page(run->sorter, disk_get_u64(numbers + 8 * i));
+		const uint8_t *page = sorter_seed_page(transfer->sorter, disk_get_u64(numbers + 8 * i));
 		good = page != NULL;
 		if (good)
 			memcpy(out + i * SEED_PAGE_BYTES, page, SEED_PAGE_BYTES);
 	}
-	pthread_mutex_unlock(&run->sorting);
+	pthread_mutex_unlock(&transfer->sorting);
 	return good;
 }
 
 /* What the destination read in a seed was something else. */
 static bool take_ask(struct disk_source *source, const uint8_t *data, size_t length)
 {
-	struct run *run = source->run;
+	struct transfer *transfer = source->transfer;
 	size_t count = length / 8;
 	if (length % 8 || count == 0 || count > BATCH_DISK_BLOCKS)
 		return false;
-	struct link_frame *frame = link_frame_begin(run->link, LINK_DISK, NULL);
+	struct link_frame *frame = link_frame_begin(transfer->link, LINK_DISK, NULL);
 	if (!frame)
 		return true; /* the link is at its end, and says so itself */
 	frame->flags = DISK_PAGES;
 	frame->length = DISK_ANSWER_BYTES + count * SEED_PAGE_BYTES;
 	disk_put_u64(frame->data, 0);
-	bool good = put_pages(run, data, count, frame->data + DISK_ANSWER_BYTES);
+	bool good = put_pages(transfer, data, count, frame->data + DISK_ANSWER_BYTES);
 	pthread_mutex_lock(&source->lock);
 	source->asked += count;
 	pthread_mutex_unlock(&source->lock);
 	if (good)
-		link_frame_commit(run->link, LINK_DISK, frame);
+		link_frame_commit(transfer->link, LINK_DISK, frame);
 	else
-		link_frame_cancel(run->link, LINK_DISK, frame);
+		link_frame_cancel(transfer->link, LINK_DISK, frame);
 	return good;
 }
 
 /* What a page costs that is sent: its packed bytes, at the speed of the link. */
-static double send_us(struct run *run)
+static double send_us(struct transfer *transfer)
 {
-	double link = encoders_link_bytes_s(run->encoders);
-	pthread_mutex_lock(&run->lock);
-	double original = (double) (run->content.pages.literal_pages * BATCH_DISK_BLOCK);
-	double packed = (double) run->content.encoded_bytes;
-	pthread_mutex_unlock(&run->lock);
+	double link = encoders_link_bytes_s(transfer->encoders);
+	pthread_mutex_lock(&transfer->lock);
+	double original = (double) (transfer->content.pages.literal_pages * BATCH_DISK_BLOCK);
+	double packed = (double) transfer->content.encoded_bytes;
+	pthread_mutex_unlock(&transfer->lock);
 	double ratio = original > 0 ? MIN(packed / original, 1) : 1;
 	return link > 0 ? BATCH_DISK_BLOCK * ratio * 1e6 / link : 0;
 }
 
 static bool take_pace(struct disk_source *source, const uint8_t *data, size_t length)
 {
-	struct run *run = source->run;
+	struct transfer *transfer = source->transfer;
 	if (length != 16)
 		return false;
-	double cost_us = send_us(run);
-	pthread_mutex_lock(&run->sorting);
+	double cost_us = send_us(transfer);
+	pthread_mutex_lock(&transfer->sorting);
 	reading_note(&source->reading, disk_get_u64(data), disk_get_u64(data + 8), cost_us,
 		     clock_now_us());
 	disk_source_judge(source);
-	pthread_mutex_unlock(&run->sorting);
+	pthread_mutex_unlock(&transfer->sorting);
 	return true;
 }
 
@@ -238,20 +238,20 @@ void disk_answers_fail(struct disk_source *source)
 
 void *disk_answers_thread(void *data)
 {
-	struct run *run = data;
-	struct disk_source *source = run->disk_source;
+	struct transfer *transfer = data;
+	struct disk_source *source = transfer->disk_source;
 	g_autoptr(GError) error = NULL;
 	struct link_frame *frame;
-	while ((frame = link_receive(run->link, LINK_DISK, -1, NULL, &error))) {
+	while ((frame = link_receive(transfer->link, LINK_DISK, -1, NULL, &error))) {
 		bool good = take_answer(source, frame);
-		link_frame_done(run->link, LINK_DISK, frame);
+		link_frame_done(transfer->link, LINK_DISK, frame);
 		if (!good)
-			run_refuse(run, "protocol", "%s",
+			transfer_refuse(transfer, "protocol", "%s",
 				   _("the destination mover gave an answer about disks that cannot "
 				     "be one"));
 	}
 	if (error)
-		run_refuse_error(run, "link", error);
+		transfer_refuse_error(transfer, "link", error);
 	disk_answers_fail(source);
-	return run_thread_ends(run);
+	return transfer_thread_ends(transfer);
 }

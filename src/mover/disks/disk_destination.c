@@ -19,13 +19,13 @@
 
 bool disk_destination_refuse(struct disk_destination *destination, const GError *error)
 {
-	run_refuse_error(destination->run, "disk", error);
+	transfer_refuse_error(destination->transfer, "disk", error);
 	return false;
 }
 
 bool disk_destination_refuse_order(struct disk_destination *destination)
 {
-	run_refuse(destination->run, "protocol", "%s",
+	transfer_refuse(destination->transfer, "protocol", "%s",
 		   _("the source mover asks for something that cannot be done to a disk"));
 	return false;
 }
@@ -37,9 +37,9 @@ static struct link_frame *answer_begin(struct disk_destination *destination,
 				       const struct disk_order *order)
 {
 	g_autoptr(GError) error = NULL;
-	struct link_frame *frame = link_frame_begin(destination->run->link, LINK_DISK, &error);
+	struct link_frame *frame = link_frame_begin(destination->transfer->link, LINK_DISK, &error);
 	if (!frame) {
-		run_refuse_error(destination->run, "link", error);
+		transfer_refuse_error(destination->transfer, "link", error);
 		return NULL;
 	}
 	frame->flags = order->op;
@@ -50,7 +50,7 @@ static struct link_frame *answer_begin(struct disk_destination *destination,
 
 static void answer_commit(struct disk_destination *destination, struct link_frame *frame)
 {
-	link_frame_commit(destination->run->link, LINK_DISK, frame);
+	link_frame_commit(destination->transfer->link, LINK_DISK, frame);
 }
 
 /* ---- orders; the lock is held ---- */
@@ -58,10 +58,10 @@ static void answer_commit(struct disk_destination *destination, struct link_fram
 static bool open_disk(struct disk_destination *destination, unsigned i, struct known_disk *shape,
 		      GError **error)
 {
-	const struct disk_setting *setting = &destination->run->disks->disks[i];
-	const struct disk_writer_config config = { .socket = destination->run->disk_socket,
+	const struct disk_setting *setting = &destination->transfer->disks->disks[i];
+	const struct disk_writer_config config = { .socket = destination->transfer->disk_socket,
 						   .dial = peer_dial_qemu,
-						   .dial_data = destination->run->settings,
+						   .dial_data = destination->transfer->settings,
 						   .export = setting->export,
 						   .disk = setting->target,
 						   .ops_max = OPS_MAX,
@@ -71,33 +71,33 @@ static bool open_disk(struct disk_destination *destination, unsigned i, struct k
 		return false;
 	*shape = (struct known_disk){ .bytes = disk_writer_size(destination->writers[i]),
 				      .fresh = setting->fresh };
-	if (destination->run->disks->verify)
-		destination->verify[i] = disk_verify_new(destination->run, i, shape->bytes);
+	if (destination->transfer->disks->verify)
+		destination->verify[i] = disk_verify_new(destination->transfer, i, shape->bytes);
 	JsonObject *extra = json_object_new();
 	json_object_set_string_member(extra, "target", setting->target);
 	json_object_set_int_member(extra, "size", (gint64) shape->bytes);
-	run_post(destination->run, "disk-open", extra);
+	transfer_post(destination->transfer, "disk-open", extra);
 	return true;
 }
 
 static bool do_open(struct disk_destination *destination, struct resolver *resolver,
 		    const struct disk_order *order, const uint8_t *payload, GError **error)
 {
-	struct run *run = destination->run;
+	struct transfer *transfer = destination->transfer;
 	struct known_disk shapes[KNOWN_DISKS_MAX] = { 0 };
 	if (destination->open)
 		return false;
-	for (unsigned i = 0; i < run->disks->count; i++)
+	for (unsigned i = 0; i < transfer->disks->count; i++)
 		if (!open_disk(destination, i, &shapes[i], error))
 			return false;
-	resolver_set_disks(resolver, shapes, run->disks->count);
+	resolver_set_disks(resolver, shapes, transfer->disks->count);
 	struct link_frame *frame = disk_fetch_open(destination->fetch, error)
 					   ? answer_begin(destination, order)
 					   : NULL;
 	if (!frame)
 		return false;
 	destination->open = true;
-	for (unsigned i = 0; i < run->disks->count; i++, frame->length += 8)
+	for (unsigned i = 0; i < transfer->disks->count; i++, frame->length += 8)
 		disk_put_u64(frame->data + frame->length, shapes[i].bytes);
 	answer_commit(destination, frame);
 	return true;
@@ -159,7 +159,7 @@ static bool do_read(struct disk_destination *destination, struct resolver *resol
 		frame->length += 8;
 		if (!disk_writer_read(destination->writers[order->disk], order->offset + done,
 				      frame->data + frame->length, piece, error)) {
-			link_frame_cancel(destination->run->link, LINK_DISK, frame);
+			link_frame_cancel(destination->transfer->link, LINK_DISK, frame);
 			return false;
 		}
 		frame->length += piece;
@@ -182,7 +182,7 @@ static bool is_sane(const struct disk_destination *destination, const struct dis
 {
 	if (order->op == DISK_OPEN)
 		return order->disk == 0;
-	if (order->disk >= destination->run->disks->count || !destination->open)
+	if (order->disk >= destination->transfer->disks->count || !destination->open)
 		return false;
 	uint64_t size = disk_writer_size(destination->writers[order->disk]);
 	return order->offset <= size && order->length <= size - order->offset &&
@@ -266,7 +266,7 @@ static bool check(struct disk_destination *destination, const struct decoded *de
 {
 	if (answer == RESOLVER_GOOD)
 		return true;
-	run_refuse(destination->run, "verify",
+	transfer_refuse(destination->transfer, "verify",
 		   _("frame %" PRIu64 " for a disk differs from what the source sent"),
 		   decoded->frame->sequence);
 	return false;
@@ -320,7 +320,7 @@ bool disk_destination_flush(struct disk_destination *destination, GError **error
 	if (!destination)
 		return true;
 	pthread_mutex_lock(&destination->lock);
-	for (unsigned i = 0; good && i < destination->run->disks->count; i++) {
+	for (unsigned i = 0; good && i < destination->transfer->disks->count; i++) {
 		struct disk_writer *writer = destination->writers[i];
 		good = !writer || disk_writer_is_idle(writer) || disk_writer_flush(writer, error);
 	}
@@ -334,7 +334,7 @@ bool disk_destination_flush(struct disk_destination *destination, GError **error
 static bool tick(struct disk_destination *destination, GError **error)
 {
 	bool busy = false;
-	for (unsigned i = 0; i < destination->run->disks->count; i++) {
+	for (unsigned i = 0; i < destination->transfer->disks->count; i++) {
 		struct disk_writer *writer = destination->writers[i];
 		/* One that has nothing to do may lose its connection: QEMU closes it at the end. */
 		if (!writer || disk_writer_is_idle(writer))
@@ -353,7 +353,7 @@ static void tell_pace(struct disk_destination *destination, uint64_t *told)
 	disk_fetch_pace(destination->fetch, &pages, &us);
 	if (pages == *told)
 		return;
-	struct link_frame *frame = link_frame_begin(destination->run->link, LINK_DISK, NULL);
+	struct link_frame *frame = link_frame_begin(destination->transfer->link, LINK_DISK, NULL);
 	if (!frame)
 		return;
 	*told = pages;
@@ -373,8 +373,8 @@ static void wait_ms(struct disk_destination *destination, int ms)
 
 static void *keeper_thread(void *data)
 {
-	struct run *run = data;
-	struct disk_destination *destination = run->disk_destination;
+	struct transfer *transfer = data;
+	struct disk_destination *destination = transfer->disk_destination;
 	g_autoptr(GError) error = NULL;
 	uint64_t told = 0;
 	pthread_mutex_lock(&destination->lock);
@@ -387,21 +387,21 @@ static void *keeper_thread(void *data)
 	pthread_mutex_unlock(&destination->lock);
 	if (error)
 		disk_destination_refuse(destination, error);
-	return run_thread_ends(run);
+	return transfer_thread_ends(transfer);
 }
 
 /* ---- life ---- */
 
-struct disk_destination *disk_destination_start(struct run *run, GError **error)
+struct disk_destination *disk_destination_start(struct transfer *transfer, GError **error)
 {
-	struct disk_destination *destination = run->disk_destination =
+	struct disk_destination *destination = transfer->disk_destination =
 		g_new0(struct disk_destination, 1);
-	destination->run = run;
-	destination->fetch = disk_fetch_new(run, run->resolver);
-	destination->fold = tag_context_new(run->settings->key, "digest");
+	destination->transfer = transfer;
+	destination->fetch = disk_fetch_new(transfer, transfer->resolver);
+	destination->fold = tag_context_new(transfer->settings->key, "digest");
 	pthread_mutex_init(&destination->lock, NULL);
 	wait_cond_init(&destination->changed);
-	return run_spawn(run, keeper_thread, error) ? destination : NULL;
+	return transfer_spawn(transfer, keeper_thread, error) ? destination : NULL;
 }
 
 void disk_destination_finish(struct disk_destination *destination)
@@ -412,7 +412,7 @@ void disk_destination_finish(struct disk_destination *destination)
 	destination->finished = true;
 	pthread_cond_broadcast(&destination->changed);
 	pthread_mutex_unlock(&destination->lock);
-	link_finish(destination->run->link, LINK_DISK);
+	link_finish(destination->transfer->link, LINK_DISK);
 }
 
 void disk_destination_free(struct disk_destination *destination)

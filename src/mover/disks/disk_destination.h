@@ -12,7 +12,7 @@
 
 struct disk_destination;
 /* Starts its thread; run->disk_destination is what it returns, also when it fails. */
-struct disk_destination *disk_destination_start(struct run *run, GError **error);
+struct disk_destination *disk_destination_start(struct transfer *transfer, GError **error);
 /* Nothing more will come. */
 void disk_destination_finish(struct disk_destination *destination);
 /* After its threads have ended. */

@@ -9,7 +9,7 @@
 #include "mover/disks/disk_verify.h"
 
 struct disk_destination {
-	struct run *run;
+	struct transfer *transfer;
 	struct tag_context *fold;
 	struct disk_fetch *fetch;
 

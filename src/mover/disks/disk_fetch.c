@@ -10,7 +10,7 @@
 #include <string.h>
 
 struct disk_fetch {
-	struct run *run;
+	struct transfer *transfer;
 	const struct resolver *resolver;
 	gint open; /* atomic: the readers are there */
 	pthread_mutex_t lock;
@@ -18,24 +18,24 @@ struct disk_fetch {
 	struct disk_reader *readers[KNOWN_DISKS_MAX];
 };
 
-static struct disk_reader *open_reader(struct run *run, const struct disk_setting *setting,
+static struct disk_reader *open_reader(struct transfer *transfer, const struct disk_setting *setting,
 				       GError **error)
 {
 	bool raw = setting->path && g_strcmp0(setting->format, "raw") == 0;
 	const struct disk_reader_config config = { .path = setting->path,
 						   .format = "raw",
-						   .socket = raw ? NULL : run->disk_socket,
+						   .socket = raw ? NULL : transfer->disk_socket,
 						   .dial = peer_dial_qemu,
-						   .dial_data = run->settings,
+						   .dial_data = transfer->settings,
 						   .export = setting->export,
 						   .disk = setting->target };
 	return disk_reader_open(&config, error);
 }
 
-struct disk_fetch *disk_fetch_new(struct run *run, const struct resolver *resolver)
+struct disk_fetch *disk_fetch_new(struct transfer *transfer, const struct resolver *resolver)
 {
 	struct disk_fetch *fetch = g_new0(struct disk_fetch, 1);
-	fetch->run = run;
+	fetch->transfer = transfer;
 	fetch->resolver = resolver;
 	pthread_mutex_init(&fetch->lock, NULL);
 	return fetch;
@@ -43,9 +43,9 @@ struct disk_fetch *disk_fetch_new(struct run *run, const struct resolver *resolv
 
 bool disk_fetch_open(struct disk_fetch *fetch, GError **error)
 {
-	struct run *run = fetch->run;
-	for (unsigned i = 0; i < run->disks->count; i++) {
-		fetch->readers[i] = open_reader(run, &run->disks->disks[i], error);
+	struct transfer *transfer = fetch->transfer;
+	for (unsigned i = 0; i < transfer->disks->count; i++) {
+		fetch->readers[i] = open_reader(transfer, &transfer->disks->disks[i], error);
 		if (!fetch->readers[i])
 			return false;
 	}
@@ -132,7 +132,7 @@ static bool find_image(const struct disk_fetch *fetch, uint32_t place, uint32_t 
 static struct disk_reader *reader_of(struct disk_fetch *fetch, uint32_t image)
 {
 	if (image >= KNOWN_DISKS_MAX)
-		return seeds_reader(fetch->run->seeds, image - KNOWN_DISKS_MAX);
+		return seeds_reader(fetch->transfer->seeds, image - KNOWN_DISKS_MAX);
 	return g_atomic_int_get(&fetch->open) ? fetch->readers[image] : NULL;
 }
 
@@ -164,7 +164,7 @@ static unsigned gather(const struct disk_fetch *fetch, const struct batch *batch
 static void read_images(struct disk_fetch *fetch, const struct batch *batch)
 {
 	struct disk_piece pieces[BATCH_DISK_BLOCKS];
-	const struct disks *disks = fetch->run->disks;
+	const struct disks *disks = fetch->transfer->disks;
 	for (uint32_t image = 0; image < KNOWN_DISKS_MAX + disks->seed_count; image++) {
 		if (image >= disks->count && image < KNOWN_DISKS_MAX)
 			continue;

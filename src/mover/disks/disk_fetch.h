@@ -11,7 +11,7 @@
 
 struct disk_fetch;
 /* The seeds of RUN; RESOLVER knows all places. */
-struct disk_fetch *disk_fetch_new(struct run *run, const struct resolver *resolver);
+struct disk_fetch *disk_fetch_new(struct transfer *transfer, const struct resolver *resolver);
 /* And its disks, once their exports are there: before anything refers to them. */
 bool disk_fetch_open(struct disk_fetch *fetch, GError **error);
 void disk_fetch_free(struct disk_fetch *fetch);

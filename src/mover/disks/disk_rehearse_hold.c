@@ -18,53 +18,53 @@ static uint64_t wire_sent(struct disk_source *source)
 /* With the lock held. WIRE: as it is now. */
 static bool is_enough(const struct disk_source *source, uint64_t length, uint64_t wire)
 {
-	struct mover_settings *settings = source->run->settings;
-	const struct disk_dwell *dwell = &source->dwell;
+	struct mover_setup *settings = source->run->settings;
+	const struct disk_rehearse_hold *rehearse_hold = &source->rehearse_hold;
 	uint64_t bytes = settings->rehearse_disk_bytes, most = settings->rehearse_disk_wire;
 	return g_atomic_int_get(&settings->rehearse_disks_now) ||
-	       (bytes && dwell->bytes + length > bytes) ||
-	       (most && wire - dwell->wire_before >= most);
+	       (bytes && rehearse_hold->bytes + length > bytes) ||
+	       (most && wire - rehearse_hold->wire_before >= most);
 }
 
 /* With the lock held. */
-static JsonObject *describe(const struct disk_dwell *dwell, uint64_t wire, int64_t end_us)
+static JsonObject *describe(const struct disk_rehearse_hold *rehearse_hold, uint64_t wire, int64_t end_us)
 {
 	JsonObject *extra = json_object_new();
-	bool any = dwell->begin_us != 0;
-	json_object_set_int_member(extra, "bytes", (gint64) dwell->bytes);
-	json_object_set_int_member(extra, "wire", (gint64) (any ? wire - dwell->wire_before : 0));
-	json_object_set_int_member(extra, "ms", any ? (end_us - dwell->begin_us) / 1000 : 0);
-	json_object_set_boolean_member(extra, "whole", !dwell->held_us);
+	bool any = rehearse_hold->begin_us != 0;
+	json_object_set_int_member(extra, "bytes", (gint64) rehearse_hold->bytes);
+	json_object_set_int_member(extra, "wire", (gint64) (any ? wire - rehearse_hold->wire_before : 0));
+	json_object_set_int_member(extra, "ms", any ? (end_us - rehearse_hold->begin_us) / 1000 : 0);
+	json_object_set_boolean_member(extra, "whole", !rehearse_hold->held_us);
 	return extra;
 }
 
 static void tell(struct disk_source *source)
 {
 	/* what is under way was not copied yet */
-	run_wait_arrived(source->run, clock_now_us() + ARRIVED_US);
+	transfer_wait_arrived(source->run, clock_now_us() + ARRIVED_US);
 	uint64_t wire = wire_sent(source);
 	pthread_mutex_lock(&source->lock);
-	JsonObject *extra = describe(&source->dwell, wire, clock_now_us());
+	JsonObject *extra = describe(&source->rehearse_hold, wire, clock_now_us());
 	pthread_mutex_unlock(&source->lock);
-	run_post(source->run, "disks-dwelling", extra);
+	transfer_post(source->run, "disks-dwelling", extra);
 }
 
 /* True: this is the one write that says so. */
 static bool hold(struct disk_source *source, uint64_t length)
 {
-	struct disk_dwell *dwell = &source->dwell;
-	bool memory = run_get_phase(source->run) != RUN_SETUP;
+	struct disk_rehearse_hold *rehearse_hold = &source->rehearse_hold;
+	bool memory = transfer_get_phase(source->run) != TRANSFER_SETUP;
 	uint64_t wire = wire_sent(source);
 	int64_t now_us = clock_now_us();
 	pthread_mutex_lock(&source->lock);
-	if (!dwell->begin_us) {
-		dwell->begin_us = now_us;
-		dwell->wire_before = wire;
+	if (!rehearse_hold->begin_us) {
+		rehearse_hold->begin_us = now_us;
+		rehearse_hold->wire_before = wire;
 	}
-	if (!memory && !dwell->told && is_enough(source, length, wire))
-		dwell->held_us = now_us;
-	bool first = dwell->held_us && !dwell->told;
-	dwell->told |= first;
+	if (!memory && !rehearse_hold->told && is_enough(source, length, wire))
+		rehearse_hold->held_us = now_us;
+	bool first = rehearse_hold->held_us && !rehearse_hold->told;
+	rehearse_hold->told |= first;
 	pthread_mutex_unlock(&source->lock);
 	return first;
 }
@@ -73,25 +73,25 @@ static bool hold(struct disk_source *source, uint64_t length)
 static void stay(struct disk_source *source)
 {
 	pthread_mutex_lock(&source->lock);
-	int64_t until_us = source->dwell.held_us + HOLD_US;
+	int64_t until_us = source->rehearse_hold.held_us + HOLD_US;
 	while (!source->broken && clock_now_us() < until_us)
 		disk_source_wait(source, until_us);
 	pthread_mutex_unlock(&source->lock);
 	disk_source_break(source);
 }
 
-bool disk_dwell_take(struct disk_source *source, uint64_t length)
+bool disk_rehearse_hold_take(struct disk_source *source, uint64_t length)
 {
-	struct disk_dwell *dwell = &source->dwell;
+	struct disk_rehearse_hold *rehearse_hold = &source->rehearse_hold;
 	if (!source->run->settings->rehearse)
 		return true;
 	if (hold(source, length))
 		tell(source);
 	pthread_mutex_lock(&source->lock);
-	bool held = dwell->held_us != 0;
+	bool held = rehearse_hold->held_us != 0;
 	if (!held) {
-		dwell->bytes += length;
-		dwell->last_us = clock_now_us();
+		rehearse_hold->bytes += length;
+		rehearse_hold->last_us = clock_now_us();
 	}
 	pthread_mutex_unlock(&source->lock);
 	if (held)
@@ -99,28 +99,28 @@ bool disk_dwell_take(struct disk_source *source, uint64_t length)
 	return !held;
 }
 
-void disk_dwell_whole(struct disk_source *source)
+void disk_rehearse_hold_whole(struct disk_source *source)
 {
 	if (!source || !source->run->settings->rehearse)
 		return;
 	uint64_t wire = wire_sent(source);
 	pthread_mutex_lock(&source->lock);
-	bool first = !source->dwell.told;
-	source->dwell.told = true;
-	JsonObject *extra = first ? describe(&source->dwell, wire, source->dwell.last_us) : NULL;
+	bool first = !source->rehearse_hold.told;
+	source->rehearse_hold.told = true;
+	JsonObject *extra = first ? describe(&source->rehearse_hold, wire, source->rehearse_hold.last_us) : NULL;
 	pthread_mutex_unlock(&source->lock);
 	if (first)
-		run_post(source->run, "disks-dwelling", extra);
+		transfer_post(source->run, "disks-dwelling", extra);
 }
 
-uint64_t disk_dwell_wire(struct disk_source *source)
+uint64_t disk_rehearse_hold_wire(struct disk_source *source)
 {
 	if (!source)
 		return 0;
 	uint64_t wire = wire_sent(source);
 	pthread_mutex_lock(&source->lock);
-	bool any = source->dwell.begin_us != 0;
-	uint64_t before = source->dwell.wire_before;
+	bool any = source->rehearse_hold.begin_us != 0;
+	uint64_t before = source->rehearse_hold.wire_before;
 	pthread_mutex_unlock(&source->lock);
 	return any ? wire - before : 0;
 }

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 /* Under the source's lock. All 0 before. */
-struct disk_dwell {
+struct disk_rehearse_hold {
 	int64_t begin_us, last_us; /* of the first write and of the last one */
 	uint64_t bytes;            /* of all writes that were taken; zeros are none */
 	uint64_t wire_before;
@@ -22,8 +22,8 @@ struct disk_dwell {
 
 struct disk_source;
 /* A write of LENGTH bytes is about to be taken. False: it may not be, and the move is over. */
-bool disk_dwell_take(struct disk_source *source, uint64_t length);
+bool disk_rehearse_hold_take(struct disk_source *source, uint64_t length);
 /* Memory's turn has come. NULL as SOURCE: there are no disks. */
-void disk_dwell_whole(struct disk_source *source);
+void disk_rehearse_hold_whole(struct disk_source *source);
 /* Bytes on the wire since the first write; 0: there was none, or no disks. */
-uint64_t disk_dwell_wire(struct disk_source *source);
+uint64_t disk_rehearse_hold_wire(struct disk_source *source);

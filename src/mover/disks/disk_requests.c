@@ -18,12 +18,12 @@
 static void submit(struct disk_source *source, unsigned disk, struct batch *batch)
 {
 	tag_fold(source->fold, source->digests[disk], batch->tag);
-	encoders_submit(source->run->encoders, batch);
+	encoders_submit(source->transfer->encoders, batch);
 }
 
 static struct batch *take(struct disk_source *source)
 {
-	return encoders_take(source->run->encoders);
+	return encoders_take(source->transfer->encoders);
 }
 
 /* With run->sorting. DATA: of DISK_BYTES. */
@@ -41,37 +41,37 @@ static void fill_order(struct batch *batch, const struct disk_order *order, cons
 bool disk_requests_send(struct disk_source *source, const struct disk_order *order,
 			const uint8_t *data)
 {
-	struct run *run = source->run;
+	struct transfer *transfer = source->transfer;
 	struct batch *batch = take(source);
 	if (!batch)
 		return false;
 	fill_order(batch, order, data);
-	pthread_mutex_lock(&run->sorting);
+	pthread_mutex_lock(&transfer->sorting);
 	if (order->op == DISK_BYTES || order->op == DISK_TRIM)
-		sorter_clear_disk(run->sorter, order->disk, order->offset, order->length);
-	sorter_seal_order(run->sorter, batch);
+		sorter_clear_disk(transfer->sorter, order->disk, order->offset, order->length);
+	sorter_seal_order(transfer->sorter, batch);
 	submit(source, order->disk, batch);
-	pthread_mutex_unlock(&run->sorting);
+	pthread_mutex_unlock(&transfer->sorting);
 	return true;
 }
 
 static bool send_blocks(struct disk_source *source, unsigned disk, uint64_t offset,
 			const uint8_t *data, uint64_t length)
 {
-	struct run *run = source->run;
+	struct transfer *transfer = source->transfer;
 	struct batch *batch = take(source);
 	if (!batch)
 		return false;
 	memcpy(batch->raw, data, length);
 	batch_set_blocks(batch, disk, offset / BATCH_DISK_BLOCK,
 			 (uint32_t) (length / BATCH_DISK_BLOCK));
-	pthread_mutex_lock(&run->sorting);
+	pthread_mutex_lock(&transfer->sorting);
 	disk_source_judge(source);
-	sorter_seeds_taken(run->sorter, encoders_seeds_taken(run->encoders));
-	sorter_sort_disk(run->sorter, batch);
+	sorter_seeds_taken(transfer->sorter, encoders_seeds_taken(transfer->encoders));
+	sorter_sort_disk(transfer->sorter, batch);
 	source->written[disk] += length;
 	submit(source, disk, batch);
-	pthread_mutex_unlock(&run->sorting);
+	pthread_mutex_unlock(&transfer->sorting);
 	return true;
 }
 
@@ -91,11 +91,11 @@ static void send_and_wait(struct disk_source *source, struct nbd_request *reques
 			  struct disk_order *order)
 {
 	struct waiting *waiting = g_new0(struct waiting, 1);
-	struct run *run = source->run;
+	struct transfer *transfer = source->transfer;
 	struct batch *batch = take(source);
 	waiting->request = request;
 	waiting->left = order->length;
-	pthread_mutex_lock(&run->sorting);
+	pthread_mutex_lock(&transfer->sorting);
 	pthread_mutex_lock(&source->lock);
 	bool good = batch && !source->broken;
 	if (good) {
@@ -106,14 +106,14 @@ static void send_and_wait(struct disk_source *source, struct nbd_request *reques
 	pthread_mutex_unlock(&source->lock);
 	if (good) {
 		fill_order(batch, order, NULL);
-		sorter_seal_order(run->sorter, batch);
+		sorter_seal_order(transfer->sorter, batch);
 		submit(source, order->disk, batch);
 	}
-	pthread_mutex_unlock(&run->sorting);
+	pthread_mutex_unlock(&transfer->sorting);
 	if (good)
 		return;
 	if (batch)
-		encoders_give_back(run->encoders, batch);
+		encoders_give_back(transfer->encoders, batch);
 	g_free(waiting);
 	nbd_done(request, EIO);
 }
@@ -163,7 +163,7 @@ static void keep_to_rate(struct disk_source *source, uint64_t length)
  * still. */
 static void wait_for_offers(struct disk_source *source)
 {
-	if (source->run->disks->seed_count == 0)
+	if (source->transfer->disks->seed_count == 0)
 		return;
 	pthread_mutex_lock(&source->lock);
 	if (!source->offers_due_us)
@@ -178,7 +178,7 @@ static void do_write(struct disk_source *source, struct nbd_request *request)
 	struct disk_order bytes = order_of(request, DISK_BYTES);
 	wait_for_offers(source);
 	keep_to_rate(source, request->length);
-	bool good = disk_dwell_take(source, request->length);
+	bool good = disk_rehearse_hold_take(source, request->length);
 	for (uint64_t done = 0; good && done < request->length; done += bytes.length) {
 		const uint8_t *data = request->payload + done;
 		bytes.offset = request->offset + done;
@@ -193,21 +193,21 @@ static void do_write(struct disk_source *source, struct nbd_request *request)
 
 static void do_zero(struct disk_source *source, struct nbd_request *request)
 {
-	struct run *run = source->run;
+	struct transfer *transfer = source->transfer;
 	struct disk_order order = order_of(request, DISK_ZERO);
 	struct batch *batch = take(source);
 	if (batch) {
 		fill_order(batch, &order, NULL);
-		pthread_mutex_lock(&run->sorting);
+		pthread_mutex_lock(&transfer->sorting);
 		source->zeroed[order.disk] += order.length;
-		bool news = sorter_zero_disk(run->sorter, order.disk, order.offset, order.length);
+		bool news = sorter_zero_disk(transfer->sorter, order.disk, order.offset, order.length);
 		if (news) {
-			sorter_seal_order(run->sorter, batch);
+			sorter_seal_order(transfer->sorter, batch);
 			submit(source, order.disk, batch);
 		}
-		pthread_mutex_unlock(&run->sorting);
+		pthread_mutex_unlock(&transfer->sorting);
 		if (!news)
-			encoders_give_back(run->encoders, batch);
+			encoders_give_back(transfer->encoders, batch);
 	}
 	answer(source, request, batch != NULL);
 }

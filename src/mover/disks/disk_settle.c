@@ -51,7 +51,7 @@ static bool read_again(struct disk_destination *destination, struct item *item)
 static bool send_question(struct disk_destination *destination, const struct asking *asking,
 			  GError **error)
 {
-	struct link *link = destination->run->link;
+	struct link *link = destination->transfer->link;
 	struct link_frame *frame = link_frame_begin(link, LINK_DISK, error);
 	if (!frame)
 		return false;
@@ -81,19 +81,19 @@ static bool take_pages(const struct asking *asking, const struct link_frame *fra
 static bool ask(struct disk_destination *destination, const struct asking *asking)
 {
 	g_autoptr(GError) error = NULL;
-	struct run *run = destination->run;
+	struct transfer *transfer = destination->transfer;
 	struct link_frame *frame = NULL;
 	if (send_question(destination, asking, &error))
-		frame = link_receive(run->link, LINK_DISK, ANSWER_MS, NULL, &error);
+		frame = link_receive(transfer->link, LINK_DISK, ANSWER_MS, NULL, &error);
 	bool good = frame && take_pages(asking, frame);
 	if (frame)
-		link_frame_done(run->link, LINK_DISK, frame);
+		link_frame_done(transfer->link, LINK_DISK, frame);
 	if (good)
 		return true;
 	if (!error)
 		error_set(&error, WATARI_ERROR_INTERNAL, NULL,
 			  _("the source mover does not send the pages that were asked for"));
-	run_refuse_error(run, "link", error);
+	transfer_refuse_error(transfer, "link", error);
 	return false;
 }
 

@@ -39,7 +39,7 @@ static void *session_thread(void *data)
 	struct disk_source *source = session->source;
 	g_autoptr(GError) error = NULL;
 	const struct nbd_server server = { .exports = source->exports,
-					   .export_count = source->run->disks->count,
+					   .export_count = source->transfer->disks->count,
 					   .bytes_max = BYTES_MAX,
 					   .requests_max = REQUESTS_MAX,
 					   .handle = disk_requests_handle,
@@ -66,10 +66,10 @@ static bool begin_session(struct disk_source *source, int fd)
 
 static void *accept_thread(void *data)
 {
-	struct run *run = data;
-	struct disk_source *source = run->disk_source;
+	struct transfer *transfer = data;
+	struct disk_source *source = transfer->disk_source;
 	int fd;
-	while ((fd = local_accept(run->disk_listener, peer_is_qemu, run->settings, NULL)) >= 0)
+	while ((fd = qemu_socket_accept(transfer->disk_listener, peer_is_qemu, transfer->settings, NULL)) >= 0)
 		if (!begin_session(source, fd))
 			close(fd);
 	disk_source_break(source);
@@ -79,21 +79,21 @@ static void *accept_thread(void *data)
 	while (source->session_count > 0)
 		close(source->sessions[--source->session_count].fd);
 	pthread_mutex_unlock(&source->lock);
-	return run_thread_ends(run);
+	return transfer_thread_ends(transfer);
 }
 
 /* ---- life ---- */
 
-struct disk_source *disk_source_start(struct run *run, GError **error)
+struct disk_source *disk_source_start(struct transfer *transfer, GError **error)
 {
-	struct disk_source *source = run->disk_source = g_new0(struct disk_source, 1);
-	source->run = run;
-	source->fold = tag_context_new(run->settings->key, "digest");
+	struct disk_source *source = transfer->disk_source = g_new0(struct disk_source, 1);
+	source->transfer = transfer;
+	source->fold = tag_context_new(transfer->settings->key, "digest");
 	source->waiting = g_ptr_array_new();
-	source->rate = run->disks->rate;
+	source->rate = transfer->disks->rate;
 	pthread_mutex_init(&source->lock, NULL);
 	wait_cond_init(&source->changed);
-	return run_spawn(run, accept_thread, error) && run_spawn(run, disk_answers_thread, error)
+	return transfer_spawn(transfer, accept_thread, error) && transfer_spawn(transfer, disk_answers_thread, error)
 		       ? source
 		       : NULL;
 }
@@ -101,7 +101,7 @@ struct disk_source *disk_source_start(struct run *run, GError **error)
 void disk_source_judge(struct disk_source *source)
 {
 	if (source)
-		sorter_use_disks(source->run->sorter,
+		sorter_use_disks(source->transfer->sorter,
 				 reading_pays(&source->reading, clock_now_us()));
 }
 
@@ -118,7 +118,7 @@ void disk_source_break(struct disk_source *source)
 {
 	if (!source)
 		return;
-	shutdown(source->run->disk_listener, SHUT_RDWR);
+	shutdown(source->transfer->disk_listener, SHUT_RDWR);
 	pthread_mutex_lock(&source->lock);
 	source->broken = true;
 	pthread_cond_broadcast(&source->changed);
@@ -141,14 +141,14 @@ void disk_source_free(struct disk_source *source)
 
 JsonArray *disk_source_describe(struct disk_source *source)
 {
-	struct run *run = source->run;
+	struct transfer *transfer = source->transfer;
 	JsonArray *list = json_array_new();
-	pthread_mutex_lock(&run->sorting);
+	pthread_mutex_lock(&transfer->sorting);
 	pthread_mutex_lock(&source->lock);
-	for (unsigned i = 0; i < run->disks->count; i++) {
-		const struct sorter_disk_counts *counts = sorter_disk_counts(run->sorter, i);
+	for (unsigned i = 0; i < transfer->disks->count; i++) {
+		const struct sorter_disk_counts *counts = sorter_disk_counts(transfer->sorter, i);
 		JsonObject *disk = json_object_new();
-		json_object_set_string_member(disk, "target", run->disks->disks[i].target);
+		json_object_set_string_member(disk, "target", transfer->disks->disks[i].target);
 		const struct {
 			const char *name;
 			uint64_t value;
@@ -169,6 +169,6 @@ JsonArray *disk_source_describe(struct disk_source *source)
 		json_array_add_object_element(list, disk);
 	}
 	pthread_mutex_unlock(&source->lock);
-	pthread_mutex_unlock(&run->sorting);
+	pthread_mutex_unlock(&transfer->sorting);
 	return list;
 }

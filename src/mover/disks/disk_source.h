@@ -14,7 +14,7 @@
 
 struct disk_source;
 /* Starts its threads; run->disk_source is what it returns, also when it fails. */
-struct disk_source *disk_source_start(struct run *run, GError **error);
+struct disk_source *disk_source_start(struct transfer *transfer, GError **error);
 /* Are references to disks worth while now? To be called before something is sorted, with run->sorting. NULL as
  * SOURCE: there are none. */
 void disk_source_judge(struct disk_source *source);

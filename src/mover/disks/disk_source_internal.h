@@ -26,7 +26,7 @@ struct session {
 };
 
 struct disk_source {
-	struct run *run;
+	struct transfer *transfer;
 	struct tag_context *fold;
 	struct nbd_export exports[KNOWN_DISKS_MAX]; /* once it is open */
 
@@ -49,7 +49,7 @@ struct disk_source {
 	struct session sessions[SESSIONS_MAX];
 	uint64_t flushes[KNOWN_DISKS_MAX];
 	uint64_t asked;          /* pages that a seed did not have */
-	struct disk_dwell dwell; /* of a rehearsal */
+	struct disk_rehearse_hold rehearse_hold; /* of a rehearsal */
 };
 
 /* A request of QEMU's; SOURCE is a struct disk_source. Any session's thread. */
@@ -60,6 +60,6 @@ bool disk_requests_send(struct disk_source *source, const struct disk_order *ord
 /* With the lock held: until then, or until something changes. */
 void disk_source_wait(struct disk_source *source, int64_t due_us);
 /* The thread; RUN is a struct run. */
-void *disk_answers_thread(void *run);
+void *disk_answers_thread(void *transfer);
 /* Who still waits gets an error: QEMU's mirror fails, the VM goes on at the source. */
 void disk_answers_fail(struct disk_source *source);

@@ -12,7 +12,7 @@
 #define CHUNK ((uint64_t) PAGE_TABLE_CHUNK * BATCH_DISK_BLOCK)
 
 struct disk_verify {
-	struct run *run;
+	struct transfer *transfer;
 	unsigned disk;
 	uint64_t blocks;  /* whole ones */
 	uint8_t *checked; /* a bit for each CHUNK */
@@ -21,15 +21,15 @@ struct disk_verify {
 	uint64_t compared, skipped; /* blocks, in this run */
 };
 
-struct disk_verify *disk_verify_new(struct run *run, unsigned disk, uint64_t bytes)
+struct disk_verify *disk_verify_new(struct transfer *transfer, unsigned disk, uint64_t bytes)
 {
 	struct disk_verify *verify = g_new0(struct disk_verify, 1);
-	verify->run = run;
+	verify->transfer = transfer;
 	verify->disk = disk;
 	verify->blocks = bytes / BATCH_DISK_BLOCK;
 	verify->checked = g_malloc0(bytes / CHUNK / 8 + 1);
 	verify->buffer = g_malloc(CHUNK);
-	verify->pages = tag_context_new(run->page_key, "page");
+	verify->pages = tag_context_new(transfer->page_key, "page");
 	return verify;
 }
 
@@ -68,7 +68,7 @@ static bool fail(struct disk_verify *verify, uint64_t block, GError **error)
 		_("The disk at the destination does not keep what is written to it. Look "
 		  "for errors in that host's kernel log."),
 		_("the disk %s at the destination reads back differently at byte %" PRIu64),
-		verify->run->disks->disks[verify->disk].target, block * BATCH_DISK_BLOCK);
+		verify->transfer->disks->disks[verify->disk].target, block * BATCH_DISK_BLOCK);
 }
 
 static bool check_chunk(struct disk_verify *verify, const struct resolver *resolver,
@@ -96,11 +96,11 @@ static void tell(struct disk_verify *verify, int64_t began_ms)
 {
 	JsonObject *extra = json_object_new();
 	json_object_set_string_member(extra, "target",
-				      verify->run->disks->disks[verify->disk].target);
+				      verify->transfer->disks->disks[verify->disk].target);
 	json_object_set_int_member(extra, "blocks", (gint64) verify->compared);
 	json_object_set_int_member(extra, "skipped", (gint64) verify->skipped);
 	json_object_set_int_member(extra, "ms", clock_now_ms() - began_ms);
-	run_post(verify->run, "disk-verified", extra);
+	transfer_post(verify->transfer, "disk-verified", extra);
 }
 
 bool disk_verify_run(struct disk_verify *verify, const struct resolver *resolver,

@@ -15,7 +15,7 @@
 
 struct disk_verify;
 /* Of disk number DISK with BYTES. */
-struct disk_verify *disk_verify_new(struct run *run, unsigned disk, uint64_t bytes);
+struct disk_verify *disk_verify_new(struct transfer *transfer, unsigned disk, uint64_t bytes);
 void disk_verify_free(struct disk_verify *verify);
 /* Something is written there. NULL as VERIFY: nothing is verified. */
 void disk_verify_note(struct disk_verify *verify, uint64_t offset, uint64_t length);

@@ -19,7 +19,7 @@
 _Static_assert(SEED_KEY_BYTES == TAG_KEY_BYTES, "a kept key is a tag's key");
 
 struct seeds {
-	struct run *run;
+	struct transfer *transfer;
 	struct disk_reader *readers[KNOWN_SEEDS_MAX];
 	uint32_t places[KNOWN_SEEDS_MAX]; /* of the first block; 0: it cannot be referred to */
 	gint finished;                    /* atomic */
@@ -34,13 +34,13 @@ struct seeds {
 static void send_offer(struct seeds *seeds)
 {
 	if (seeds->frame)
-		link_frame_commit(seeds->run->link, LINK_DISK, seeds->frame);
+		link_frame_commit(seeds->transfer->link, LINK_DISK, seeds->frame);
 	seeds->frame = NULL;
 }
 
 static bool begin_offer(struct seeds *seeds, uint64_t place)
 {
-	seeds->frame = link_frame_begin(seeds->run->link, LINK_DISK, NULL);
+	seeds->frame = link_frame_begin(seeds->transfer->link, LINK_DISK, NULL);
 	if (!seeds->frame)
 		return false;
 	seeds->frame->flags = DISK_OFFER;
@@ -100,7 +100,7 @@ static bool is_over(struct seeds *seeds)
 {
 	return g_atomic_int_get(&seeds->finished) ||
 	       clock_now_ms() - seeds->scan.began_ms > SCAN_MS ||
-	       run_get_phase(seeds->run) >= RUN_STOPPED;
+	       transfer_get_phase(seeds->transfer) >= TRANSFER_STOPPED;
 }
 
 static bool is_scan_over(void *data)
@@ -127,7 +127,7 @@ static bool scan_seed(struct seeds *seeds, unsigned seed, struct seed_index *ind
 /* What is kept, then what is there; an old index is better than a half one. */
 static void look_through(struct seeds *seeds, unsigned seed)
 {
-	const char *path = seeds->run->disks->seeds[seed].path;
+	const char *path = seeds->transfer->disks->seeds[seed].path;
 	struct seed_index *kept = seed_index_load(path), *fresh = seed_index_new(path);
 	g_autoptr(GError) error = NULL;
 	bool good = !kept || offer_index(seeds, seed, kept);
@@ -142,77 +142,77 @@ static void look_through(struct seeds *seeds, unsigned seed)
 
 static void tell_offered(struct seeds *seeds)
 {
-	struct link_frame *frame = link_frame_begin(seeds->run->link, LINK_DISK, NULL);
+	struct link_frame *frame = link_frame_begin(seeds->transfer->link, LINK_DISK, NULL);
 	if (!frame)
 		return;
 	frame->flags = DISK_OFFERED;
 	disk_put_u64(frame->data, 0);
 	frame->length = 8;
-	link_frame_commit(seeds->run->link, LINK_DISK, frame);
+	link_frame_commit(seeds->transfer->link, LINK_DISK, frame);
 }
 
 static void *seeds_thread(void *data)
 {
-	struct run *run = data;
-	struct seeds *seeds = run->seeds;
+	struct transfer *transfer = data;
+	struct seeds *seeds = transfer->seeds;
 	seeds->scan.began_ms = clock_now_ms();
-	for (unsigned i = 0; i < run->disks->seed_count && !is_over(seeds); i++)
+	for (unsigned i = 0; i < transfer->disks->seed_count && !is_over(seeds); i++)
 		if (seeds->places[i] && seeds->readers[i])
 			look_through(seeds, i);
 	send_offer(seeds);
 	tell_offered(seeds);
-	return run_thread_ends(run);
+	return transfer_thread_ends(transfer);
 }
 
 /* ---- life ---- */
 
-static void tell_unusable(struct run *run, const char *path, const GError *error)
+static void tell_unusable(struct transfer *transfer, const char *path, const GError *error)
 {
 	JsonObject *extra = json_object_new();
 	json_object_set_string_member(extra, "path", path);
 	json_object_set_string_member(extra, "reason", error->message);
-	run_post(run, "seed-unusable", extra);
+	transfer_post(transfer, "seed-unusable", extra);
 }
 
 static bool tell_source(struct seeds *seeds, GError **error)
 {
-	struct run *run = seeds->run;
-	struct link_frame *frame = link_frame_begin(run->link, LINK_DISK, error);
+	struct transfer *transfer = seeds->transfer;
+	struct link_frame *frame = link_frame_begin(transfer->link, LINK_DISK, error);
 	if (!frame)
 		return false;
 	frame->flags = DISK_SEEDS;
 	disk_put_u64(frame->data, 0);
-	memcpy(frame->data + 8, run->page_key, TAG_KEY_BYTES);
+	memcpy(frame->data + 8, transfer->page_key, TAG_KEY_BYTES);
 	frame->length = 8 + TAG_KEY_BYTES;
-	for (unsigned i = 0; i < run->disks->seed_count; i++, frame->length += 8)
+	for (unsigned i = 0; i < transfer->disks->seed_count; i++, frame->length += 8)
 		disk_put_u64(frame->data + frame->length, seeds_bytes(seeds, i));
-	link_frame_commit(run->link, LINK_DISK, frame);
+	link_frame_commit(transfer->link, LINK_DISK, frame);
 	return true;
 }
 
-struct seeds *seeds_start(struct run *run, GError **error)
+struct seeds *seeds_start(struct transfer *transfer, GError **error)
 {
-	struct seeds *seeds = run->seeds = g_new0(struct seeds, 1);
+	struct seeds *seeds = transfer->seeds = g_new0(struct seeds, 1);
 	struct known known = { 0 }; /* numbers the places as the resolver will */
-	seeds->run = run;
-	if (!seed_key_load(run->page_key, error))
+	seeds->transfer = transfer;
+	if (!seed_key_load(transfer->page_key, error))
 		return NULL;
-	seeds->scan = (struct image_scan){ .pages = tag_context_new(run->page_key, "page"),
+	seeds->scan = (struct image_scan){ .pages = tag_context_new(transfer->page_key, "page"),
 					   .bytes_s = SCAN_BYTES_S,
 					   .is_over = is_scan_over,
 					   .found = offer_found };
-	for (unsigned i = 0; i < run->disks->seed_count; i++) {
-		const struct seed_setting *seed = &run->disks->seeds[i];
+	for (unsigned i = 0; i < transfer->disks->seed_count; i++) {
+		const struct seed_setting *seed = &transfer->disks->seeds[i];
 		g_autoptr(GError) unusable = NULL;
 		const struct disk_reader_config config = { .path = seed->path,
 							   .format = seed->format,
 							   .disk = seed->path };
 		seeds->readers[i] = disk_reader_open(&config, &unusable);
 		if (unusable)
-			tell_unusable(run, seed->path, unusable);
+			tell_unusable(transfer, seed->path, unusable);
 		seeds->places[i] = known_add_seed(&known, seeds_bytes(seeds, i));
 	}
-	return tell_source(seeds, error) && run_spawn(run, seeds_thread, error) ? seeds : NULL;
+	return tell_source(seeds, error) && transfer_spawn(transfer, seeds_thread, error) ? seeds : NULL;
 }
 
 void seeds_finish(struct seeds *seeds)
@@ -241,20 +241,20 @@ struct disk_reader *seeds_reader(const struct seeds *seeds, unsigned seed)
 	return seeds->readers[seed];
 }
 
-bool seeds_receive(struct run *run, uint64_t bytes[KNOWN_SEEDS_MAX], GError **error)
+bool seeds_receive(struct transfer *transfer, uint64_t bytes[KNOWN_SEEDS_MAX], GError **error)
 {
 	bool finished;
-	struct link_frame *frame = link_receive(run->link, LINK_DISK, HELLO_MS, &finished, error);
-	size_t count = run->disks->seed_count;
+	struct link_frame *frame = link_receive(transfer->link, LINK_DISK, HELLO_MS, &finished, error);
+	size_t count = transfer->disks->seed_count;
 	bool good = frame && frame->flags == DISK_SEEDS &&
 		    frame->length == 8 + TAG_KEY_BYTES + 8 * count;
 	if (good) {
-		memcpy(run->page_key, frame->data + 8, TAG_KEY_BYTES);
+		memcpy(transfer->page_key, frame->data + 8, TAG_KEY_BYTES);
 		for (size_t i = 0; i < count; i++)
 			bytes[i] = disk_get_u64(frame->data + 8 + TAG_KEY_BYTES + 8 * i);
 	}
 	if (frame)
-		link_frame_done(run->link, LINK_DISK, frame);
+		link_frame_done(transfer->link, LINK_DISK, frame);
 	if (!good && error && !*error)
 		error_set(error, WATARI_ERROR_INTERNAL, NULL,
 			  _("the destination mover does not say what it has"));

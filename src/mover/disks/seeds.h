@@ -9,7 +9,7 @@
 struct seeds;
 /* Opens the images and tells the source of them; starts the thread. run->seeds is what it returns, also
  * when it fails. An image that cannot be read is told and left out. */
-struct seeds *seeds_start(struct run *run, GError **error);
+struct seeds *seeds_start(struct transfer *transfer, GError **error);
 /* The move is over. */
 void seeds_finish(struct seeds *seeds);
 /* After its thread has ended. */
@@ -19,4 +19,4 @@ uint64_t seeds_bytes(const struct seeds *seeds, unsigned seed);
 struct disk_reader *seeds_reader(const struct seeds *seeds, unsigned seed);
 
 /* The source's part: the first words of the destination, before anything is sorted. */
-bool seeds_receive(struct run *run, uint64_t bytes[KNOWN_SEEDS_MAX], GError **error);
+bool seeds_receive(struct transfer *transfer, uint64_t bytes[KNOWN_SEEDS_MAX], GError **error);

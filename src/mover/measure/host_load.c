@@ -13,25 +13,25 @@
 
 enum { TRIAL_BYTES = 256 * 1024, TRIAL_US = 30000, FIELDS = 8 };
 
-struct vitals vitals_parse(const char *line)
+struct host_load host_load_parse(const char *line)
 {
 	/* user nice system idle iowait irq softirq steal */
 	uint64_t fields[FIELDS] = { 0 };
-	struct vitals vitals = { 0 };
+	struct host_load host_load = { 0 };
 	if (sscanf(line,
 		   "cpu %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
 		   " %" SCNu64 " %" SCNu64,
 		   &fields[0], &fields[1], &fields[2], &fields[3], &fields[4], &fields[5],
 		   &fields[6], &fields[7]) < 4)
-		return vitals;
+		return host_load;
 	for (int i = 0; i < FIELDS; i++)
-		vitals.all += fields[i];
-	vitals.idle = fields[3] + fields[4];
-	vitals.stolen = fields[7];
-	return vitals;
+		host_load.all += fields[i];
+	host_load.idle = fields[3] + fields[4];
+	host_load.stolen = fields[7];
+	return host_load;
 }
 
-struct vitals vitals_read(void)
+struct host_load host_load_read(void)
 {
 	char line[256] = "";
 	FILE *stat = fopen("/proc/stat", "re");
@@ -39,7 +39,7 @@ struct vitals vitals_read(void)
 		*line = '\0';
 	if (stat)
 		fclose(stat);
-	return vitals_parse(line);
+	return host_load_parse(line);
 }
 
 /* Something between text and noise, the same at every host. */
@@ -72,10 +72,10 @@ static double measure_speed(void)
 	return (double) bytes / (double) used_us * 1e6;
 }
 
-JsonObject *vitals_describe(const struct vitals *before)
+JsonObject *host_load_describe(const struct host_load *before)
 {
 	JsonObject *object = json_object_new();
-	struct vitals now = vitals_read();
+	struct host_load now = host_load_read();
 	double load = 0, all = (double) (now.all - before->all);
 	if (getloadavg(&load, 1) != 1)
 		load = 0;

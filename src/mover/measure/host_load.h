@@ -5,14 +5,14 @@
 #include <stdint.h>
 
 /* Processor time since the boot, in ticks, all processors together (/proc/stat). */
-struct vitals {
+struct host_load {
 	uint64_t all, idle, stolen;
 };
 
 /* Parse the first line of /proc/stat; zeros where it is none. */
-struct vitals vitals_parse(const char *line);
-struct vitals vitals_read(void);
+struct host_load host_load_parse(const char *line);
+struct host_load host_load_read(void);
 /* "cpus", "load" (of one minute), and between BEFORE and now "busy" and "stolen" as parts of all
  * processors' time; "speed": bytes a second that one thread compresses of a made-up buffer (takes about
  * 30 ms). Unref the result. */
-JsonObject *vitals_describe(const struct vitals *before);
+JsonObject *host_load_describe(const struct host_load *before);

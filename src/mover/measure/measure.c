@@ -42,10 +42,10 @@ static void measure_clear(void *data)
 /* What there is so far. */
 struct looks {
 	/* set once */
-	struct errand *errand;
+	struct task *task;
 	const struct measure *measure;
 	struct image_tags *tags; /* NULL: no images */
-	/* the errand's */
+	/* the task's */
 	struct sample *sample; /* NULL: none, or none any more */
 	int64_t windows_ms[WINDOWS_MAX], changed[WINDOWS_MAX];
 	unsigned count;
@@ -120,32 +120,32 @@ static JsonObject *describe_looks(struct looks *looks, const char *type)
 static void look_on(struct looks *looks)
 {
 	const struct measure *measure = looks->measure;
-	struct vitals before = vitals_read();
+	struct host_load before = host_load_read();
 	int64_t begin_ms = clock_now_ms();
 	for (unsigned i = 0; i < measure->windows && (!looks->host || looks->sample); i++) {
 		int64_t left_ms = begin_ms + measure->windows_ms[i] - clock_now_ms();
-		if (!errand_sleep(looks->errand, (int) MAX(left_ms, 0)))
+		if (!task_sleep(looks->task, (int) MAX(left_ms, 0)))
 			break;
 		look_again(looks, begin_ms);
 		if (looks->host || i + 2 < measure->windows)
 			continue;
-		looks->host = vitals_describe(&before);
+		looks->host = host_load_describe(&before);
 		if (looks->sample && measure->windows > 1)
-			errand_report(looks->errand, describe_looks(looks, "measuring"));
+			task_report(looks->task, describe_looks(looks, "measuring"));
 	}
 	if (!looks->host)
-		looks->host = vitals_describe(&before);
+		looks->host = host_load_describe(&before);
 }
 
-static JsonObject *work(struct errand *errand, void *data)
+static JsonObject *work(struct task *task, void *data)
 {
 	const struct measure *measure = data;
-	struct looks looks = { .errand = errand, .measure = measure };
+	struct looks looks = { .task = task, .measure = measure };
 	if (measure->images)
 		looks.tags = image_tags_begin(measure->images, measure->scan_ms);
 	begin_sample(&looks);
 	look_on(&looks);
-	if (looks.tags && !errand_is_over(errand))
+	if (looks.tags && !task_is_over(task))
 		image_tags_wait(looks.tags);
 	JsonObject *answer = describe_looks(&looks, "measured");
 	image_tags_free(looks.tags);
@@ -182,7 +182,7 @@ static bool parse(struct measure *measure, JsonObject *message)
 	return true;
 }
 
-struct errand *measure_start(const struct mover_settings *settings, JsonObject *message,
+struct task *measure_start(const struct mover_setup *settings, JsonObject *message,
 			     void (*send)(JsonObject *answer, void *data), void *data,
 			     GError **error)
 {
@@ -195,7 +195,7 @@ struct errand *measure_start(const struct mover_settings *settings, JsonObject *
 	if (good && measure->windows > 0)
 		measure->windows_ms[measure->windows - 1] += fault_late_look_ms(settings);
 	if (good)
-		return errand_new(work, measure, measure_clear, send, data);
+		return task_new(work, measure, measure_clear, send, data);
 	measure_clear(measure);
 	error_set(error, WATARI_ERROR_INTERNAL, NULL, _("measure: bad windows_ms or memories"));
 	return NULL;

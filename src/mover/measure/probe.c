@@ -21,7 +21,7 @@ enum { WARM_TRIPS = 12 };
 static const double stretch = 0.3, short_stretch = 0.6, stretch_least_us = 100e3;
 
 struct probe {
-	struct run *run;
+	struct transfer *transfer;
 	uint64_t bytes;
 	int64_t ms;
 };
@@ -34,24 +34,24 @@ struct look {
 
 /* ---- source ---- */
 
-static uint64_t arrived(struct run *run)
+static uint64_t arrived(struct transfer *transfer)
 {
 	struct link_stats stats;
-	link_get_stats(run->link, &stats);
+	link_get_stats(transfer->link, &stats);
 	return stats.consumed;
 }
 
 /* Like the batches of a move. */
-static size_t frame_length(struct run *run)
+static size_t frame_length(struct transfer *transfer)
 {
 	struct link_stats stats;
-	link_get_stats(run->link, &stats);
-	return tempo_moment(stats.drain_rate, LINK_PAYLOAD_MAX);
+	link_get_stats(transfer->link, &stats);
+	return effort_control_moment(stats.drain_rate, LINK_PAYLOAD_MAX);
 }
 
 static bool send_frame(struct probe *probe, size_t length, uint32_t flags, GError **error)
 {
-	struct link *link = probe->run->link;
+	struct link *link = probe->transfer->link;
 	struct link_frame *frame = link_frame_begin(link, LINK_MEMORY, error);
 	if (!frame)
 		return false;
@@ -89,8 +89,8 @@ static JsonObject *describe(struct probe *probe, const struct look *looks, unsig
 	struct link_stats now;
 	uint64_t sent, again;
 	JsonObject *answer = json_object_new();
-	link_get_stats(probe->run->link, &now);
-	link_count_segments(probe->run->link, &sent, &again);
+	link_get_stats(probe->transfer->link, &now);
+	link_count_segments(probe->transfer->link, &sent, &again);
 	json_object_set_int_member(answer, "bytes",
 				   (gint64) (looks[count - 1].arrived - looks[0].arrived));
 	json_object_set_int_member(answer, "ms", (looks[count - 1].at_us - looks[0].at_us) / 1000);
@@ -102,46 +102,46 @@ static JsonObject *describe(struct probe *probe, const struct look *looks, unsig
 	return answer;
 }
 
-static JsonObject *send_all(struct errand *errand, struct probe *probe, GError **error)
+static JsonObject *send_all(struct task *task, struct probe *probe, GError **error)
 {
-	struct run *run = probe->run;
-	struct look looks[LOOKS + 1] = { { clock_now_us(), arrived(run) } };
+	struct transfer *transfer = probe->transfer;
+	struct look looks[LOOKS + 1] = { { clock_now_us(), arrived(transfer) } };
 	uint64_t segments, again;
 	unsigned count = 1;
 	struct link_stats stats;
-	link_get_stats(run->link, &stats);
+	link_get_stats(transfer->link, &stats);
 	int64_t most_us = probe->ms * 1000 + WARM_TRIPS * stats.round_trip_us;
 	int64_t until_us = looks[0].at_us + most_us, next_us = 0;
-	link_count_segments(run->link, &segments, &again);
+	link_count_segments(transfer->link, &segments, &again);
 	for (uint64_t sent = 0;
-	     sent < probe->bytes && clock_now_us() < until_us && !errand_is_over(errand);) {
-		size_t length = frame_length(run);
+	     sent < probe->bytes && clock_now_us() < until_us && !task_is_over(task);) {
+		size_t length = frame_length(transfer);
 		sent += length;
 		if (!send_frame(probe, length, PROBE_DATA, error))
 			return NULL;
 		if (count < LOOKS && clock_now_us() >= next_us) {
-			looks[count++] = (struct look){ clock_now_us(), arrived(run) };
+			looks[count++] = (struct look){ clock_now_us(), arrived(transfer) };
 			next_us = looks[count - 1].at_us + most_us / LOOKS;
 		}
 	}
 	if (!send_frame(probe, 0, PROBE_END, error) ||
-	    !link_drain(run->link, LINK_MEMORY, PATIENCE_MS, error))
+	    !link_drain(transfer->link, LINK_MEMORY, PATIENCE_MS, error))
 		return NULL;
-	looks[count++] = (struct look){ clock_now_us(), arrived(run) };
-	link_forget_rate(run->link);
+	looks[count++] = (struct look){ clock_now_us(), arrived(transfer) };
+	link_forget_rate(transfer->link);
 	return describe(probe, looks, count, segments, again);
 }
 
 /* ---- destination ---- */
 
-static JsonObject *receive_all(struct errand *errand, struct probe *probe, GError **error)
+static JsonObject *receive_all(struct task *task, struct probe *probe, GError **error)
 {
-	struct link *link = probe->run->link;
+	struct link *link = probe->transfer->link;
 	uint64_t bytes = 0;
 	bool finished = false;
 	for (int64_t until_ms = clock_now_ms() + PATIENCE_MS; clock_now_ms() < until_ms;) {
 		struct link_frame *frame = link_receive(link, LINK_MEMORY, 100, &finished, error);
-		if (!frame && (finished || (error && *error) || errand_is_over(errand)))
+		if (!frame && (finished || (error && *error) || task_is_over(task)))
 			return NULL;
 		if (!frame)
 			continue;
@@ -162,13 +162,13 @@ static JsonObject *receive_all(struct errand *errand, struct probe *probe, GErro
 
 /* ---- both ---- */
 
-static JsonObject *work(struct errand *errand, void *data)
+static JsonObject *work(struct task *task, void *data)
 {
 	struct probe *probe = data;
 	g_autoptr(GError) error = NULL;
-	bool source = probe->run->settings->role == MOVER_SOURCE;
+	bool source = probe->transfer->settings->role == MOVER_SOURCE;
 	JsonObject *answer =
-		source ? send_all(errand, probe, &error) : receive_all(errand, probe, &error);
+		source ? send_all(task, probe, &error) : receive_all(task, probe, &error);
 	if (!answer) {
 		answer = json_object_new();
 		g_autofree char *what = error ? error_what(error) : g_strdup(_("broken off"));
@@ -178,7 +178,7 @@ static JsonObject *work(struct errand *errand, void *data)
 	return answer;
 }
 
-struct errand *probe_start(struct run *run, JsonObject *message,
+struct task *probe_start(struct transfer *transfer, JsonObject *message,
 			   void (*send)(JsonObject *answer, void *data), void *data, GError **error)
 {
 	int64_t bytes = json_get_int(message, "bytes", 0), ms = json_get_int(message, "ms", 0);
@@ -188,6 +188,6 @@ struct errand *probe_start(struct run *run, JsonObject *message,
 		return NULL;
 	}
 	struct probe *probe = g_new0(struct probe, 1);
-	*probe = (struct probe){ run, (uint64_t) bytes, ms };
-	return errand_new(work, probe, g_free, send, data);
+	*probe = (struct probe){ transfer, (uint64_t) bytes, ms };
+	return task_new(work, probe, g_free, send, data);
 }

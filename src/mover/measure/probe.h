@@ -8,8 +8,8 @@
 #define PROBE_BYTES_MOST (256LL * 1024 * 1024)
 #define PROBE_MS_MOST 10000
 
-/* MESSAGE: `bytes` and `ms`, whichever comes first. The answer is “probed”; the errand's SEND gets it.
+/* MESSAGE: `bytes` and `ms`, whichever comes first. The answer is “probed”; the task's SEND gets it.
  * NULL: the message makes no sense. */
-struct errand *probe_start(struct run *run, JsonObject *message,
+struct task *probe_start(struct transfer *transfer, JsonObject *message,
 			   void (*send)(JsonObject *answer, void *data), void *data,
 			   GError **error);

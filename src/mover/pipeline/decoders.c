@@ -24,7 +24,7 @@ struct lineage {
 };
 
 struct decoders {
-	struct run *run;
+	struct transfer *transfer;
 	unsigned count; /* batches and slots */
 
 	pthread_mutex_t receiving; /* frames are taken from the link by one worker at a time */
@@ -99,7 +99,7 @@ static void place(struct decoders *decoders, struct task *task)
 
 static void refuse_frame(struct decoders *decoders, const struct link_frame *frame)
 {
-	run_refuse(decoders->run, "verify",
+	transfer_refuse(decoders->transfer, "verify",
 		   _("frame %" PRIu64 " from the source cannot be decoded"), frame->sequence);
 }
 
@@ -107,17 +107,17 @@ static void refuse_frame(struct decoders *decoders, const struct link_frame *fra
 static bool receive(struct decoders *decoders, struct task *task)
 {
 	g_autoptr(GError) error = NULL;
-	struct run *run = decoders->run;
-	task->frame = link_receive(run->link, LINK_MEMORY, -1, NULL, &error);
+	struct transfer *transfer = decoders->transfer;
+	task->frame = link_receive(transfer->link, LINK_MEMORY, -1, NULL, &error);
 	if (!task->frame) {
 		if (error)
-			run_refuse_error(run, "link", error);
+			transfer_refuse_error(transfer, "link", error);
 		return false;
 	}
 	if (!frame_get_head(task->frame->flags, task->frame->data, task->frame->length,
 			    &task->head)) {
 		refuse_frame(decoders, task->frame);
-		link_frame_done(run->link, LINK_MEMORY, task->frame);
+		link_frame_done(transfer->link, LINK_MEMORY, task->frame);
 		return false;
 	}
 	place(decoders, task);
@@ -176,9 +176,9 @@ static bool unpack(struct worker *worker, const struct task *task)
 	if (!body_read(task->batch, task->batch->raw, task->head.body))
 		return false;
 	task->batch->kind = task->head.kind;
-	fault_decoded(worker->decoders->run, task->batch);
+	fault_decoded(worker->decoders->transfer, task->batch);
 	batch_tag_literals(task->batch, worker->pages);
-	disk_destination_fetch(worker->decoders->run->disk_destination, task->batch, worker->pages);
+	disk_destination_fetch(worker->decoders->transfer->disk_destination, task->batch, worker->pages);
 	return true;
 }
 
@@ -194,11 +194,11 @@ static void hand_over(struct decoders *decoders, const struct task *task)
 
 static void *worker_thread(void *data)
 {
-	struct run *run = data;
-	struct decoders *decoders = run->decoders;
+	struct transfer *transfer = data;
+	struct decoders *decoders = transfer->decoders;
 	struct worker worker = { .decoders = decoders,
 				 .unpacker = unpacker_new(CODEC_WINDOW_LOG_MIN),
-				 .pages = tag_context_new(run->page_key, "page") };
+				 .pages = tag_context_new(transfer->page_key, "page") };
 	struct task task = { 0 };
 	while (next_task(decoders, &task)) {
 		if (unpack(&worker, &task)) {
@@ -206,20 +206,20 @@ static void *worker_thread(void *data)
 			continue;
 		}
 		refuse_frame(decoders, task.frame);
-		link_frame_done(run->link, LINK_MEMORY, task.frame);
+		link_frame_done(transfer->link, LINK_MEMORY, task.frame);
 		give_back(decoders, task.batch);
 		decoders_stop(decoders);
 	}
 	unpacker_free(worker.unpacker);
 	tag_context_free(worker.pages);
-	return run_thread_ends(run);
+	return transfer_thread_ends(transfer);
 }
 
-struct decoders *decoders_start(struct run *run, GError **error)
+struct decoders *decoders_start(struct transfer *transfer, GError **error)
 {
-	struct decoders *decoders = run->decoders = g_new0(struct decoders, 1);
-	unsigned workers = workers_count(run);
-	decoders->run = run;
+	struct decoders *decoders = transfer->decoders = g_new0(struct decoders, 1);
+	unsigned workers = workers_count(transfer);
+	decoders->transfer = transfer;
 	decoders->count = ENCODERS_BATCHES(workers);
 	decoders->empty = g_new(struct batch *, decoders->count);
 	decoders->slots = g_new0(struct slot, decoders->count);
@@ -230,9 +230,9 @@ struct decoders *decoders_start(struct run *run, GError **error)
 		decoders->empty[decoders->empty_count++] = batch_new();
 	for (unsigned i = 0; i < FRAME_STREAMS; i++)
 		decoders->streams[i].unpacker =
-			unpacker_new(frame_window_log(run->settings->memory_limit));
+			unpacker_new(frame_window_log(transfer->settings->memory_limit));
 	for (unsigned i = 0; i < workers; i++)
-		if (!run_spawn(run, worker_thread, error))
+		if (!transfer_spawn(transfer, worker_thread, error))
 			return NULL;
 	return decoders;
 }
@@ -244,7 +244,7 @@ static void drop_slots(struct decoders *decoders)
 		struct slot *slot = &decoders->slots[i];
 		if (!slot->ready)
 			continue;
-		link_frame_done(decoders->run->link, LINK_MEMORY, slot->decoded.frame);
+		link_frame_done(decoders->transfer->link, LINK_MEMORY, slot->decoded.frame);
 		batch_free(slot->decoded.batch);
 	}
 }
@@ -285,7 +285,7 @@ bool decoders_next(struct decoders *decoders, struct decoded *decoded)
 
 void decoders_done(struct decoders *decoders, const struct decoded *decoded)
 {
-	link_frame_done(decoders->run->link, LINK_MEMORY, decoded->frame);
+	link_frame_done(decoders->transfer->link, LINK_MEMORY, decoded->frame);
 	give_back(decoders, decoded->batch);
 }
 

@@ -17,7 +17,7 @@ struct decoded {
 };
 
 struct decoders;
-struct decoders *decoders_start(struct run *run, GError **error);
+struct decoders *decoders_start(struct transfer *transfer, GError **error);
 void decoders_free(struct decoders *decoders);
 
 /* The next batch in order; false at the end of the stream, or when the move was refused. */

@@ -15,8 +15,8 @@
 #define MOMENT_LEAST (32 * 1024)
 #define LATELY (2 * 1024 * 1024) /* bytes of QEMU's stream, over which the share is taken */
 
-struct tempo {
-	struct run *run;
+struct effort_control {
+	struct transfer *transfer;
 	int window_log;
 	pthread_mutex_t lock;
 	/* under the lock */
@@ -31,7 +31,7 @@ struct tempo {
 };
 
 /* The highest rung within the user's limit, which is a level of zstd. */
-static enum effort_level highest(const struct mover_settings *settings)
+static enum effort_level highest(const struct mover_setup *settings)
 {
 	enum effort_level best = EFFORT_LEVELS - 1;
 	if (!settings->encode)
@@ -41,33 +41,33 @@ static enum effort_level highest(const struct mover_settings *settings)
 	return best;
 }
 
-struct tempo *tempo_new(struct run *run, unsigned workers)
+struct effort_control *effort_control_new(struct transfer *transfer, unsigned workers)
 {
-	struct tempo *tempo = g_new0(struct tempo, 1);
+	struct effort_control *effort_control = g_new0(struct effort_control, 1);
 	struct effort_config config = { .workers = workers,
-					.max = highest(run->settings),
+					.max = highest(transfer->settings),
 					.link_bytes_s = LINK_GUESS };
-	if (run->settings->bandwidth)
-		config.link_bytes_s = (double) run->settings->bandwidth;
-	tempo->run = run;
-	tempo->window_log = frame_window_log(run->settings->memory_limit);
-	tempo->effort = effort_new(&config);
+	if (transfer->settings->bandwidth)
+		config.link_bytes_s = (double) transfer->settings->bandwidth;
+	effort_control->transfer = transfer;
+	effort_control->window_log = frame_window_log(transfer->settings->memory_limit);
+	effort_control->effort = effort_new(&config);
 	/* what a probe sent before is none of ours */
 	struct link_stats link;
-	link_get_stats(run->link, &link);
-	tempo->consumed = link.consumed;
-	tempo->judged_us = clock_now_us();
-	pthread_mutex_init(&tempo->lock, NULL);
-	return tempo;
+	link_get_stats(transfer->link, &link);
+	effort_control->consumed = link.consumed;
+	effort_control->judged_us = clock_now_us();
+	pthread_mutex_init(&effort_control->lock, NULL);
+	return effort_control;
 }
 
-void tempo_free(struct tempo *tempo)
+void effort_control_free(struct effort_control *effort_control)
 {
-	if (!tempo)
+	if (!effort_control)
 		return;
-	effort_free(tempo->effort);
-	pthread_mutex_destroy(&tempo->lock);
-	g_free(tempo);
+	effort_free(effort_control->effort);
+	pthread_mutex_destroy(&effort_control->lock);
+	g_free(effort_control);
 }
 
 /* That of its first page. */
@@ -81,11 +81,11 @@ static uint64_t region_of(const struct batch *batch)
 	return UINT64_MAX;
 }
 
-static struct codec_effort codec_for(const struct tempo *tempo, enum effort_level level,
+static struct codec_effort codec_for(const struct effort_control *effort_control, enum effort_level level,
 				     bool in_stream)
 {
 	const struct effort_rung *rung = effort_rung(level);
-	struct codec_effort effort = { CODEC_ZSTD, rung->zstd_level, tempo->window_log };
+	struct codec_effort effort = { CODEC_ZSTD, rung->zstd_level, effort_control->window_log };
 	if (level == EFFORT_STORE)
 		effort.method = CODEC_STORE;
 	else if (level == EFFORT_LZ4)
@@ -96,74 +96,74 @@ static struct codec_effort codec_for(const struct tempo *tempo, enum effort_leve
 }
 
 /* With the lock held. */
-static void look_for_stop(struct tempo *tempo)
+static void look_for_stop(struct effort_control *effort_control)
 {
-	if (tempo->tail)
+	if (effort_control->tail)
 		return;
-	pthread_mutex_lock(&tempo->run->lock);
-	tempo->tail = tempo->run->stream.stopped;
-	pthread_mutex_unlock(&tempo->run->lock);
-	if (tempo->tail)
-		effort_set_tail(tempo->effort, TAIL_BYTES);
+	pthread_mutex_lock(&effort_control->transfer->lock);
+	effort_control->tail = effort_control->transfer->stream.stopped;
+	pthread_mutex_unlock(&effort_control->transfer->lock);
+	if (effort_control->tail)
+		effort_set_tail(effort_control->effort, TAIL_BYTES);
 }
 
-enum effort_level tempo_choose(struct tempo *tempo, const struct batch *batch, bool in_stream,
+enum effort_level effort_control_choose(struct effort_control *effort_control, const struct batch *batch, bool in_stream,
 			       struct codec_effort *effort)
 {
-	pthread_mutex_lock(&tempo->lock);
-	look_for_stop(tempo);
+	pthread_mutex_lock(&effort_control->lock);
+	look_for_stop(effort_control);
 	bool items = batch->kind == BATCH_ITEMS || batch->kind == BATCH_DISK;
-	enum effort_level level = items ? effort_choose(tempo->effort, region_of(batch))
-					: effort_level_now(tempo->effort);
-	*effort = codec_for(tempo, level, in_stream);
-	tempo->batches[level]++;
-	pthread_mutex_unlock(&tempo->lock);
+	enum effort_level level = items ? effort_choose(effort_control->effort, region_of(batch))
+					: effort_level_now(effort_control->effort);
+	*effort = codec_for(effort_control, level, in_stream);
+	effort_control->batches[level]++;
+	pthread_mutex_unlock(&effort_control->lock);
 	return level;
 }
 
 /* With the lock held. The link is the limit where it had more to carry than it takes nearly all the
  * time; what it took away then is what it can. */
-static void judge_link(struct tempo *tempo)
+static void judge_link(struct effort_control *effort_control)
 {
-	int64_t now = clock_now_us(), interval = now - tempo->judged_us;
-	if (interval < INTERVAL_US || tempo->looks < LOOKS_MIN)
+	int64_t now = clock_now_us(), interval = now - effort_control->judged_us;
+	if (interval < INTERVAL_US || effort_control->looks < LOOKS_MIN)
 		return;
 	struct link_stats stats;
-	link_get_stats(tempo->run->link, &stats);
-	bool limited = tempo->busy * 5 >= tempo->looks * 4;
+	link_get_stats(effort_control->transfer->link, &stats);
+	bool limited = effort_control->busy * 5 >= effort_control->looks * 4;
 	/* If it is not, the waiting was for the destination. */
-	int64_t idle_us = tempo->idle_us + (limited ? 0 : tempo->waited_us);
+	int64_t idle_us = effort_control->idle_us + (limited ? 0 : effort_control->waited_us);
 	struct effort_link link = { .interval_ns = (uint64_t) interval * 1000,
-				    .wire_bytes = stats.consumed - tempo->consumed,
+				    .wire_bytes = stats.consumed - effort_control->consumed,
 				    .blocked_ns = limited ? (uint64_t) interval * 1000 : 0,
 				    .idle_ns = (uint64_t) idle_us * 1000 };
-	effort_note_link(tempo->effort, &link);
-	tempo->judged_us = now;
-	tempo->consumed = stats.consumed;
-	tempo->idle_us = tempo->waited_us = 0;
-	tempo->looks = tempo->busy = 0;
+	effort_note_link(effort_control->effort, &link);
+	effort_control->judged_us = now;
+	effort_control->consumed = stats.consumed;
+	effort_control->idle_us = effort_control->waited_us = 0;
+	effort_control->looks = effort_control->busy = 0;
 }
 
 /* With the lock held. */
-static void note_share(struct tempo *tempo, const struct batch *batch, size_t packed)
+static void note_share(struct effort_control *effort_control, const struct batch *batch, size_t packed)
 {
 	if (batch_is_disk(batch))
 		return;
-	tempo->lately += (double) batch->original_bytes;
-	tempo->lately_packed += (double) packed;
-	if (tempo->lately < LATELY)
+	effort_control->lately += (double) batch->original_bytes;
+	effort_control->lately_packed += (double) packed;
+	if (effort_control->lately < LATELY)
 		return;
-	tempo->lately /= 2;
-	tempo->lately_packed /= 2;
+	effort_control->lately /= 2;
+	effort_control->lately_packed /= 2;
 }
 
 /* With the lock held. */
-static double share_lately(const struct tempo *tempo)
+static double share_lately(const struct effort_control *effort_control)
 {
-	return tempo->lately > 0 ? MIN(tempo->lately_packed / tempo->lately, 1) : 1;
+	return effort_control->lately > 0 ? MIN(effort_control->lately_packed / effort_control->lately, 1) : 1;
 }
 
-void tempo_note(struct tempo *tempo, const struct batch *batch, const struct tempo_packed *packed)
+void effort_control_note(struct effort_control *effort_control, const struct batch *batch, const struct effort_control_packed *packed)
 {
 	struct effort_batch note = { .region = region_of(batch),
 				     .level = packed->level,
@@ -171,84 +171,84 @@ void tempo_note(struct tempo *tempo, const struct batch *batch, const struct tem
 				     .packed_bytes = packed->packed,
 				     .cpu_ns = (uint64_t) packed->cpu_us * 1000,
 				     .wall_ns = (uint64_t) packed->wall_us * 1000 };
-	pthread_mutex_lock(&tempo->lock);
-	effort_note_batch(tempo->effort, &note);
-	note_share(tempo, batch, packed->packed);
-	judge_link(tempo);
-	pthread_mutex_unlock(&tempo->lock);
+	pthread_mutex_lock(&effort_control->lock);
+	effort_note_batch(effort_control->effort, &note);
+	note_share(effort_control, batch, packed->packed);
+	judge_link(effort_control);
+	pthread_mutex_unlock(&effort_control->lock);
 }
 
-void tempo_look(struct tempo *tempo)
+void effort_control_look(struct effort_control *effort_control)
 {
-	bool limit = link_is_limit(tempo->run->link);
-	pthread_mutex_lock(&tempo->lock);
-	tempo->looks++;
-	tempo->busy += limit;
-	pthread_mutex_unlock(&tempo->lock);
+	bool limit = link_is_limit(effort_control->transfer->link);
+	pthread_mutex_lock(&effort_control->lock);
+	effort_control->looks++;
+	effort_control->busy += limit;
+	pthread_mutex_unlock(&effort_control->lock);
 }
 
-void tempo_idle(struct tempo *tempo, int64_t us)
+void effort_control_idle(struct effort_control *effort_control, int64_t us)
 {
-	pthread_mutex_lock(&tempo->lock);
-	tempo->idle_us += us;
-	pthread_mutex_unlock(&tempo->lock);
+	pthread_mutex_lock(&effort_control->lock);
+	effort_control->idle_us += us;
+	pthread_mutex_unlock(&effort_control->lock);
 }
 
-void tempo_wait(struct tempo *tempo, int64_t us)
+void effort_control_wait(struct effort_control *effort_control, int64_t us)
 {
-	pthread_mutex_lock(&tempo->lock);
-	tempo->waited_us += us;
-	pthread_mutex_unlock(&tempo->lock);
+	pthread_mutex_lock(&effort_control->lock);
+	effort_control->waited_us += us;
+	pthread_mutex_unlock(&effort_control->lock);
 }
 
-bool tempo_stores(struct tempo *tempo)
+bool effort_control_stores(struct effort_control *effort_control)
 {
-	pthread_mutex_lock(&tempo->lock);
-	bool stores = effort_level_now(tempo->effort) == EFFORT_STORE;
-	pthread_mutex_unlock(&tempo->lock);
+	pthread_mutex_lock(&effort_control->lock);
+	bool stores = effort_level_now(effort_control->effort) == EFFORT_STORE;
+	pthread_mutex_unlock(&effort_control->lock);
 	return stores;
 }
 
-double tempo_link_bytes_s(struct tempo *tempo)
+double effort_control_link_bytes_s(struct effort_control *effort_control)
 {
-	pthread_mutex_lock(&tempo->lock);
-	double link = effort_belief(tempo->effort).link_bytes_s;
-	pthread_mutex_unlock(&tempo->lock);
+	pthread_mutex_lock(&effort_control->lock);
+	double link = effort_belief(effort_control->effort).link_bytes_s;
+	pthread_mutex_unlock(&effort_control->lock);
 	return isfinite(link) ? link : 0;
 }
 
-size_t tempo_moment(double bytes_s, size_t most)
+size_t effort_control_moment(double bytes_s, size_t most)
 {
 	return (size_t) CLAMP(bytes_s * MOMENT_US / G_USEC_PER_SEC, MOMENT_LEAST, (double) most);
 }
 
-size_t tempo_portion(struct tempo *tempo)
+size_t effort_control_portion(struct effort_control *effort_control)
 {
-	pthread_mutex_lock(&tempo->lock);
-	double link = effort_belief(tempo->effort).link_bytes_s, share = share_lately(tempo);
-	pthread_mutex_unlock(&tempo->lock);
-	return tempo_moment(link / share, BATCH_RAW_MAX); /* infinite: no limit seen */
+	pthread_mutex_lock(&effort_control->lock);
+	double link = effort_belief(effort_control->effort).link_bytes_s, share = share_lately(effort_control);
+	pthread_mutex_unlock(&effort_control->lock);
+	return effort_control_moment(link / share, BATCH_RAW_MAX); /* infinite: no limit seen */
 }
 
-double tempo_share(struct tempo *tempo)
+double effort_control_share(struct effort_control *effort_control)
 {
-	pthread_mutex_lock(&tempo->lock);
-	double share = share_lately(tempo);
-	pthread_mutex_unlock(&tempo->lock);
+	pthread_mutex_lock(&effort_control->lock);
+	double share = share_lately(effort_control);
+	pthread_mutex_unlock(&effort_control->lock);
 	return share;
 }
 
-void tempo_describe(struct tempo *tempo, JsonObject *stats)
+void effort_control_describe(struct effort_control *effort_control, JsonObject *stats)
 {
 	JsonObject *batches = json_object_new();
-	pthread_mutex_lock(&tempo->lock);
-	struct effort_belief belief = effort_belief(tempo->effort);
-	enum effort_level now = effort_level_now(tempo->effort);
+	pthread_mutex_lock(&effort_control->lock);
+	struct effort_belief belief = effort_belief(effort_control->effort);
+	enum effort_level now = effort_level_now(effort_control->effort);
 	for (unsigned i = 0; i < EFFORT_LEVELS; i++)
-		if (tempo->batches[i])
+		if (effort_control->batches[i])
 			json_object_set_int_member(batches, effort_rung(i)->name,
-						   (gint64) tempo->batches[i]);
-	pthread_mutex_unlock(&tempo->lock);
+						   (gint64) effort_control->batches[i]);
+	pthread_mutex_unlock(&effort_control->lock);
 	json_object_set_string_member(stats, "effort", effort_rung(now)->name);
 	json_object_set_int_member(stats, "link_bytes_s",
 				   isfinite(belief.link_bytes_s) ? (gint64) belief.link_bytes_s

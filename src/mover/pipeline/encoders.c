@@ -21,10 +21,10 @@
 #define AHEAD_POLL_US 500
 
 struct encoders {
-	struct run *run;
+	struct transfer *transfer;
 	unsigned count; /* batches, all told */
 	struct tag_context *chain;
-	struct tempo *tempo;
+	struct effort_control *effort_control;
 	uint64_t frames_before; /* that went over the link before these: a probe's */
 
 	pthread_mutex_t lock;
@@ -62,7 +62,7 @@ static struct batch *take_submitted(struct encoders *encoders, uint64_t *ticket)
 		batch = encoders->submitted[*ticket % encoders->count];
 	}
 	pthread_mutex_unlock(&encoders->lock);
-	tempo_idle(encoders->tempo, clock_now_us() - since);
+	effort_control_idle(encoders->effort_control, clock_now_us() - since);
 	return batch;
 }
 
@@ -72,7 +72,7 @@ static void fail(struct encoders *encoders, const GError *error)
 	encoders->failed = true;
 	pthread_cond_broadcast(&encoders->changed);
 	pthread_mutex_unlock(&encoders->lock);
-	run_refuse_error(encoders->run, "link", error);
+	transfer_refuse_error(encoders->transfer, "link", error);
 }
 
 /* Of QEMU's stream. */
@@ -81,42 +81,42 @@ static uint64_t bytes_of(const struct batch *batch)
 	return batch_is_disk(batch) ? 0 : batch->original_bytes;
 }
 
-static void count_packed(struct run *run, const struct batch *batch,
-			 const struct tempo_packed *packed)
+static void count_packed(struct transfer *transfer, const struct batch *batch,
+			 const struct effort_control_packed *packed)
 {
-	pthread_mutex_lock(&run->lock);
-	*(batch_is_disk(batch) ? &run->content.disk_bytes : &run->content.encoded_bytes) +=
+	pthread_mutex_lock(&transfer->lock);
+	*(batch_is_disk(batch) ? &transfer->content.disk_bytes : &transfer->content.encoded_bytes) +=
 		packed->packed;
-	run->content.encode_us += packed->cpu_us;
-	pthread_mutex_unlock(&run->lock);
+	transfer->content.encode_us += packed->cpu_us;
+	pthread_mutex_unlock(&transfer->lock);
 }
 
 static bool is_too_far_ahead(struct encoders *encoders)
 {
 	struct link_stats stats;
-	link_get_stats(encoders->run->link, &stats);
+	link_get_stats(encoders->transfer->link, &stats);
 	uint64_t most = PAGES_AHEAD +
 			(uint64_t) stats.round_trip_us * 2 * PAGES_PER_SECOND / G_USEC_PER_SEC;
 	pthread_mutex_lock(&encoders->lock);
 	uint64_t digested = 0, consumed = stats.consumed_frames - encoders->frames_before;
 	if (consumed > 0)
 		digested = encoders->pages_up_to[(consumed - 1) % FRAMES_AHEAD];
-	bool far = encoders->commit_next - consumed >= FRAMES_AHEAD - RUN_WORKERS_MAX ||
+	bool far = encoders->commit_next - consumed >= FRAMES_AHEAD - TRANSFER_WORKERS_MAX ||
 		   encoders->pages_committed - digested > most;
 	bool over = encoders->failed;
 	pthread_mutex_unlock(&encoders->lock);
-	return far && !over && run_get_phase(encoders->run) != RUN_REFUSED;
+	return far && !over && transfer_get_phase(encoders->transfer) != TRANSFER_REFUSED;
 }
 
 /* The batch into FRAME. */
 static void pack(struct worker *worker, const struct batch *batch, struct link_frame *frame)
 {
-	struct tempo *tempo = worker->encoders->tempo;
+	struct effort_control *effort_control = worker->encoders->effort_control;
 	struct codec_effort effort;
 	struct frame_head head = { .kind = batch->kind, .stream = worker->index };
 	int64_t cpu_us = workers_cpu_us(), wall_us = clock_now_us();
-	struct tempo_packed packed = {
-		.level = tempo_choose(tempo, batch, worker->index < FRAME_STREAMS, &effort)
+	struct effort_control_packed packed = {
+		.level = effort_control_choose(effort_control, batch, worker->index < FRAME_STREAMS, &effort)
 	};
 	body_write(worker->body, batch);
 	head.body = (uint32_t) worker->body->length;
@@ -132,8 +132,8 @@ static void pack(struct worker *worker, const struct batch *batch, struct link_f
 	packed.packed = frame->length;
 	packed.cpu_us = workers_cpu_us() - cpu_us;
 	packed.wall_us = clock_now_us() - wall_us;
-	tempo_note(tempo, batch, &packed);
-	count_packed(worker->encoders->run, batch, &packed);
+	effort_control_note(effort_control, batch, &packed);
+	count_packed(worker->encoders->transfer, batch, &packed);
 }
 
 static bool wait_turn(struct encoders *encoders, uint64_t ticket)
@@ -149,22 +149,22 @@ static bool wait_turn(struct encoders *encoders, uint64_t ticket)
 /* With the turn: nobody else commits. */
 static void watch_request(struct encoders *encoders, const struct batch *batch)
 {
-	if (!batch->asked_us && !requests_are_under_way(encoders->run->requests))
+	if (!batch->asked_us && !page_requests_are_under_way(encoders->transfer->requests))
 		return;
-	requests_sent(encoders->run->requests, batch, encoders->commit_next + 1);
-	requests_arrived(encoders->run->requests, encoders_frames_arrived(encoders));
+	page_requests_sent(encoders->transfer->requests, batch, encoders->commit_next + 1);
+	page_requests_arrived(encoders->transfer->requests, encoders_frames_arrived(encoders));
 }
 
 static void commit(struct encoders *encoders, struct batch *batch, struct link_frame *frame)
 {
-	struct run *run = encoders->run;
-	run_count_frame(run, encoders->chain, frame->tag, bytes_of(batch));
+	struct transfer *transfer = encoders->transfer;
+	transfer_count_frame(transfer, encoders->chain, frame->tag, bytes_of(batch));
 	pthread_mutex_lock(&encoders->lock);
 	encoders->pages_committed += batch->pages;
 	encoders->pages_up_to[encoders->commit_next % FRAMES_AHEAD] = encoders->pages_committed;
 	encoders->seeds_up_to[encoders->commit_next % FRAMES_AHEAD] = batch->seed_pages;
 	pthread_mutex_unlock(&encoders->lock);
-	link_frame_commit(run->link, LINK_MEMORY, frame);
+	link_frame_commit(transfer->link, LINK_MEMORY, frame);
 	watch_request(encoders, batch);
 	pthread_mutex_lock(&encoders->lock);
 	encoders->bytes_in_hand -= bytes_of(batch);
@@ -178,26 +178,26 @@ static void commit(struct encoders *encoders, struct batch *batch, struct link_f
 static void encode_batches(struct worker *worker)
 {
 	struct encoders *encoders = worker->encoders;
-	struct run *run = encoders->run;
+	struct transfer *transfer = encoders->transfer;
 	struct batch *batch;
 	uint64_t ticket;
 	while ((batch = take_submitted(encoders, &ticket))) {
 		g_autoptr(GError) error = NULL;
-		tempo_look(encoders->tempo);
+		effort_control_look(encoders->effort_control);
 		int64_t since = clock_now_us();
 		while (is_too_far_ahead(encoders))
 			g_usleep(AHEAD_POLL_US);
-		struct link_frame *frame = link_frame_begin(run->link, LINK_MEMORY, &error);
-		tempo_wait(encoders->tempo, clock_now_us() - since);
+		struct link_frame *frame = link_frame_begin(transfer->link, LINK_MEMORY, &error);
+		effort_control_wait(encoders->effort_control, clock_now_us() - since);
 		if (!frame) {
 			fail(encoders, error);
 			return;
 		}
-		fault_encoded(run, batch);
+		fault_encoded(transfer, batch);
 		pack(worker, batch, frame);
-		fault_packed(run, frame->data + FRAME_HEAD, frame->length - FRAME_HEAD);
+		fault_packed(transfer, frame->data + FRAME_HEAD, frame->length - FRAME_HEAD);
 		if (!wait_turn(encoders, ticket)) {
-			link_frame_cancel(run->link, LINK_MEMORY, frame);
+			link_frame_cancel(transfer->link, LINK_MEMORY, frame);
 			return;
 		}
 		commit(encoders, batch, frame);
@@ -206,8 +206,8 @@ static void encode_batches(struct worker *worker)
 
 static void *worker_thread(void *data)
 {
-	struct run *run = data;
-	struct encoders *encoders = run->encoders;
+	struct transfer *transfer = data;
+	struct encoders *encoders = transfer->encoders;
 	struct worker worker = { .encoders = encoders, .packer = packer_new(), .body = body_new() };
 	pthread_mutex_lock(&encoders->lock);
 	worker.index = encoders->workers_begun++;
@@ -215,20 +215,20 @@ static void *worker_thread(void *data)
 	encode_batches(&worker);
 	packer_free(worker.packer);
 	body_free(worker.body);
-	return run_thread_ends(run);
+	return transfer_thread_ends(transfer);
 }
 
-struct encoders *encoders_start(struct run *run, GError **error)
+struct encoders *encoders_start(struct transfer *transfer, GError **error)
 {
-	struct encoders *encoders = run->encoders = g_new0(struct encoders, 1);
-	unsigned workers = workers_count(run);
+	struct encoders *encoders = transfer->encoders = g_new0(struct encoders, 1);
+	unsigned workers = workers_count(transfer);
 	struct link_stats link;
-	link_get_stats(run->link, &link);
-	encoders->run = run;
+	link_get_stats(transfer->link, &link);
+	encoders->transfer = transfer;
 	encoders->frames_before = link.consumed_frames;
 	encoders->count = ENCODERS_BATCHES(workers);
-	encoders->tempo = tempo_new(run, workers);
-	encoders->chain = tag_context_new(run->settings->key, "chain");
+	encoders->effort_control = effort_control_new(transfer, workers);
+	encoders->chain = tag_context_new(transfer->settings->key, "chain");
 	encoders->empty = g_new(struct batch *, encoders->count);
 	encoders->submitted = g_new(struct batch *, encoders->count);
 	pthread_mutex_init(&encoders->lock, NULL);
@@ -236,8 +236,8 @@ struct encoders *encoders_start(struct run *run, GError **error)
 	while (encoders->empty_count < encoders->count)
 		encoders->empty[encoders->empty_count++] = batch_new();
 	for (unsigned i = 0; i < workers; i++)
-		if (!run_spawn(run, worker_thread, error))
-			return NULL; /* run_free() ends those that run */
+		if (!transfer_spawn(transfer, worker_thread, error))
+			return NULL; /* transfer_free() ends those that run */
 	return encoders;
 }
 
@@ -252,7 +252,7 @@ void encoders_free(struct encoders *encoders)
 	g_free(encoders->empty);
 	g_free(encoders->submitted);
 	tag_context_free(encoders->chain);
-	tempo_free(encoders->tempo);
+	effort_control_free(encoders->effort_control);
 	pthread_cond_destroy(&encoders->changed);
 	pthread_mutex_destroy(&encoders->lock);
 	g_free(encoders);
@@ -302,7 +302,7 @@ bool encoders_finish(struct encoders *encoders)
 uint64_t encoders_frames_arrived(struct encoders *encoders)
 {
 	struct link_stats stats;
-	link_get_stats(encoders->run->link, &stats);
+	link_get_stats(encoders->transfer->link, &stats);
 	return stats.consumed_frames - encoders->frames_before;
 }
 
@@ -317,12 +317,12 @@ uint64_t encoders_seeds_taken(struct encoders *encoders)
 
 bool encoders_store(struct encoders *encoders)
 {
-	return tempo_stores(encoders->tempo);
+	return effort_control_stores(encoders->effort_control);
 }
 
 size_t encoders_portion(struct encoders *encoders)
 {
-	return tempo_portion(encoders->tempo);
+	return effort_control_portion(encoders->effort_control);
 }
 
 uint64_t encoders_in_hand(struct encoders *encoders)
@@ -335,15 +335,15 @@ uint64_t encoders_in_hand(struct encoders *encoders)
 
 double encoders_share(struct encoders *encoders)
 {
-	return tempo_share(encoders->tempo);
+	return effort_control_share(encoders->effort_control);
 }
 
 void encoders_describe(struct encoders *encoders, JsonObject *stats)
 {
-	tempo_describe(encoders->tempo, stats);
+	effort_control_describe(encoders->effort_control, stats);
 }
 
 double encoders_link_bytes_s(struct encoders *encoders)
 {
-	return tempo_link_bytes_s(encoders->tempo);
+	return effort_control_link_bytes_s(encoders->effort_control);
 }

@@ -15,8 +15,8 @@
 
 struct encoders;
 /* Starts workers_count(run) threads; run->encoders is what it returns, also when it fails. */
-struct encoders *encoders_start(struct run *run, GError **error);
-/* After its threads have ended (run_free joins them). */
+struct encoders *encoders_start(struct transfer *transfer, GError **error);
+/* After its threads have ended (transfer_free joins them). */
 void encoders_free(struct encoders *encoders);
 
 /* An empty batch; NULL once the link has failed or all is finished. Blocks. */
@@ -34,7 +34,7 @@ uint64_t encoders_frames_arrived(struct encoders *encoders);
 uint64_t encoders_seeds_taken(struct encoders *encoders);
 /* Would batches be packed at all now? No: they should be sorted as PLAIN. */
 bool encoders_store(struct encoders *encoders);
-/* Bytes of QEMU's stream that a batch should hold (tempo_portion). */
+/* Bytes of QEMU's stream that a batch should hold (effort_control_portion). */
 size_t encoders_portion(struct encoders *encoders);
 /* Bytes of QEMU's stream that were submitted and not committed yet. Any thread. */
 uint64_t encoders_in_hand(struct encoders *encoders);

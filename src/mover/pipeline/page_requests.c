@@ -30,7 +30,7 @@ struct under_way {
 	int64_t at_us;
 };
 
-struct requests {
+struct page_requests {
 	pthread_mutex_t lock;
 	/* all under it */
 	uint64_t asked;
@@ -42,15 +42,15 @@ struct requests {
 	struct times times[STAGES];
 };
 
-struct requests *requests_new(void)
+struct page_requests *page_requests_new(void)
 {
-	struct requests *requests = g_new0(struct requests, 1);
+	struct page_requests *requests = g_new0(struct page_requests, 1);
 	pthread_mutex_init(&requests->lock, NULL);
 	requests->block = BATCH_NO_BLOCK;
 	return requests;
 }
 
-void requests_free(struct requests *requests)
+void page_requests_free(struct page_requests *requests)
 {
 	if (!requests)
 		return;
@@ -86,7 +86,7 @@ static uint32_t find_block(const struct stream_block *blocks, uint32_t count, co
 }
 
 /* u64 start, u32 length, and with the name of the block: u8 n, n bytes. */
-void requests_ask(struct requests *requests, const struct return_message *message,
+void page_requests_ask(struct page_requests *requests, const struct return_message *message,
 		  const struct stream_block *blocks, uint32_t count)
 {
 	const uint8_t *data = message->bytes + 4;
@@ -126,7 +126,7 @@ static bool answers(const struct batch *batch, const struct question *question)
 	return false;
 }
 
-void requests_answer(struct requests *requests, struct batch *batch)
+void page_requests_answer(struct page_requests *requests, struct batch *batch)
 {
 	pthread_mutex_lock(&requests->lock);
 	int64_t now = requests->open_count ? clock_now_us() : 0;
@@ -145,7 +145,7 @@ void requests_answer(struct requests *requests, struct batch *batch)
 	pthread_mutex_unlock(&requests->lock);
 }
 
-void requests_sent(struct requests *requests, const struct batch *batch, uint64_t frame)
+void page_requests_sent(struct page_requests *requests, const struct batch *batch, uint64_t frame)
 {
 	if (!batch->asked_us)
 		return;
@@ -157,7 +157,7 @@ void requests_sent(struct requests *requests, const struct batch *batch, uint64_
 	pthread_mutex_unlock(&requests->lock);
 }
 
-void requests_arrived(struct requests *requests, uint64_t consumed)
+void page_requests_arrived(struct page_requests *requests, uint64_t consumed)
 {
 	unsigned done = 0;
 	pthread_mutex_lock(&requests->lock);
@@ -170,7 +170,7 @@ void requests_arrived(struct requests *requests, uint64_t consumed)
 	pthread_mutex_unlock(&requests->lock);
 }
 
-bool requests_are_under_way(struct requests *requests)
+bool page_requests_are_under_way(struct page_requests *requests)
 {
 	pthread_mutex_lock(&requests->lock);
 	bool some = requests->sent_count > 0;
@@ -192,7 +192,7 @@ static int64_t percentile_us(const struct times *times, unsigned percent)
 	return times->most_us;
 }
 
-JsonObject *requests_describe(struct requests *requests)
+JsonObject *page_requests_describe(struct page_requests *requests)
 {
 	JsonObject *object = NULL;
 	pthread_mutex_lock(&requests->lock);

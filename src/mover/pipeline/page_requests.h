@@ -17,19 +17,19 @@
 
 #define REQUESTS_MAX 256
 
-struct requests;
-struct requests *requests_new(void);
-void requests_free(struct requests *requests);
+struct page_requests;
+struct page_requests *page_requests_new(void);
+void page_requests_free(struct page_requests *requests);
 
 /* A message of the return path was handed on. BLOCKS: the guest's, to find names in. */
-void requests_ask(struct requests *requests, const struct return_message *message,
+void page_requests_ask(struct page_requests *requests, const struct return_message *message,
 		  const struct stream_block *blocks, uint32_t count);
 /* BATCH was read: which questions does it answer? Sets batch->asked_us. */
-void requests_answer(struct requests *requests, struct batch *batch);
+void page_requests_answer(struct page_requests *requests, struct batch *batch);
 /* It was committed as frame number FRAME (from 1 on); CONSUMED of all have arrived. */
-void requests_sent(struct requests *requests, const struct batch *batch, uint64_t frame);
-void requests_arrived(struct requests *requests, uint64_t consumed);
+void page_requests_sent(struct page_requests *requests, const struct batch *batch, uint64_t frame);
+void page_requests_arrived(struct page_requests *requests, uint64_t consumed);
 /* Some have been sent and are not known to have arrived. */
-bool requests_are_under_way(struct requests *requests);
+bool page_requests_are_under_way(struct page_requests *requests);
 /* Count, and mean, 95th percentile (about) and longest of each time in microseconds; NULL: no question. */
-JsonObject *requests_describe(struct requests *requests);
+JsonObject *page_requests_describe(struct page_requests *requests);

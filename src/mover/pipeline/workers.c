@@ -7,13 +7,13 @@
 #define WORKERS_DEFAULT_MAX 4
 #define WORKER_BYTES (32 * 1024 * 1024) /* of the memory limit, for each worker */
 
-unsigned workers_count(const struct run *run)
+unsigned workers_count(const struct transfer *transfer)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned wanted = (unsigned) CLAMP(cores / 4, 1, WORKERS_DEFAULT_MAX);
-	unsigned most = (unsigned) MIN(run->settings->memory_limit / WORKER_BYTES, RUN_WORKERS_MAX);
-	if (run->settings->cores)
-		wanted = run->settings->cores;
+	unsigned most = (unsigned) MIN(transfer->settings->memory_limit / WORKER_BYTES, TRANSFER_WORKERS_MAX);
+	if (transfer->settings->cores)
+		wanted = transfer->settings->cores;
 	return MIN(wanted, MAX(most, 1));
 }
 
