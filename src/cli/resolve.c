@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "cli/progress.h"
 #include "cli/report.h"
-#include "conductor/endings/resolve.h"
+#include "conductor/settle/resolve.h"
 
 struct values {
 	struct resolve_request request;

@@ -6,7 +6,7 @@
 #include "base/i18n.h"
 #include "content/known.h"
 #include "mover/chores/announce.h"
-#include "mover/conductor_check.h"
+#include "mover/core/conductor_check.h"
 #include "mover/compare/digests.h"
 #include "mover/disks/disk_source.h"
 #include "mover/core/fault.h"

@@ -11,7 +11,7 @@
 #include "mover/core/gate.h"
 #include "mover/core/qemu_socket.h"
 #include "mover/core/observe.h"
-#include "mover/peer_process.h"
+#include "mover/core/peer_process.h"
 #include "mover/core/transfer.h"
 #include "mover/disks/seeds.h"
 #include "stream/return_path.h"

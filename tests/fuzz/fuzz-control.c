@@ -4,7 +4,7 @@
 #include "mover/disks/disks.h"
 #include "mover/compare/fingerprint.h"
 #include "mover/lines.h"
-#include "mover/setup.h"
+#include "mover/core/setup.h"
 
 #include <stdlib.h>
 #include <string.h>

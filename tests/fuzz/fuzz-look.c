@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a host answers when it is looked at: its memory, its listeners, its login shell. Whatever it says,
  * no more is available than it has, and every name can be shown. */
-#include "host/begin.h"
+#include "host/remote/begin.h"
 #include "host/listener.h"
 #include "host/room.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An error without a next step gets one, and no other is touched. */
-#include "conductor/endings/advice.h"
+#include "conductor/core/advice.h"
 
 #include "base/error.h"
 

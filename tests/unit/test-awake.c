@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/wait.h"
-#include "mover/conductor_check.h"
+#include "mover/core/conductor_check.h"
 
 #include <string.h>
 

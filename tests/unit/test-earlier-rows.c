@@ -2,7 +2,7 @@
 /* Rows of the journal found again: by the machines between which a move went, and by the process that drives
  * it. */
 #include "journal/conductor_process.h"
-#include "conductor/endings/move_hosts.h"
+#include "conductor/settle/move_hosts.h"
 
 #include "base/json.h"
 #include "base/process.h"

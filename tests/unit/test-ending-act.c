@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the rules of the endings say is carried out or refused, whichever host is gone: never a crash, and nothing that
  * only both hosts could make safe. The hosts are two of libvirt's own test driver, in this process. */
-#include "conductor/endings/carry_out.h"
+#include "conductor/settle/carry_out.h"
 #include "conductor/through/through.h"
 
 #include <glib/gstdio.h>

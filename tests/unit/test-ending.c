@@ -2,7 +2,7 @@
 /* Which action follows from what both hosts say: the table that must never make two copies run and
  * never end the last one. */
 #include "conductor/endings/ending.h"
-#include "conductor/endings/foreign_jobs.h"
+#include "conductor/settle/foreign_jobs.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Names of the destination in a VM's description. */
-#include "host/belongings/mapping.h"
+#include "host/mapping.h"
 #include "host/xml.h"
 
 static const char vm[] =

@@ -4,7 +4,7 @@
 #include "mover/core/guest_memory.h"
 #include "mover/pipeline/page_requests.h"
 #include "mover/lines.h"
-#include "mover/setup.h"
+#include "mover/core/setup.h"
 #include "mover/chores/directory_proof.h"
 
 #include <glib/gstdio.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A journal that fails at one stage: each stage of every way, walked as a table. What a stage names is not done, it is
  * said why, and with a journal that works it is done. The hosts are two of libvirt's own test driver. */
-#include "conductor/core/belongings.h"
+#include "conductor/prepare/belongings.h"
 #include "conductor/disks/images.h"
-#include "conductor/endings/carry_out.h"
+#include "conductor/settle/carry_out.h"
 #include "conductor/core/mover_events.h"
 #include "conductor/live/qemu_settings.h"
 #include "conductor/postcopy/postcopy.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The child that ends a mover which hangs: each test plays one in a process of its own. */
 #include "base/clock.h"
-#include "mover/watchdog.h"
+#include "mover/core/watchdog.h"
 
 #include <glib.h>
 #include <signal.h>

@@ -9,7 +9,7 @@
 #include "host/guard/guard.h"
 #include "host/host.h"
 #include "conductor/core/dialogue.h"
-#include "conductor/disks/disk_yield.h"
+#include "conductor/live/disk_yield.h"
 #include "conductor/core/interfaces.h"
 #include "conductor/endings/ending.h"
 #include "conductor/conductor.h"

@@ -4,7 +4,7 @@
 
 #include "conductor/core/movers.h"
 #include "conductor/core/stage.h"
-#include "conductor/endings/advice.h"
+#include "conductor/core/advice.h"
 #include "conductor/postcopy/postcopy.h"
 #include "conductor/measure/rehearsal.h"
 #include "conductor/convergence/ladder_decisions.h"

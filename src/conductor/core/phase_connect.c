@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The request is read, both hosts are found and their libvirts opened, through the guard's relays. */
-#include "host/belongings/mapping.h"
+#include "host/mapping.h"
 #include "conductor/core/move.h"
 
 #include "base/i18n.h"

@@ -2,7 +2,7 @@
 /* The movers are started and linked. There are three ways, tried in the order of a table: the
  * source connects to the destination, the other way round, and through ssh. A mover that was told
  * to connect cannot be told otherwise, so each try has a fresh pair. */
-#include "conductor/endings/advice.h"
+#include "conductor/core/advice.h"
 #include "conductor/core/movers.h"
 #include "conductor/core/ssh_link.h"
 

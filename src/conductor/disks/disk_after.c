@@ -2,7 +2,7 @@
 /* What becomes of the old images. See disk_after.h. */
 #include "conductor/disks/disk_after.h"
 
-#include "conductor/files/files.h"
+#include "conductor/disks/files.h"
 
 #include "base/i18n.h"
 #include "host/disk_use.h"

@@ -4,7 +4,7 @@
 #include "conductor/disks/disk_params.h"
 
 #include "base/i18n.h"
-#include "host/belongings/mapping.h"
+#include "host/mapping.h"
 
 #include <stdlib.h>
 

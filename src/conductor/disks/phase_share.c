@@ -4,7 +4,7 @@
  * it there, and both must read the same content. A disk that is shared stays where it is, one that
  * is not is copied; what is only read must have the same content there. */
 #include "conductor/core/movers.h"
-#include "conductor/files/files.h"
+#include "conductor/disks/files.h"
 #include "conductor/disks/same.h"
 #include "conductor/disks/share.h"
 #include "conductor/disks/volume.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The conductor's own eye on the ceiling of the standstill. The source's mover keeps the ceiling,
- * and its child keeps it when the mover hangs (mover/watchdog.h). This is for when both do: a
+ * and its child keeps it when the mover hangs (mover/core/watchdog.h). This is for when both do: a
  * second beyond the ceiling the mover is killed through the shell connection, which does not go
  * through it. A dead mover can release nothing any more, and QEMU sees its socket closed. So also
  * behind the gate, as long as libvirt has not said Finish. Main thread only. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libvirt's migration while it runs: what phase_perform.c and its helpers share. Only inside src/conductor. */
 #pragma once
-#include "conductor/disks/disk_trend.h"
+#include "conductor/live/disk_trend.h"
 #include "conductor/live/downtime.h"
 #include "conductor/core/move.h"
 #include "conductor/convergence/job_stats.h"

@@ -3,7 +3,7 @@
  * so it has a thread; this thread looks after it: cancels, movers that give up, a ceiling that is
  * reached, a destination that falls silent. */
 #include "conductor/disks/disk_params.h"
-#include "conductor/disks/disk_watch.h"
+#include "conductor/live/disk_watch.h"
 #include "conductor/core/movers.h"
 #include "conductor/live/qemu_settings.h"
 #include "conductor/live/downtime_guard.h"

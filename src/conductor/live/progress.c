@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The progress of libvirt's migration: disks first, then memory. */
-#include "conductor/disks/disk_watch.h"
+#include "conductor/live/disk_watch.h"
 #include "conductor/live/performing.h"
 #include "conductor/convergence/ladder_decisions.h"
 

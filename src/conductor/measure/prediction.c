@@ -3,7 +3,7 @@
 
 #include "host/xml.h"
 #include "conductor/disks/disk_rate.h"
-#include "conductor/files/files.h"
+#include "conductor/disks/files.h"
 #include "conductor/core/move.h"
 #include "forecast/history.h"
 

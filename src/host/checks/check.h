@@ -4,7 +4,7 @@
  */
 #pragma once
 #include "base/json.h"
-#include "host/belongings/mapping.h"
+#include "host/mapping.h"
 #include "host/host.h"
 #include "host/image.h"
 #include "host/remote/remote.h"

@@ -6,7 +6,7 @@
  */
 #pragma once
 #include "host/remote/address.h"
-#include "host/begin.h"
+#include "host/remote/begin.h"
 
 #include <sys/types.h>
 

@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "mover/core/qemu_socket.h"
-#include "mover/peer_process.h"
+#include "mover/core/peer_process.h"
 
 #include <errno.h>
 #include <poll.h>

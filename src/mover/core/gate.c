@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/i18n.h"
 #include "base/wait.h"
-#include "mover/conductor_check.h"
+#include "mover/core/conductor_check.h"
 #include "mover/disks/disk_destination.h"
 #include "mover/core/fault.h"
 #include "mover/core/proof.h"

@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/i18n.h"
-#include "mover/peer_process.h"
+#include "mover/core/peer_process.h"
 
 #include <errno.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * QEMU makes them, so the directory is its user's alone. No group has any right: QEMU's is often
  * one for ordinary people. Who does come is looked at (peer_process.h). */
 #pragma once
-#include "mover/setup.h"
+#include "mover/core/setup.h"
 
 /* Source: QEMU's user may connect to the socket at PATH. It is libvirtd that connects for memory,
  * but QEMU itself for disks. */

@@ -17,8 +17,8 @@
 #include "content/sorter.h"
 #include "mover/disks/disks.h"
 #include "mover/core/owners.h"
-#include "mover/setup.h"
-#include "mover/watchdog.h"
+#include "mover/core/setup.h"
+#include "mover/core/watchdog.h"
 #include "stream/reader.h"
 
 #include <pthread.h>

@@ -7,7 +7,7 @@
 #include "base/wait.h"
 #include "content/reading.h"
 #include "mover/disks/disk_order.h"
-#include "mover/peer_process.h"
+#include "mover/core/peer_process.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mover/disks/disk_fetch.h"
 
-#include "mover/peer_process.h"
+#include "mover/core/peer_process.h"
 
 #include "base/clock.h"
 #include "nbd/reader.h"

@@ -5,7 +5,7 @@
 #include "base/fd.h"
 #include "base/wait.h"
 #include "mover/core/qemu_socket.h"
-#include "mover/peer_process.h"
+#include "mover/core/peer_process.h"
 
 #include <string.h>
 #include <sys/socket.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The hosts of a row of the journal: written, read, compared. */
-#include "conductor/endings/move_hosts.h"
+#include "conductor/settle/move_hosts.h"
 
 #include "base/json.h"
 

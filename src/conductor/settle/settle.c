@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* After libvirt's call: where is the VM, and what is left to do? */
-#include "conductor/endings/settle.h"
+#include "conductor/settle/settle.h"
 
 #include "conductor/disks/disk_after.h"
-#include "conductor/core/belongings.h"
-#include "conductor/endings/announce.h"
-#include "conductor/endings/carry_out.h"
+#include "conductor/prepare/belongings.h"
+#include "conductor/settle/announce.h"
+#include "conductor/settle/carry_out.h"
 #include "conductor/endings/ending.h"
-#include "conductor/endings/foreign_jobs.h"
+#include "conductor/settle/foreign_jobs.h"
 #include "conductor/disks/images.h"
 #include "conductor/core/movers.h"
 #include "conductor/live/qemu_settings.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "mover/setup.h"
+#include "mover/core/setup.h"
 
 #include "base/error.h"
 #include "base/i18n.h"

@@ -3,7 +3,7 @@
  * modes of directory and socket (qemu_socket.h), but all VMs' QEMUs may run as one user: one that was
  * broken out of must not play another VM's. Threads: any. */
 #pragma once
-#include "mover/setup.h"
+#include "mover/core/setup.h"
 
 /* Is it one of root's programs? */
 bool peer_is_root(int fd, GError **error);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What stands before each command at a host. See begin.h. */
-#include "host/begin.h"
+#include "host/remote/begin.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Does what a rule of the endings says. See carry_out.h. */
-#include "conductor/endings/carry_out.h"
+#include "conductor/settle/carry_out.h"
 
 #include "conductor/through/through.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whether somebody else moves the VM just now. See foreign_jobs.h. */
-#include "conductor/endings/foreign_jobs.h"
+#include "conductor/settle/foreign_jobs.h"
 
 #include "conductor/core/movers.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The move to be ended is found by its hosts, never by being the last one alone. See which_move.h. */
-#include "conductor/endings/which_move.h"
+#include "conductor/settle/which_move.h"
 
 #include "journal/conductor_process.h"
-#include "conductor/endings/move_hosts.h"
+#include "conductor/settle/move_hosts.h"
 
 #include "base/i18n.h"
 #include "base/json.h"

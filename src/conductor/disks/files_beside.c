@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files that belong to the VM and that nobody has open: disks that only its definition has, for when it is started next,
  * with the images below them, and the memory of external snapshots. They go as they are. */
-#include "conductor/files/file.h"
-#include "conductor/files/files.h"
+#include "conductor/disks/file.h"
+#include "conductor/disks/files.h"
 #include "conductor/disks/same.h"
 #include "conductor/disks/share.h"
 

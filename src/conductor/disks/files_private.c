@@ -2,8 +2,8 @@
 /* What firmware and TPM keep of a VM in files of the host. A running VM's comes with its memory, but QEMU must find the
  * file of the variables, and a file of another content that lies there may be another's; of a VM that is off both are
  * carried. What stays at the source would be old settings and keys, so it goes after a good end. */
-#include "conductor/files/file.h"
-#include "conductor/files/files.h"
+#include "conductor/disks/file.h"
+#include "conductor/disks/files.h"
 #include "conductor/disks/share.h"
 #include "conductor/core/stage.h"
 

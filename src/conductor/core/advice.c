@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See advice.h. */
-#include "conductor/endings/advice.h"
+#include "conductor/core/advice.h"
 
 #include "conductor/core/movers.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The child that ends a mover which hangs. See watchdog.h. */
-#include "mover/watchdog.h"
+#include "mover/core/watchdog.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Puts the destination's names of networks and listening addresses into a description. See mapping.h. */
-#include "host/belongings/mapping.h"
+#include "host/mapping.h"
 
 #include "base/i18n.h"
 #include "host/xml.h"

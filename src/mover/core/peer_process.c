@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Peers of local sockets, by what the kernel says of them. See peer_process.h. */
-#include "mover/peer_process.h"
+#include "mover/core/peer_process.h"
 
 #include "base/error.h"
 #include "base/fd.h"

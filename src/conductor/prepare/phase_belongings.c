@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a move carries beside the VM: read and written down, and given back at the end. */
-#include "conductor/core/belongings.h"
+#include "conductor/prepare/belongings.h"
 #include "conductor/disks/images.h"
 #include "conductor/core/stage.h"
 

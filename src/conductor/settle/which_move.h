@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which move of the journal `watari resolve` is to end, and between which hosts. Only inside src/conductor. */
 #pragma once
-#include "conductor/endings/resolve.h"
+#include "conductor/settle/resolve.h"
 #include "conductor/core/move.h"
 
 /* move->journal is opened, the remote shell and the hosts' addresses are set: as REQUEST has them, else

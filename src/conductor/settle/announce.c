@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "conductor/endings/announce.h"
+#include "conductor/settle/announce.h"
 
 #include "conductor/core/movers.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "mover/conductor_check.h"
+#include "mover/core/conductor_check.h"
 
 #include "base/clock.h"
 #include "base/error.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Picks a broken-off move up again. */
-#include "conductor/endings/resolve.h"
+#include "conductor/settle/resolve.h"
 
-#include "conductor/core/belongings.h"
-#include "conductor/files/files.h"
+#include "conductor/prepare/belongings.h"
+#include "conductor/disks/files.h"
 #include "conductor/disks/images.h"
 #include "conductor/core/movers.h"
 #include "conductor/core/stage.h"
@@ -11,9 +11,9 @@
 #include "conductor/live/qemu_settings.h"
 #include "conductor/live/finish.h"
 #include "conductor/postcopy/postcopy.h"
-#include "conductor/endings/advice.h"
-#include "conductor/endings/settle.h"
-#include "conductor/endings/which_move.h"
+#include "conductor/core/advice.h"
+#include "conductor/settle/settle.h"
+#include "conductor/settle/which_move.h"
 #include "conductor/through/through.h"
 
 #include "base/clock.h"

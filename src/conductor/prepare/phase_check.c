@@ -3,10 +3,10 @@
 #include "conductor/disks/definition.h"
 #include "conductor/disks/disk_params.h"
 #include "conductor/disks/disk_place.h"
-#include "conductor/files/files.h"
+#include "conductor/disks/files.h"
 #include "conductor/disks/same.h"
 #include "conductor/disks/seeds.h"
-#include "conductor/core/earlier_moves.h"
+#include "conductor/prepare/earlier_moves.h"
 #include "conductor/core/move.h"
 #include "conductor/measure/preconditions.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files that are copied before the move. See files.h. */
-#include "conductor/files/files.h"
+#include "conductor/disks/files.h"
 
 #include "conductor/disks/images.h"
 
@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "base/unit.h"
 #include "host/transfer.h"
-#include "conductor/files/file.h"
+#include "conductor/disks/file.h"
 
 #include <libvirt/libvirt.h>
 

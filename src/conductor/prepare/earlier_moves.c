@@ -4,7 +4,7 @@
  * What a dead move left is not ended here but by `watari resolve`, which waits for hosts, may need a word of
  * a person, and has its own report. A new move that went on regardless would take the dead one's settings
  * of QEMU for the VM's own, stumble over its images, and move the VM away from its snapshots. */
-#include "conductor/core/earlier_moves.h"
+#include "conductor/prepare/earlier_moves.h"
 
 #include "journal/conductor_process.h"
 #include "conductor/core/stage.h"
