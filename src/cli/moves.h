@@ -2,7 +2,7 @@
 /* What status, watch, cancel and tune have in common: how a move of the journal, and the words of a
  * running one (docs/control.md), are shown. */
 #pragma once
-#include "conductor/conductor.h"
+#include "conductor/core/report.h"
 #include "conductor/server/client.h"
 
 /* The numbers of a message "status". Strings stay owned by LIVE. */

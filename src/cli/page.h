@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A plan on one page, for a person. */
 #pragma once
-#include "conductor/conductor.h"
+#include "conductor/core/report.h"
 
 #include <stdio.h>
 

@@ -6,7 +6,7 @@
  *    "world": {what a move must find unchanged}, "forecast": {...}}
  */
 #pragma once
-#include "conductor/conductor.h"
+#include "conductor/core/report.h"
 
 /* WORDS: the options. Replaces PATH; 0600, for it names hosts and disks. */
 bool plan_file_write(const char *path, const struct move_request *request, char **words,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Progress on stderr: one line redrawn on a terminal, plain lines otherwise. */
 #pragma once
-#include "conductor/conductor.h"
+#include "conductor/core/report.h"
 
 struct progress {
 	bool quiet, verbose, terminal;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The closing report of a migration for people. */
 #pragma once
-#include "conductor/conductor.h"
+#include "conductor/core/report.h"
 
 #include <stdio.h>
 

@@ -325,11 +325,7 @@ void move_clear(struct move *move)
 	files_free(move);
 	g_clear_pointer(&move->images, json_array_unref);
 	offline_free(move);
-	postcopy_free(move);
-	through_free(move->through);
-	g_free(move->forecast);
-	prediction_free(move->prediction);
-	g_free(move->rehearsal);
+	parts_clear(move);
 	finish_mark_free(move->finish_mark);
 	inhibit_end(move->inhibit);
 	journal_close(move->journal);
@@ -346,6 +342,7 @@ void move_clear(struct move *move)
 static void end_journal(struct move *move)
 {
 	struct move_report *report = move->report;
+	report->parts = parts_describe(move);
 	g_autofree char *numbers = move_report_print(report, NULL);
 	g_autoptr(GError) failure = NULL;
 	if (journal_end(move->journal, report->id, move_outcome_name(report->outcome),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The copy of disks that yields to the guest, against a model of a disk that both share: the more of
  * it the copy takes, the longer the guest's requests take. */
-#include "conductor/live/disk_yield.h"
+#include "conductor/convergence/disk_yield.h"
 
 #include <glib.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The decision on QEMU's downtime limit, against a model of pre-copy. */
-#include "conductor/live/disk_trend.h"
+#include "conductor/convergence/disk_trend.h"
 #include "conductor/convergence/downtime_limit.h"
 #include "precopy.h"
 

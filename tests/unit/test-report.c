@@ -4,7 +4,7 @@
 #include "cli/report.h"
 
 #include "base/json.h"
-#include "conductor/convergence/limit_decisions.h"
+#include "conductor/live/limit_decisions.h"
 
 #include <stdlib.h>
 #include <string.h>

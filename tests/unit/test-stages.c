@@ -212,10 +212,10 @@ static bool suspend(struct scene *scene, enum stage stage, GError **error)
 	scene->request.kind = MOVE_QUICK;
 	scene->request.prewarm = true;
 	move->progress.iteration = 2;
-	struct quick *quick = quick_new(move);
-	quick_tick(quick, &numbers);
-	quick_tick(quick, &numbers);
-	quick_end(quick);
+	quick_part.begin(move);
+	quick_part.tick(move, &numbers);
+	quick_part.tick(move, &numbers);
+	quick_part.end(move);
 	if (move->mover_reason)
 		error_set(error, WATARI_ERROR_INTERNAL, move->mover_next, "%s",
 			  move->mover_reason);

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop under the phases: waiting, calls that block, signals, and words for the person. */
-#include "conductor/server/answers.h"
-#include "conductor/postcopy/postcopy.h"
-#include "conductor/core/move.h"
-#include "conductor/through/through.h"
+#include "conductor/core/part.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -140,7 +137,7 @@ void move_show_progress(struct move *move)
 	const struct move_progress shown = move_shown_progress(move);
 	if (move->observer->progress)
 		move->observer->progress(&shown, move->observer->data);
-	answers_show(move);
+	parts_show(move);
 }
 
 /* How long the step before would have taken does not hold for this one. */
@@ -168,8 +165,7 @@ void move_note(struct move *move, bool important, const char *format, ...)
 bool move_cancel(struct move *move, const char **what)
 {
 	bool over = move->guard && move->performed && guard_finish_sent(move->guard);
-	bool left = move->through && move->through->stage >= THROUGH_LEFT;
-	if (over || left || move->defining || move->over) {
+	if (over || parts_are_past_cancel(move) || move->defining || move->over) {
 		*what = _("The hand-over has begun and cannot be cancelled any more.");
 		return false;
 	}

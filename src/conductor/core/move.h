@@ -9,16 +9,24 @@
 #include "host/guard/guard.h"
 #include "host/host.h"
 #include "conductor/core/dialogue.h"
-#include "conductor/live/disk_yield.h"
+#include "conductor/convergence/disk_yield.h"
 #include "conductor/core/interfaces.h"
-#include "conductor/endings/ending.h"
-#include "conductor/conductor.h"
+#include "conductor/core/end_facts.h"
+#include "conductor/core/report.h"
 #include "conductor/convergence/throttle.h"
 #include "conductor/core/limits.h"
 #include "conductor/convergence/job_stats.h"
 #include "forecast/forecast.h"
 #include "journal/finish_mark.h"
 #include "journal/journal.h"
+
+/* The switch to post-copy (postcopy/postcopy.h). */
+enum postcopy_state {
+	POSTCOPY_NONE,
+	POSTCOPY_ASKED,   /* from here on nothing is broken off */
+	POSTCOPY_REFUSED, /* libvirt did not do it: the move goes on as one without */
+	POSTCOPY_MADE,    /* the source's mover has seen it in the stream */
+};
 
 struct move;
 struct move_phase {
@@ -29,6 +37,7 @@ struct move_phase {
 };
 /* The name of the phase in which libvirt migrates; in the journal, too. */
 #define MOVE_PERFORM "perform"
+#define MOVE_PARTS_MAX 32
 
 struct move {
 	const struct move_request *request;
@@ -41,6 +50,7 @@ struct move {
 	bool over;      /* nothing more is done that could be cancelled */
 	guint signals[2];
 	struct move_limits limits; /* as they are now */
+	void *part_states[MOVE_PARTS_MAX]; /* each part's own (part.h) */
 
 	/* other terminals (answers.h) */
 	struct server *server; /* NULL: none */
@@ -79,6 +89,7 @@ struct move {
 	bool suspending;         /* the stop was asked for, in the middle of a live migration */
 	int64_t stood_ms;        /* through a directory: from the stop to the go; 0: not known */
 	struct through *through; /* NULL: over the link */
+	struct quick *quick;     /* NULL: the VM runs as it moves, or libvirt is not called */
 
 	struct rehearsal *rehearsal; /* (rehearsal.h); NULL: it is none */
 	struct prediction *prediction;         /* what was measured before (prediction.h); NULL: nothing */
@@ -136,8 +147,29 @@ struct move {
 	int64_t stream_seen_us;
 	int lanes_up;              /* of the link, as a mover said last */
 	struct job_stats_link link;    /* as the source's mover said last */
+	enum postcopy_state postcopy_state;
 	struct postcopy *postcopy; /* postcopy.h; NULL: nobody asked for it */
 };
+
+/* Post-copy, as all parts need to know it. It was asked for and not refused: nothing is broken off any more. */
+static inline bool postcopy_asked(const struct move *move)
+{
+	return move->postcopy_state == POSTCOPY_ASKED || move->postcopy_state == POSTCOPY_MADE;
+}
+/* libvirt did not do it, or it could not be written down. */
+static inline bool postcopy_refused(const struct move *move)
+{
+	return move->postcopy_state == POSTCOPY_REFUSED;
+}
+static inline bool postcopy_switched(const struct move *move)
+{
+	return move->postcopy_state == POSTCOPY_MADE;
+}
+/* No host alone has the whole VM, until the last page has come. */
+static inline bool postcopy_holds(const struct move *move)
+{
+	return postcopy_switched(move) && !move->released;
+}
 
 /* Loop and threads (loop.c). */
 /* Turn the loop until DONE(data), for at most TIMEOUT_MS (-1: for ever). False: cancelled (unless

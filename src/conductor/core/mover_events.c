@@ -3,11 +3,9 @@
 #include "conductor/core/mover_events.h"
 
 #include "conductor/core/movers.h"
+#include "conductor/core/part.h"
 #include "conductor/core/stage.h"
 #include "conductor/core/advice.h"
-#include "conductor/postcopy/postcopy.h"
-#include "conductor/measure/rehearsal.h"
-#include "conductor/convergence/ladder_decisions.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -115,12 +113,6 @@ static void copy_stats(struct move *move, enum move_side side, JsonObject *stats
 
 /* ---- events ---- */
 
-static void on_connected(struct move *move, JsonObject *event)
-{
-	postcopy_note_connected(move);
-	rehearsal_note_connected(move);
-}
-
 static void on_stopped(struct move *move, JsonObject *event)
 {
 	move->stopped = true;
@@ -177,24 +169,6 @@ static void on_released(struct move *move, JsonObject *event)
 	move_say(move, _("handing over"));
 }
 
-/* Only who was permitted to can have switched. From here on nobody may end or continue either copy, so
- * that is on the disk: it is done, and whoever cleans up must know. */
-static void on_postcopy(struct move *move, JsonObject *event)
-{
-	if (!move->request->allow_postcopy && !postcopy_asked(move))
-		return;
-	postcopy_note_switched(move);
-	stage_note_done(move, STAGE_POSTCOPY);
-}
-
-/* The source's mover holds QEMU there until it was asked. What comes of it, or that it could not be asked,
- * shows later: the ladder asks again. */
-static void on_pass_ending(struct move *move, JsonObject *event)
-{
-	if (move->request->strategy == MOVE_STRATEGY_POSTCOPY)
-		postcopy_begin(move, NULL);
-}
-
 /* The guest runs there already: it is only told. */
 static void on_disagreed(struct move *move, JsonObject *event)
 {
@@ -206,8 +180,6 @@ static void on_refused(struct move *move, JsonObject *event)
 {
 	const char *code = json_get_string(event, "code", "");
 	advice_take_code(move, code);
-	if (g_str_equal(code, "limit") && !move->report->broken_off)
-		ladder_decisions_note_broken_off(move, json_get_int(event, "stopped_ms", -1));
 	if (!move->mover_reason)
 		move->mover_reason = g_strdup(json_get_string(event, "reason", NULL));
 }
@@ -242,22 +214,13 @@ static void on_link_back(struct move *move, JsonObject *event)
 	move_note(move, false, "%s", _("The link is back."));
 }
 
-/* What a mover may say. One that is not only told is handled when the source's says it, where only that
- * one can know. */
-static const struct {
-	const char *what;
-	bool source_only;
-	void (*handle)(struct move *move, JsonObject *event);
-} events[] = {
-	{ "connected", true, on_connected },
-	{ "dwelling", true, rehearsal_note_held },
-	{ "disk-open", false, rehearsal_note_disk_open },
-	{ "disks-dwelling", true, rehearsal_note_disks },
-	{ "pass-ending", true, on_pass_ending },
+/* What a mover may say, beside what parts want to hear of. One that is not only told is handled when the source's says
+ * it, where only that one can know. */
+static const struct part_event events[] = {
+	{ "connected", true, NULL },
 	{ "pass-end", true, NULL },
 	{ "opaque", true, NULL },
 	{ "stopped", true, on_stopped },
-	{ "postcopy", true, on_postcopy },
 	{ "disagreed", true, on_disagreed },
 	{ "loaded", true, on_loaded },
 	{ "ask-awake", true, on_ask_awake },
@@ -285,17 +248,20 @@ static void note_event(struct move *move, enum move_side side, const char *what)
 			   side == MOVE_SOURCE ? "source" : "destination");
 }
 
-/* What is not in the table comes from a later version, or from somebody who is no mover of ours. */
+/* What nobody knows comes from a later version, or from somebody who is no mover of ours. */
 static void handle_event(struct move *move, enum move_side side, JsonObject *event)
 {
 	const char *what = json_get_string(event, "what", "");
+	bool known = false;
 	for (size_t i = 0; i < G_N_ELEMENTS(events); i++) {
 		if (!g_str_equal(what, events[i].what))
 			continue;
+		known = true;
 		if (events[i].handle && (!events[i].source_only || side == MOVE_SOURCE))
 			events[i].handle(move, event);
-		note_event(move, side, events[i].what);
 	}
+	if (parts_handle(move, side, what, event) || known)
+		note_event(move, side, what);
 }
 
 static enum move_side side_of(struct move *move, struct dialogue *dialogue)

@@ -2,9 +2,8 @@
 /* The pair of movers: started, greeted, set up, asked, ended. */
 #include "conductor/core/movers.h"
 
-#include "conductor/measure/rehearsal.h"
 #include "conductor/core/mover_events.h"
-#include "conductor/postcopy/postcopy.h"
+#include "conductor/core/part.h"
 
 #include "base/i18n.h"
 #include "base/json.h"
@@ -223,7 +222,7 @@ static JsonObject *describe_setup(struct move *move, enum move_side side)
 		setup, "verify",
 		modes[request->kind == MOVE_OFFLINE ? MOVE_VERIFY_NONE : request->verify]);
 	json_object_set_int_member(setup, "memory_limit", (gint64) request->memory_limit);
-	rehearsal_describe_setup(move, setup);
+	parts_describe_setup(move, setup);
 	if (request->cores > 0)
 		json_object_set_int_member(setup, "cores", request->cores);
 	g_autofree char *compress = compress_word(request->compress);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The closing report as a value, and as JSON. */
-#include "conductor/conductor.h"
+#include "conductor/core/report.h"
 
 #include "base/json.h"
 #include "base/version.h"
@@ -64,6 +64,7 @@ void move_report_clear(struct move_report *report)
 	g_clear_pointer(&report->limits, json_array_unref);
 	g_clear_pointer(&report->carried, json_array_unref);
 	g_clear_pointer(&report->compared, json_array_unref);
+	g_clear_pointer(&report->parts, json_object_unref);
 	g_clear_pointer(&report->files, json_array_unref);
 	g_clear_pointer(&report->page_requests, json_object_unref);
 	g_clear_pointer(&report->decisions, json_array_unref);
@@ -290,6 +291,8 @@ char *move_report_print(const struct move_report *report, const GError *error)
 					      json_object_ref(report->rehearsal));
 	else
 		json_object_set_null_member(object, "rehearsal");
+	if (report->parts)
+		json_object_set_object_member(object, "parts", json_object_ref(report->parts));
 	json_object_set_array_member(object, "notes", notes);
 	if (error)
 		json_object_set_object_member(object, "error", json_describe_error(error));

@@ -5,7 +5,7 @@
 #include "conductor/disks/disk_params.h"
 #include "conductor/disks/disk_place.h"
 #include "conductor/disks/disk_rate.h"
-#include "conductor/live/disk_watch.h"
+#include "conductor/disks/disk_watch.h"
 #include "conductor/disks/files.h"
 #include "conductor/disks/images.h"
 #include "conductor/core/movers.h"

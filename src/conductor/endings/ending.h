@@ -5,7 +5,8 @@
  */
 #pragma once
 #include "host/host.h"
-#include "conductor/conductor.h"
+#include "conductor/core/end_facts.h"
+#include "conductor/core/report.h"
 
 /* How far a move through a directory had come (through.h); NONE: it goes over the link. */
 enum ending_through {
@@ -18,16 +19,6 @@ enum ending_through {
 	THROUGH_RESTORED, /* from the state, at the source: it may have run there */
 	THROUGH_LAST
 };
-
-/* Whether the VM ran at the destination, where only libvirt's Finish starts it (perform/finish.h). */
-enum ending_ran {
-	ENDING_RAN_MAYBE, /* Finish may have been said, and nobody knows what came of it */
-	ENDING_RAN_NEVER, /* it was not, or the destination answered that it failed */
-	ENDING_RAN_ONCE,  /* a person says so */
-};
-
-/* What the journal says of a move that is picked up: how it ended. */
-enum ending_closed { ENDING_OPEN, ENDING_CLOSED_AT_SOURCE, ENDING_CLOSED_AT_DESTINATION };
 
 /* One look at both hosts. */
 struct ending_sight {

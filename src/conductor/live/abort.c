@@ -3,8 +3,6 @@
 #include "conductor/core/movers.h"
 #include "conductor/live/performing.h"
 #include "conductor/postcopy/postcopy.h"
-#include "conductor/quick/quick.h"
-#include "conductor/measure/rehearsal.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"
@@ -58,8 +56,7 @@ void perform_join(struct performing *performing)
 void perform_nudge(struct performing *performing)
 {
 	bool waits = job_stats_waiting_ms(performing->watch) > NUDGE_MS ||
-		     postcopy_is_waiting(performing->move) ||
-		     quick_is_calling(performing->quick) ||
+		     parts_are_waiting(performing->move) ||
 		     (performing->aborter && !g_atomic_int_get(&performing->aborter_done));
 	if (!waits || (performing->nudger && !g_atomic_int_get(&performing->nudger_done)))
 		return;
@@ -118,8 +115,9 @@ const char *perform_reason(struct performing *performing)
 		return _("cancelled by the user");
 	if (move->released)
 		return NULL;
-	if (rehearsal_reason(move))
-		return rehearsal_reason(move);
+	const char *reason = parts_reason(move);
+	if (reason)
+		return reason;
 	look_at_guard(move);
 	if (!move->mover_reason && movers_failure(move))
 		move->mover_reason = error_what(movers_failure(move));

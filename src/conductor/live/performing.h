@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libvirt's migration while it runs: what phase_perform.c and its helpers share. Only inside src/conductor. */
 #pragma once
-#include "conductor/live/disk_trend.h"
+#include "conductor/convergence/disk_trend.h"
 #include "conductor/live/downtime.h"
-#include "conductor/core/move.h"
+#include "conductor/core/part.h"
 #include "conductor/convergence/job_stats.h"
 
 struct performing {
@@ -33,7 +33,6 @@ struct performing {
 	struct disk_watch *disk_watch; /* NULL: none */
 	bool disks_hopeless;
 	bool slept;          /* the call was cut off, for libvirt slept over it */
-	struct quick *quick; /* NULL: the VM runs as it moves */
 };
 
 /* Ending it from here (abort.c). */

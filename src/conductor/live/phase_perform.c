@@ -3,18 +3,17 @@
  * so it has a thread; this thread looks after it: cancels, movers that give up, a ceiling that is
  * reached, a destination that falls silent. */
 #include "conductor/disks/disk_params.h"
-#include "conductor/live/disk_watch.h"
+#include "conductor/disks/disk_watch.h"
 #include "conductor/core/movers.h"
 #include "conductor/live/qemu_settings.h"
 #include "conductor/live/downtime_guard.h"
 #include "conductor/live/finish.h"
 #include "conductor/live/performing.h"
 #include "conductor/postcopy/postcopy.h"
-#include "conductor/quick/quick.h"
-#include "conductor/convergence/limit_decisions.h"
+#include "conductor/live/limit_decisions.h"
 #include "conductor/measure/prediction.h"
 #include "conductor/measure/rehearsal.h"
-#include "conductor/convergence/ladder_decisions.h"
+#include "conductor/live/ladder_decisions.h"
 #include "conductor/live/pause_watch.h"
 #include "conductor/live/qemu_errors.h"
 
@@ -103,16 +102,8 @@ static void tell_changes(struct performing *performing)
 	struct ladder_decision decision;
 	/* one that stands still comes to its end by itself */
 	while (job_stats_take_decision(performing->watch, &decision))
-		if (!performing->quick && !performing->move->rehearsal)
+		if (!performing->move->quick && !performing->move->rehearsal)
 			ladder_decisions_take(performing->move, &decision);
-}
-
-static void look_after_strategy(struct performing *performing)
-{
-	struct job_stats_numbers numbers;
-	job_stats_get(performing->watch, &numbers);
-	postcopy_tick(performing->move);
-	quick_tick(performing->quick, &numbers);
 }
 
 static void cut_sleeper(struct performing *performing)
@@ -135,14 +126,15 @@ static gboolean tick(gpointer data)
 	struct performing *performing = data;
 	struct move *move = performing->move;
 	const struct move_limits *limits = &move->limits;
+	struct job_stats_numbers numbers;
 	job_stats_tighten(performing->watch, limits->ceiling_ms, limits->hand_over_ms,
 		      limits->postcopy && !postcopy_refused(move));
 	perform_show(performing);
 	tell_changes(performing);
-	prediction_tick(move);
 	perform_nudge(performing);
 	downtime_guard_tick(performing->ceiling);
-	look_after_strategy(performing);
+	job_stats_get(performing->watch, &numbers);
+	parts_tick(move, &numbers);
 	const char *reason = perform_reason(performing);
 	if (reason && !(move->released && guard_finish_sent(move->guard)))
 		perform_end_it(performing, reason);
@@ -197,10 +189,10 @@ static void run_migration(struct performing *performing)
 	ladder_decisions_rules(move, &rules.ladder);
 	move->report->limit_ms = LIMIT_LEAST_MS;
 	struct pause_watch *pause_watch = NULL;
-	performing->quick = quick_new(move);
+	parts_begin(move);
 	if (move->disks_socket)
 		move_say(move, _("copying disks"));
-	if ((move->disks_socket || performing->quick) && !move->paused_before)
+	if ((move->disks_socket || move->quick) && !move->paused_before)
 		pause_watch = pause_watch_new(move->domain, STOP_LOOK_MS, on_still, move);
 	performing->ceiling = downtime_guard_new(move, pause_watch != NULL);
 	performing->disk_watch = disk_watch_new(move);
@@ -222,9 +214,8 @@ static void run_migration(struct performing *performing)
 	tell_changes(performing);
 	job_stats_free(performing->watch);
 	perform_join(performing);
-	postcopy_join(move);
 	move->performing = false;
-	quick_end(performing->quick);
+	parts_end(move);
 }
 
 /* What libvirt says when a mover closed the socket is less than what the mover says. */
@@ -308,10 +299,9 @@ static void start(struct performing *performing)
 	for (int side = MOVE_SIDES - 1; side >= 0; side--)
 		movers_tell(move, side, dialogue_message("start"));
 	finish_arm(move);
-	rehearsal_begin(move);
 	run_migration(performing);
 	if (performing->result)
-		prediction_end(move);
+		parts_arrived(move);
 }
 
 /* Of a rehearsal whose disks are more than was to be copied. */

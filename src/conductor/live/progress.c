@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The progress of libvirt's migration: disks first, then memory. */
-#include "conductor/live/disk_watch.h"
+#include "conductor/disks/disk_watch.h"
 #include "conductor/live/performing.h"
-#include "conductor/convergence/ladder_decisions.h"
+#include "conductor/live/ladder_decisions.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"

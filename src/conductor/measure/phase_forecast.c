@@ -7,7 +7,7 @@
 #include "conductor/measure/dirty_rate.h"
 #include "conductor/measure/references.h"
 #include "conductor/core/movers.h"
-#include "conductor/core/move.h"
+#include "conductor/core/part.h"
 #include "forecast/history.h"
 
 #include "base/clock.h"
@@ -173,7 +173,8 @@ static bool take_both(struct move *move, bool stops)
 	return prediction->known[MOVE_SOURCE] && prediction->known[MOVE_DESTINATION];
 }
 
-void prediction_tick(struct move *move)
+/* As soon as all is measured, or, when the VM is stopped before, of what is. */
+static void tick(struct move *move, const struct job_stats_numbers *numbers)
 {
 	struct prediction *prediction = move->prediction;
 	bool stops = move->stopped || move->still;
@@ -189,7 +190,8 @@ void prediction_tick(struct move *move)
 	make_forecast(move);
 }
 
-void prediction_end(struct move *move)
+/* What has not been predicted by now is an outcome. */
+static void on_arrival(struct move *move)
 {
 	if (!move->prediction || move->report->forecast)
 		return;
@@ -197,3 +199,17 @@ void prediction_end(struct move *move)
 	move_note(move, false,
 		     _("There is no forecast of this move: it was over before it was measured"));
 }
+
+static void clear(struct move *move)
+{
+	g_clear_pointer(&move->forecast, g_free);
+	g_clear_pointer(&move->prediction, prediction_free);
+}
+
+extern const struct part prediction_part;
+const struct part prediction_part = {
+	.name = "prediction",
+	.tick = tick,
+	.arrived = on_arrival,
+	.clear = clear,
+};

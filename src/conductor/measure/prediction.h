@@ -43,11 +43,6 @@ void prediction_recall(struct move *move);
 void prediction_predict(struct move *move);
 /* Both. */
 void prediction_look(struct move *move);
-/* Each turn of the loop of a live move: its forecast is made as soon as all is measured, or, when the VM is stopped
- * before, of what is. */
-void prediction_tick(struct move *move);
-/* It is there: what has not been predicted by now is an outcome. */
-void prediction_end(struct move *move);
 /* What speaks against the move, by these numbers: into the report's findings. */
 void prediction_find(struct move *move);
 /* Instead of all that: what a plan says. False: it is not whole. */

@@ -18,7 +18,7 @@ enum {
 };
 
 /* Of what is permitted disks take half at most, and memory the rest. */
-void rehearsal_describe_setup(struct move *move, JsonObject *setup)
+static void describe_setup(struct move *move, JsonObject *setup)
 {
 	const struct move_request *request = move->request;
 	double spent = move->rehearsal ? move->rehearsal->disks.wire_bytes : 0;
@@ -33,7 +33,8 @@ void rehearsal_describe_setup(struct move *move, JsonObject *setup)
 				   most ? (gint64) MAX(most - MIN((uint64_t) spent, most), 1) : 0);
 }
 
-void rehearsal_begin(struct move *move)
+/* For the first time, or for memory alone. */
+static void begin(struct move *move)
 {
 	struct rehearsal_disks disks = { 0 };
 	if (move->request->kind != MOVE_REHEARSAL)
@@ -54,7 +55,7 @@ static void note_first(struct rehearsal *rehearsal)
 		rehearsal->first_us = clock_now_us();
 }
 
-void rehearsal_note_connected(struct move *move)
+static void on_connected(struct move *move, JsonObject *event)
 {
 	if (!move->rehearsal)
 		return;
@@ -62,7 +63,7 @@ void rehearsal_note_connected(struct move *move)
 	move->rehearsal->connected_us = clock_now_us();
 }
 
-void rehearsal_note_disk_open(struct move *move, JsonObject *event)
+static void on_disk_open(struct move *move, JsonObject *event)
 {
 	if (!move->rehearsal || move->rehearsal->disks.open_us)
 		return;
@@ -71,7 +72,7 @@ void rehearsal_note_disk_open(struct move *move, JsonObject *event)
 	move->rehearsal->disks.wire_before = move->report->wire_sent;
 }
 
-void rehearsal_note_disks(struct move *move, JsonObject *event)
+static void on_disks_held(struct move *move, JsonObject *event)
 {
 	if (!move->rehearsal || move->rehearsal->disks.over)
 		return;
@@ -83,7 +84,7 @@ void rehearsal_note_disks(struct move *move, JsonObject *event)
 	disks->ms = json_get_double(event, "ms", 0);
 }
 
-void rehearsal_note_held(struct move *move, JsonObject *event)
+static void on_held(struct move *move, JsonObject *event)
 {
 	struct rehearsal *rehearsal = move->rehearsal;
 	if (!rehearsal)
@@ -160,7 +161,7 @@ static bool are_disks_enough(struct move *move)
 	return move->disks_socket && disks->enough;
 }
 
-const char *rehearsal_reason(struct move *move)
+static const char *reason_to_end(struct move *move)
 {
 	if (!move->rehearsal)
 		return NULL;
@@ -266,3 +267,25 @@ bool phase_rehearsed(struct move *move, GError **error)
 	move->report->forecast = prediction_describe(move->prediction);
 	return true;
 }
+
+static const struct part_event events[] = {
+	{ "connected", true, on_connected },
+	{ "dwelling", true, on_held },
+	{ "disk-open", false, on_disk_open },
+	{ "disks-dwelling", true, on_disks_held },
+	{ 0 },
+};
+
+static void clear(struct move *move)
+{
+	g_clear_pointer(&move->rehearsal, g_free);
+}
+
+const struct part rehearsal_part = {
+	.name = "rehearsal",
+	.events = events,
+	.describe_setup = describe_setup,
+	.begin = begin,
+	.reason = reason_to_end,
+	.clear = clear,
+};

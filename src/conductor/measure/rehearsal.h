@@ -9,7 +9,7 @@
  *
  * Only inside src/conductor; main thread. */
 #pragma once
-#include "conductor/core/move.h"
+#include "conductor/core/part.h"
 
 struct rehearsal_disks {
 	int64_t open_us;      /* QEMU is at the first of them; 0: not yet */
@@ -36,17 +36,8 @@ struct rehearsal {
 	struct rehearsal_disks disks;
 };
 
-/* What the movers must know of it. */
-void rehearsal_describe_setup(struct move *move, JsonObject *setup);
-/* libvirt is about to be asked, for the first time or for memory alone. */
-void rehearsal_begin(struct move *move);
-/* What the movers say. */
-void rehearsal_note_connected(struct move *move);
-void rehearsal_note_held(struct move *move, JsonObject *event);
-void rehearsal_note_disk_open(struct move *move, JsonObject *event);
-void rehearsal_note_disks(struct move *move, JsonObject *event);
-/* Each turn of the loop: why it is to be ended, or NULL. */
-const char *rehearsal_reason(struct move *move);
+extern const struct part rehearsal_part;
+
 /* It was ended for its disks, so memory's part is to come. */
 bool rehearsal_wants_memory(struct move *move);
 /* New movers for it, and no disks are copied any more. */

@@ -79,8 +79,10 @@ bool postcopy_begin(struct move *move, GError **error)
 		return false;
 	struct postcopy *postcopy = move->postcopy = g_new0(struct postcopy, 1);
 	postcopy->domain = move->domain;
+	move->postcopy_state = POSTCOPY_ASKED;
 	if (!write_switch_down(move, error)) {
-		postcopy->answered = postcopy->refused = true;
+		postcopy->answered = true;
+		move->postcopy_state = POSTCOPY_REFUSED;
 		return false;
 	}
 	tell(move);
@@ -110,9 +112,9 @@ static void take_answer(struct move *move)
 	JsonObject *asked = dialogue_message("postcopy");
 	json_object_set_boolean_member(asked, "asked", TRUE);
 	movers_tell(move, MOVE_SOURCE, asked);
-	if (!postcopy->error || postcopy->switched)
+	if (!postcopy->error || postcopy_switched(move))
 		return;
-	postcopy->refused = true;
+	move->postcopy_state = POSTCOPY_REFUSED;
 	g_autofree char *what = error_what(postcopy->error);
 	journal_note_event(move->journal, move->report->id, "postcopy-refused", what);
 	move_note(move, true, _("The switch to post-copy was refused: %s"), what);
@@ -147,7 +149,7 @@ static void look_for_break(struct move *move)
 	postcopy_let_go(move, move->mover_reason);
 }
 
-void postcopy_tick(struct move *move)
+static void tick(struct move *move, const struct job_stats_numbers *numbers)
 {
 	struct postcopy *postcopy = move->postcopy;
 	if (postcopy && postcopy->thread && g_atomic_int_get(&postcopy->done))
@@ -185,7 +187,7 @@ void postcopy_join(struct move *move)
 		take_answer(move);
 }
 
-void postcopy_note_connected(struct move *move)
+static void on_connected(struct move *move, JsonObject *event)
 {
 	if (move->postcopy)
 		move->postcopy->renewed_us = 0;
@@ -195,20 +197,9 @@ void postcopy_note_switched(struct move *move)
 {
 	if (!move->postcopy) /* by somebody else: virsh migrate-postcopy */
 		move->postcopy = g_new0(struct postcopy, 1);
-	move->postcopy->switched = true;
+	move->postcopy_state = POSTCOPY_MADE;
 	move->report->postcopy = true;
-	move->postcopy->refused = false;
 	move_say(move, _("in post-copy: the rest of the memory follows the VM"));
-}
-
-bool postcopy_asked(const struct move *move)
-{
-	return move->postcopy && !move->postcopy->refused;
-}
-
-bool postcopy_refused(const struct move *move)
-{
-	return move->postcopy && move->postcopy->refused;
 }
 
 static bool is_compared(void *data)
@@ -223,17 +214,7 @@ void postcopy_await_proof(struct move *move)
 		move_wait(move, is_compared, move, PROOF_MS, NULL);
 }
 
-bool postcopy_switched(const struct move *move)
-{
-	return move->postcopy && move->postcopy->switched;
-}
-
-bool postcopy_holds(const struct move *move)
-{
-	return move->postcopy && move->postcopy->switched && !move->released;
-}
-
-bool postcopy_is_waiting(const struct move *move)
+static bool is_waiting(const struct move *move)
 {
 	return move->postcopy && move->postcopy->thread &&
 	       !g_atomic_int_get(&move->postcopy->done);
@@ -245,4 +226,41 @@ void postcopy_free(struct move *move)
 	if (move->postcopy)
 		g_clear_error(&move->postcopy->error);
 	g_clear_pointer(&move->postcopy, g_free);
+	move->postcopy_state = POSTCOPY_NONE;
 }
+
+/* ---- what movers say ---- */
+
+/* Only who was permitted to can have switched. From here on nobody may end or continue either copy, so
+ * that is on the disk: it is done, and whoever cleans up must know. */
+static void on_postcopy(struct move *move, JsonObject *event)
+{
+	if (!move->request->allow_postcopy && !postcopy_asked(move))
+		return;
+	postcopy_note_switched(move);
+	stage_note_done(move, STAGE_POSTCOPY);
+}
+
+/* The source's mover holds QEMU there until it was asked. What comes of it, or that it could not be asked,
+ * shows later: the ladder asks again. */
+static void on_pass_ending(struct move *move, JsonObject *event)
+{
+	if (move->request->strategy == MOVE_STRATEGY_POSTCOPY)
+		postcopy_begin(move, NULL);
+}
+
+static const struct part_event events[] = {
+	{ "connected", true, on_connected },
+	{ "pass-ending", true, on_pass_ending },
+	{ "postcopy", true, on_postcopy },
+	{ 0 },
+};
+
+const struct part postcopy_part = {
+	.name = "postcopy",
+	.events = events,
+	.tick = tick,
+	.is_waiting = is_waiting,
+	.end = postcopy_join,
+	.clear = postcopy_free,
+};

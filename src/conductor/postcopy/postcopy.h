@@ -12,30 +12,18 @@
  * Only inside src/conductor; main thread.
  */
 #pragma once
-#include "conductor/core/move.h"
+#include "conductor/core/part.h"
 
 /* Ask for the switch, in the middle of the migration; the numbers that are known go into the journal.
  * True: it is asked for, or was already; whether libvirt does it shows later. False: not permitted, or
  * not now. */
 bool postcopy_begin(struct move *move, GError **error);
-/* Each turn of the loop, while the migration runs. */
-void postcopy_tick(struct move *move);
 /* After it: wait for libvirt's answer to the question for the switch. */
 void postcopy_join(struct move *move);
-/* It was asked for and not refused: from here on nothing is broken off. */
-bool postcopy_asked(const struct move *move);
-/* libvirt did not do it, or it could not be written down: the move goes on as one without. */
-bool postcopy_refused(const struct move *move);
-/* The source's mover says so: QEMU is connected to it; the switch is seen. */
-void postcopy_note_connected(struct move *move);
+/* The source's mover says so: the switch is seen. */
 void postcopy_note_switched(struct move *move);
-bool postcopy_switched(const struct move *move);
-/* No host alone has the whole VM, until the last page has come. */
-bool postcopy_holds(const struct move *move);
 /* libvirt may be done before the movers have compared what they sent: wait for that. */
 void postcopy_await_proof(struct move *move);
-/* A thread waits for libvirt (phase_perform.c nudges the library then). */
-bool postcopy_is_waiting(const struct move *move);
 
 /* It is broken, and libvirt's call does not end: a QEMU whose main thread waits for a page answers nobody
  * (docs/design.md). */
@@ -55,3 +43,5 @@ bool postcopy_resume(struct move *move, const char *text, struct move_request *r
 /* Ends in words for the person what no try has mended. BEFORE: why it is broken, or NULL. */
 void postcopy_give_up(struct move *move, const char *before, GError **error);
 void postcopy_free(struct move *move);
+
+extern const struct part postcopy_part;

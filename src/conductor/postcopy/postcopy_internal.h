@@ -11,8 +11,6 @@ struct postcopy {
 	gint done;     /* atomic */
 	/* main thread */
 	bool answered; /* libvirt's answer was taken */
-	bool refused;
-	bool switched;       /* the source's mover has seen it in the stream */
 	int tries;           /* to mend it */
 	unsigned done_sides; /* bits: movers that have let go */
 	bool broken;         /* the movers were told to let go */

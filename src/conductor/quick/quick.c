@@ -18,13 +18,12 @@ struct quick {
 	int64_t looked_us; /* of the last numbers */
 };
 
-struct quick *quick_new(struct move *move)
+static void begin(struct move *move)
 {
 	if (move->request->kind != MOVE_QUICK)
-		return NULL;
-	struct quick *quick = g_new0(struct quick, 1);
-	quick->move = move;
-	return quick;
+		return;
+	move->quick = g_new0(struct quick, 1);
+	move->quick->move = move;
 }
 
 /* ---- after the first pass ---- */
@@ -62,8 +61,9 @@ static void stop_in_time(struct quick *quick)
 	quick->suspender = g_thread_new("suspend", suspend, quick);
 }
 
-bool quick_is_calling(struct quick *quick)
+static bool is_calling(const struct move *move)
 {
+	struct quick *quick = move->quick;
 	return quick && quick->suspender && !g_atomic_int_get(&quick->suspended);
 }
 
@@ -121,16 +121,18 @@ static void complete_reason(struct quick *quick)
 
 /* ---- the whole ---- */
 
-void quick_tick(struct quick *quick, const struct job_stats_numbers *numbers)
+static void tick(struct move *move, const struct job_stats_numbers *numbers)
 {
-	if (!quick)
+	if (!move->quick)
 		return;
-	stop_in_time(quick);
-	look_at_limit(quick, numbers);
+	stop_in_time(move->quick);
+	look_at_limit(move->quick, numbers);
 }
 
-void quick_end(struct quick *quick)
+/* When the source's mover broke the move off at --max-stop, its reason is completed by what would have been needed. */
+static void end(struct move *move)
 {
+	struct quick *quick = g_steal_pointer(&move->quick);
 	if (!quick)
 		return;
 	if (quick->suspender)
@@ -138,3 +140,11 @@ void quick_end(struct quick *quick)
 	complete_reason(quick);
 	g_free(quick);
 }
+
+const struct part quick_part = {
+	.name = "quick",
+	.begin = begin,
+	.tick = tick,
+	.is_waiting = is_calling,
+	.end = end,
+};

@@ -59,7 +59,7 @@ static JsonObject *describe(struct move *move)
 	return object;
 }
 
-void answers_show(struct move *move)
+static void show(struct move *move)
 {
 	int64_t now_ms = clock_now_ms();
 	bool fresh = move->progress.doing != move->shown_doing;
@@ -198,3 +198,5 @@ void answers_close(struct move *move, const GError *error)
 	server_tell(move->server, ended, true);
 	server_close(g_steal_pointer(&move->server));
 }
+
+const struct part answers_part = { .name = "answers", .shown = show };

@@ -2,11 +2,12 @@
 /* What the desk (server.h) answers: how the move is, that it is cancelled, that its limits are changed
  * from now on. Only inside src/conductor. */
 #pragma once
-#include "conductor/core/move.h"
+#include "conductor/core/part.h"
 
 /* From here on other terminals may ask. What cannot be opened is noted, no more. */
 void answers_open(struct move *move);
-/* Something changed: those that follow hear of it, not more often than they can look. */
-void answers_show(struct move *move);
 /* The last words. ERROR may be NULL. */
 void answers_close(struct move *move, const GError *error);
+
+/* Those that follow hear of what changes, not more often than they can look. */
+extern const struct part answers_part;

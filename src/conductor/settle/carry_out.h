@@ -3,6 +3,7 @@
  * src/conductor. */
 #pragma once
 #include "conductor/core/move.h"
+#include "conductor/endings/ending.h"
 
 /* RULE is the one for SEEN. False with *error (WATARI_ERROR_ATTENTION): something of it is left undone, and nothing
  * was done that must not be. ENDING's hosts may be NULL where they do not answer. */

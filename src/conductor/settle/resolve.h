@@ -3,7 +3,7 @@
  * the VM is, and what is half done is ended by the table of ending.c. Safe to run at any time and
  * any number of times: it acts only where it is certain, and says so otherwise. */
 #pragma once
-#include "conductor/conductor.h"
+#include "conductor/core/report.h"
 
 struct resolve_request {
 	const char *vm;                  /* name or UUID */

@@ -175,11 +175,11 @@ static bool has_moved_since(struct move *move, const struct journal_move *row)
 {
 	g_autoptr(GPtrArray) rows = journal_list(move->journal, row->vm_uuid, -1, NULL);
 	for (guint i = 0; i < rows->len; i++) {
-		const struct journal_move *row = rows->pdata[i];
+		const struct journal_move *other = rows->pdata[i];
 		bool may_have_moved =
-			!row->outcome || g_str_equal(row->outcome, "attention") ||
-			g_str_equal(row->outcome, move_outcome_name(MOVE_MIGRATED));
-		if (row->number > row->number && may_have_moved)
+			!other->outcome || g_str_equal(other->outcome, "attention") ||
+			g_str_equal(other->outcome, move_outcome_name(MOVE_MIGRATED));
+		if (other->number > row->number && may_have_moved)
 			return true;
 	}
 	return false;

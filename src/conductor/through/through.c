@@ -171,3 +171,19 @@ void through_remove(struct move *move)
 		  "restore from it."),
 		move->through->path, what);
 }
+
+static bool is_past_cancel(const struct move *move)
+{
+	return move->through && move->through->stage >= THROUGH_LEFT;
+}
+
+static void clear(struct move *move)
+{
+	through_free(g_steal_pointer(&move->through));
+}
+
+const struct part through_part = {
+	.name = "through",
+	.is_past_cancel = is_past_cancel,
+	.clear = clear,
+};

@@ -11,14 +11,14 @@ enum {
 static uint64_t wire_sent(struct disk_source *source)
 {
 	struct link_stats stats;
-	link_get_stats(source->run->link, &stats);
+	link_get_stats(source->transfer->link, &stats);
 	return stats.wire_sent;
 }
 
 /* With the lock held. WIRE: as it is now. */
 static bool is_enough(const struct disk_source *source, uint64_t length, uint64_t wire)
 {
-	struct mover_setup *settings = source->run->settings;
+	struct mover_setup *settings = source->transfer->settings;
 	const struct disk_rehearse_hold *rehearse_hold = &source->rehearse_hold;
 	uint64_t bytes = settings->rehearse_disk_bytes, most = settings->rehearse_disk_wire;
 	return g_atomic_int_get(&settings->rehearse_disks_now) ||
@@ -41,19 +41,19 @@ static JsonObject *describe(const struct disk_rehearse_hold *rehearse_hold, uint
 static void tell(struct disk_source *source)
 {
 	/* what is under way was not copied yet */
-	transfer_wait_arrived(source->run, clock_now_us() + ARRIVED_US);
+	transfer_wait_arrived(source->transfer, clock_now_us() + ARRIVED_US);
 	uint64_t wire = wire_sent(source);
 	pthread_mutex_lock(&source->lock);
 	JsonObject *extra = describe(&source->rehearse_hold, wire, clock_now_us());
 	pthread_mutex_unlock(&source->lock);
-	transfer_post(source->run, "disks-dwelling", extra);
+	transfer_post(source->transfer, "disks-dwelling", extra);
 }
 
 /* True: this is the one write that says so. */
 static bool hold(struct disk_source *source, uint64_t length)
 {
 	struct disk_rehearse_hold *rehearse_hold = &source->rehearse_hold;
-	bool memory = transfer_get_phase(source->run) != TRANSFER_SETUP;
+	bool memory = transfer_get_phase(source->transfer) != TRANSFER_SETUP;
 	uint64_t wire = wire_sent(source);
 	int64_t now_us = clock_now_us();
 	pthread_mutex_lock(&source->lock);
@@ -83,7 +83,7 @@ static void stay(struct disk_source *source)
 bool disk_rehearse_hold_take(struct disk_source *source, uint64_t length)
 {
 	struct disk_rehearse_hold *rehearse_hold = &source->rehearse_hold;
-	if (!source->run->settings->rehearse)
+	if (!source->transfer->settings->rehearse)
 		return true;
 	if (hold(source, length))
 		tell(source);
@@ -101,7 +101,7 @@ bool disk_rehearse_hold_take(struct disk_source *source, uint64_t length)
 
 void disk_rehearse_hold_whole(struct disk_source *source)
 {
-	if (!source || !source->run->settings->rehearse)
+	if (!source || !source->transfer->settings->rehearse)
 		return;
 	uint64_t wire = wire_sent(source);
 	pthread_mutex_lock(&source->lock);
@@ -110,7 +110,7 @@ void disk_rehearse_hold_whole(struct disk_source *source)
 	JsonObject *extra = first ? describe(&source->rehearse_hold, wire, source->rehearse_hold.last_us) : NULL;
 	pthread_mutex_unlock(&source->lock);
 	if (first)
-		transfer_post(source->run, "disks-dwelling", extra);
+		transfer_post(source->transfer, "disks-dwelling", extra);
 }
 
 uint64_t disk_rehearse_hold_wire(struct disk_source *source)

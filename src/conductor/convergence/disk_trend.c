@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "conductor/live/disk_trend.h"
+#include "conductor/convergence/disk_trend.h"
 
 /* Less by this is progress, on the slowest of links too; what remains swings with the guest's writes,
  * but does not for long swing lower and lower. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The disks of a move. See disk.h. */
-#include "conductor/disks/disk.h"
+#include "conductor/core/disk.h"
 
 #include "base/json.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The guest's requests to its disks, and the copy that yields to them. See disk_watch.h. */
-#include "conductor/live/disk_watch.h"
+#include "conductor/disks/disk_watch.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"

@@ -3,7 +3,7 @@
  * source's mover take less for the copy when they take too long (disk_yield.h). A thread asks libvirt;
  * the rest is the main thread's. Only inside src/conductor. */
 #pragma once
-#include "conductor/live/disk_yield.h"
+#include "conductor/convergence/disk_yield.h"
 #include "conductor/core/move.h"
 
 /* Asks libvirt now. Blocks; any thread. False, and nothing in *look, if it cannot say. */

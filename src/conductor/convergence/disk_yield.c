@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "conductor/live/disk_yield.h"
+#include "conductor/convergence/disk_yield.h"
 
 #include <glib.h>
 

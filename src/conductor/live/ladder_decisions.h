@@ -3,7 +3,7 @@
  * person, and the steps that are not QEMU's own throttle. Main thread. */
 #pragma once
 #include "conductor/convergence/ladder.h"
-#include "conductor/core/move.h"
+#include "conductor/core/part.h"
 
 /* The rules that the user's permissions make. */
 void ladder_decisions_rules(const struct move *move, struct ladder_rules *rules);
@@ -11,5 +11,5 @@ void ladder_decisions_rules(const struct move *move, struct ladder_rules *rules)
 void ladder_decisions_take(struct move *move, const struct ladder_decision *decision);
 /* QEMU slows the VM down by PERCENT now. */
 void ladder_decisions_note_throttle(struct move *move, int percent);
-/* The source's mover broke the switchover off, for what reason it says: the VM resumes at the source. */
-void ladder_decisions_note_broken_off(struct move *move, int64_t stopped_ms);
+
+extern const struct part ladder_part;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "conductor/convergence/limit_decisions.h"
+#include "conductor/live/limit_decisions.h"
 
 #include "base/i18n.h"
 #include "base/json.h"

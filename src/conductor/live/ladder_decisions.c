@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "conductor/convergence/ladder_decisions.h"
+#include "conductor/live/ladder_decisions.h"
 
 #include "conductor/postcopy/postcopy.h"
 
@@ -174,7 +174,7 @@ void ladder_decisions_note_throttle(struct move *move, int percent)
 
 /* ---- a switchover that did not fit ---- */
 
-void ladder_decisions_note_broken_off(struct move *move, int64_t stopped_ms)
+static void note_broken_off(struct move *move, int64_t stopped_ms)
 {
 	const struct move_limits *limits = &move->limits;
 	g_autoptr(JsonObject) object = json_object_new();
@@ -200,3 +200,17 @@ void ladder_decisions_note_broken_off(struct move *move, int64_t stopped_ms)
 						"more, as in --max-downtime %s."),
 					      more);
 }
+
+/* The source's mover broke the switchover off, for what reason it says: the VM resumes at the source. */
+static void on_refused(struct move *move, JsonObject *event)
+{
+	if (g_str_equal(json_get_string(event, "code", ""), "limit") && !move->report->broken_off)
+		note_broken_off(move, json_get_int(event, "stopped_ms", -1));
+}
+
+static const struct part_event events[] = {
+	{ "refused", false, on_refused },
+	{ 0 },
+};
+
+const struct part ladder_part = { .name = "ladder", .events = events };
