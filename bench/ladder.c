@@ -51,9 +51,10 @@ struct rung {
 	ZSTD_DCtx *dctx;
 };
 
-static struct rung ladder_decisions[] = { { STORE }, { LZ4 }, { -10 }, { -5 }, { -3 }, { -1 }, { 1 },
-			       { 2 },     { 3 },   { 4 },   { 5 },  { 6 },  { 7 },  { 8 },
-			       { 9 },     { 10 },  { 12 },  { 15 }, { 19 } };
+static struct rung ladder_decisions[] = { { STORE }, { LZ4 }, { -10 }, { -5 }, { -3 },
+					  { -1 },    { 1 },   { 2 },   { 3 },  { 4 },
+					  { 5 },     { 6 },   { 7 },   { 8 },  { 9 },
+					  { 10 },    { 12 },  { 15 },  { 19 } };
 
 static uint8_t pages[BATCH_MAX * 4096], packed[BATCH_MAX * 4096 * 2], again[BATCH_MAX * 4096];
 static uint64_t original_bytes;
@@ -107,7 +108,8 @@ static void measure_batch(void)
 {
 	size_t length = (size_t) pages_in_batch * 4096;
 	original_bytes += length;
-	for (size_t i = 0; i < G_N_ELEMENTS(ladder_decisions) && ladder_decisions[i].level <= max_level; i++) {
+	for (size_t i = 0;
+	     i < G_N_ELEMENTS(ladder_decisions) && ladder_decisions[i].level <= max_level; i++) {
 		double start_s = cpu_s();
 		size_t n = pack(&ladder_decisions[i], length);
 		ladder_decisions[i].pack_s += cpu_s() - start_s;
@@ -172,7 +174,8 @@ static void show(void)
 	double mb = (double) original_bytes / 1e6;
 	printf(as_json ? "[\n" : "%-8s  %9s  %11s  %7s\n", "rung", "pack MB/s", "unpack MB/s",
 	       "ratio");
-	for (size_t i = 0; i < G_N_ELEMENTS(ladder_decisions) && ladder_decisions[i].level <= max_level; i++) {
+	for (size_t i = 0;
+	     i < G_N_ELEMENTS(ladder_decisions) && ladder_decisions[i].level <= max_level; i++) {
 		const struct rung *rung = &ladder_decisions[i];
 		double ratio = (double) original_bytes / (double) rung->packed_bytes;
 		name_rung(rung, name);

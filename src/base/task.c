@@ -51,8 +51,8 @@ static void *run(void *data)
 }
 
 struct task *task_new(JsonObject *(*work)(struct task *task, void *data), void *data,
-			  void (*clear)(void *data), void (*send)(JsonObject *answer, void *data),
-			  void *send_data)
+		      void (*clear)(void *data), void (*send)(JsonObject *answer, void *data),
+		      void *send_data)
 {
 	struct task *task = g_new0(struct task, 1);
 	task->work = work;

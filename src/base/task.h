@@ -10,8 +10,8 @@ struct task;
 /* WORK returns the answer; it looks at task_sleep() for the end. SEND gets it in the main thread, unless
  * the task was freed before. DATA is given to CLEAR at the end (which may be NULL). */
 struct task *task_new(JsonObject *(*work)(struct task *task, void *data), void *data,
-			  void (*clear)(void *data), void (*send)(JsonObject *answer, void *data),
-			  void *send_data);
+		      void (*clear)(void *data), void (*send)(JsonObject *answer, void *data),
+		      void *send_data);
 /* Sends MESSAGE before the answer; takes it. The task's own thread. */
 void task_report(struct task *task, JsonObject *message);
 /* False: it is over, go home. Any thread, as is task_is_over(). */

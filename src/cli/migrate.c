@@ -21,9 +21,9 @@ static bool check_strategy(const struct move_command_values *values, GError **er
 static int run(const struct command *command, void *data, char **arguments)
 {
 	struct move_command_values *values = data;
-	values->request.kind = values->offline ? MOVE_OFFLINE
+	values->request.kind = values->offline                                   ? MOVE_OFFLINE
 			       : values->request.strategy == MOVE_STRATEGY_QUICK ? MOVE_QUICK
-										    : MOVE_LIVE;
+										 : MOVE_LIVE;
 	g_autoptr(GError) error = NULL;
 	if (check_strategy(values, &error))
 		return move_command_run(command, values, arguments);

@@ -106,8 +106,7 @@ const struct option_row move_rows[] = {
 		     "it is, the rest is copied), copy (every disk that is written to is copied) "
 		     "or shared (nothing is copied; that both hosts see the same disks is "
 		     "believed where it cannot be proven).") },
-	{ "disk", 0, OPTION_LIST, AT(request.disk_places), N_("DISK=PLACE"),
-	  .most = MOVE_LIST_MAX,
+	{ "disk", 0, OPTION_LIST, AT(request.disk_places), N_("DISK=PLACE"), .most = MOVE_LIST_MAX,
 	  .help = N_("Copy the disk (vda) to another place: a file or block device at the "
 		     "destination, as in vda=/srv/web.qcow2, or a storage pool of its libvirt, as "
 		     "in vda=pool:images. "
@@ -240,8 +239,8 @@ static bool check_alone(const struct command *command, const struct move_command
 }
 
 /* VALUES anew from the plan; its strings live in *PLAN and *LINE. */
-static bool read_plan(const struct command *command, struct move_command_values *values, JsonObject **plan,
-		      char ***line, char ***arguments, GError **error)
+static bool read_plan(const struct command *command, struct move_command_values *values,
+		      JsonObject **plan, char ***line, char ***arguments, GError **error)
 {
 	struct move_command_values planned = { 0 };
 	bool help;
@@ -281,8 +280,7 @@ static const struct {
 } meanings[] = {
 	{ "max-downtime", LIVE_KINDS,
 	  N_("Leave it out; --max-stop limits the stop of a quick move.") },
-	{ "max-stop", KIND(MOVE_QUICK),
-	  N_("Give --max-downtime, or --strategy quick with it.") },
+	{ "max-stop", KIND(MOVE_QUICK), N_("Give --max-downtime, or --strategy quick with it.") },
 	{ "max-slowdown", LIVE_KINDS, N_("Leave it out.") },
 	{ "allow-postcopy", LIVE_KINDS, N_("Leave it out.") },
 	{ "verify-memory", LIVE_KINDS | KIND(MOVE_QUICK), N_("Leave it out.") },
@@ -349,9 +347,9 @@ static int carry_out(const struct command *command, struct move_command_values *
 	values->request.faults = g_getenv("WATARI_TEST_FAULTS");
 	progress_init(&progress, values->quiet, values->verbose);
 	const struct move_observer observer = { .progress = progress_show,
-						   .note = progress_note,
-						   .confirm = confirm_ask,
-						   .data = &progress };
+						.note = progress_note,
+						.confirm = confirm_ask,
+						.data = &progress };
 	if (move_run(&values->request, &observer, &report, &error) && values->output)
 		write_plan(command, values, &report, &error);
 	progress_clear(&progress);
@@ -360,7 +358,8 @@ static int carry_out(const struct command *command, struct move_command_values *
 	return code;
 }
 
-int move_command_run(const struct command *command, struct move_command_values *values, char **arguments)
+int move_command_run(const struct command *command, struct move_command_values *values,
+		     char **arguments)
 {
 	g_autoptr(GError) error = NULL;
 	g_autoptr(JsonObject) plan = NULL;

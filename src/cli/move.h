@@ -18,4 +18,5 @@ struct move_command_values {
 extern const struct option_row move_rows[];
 void move_defaults(void *values);
 /* VALUES->request.kind is set. ARGUMENTS: VM and destination, or none with a plan. Returns the exit code. */
-int move_command_run(const struct command *command, struct move_command_values *values, char **arguments);
+int move_command_run(const struct command *command, struct move_command_values *values,
+		     char **arguments);

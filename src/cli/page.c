@@ -275,8 +275,8 @@ static void print_checks(const struct move_report *report, FILE *out)
 	fputc('\n', out);
 }
 
-static void print_way_back(const struct move_report *report,
-			   const struct move_request *request, FILE *out)
+static void print_way_back(const struct move_report *report, const struct move_request *request,
+			   FILE *out)
 {
 	const char *here = report->sides[MOVE_SOURCE].host;
 	const char *there = report->sides[MOVE_DESTINATION].host;
@@ -296,8 +296,7 @@ static void print_way_back(const struct move_report *report,
 	fputc('\n', out);
 }
 
-void page_print(const struct move_report *report, const struct move_request *request,
-		FILE *out)
+void page_print(const struct move_report *report, const struct move_request *request, FILE *out)
 {
 	JsonObject *forecast = report->forecast;
 	const char *chosen = forecast ? json_get_string(forecast, "chosen", "live") : "live";
@@ -305,7 +304,7 @@ void page_print(const struct move_report *report, const struct move_request *req
 	if (report->vm_name && report->sides[1].host) {
 		fprintf(out,
 			request->kind == MOVE_PLAN ? _("Plan: %s from %s to %s, %s")
-						      : _("Rehearsal: %s from %s to %s, %s"),
+						   : _("Rehearsal: %s from %s to %s, %s"),
 			report->vm_name, report->sides[0].host, report->sides[1].host,
 			strategy_words(chosen));
 		fputs("\n\n", out);

@@ -6,5 +6,4 @@
 #include <stdio.h>
 
 /* Of a report with a forecast. Numbers, what they come from, checks, and the way back. */
-void page_print(const struct move_report *report, const struct move_request *request,
-		FILE *out);
+void page_print(const struct move_report *report, const struct move_request *request, FILE *out);

@@ -83,8 +83,8 @@ static int run(const struct command *command, void *data, char **arguments)
 	values->request.hosts = arguments + 1;
 	progress_init(&progress, values->quiet, values->verbose);
 	const struct move_observer observer = { .progress = progress_show,
-						   .note = progress_note,
-						   .data = &progress };
+						.note = progress_note,
+						.data = &progress };
 	resolve_run(&values->request, &observer, &report, &result, &error);
 	progress_clear(&progress);
 	if (values->json)

@@ -13,4 +13,4 @@
 
 /* Returns true when the VM is migrated and all is right. The report is filled in any case. */
 bool move_run(const struct move_request *request, const struct move_observer *observer,
-		 struct move_report *report, GError **error);
+	      struct move_report *report, GError **error);

@@ -3,9 +3,9 @@
 #include "conductor/core/part.h"
 
 extern const struct part postcopy_part, rehearsal_part, ladder_part, quick_part, prediction_part,
-	through_part, answers_part;
+	through_part, answers_part, files_part, offline_part;
 
 const struct part *const parts[] = {
-	&postcopy_part,	  &rehearsal_part, &ladder_part,  &quick_part,
-	&prediction_part, &through_part,   &answers_part, NULL,
+	&postcopy_part, &rehearsal_part, &ladder_part, &quick_part,   &prediction_part,
+	&through_part,  &answers_part,   &files_part,  &offline_part, NULL,
 };

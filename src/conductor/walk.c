@@ -6,6 +6,7 @@
 #include "journal/conductor_process.h"
 #include "conductor/server/answers.h"
 #include "conductor/prepare/earlier_moves.h"
+#include "conductor/disks/disk_params.h"
 #include "conductor/core/hand_over.h"
 #include "conductor/convergence/downtime_limit.h"
 #include "conductor/disks/files.h"
@@ -105,8 +106,7 @@ static char *describe_options(struct move *move)
 static void note_journal(struct move *move, const GError *failure)
 {
 	g_autofree char *what = error_what(failure);
-	move_note(move, true, _("Without a journal this move cannot be picked up again: %s"),
-		     what);
+	move_note(move, true, _("Without a journal this move cannot be picked up again: %s"), what);
 }
 
 static void learn_hand_over(struct move *move)
@@ -115,8 +115,8 @@ static void learn_hand_over(struct move *move)
 	int64_t measured[HAND_OVER_MOVES];
 	int count = hand_over_measured(move->journal, report->sides[MOVE_SOURCE].address,
 				       report->sides[MOVE_DESTINATION].address, measured);
-	move->limits.hand_over_ms = hand_over_choose(measured, count, move->limits.bandwidth,
-							move->limits.ceiling_ms);
+	move->limits.hand_over_ms =
+		hand_over_choose(measured, count, move->limits.bandwidth, move->limits.ceiling_ms);
 	g_autofree char *text = g_strdup_printf("{\"hand_over_ms\":%d,\"measured\":%d}",
 						(int) move->limits.hand_over_ms, count);
 	journal_note_event(move->journal, report->id, "hand-over", text);
@@ -170,8 +170,7 @@ static bool enter(struct move *move, const struct move_phase *phase, GError **er
 	journal_set_phase(move->journal, move->report->id, phase->name, NULL);
 	int64_t began_ms = clock_now_ms();
 	bool good = move_check_cancel(move, error) && phase->run(move, error);
-	json_object_set_int_member(move->report->phases_ms, phase->name,
-				   clock_now_ms() - began_ms);
+	json_object_set_int_member(move->report->phases_ms, phase->name, clock_now_ms() - began_ms);
 	return good;
 }
 
@@ -246,29 +245,6 @@ static bool end_well(struct move *move, bool good, GError **error)
 	return false;
 }
 
-int64_t move_stop_ceiling_ms(const struct move *move)
-{
-	bool quick = move->request->kind == MOVE_QUICK;
-	return quick && move->paused_before ? 0 : move->limits.ceiling_ms;
-}
-
-/* Where QEMU may lose a page each time that it looks for dirty ones (the check "tcg"), few rounds are
- * worth more than a short stop. */
-int64_t move_easy_ms(const struct move *move)
-{
-	enum { FEW_ROUNDS_MS = 100 }; /* or a third of the ceiling */
-	const GPtrArray *findings = move->report->findings;
-	int64_t ceiling_ms = move->limits.ceiling_ms;
-	if (!ceiling_ms)
-		ceiling_ms = move->request->max_downtime_ms;
-	for (guint i = 0; findings && i < findings->len; i++) {
-		const struct check_finding *finding = findings->pdata[i];
-		if (g_str_equal(finding->check, "tcg") && finding->result == CHECK_WARN)
-			return MAX(MIN(FEW_ROUNDS_MS, ceiling_ms / 3), RULE_EASY_MS);
-	}
-	return RULE_EASY_MS;
-}
-
 /* A ceiling that was exceeded after all (in libvirt's own part, which cannot be broken off) is
  * never passed over in silence. */
 static void judge_downtime(struct move *move)
@@ -289,55 +265,13 @@ static void judge_downtime(struct move *move)
 		return;
 	g_autofree char *down = unit_format_duration_ms(report->downtime_ms);
 	g_autofree char *ceiling = unit_format_duration_ms(ceiling_ms);
-	move_note(
-		move, true,
-		_("The VM stood still for %s, longer than the ceiling of %s: the hand-over took "
-		  "longer than it was given."),
-		down, ceiling);
+	move_note(move, true,
+		  _("The VM stood still for %s, longer than the ceiling of %s: the hand-over took "
+		    "longer than it was given."),
+		  down, ceiling);
 }
 
 /* ---- the struct ---- */
-
-static void close_hosts(void *data)
-{
-	struct move *move = data;
-	if (move->domain)
-		virDomainFree(move->domain);
-	for (int side = 0; side < MOVE_SIDES; side++)
-		g_clear_pointer(&move->hosts[side], host_free);
-	g_clear_pointer(&move->guard, guard_free);
-}
-
-void move_clear(struct move *move)
-{
-	move_call(move, close_hosts, move);
-	move_release_signals(move);
-	for (int side = 0; side < MOVE_SIDES; side++) {
-		g_clear_pointer(&move->host_uuids[side], g_free);
-		g_clear_pointer(&move->hellos[side], json_object_unref);
-		if (move->addresses[side])
-			host_address_free(move->addresses[side]);
-	}
-	g_clear_pointer(&move->nics, g_ptr_array_unref);
-	g_clear_pointer(&move->paths, g_ptr_array_unref);
-	g_clear_pointer(&move->absent_media, g_strfreev);
-	g_clear_pointer(&move->belongings, json_object_unref);
-	files_free(move);
-	g_clear_pointer(&move->images, json_array_unref);
-	offline_free(move);
-	parts_clear(move);
-	finish_mark_free(move->finish_mark);
-	inhibit_end(move->inhibit);
-	journal_close(move->journal);
-	g_strfreev(move->shell.rsh);
-	free(move->live_xml); /* libvirt's */
-	g_free(move->socket);
-	g_free(move->disks_socket);
-	g_free(move->mover_reason);
-	g_free(move->mover_next);
-	g_free(move->refuse_code);
-	explicit_bzero(move->key, sizeof move->key);
-}
 
 static void end_journal(struct move *move)
 {
@@ -345,41 +279,16 @@ static void end_journal(struct move *move)
 	report->parts = parts_describe(move);
 	g_autofree char *numbers = move_report_print(report, NULL);
 	g_autoptr(GError) failure = NULL;
-	if (journal_end(move->journal, report->id, move_outcome_name(report->outcome),
-			numbers, &failure) &&
+	if (journal_end(move->journal, report->id, move_outcome_name(report->outcome), numbers,
+			&failure) &&
 	    journal_flush(move->journal, &failure))
 		return;
 	g_autofree char *what = error_what(failure);
-	move_note(move, true, _("Not all of this move could be written to the journal: %s"),
-		     what);
-}
-
-void move_prepare(struct move *move)
-{
-	move_report_init(move->report);
-	move->started_us = clock_now_us();
-	move->progress.left_ms = -1;
-	move_catch_signals(move);
-}
-
-void move_set_limits(struct move *move)
-{
-	const struct move_request *request = move->request;
-	int64_t ceiling_ms =
-		request->kind == MOVE_QUICK ? request->max_stop_ms : request->max_downtime_ms;
-	move->limits = (struct move_limits){
-		.bandwidth = request->bandwidth,
-		.ceiling_ms = ceiling_ms,
-		.hand_over_ms = hand_over_choose(NULL, 0, request->bandwidth, ceiling_ms),
-		.link_timeout_ms = request->link_timeout_ms,
-		/* only a move that may come to its end is worth a slower VM */
-		.max_slowdown = request->kind == MOVE_LIVE ? request->max_slowdown : 0,
-		.postcopy = request->allow_postcopy,
-	};
+	move_note(move, true, _("Not all of this move could be written to the journal: %s"), what);
 }
 
 bool move_run(const struct move_request *request, const struct move_observer *observer,
-		 struct move_report *report, GError **error)
+	      struct move_report *report, GError **error)
 {
 	struct move move = { .request = request, .observer = observer, .report = report };
 	GError *own = NULL;

@@ -184,7 +184,8 @@ static enum effort_level best_level(const struct effort *effort)
 static bool worth_switching(const struct effort *effort, enum effort_level best, double gain)
 {
 	uint64_t since = effort->batches - effort->switched_at;
-	if (!ladder_decisions[effort->level].continuing && best <= EFFORT_BATCH && best > effort->level)
+	if (!ladder_decisions[effort->level].continuing && best <= EFFORT_BATCH &&
+	    best > effort->level)
 		return since > 16; /* no time to be gained, but bytes */
 	if (!ladder_decisions[effort->level].continuing)
 		return gain > 0.02 || (gain > 0.005 && since > 64);

@@ -16,7 +16,7 @@
 #include "mover/core/qemu_socket.h"
 #include "mover/measure/measure.h"
 #include "mover/measure/probe.h"
-#include "mover/rights.h"
+#include "mover/core/rights.h"
 #include "mover/core/postcopy_run.h"
 #include "mover/state_file.h"
 #include "mover/chores/directory_proof.h"
@@ -66,11 +66,13 @@ static bool do_setup(struct mover *mover, JsonObject *message, GError **error)
 {
 	if (mover->transfer)
 		return out_of_turn(error);
-	mover->settings = mover_settings_parse(message, error);
+	mover->settings = mover_setup_parse(message, error);
 	wipe_key(message);
 	if (!mover->settings)
 		return false;
-	mover->transfer = transfer_new(mover->settings, error);
+	mover->transfer = transfer_new(
+		mover->settings,
+		mover->settings->role == MOVER_SOURCE ? &source_role : &destination_role, error);
 	if (!mover->transfer)
 		return false;
 	helper_for_readers(mover->settings->socket_user);
@@ -261,7 +263,7 @@ static bool do_disks(struct mover *mover, JsonObject *message, GError **error)
 	struct transfer *transfer = mover->transfer;
 	if (!transfer || mover->started || transfer->disk_socket)
 		return out_of_turn(error);
-	g_autofree char *path = mover_settings_disk_socket(mover->settings, error);
+	g_autofree char *path = mover_setup_disk_socket(mover->settings, error);
 	if (!path)
 		return false;
 	if (!disks_parse(tell_of_disks(transfer), message, error))
@@ -286,7 +288,8 @@ static bool do_stopped(struct mover *mover, JsonObject *message, GError **error)
 	struct transfer *transfer = mover->transfer;
 	if (!transfer || !mover->started)
 		return out_of_turn(error);
-	watchdog_note_stop(transfer->watchdog, clock_now_us()); /* before the lock, which may hang */
+	watchdog_note_stop(transfer->watchdog,
+			   clock_now_us()); /* before the lock, which may hang */
 	pthread_mutex_lock(&transfer->lock);
 	if (!transfer->stopped_us)
 		transfer->stopped_us = clock_now_us();
@@ -381,7 +384,7 @@ static bool do_abort(struct mover *mover, JsonObject *message, GError **error)
 		       !json_get_bool(message, "recover", false);
 	if (mover->transfer && !ignored)
 		transfer_refuse(mover->transfer, "abort", "%s",
-			   json_get_string(message, "reason", _("asked to stop")));
+				json_get_string(message, "reason", _("asked to stop")));
 	return true;
 }
 
@@ -475,7 +478,8 @@ static bool do_announce(struct mover *mover, JsonObject *message, GError **error
 static bool do_bye(struct mover *mover, JsonObject *message, GError **error)
 {
 	/* as an orphan, to the last page */
-	if (mover->transfer && mover->started && !mover->ended && transfer_in_postcopy(mover->transfer)) {
+	if (mover->transfer && mover->started && !mover->ended &&
+	    transfer_in_postcopy(mover->transfer)) {
 		mover->orphan = true;
 		return true;
 	}

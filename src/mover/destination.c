@@ -96,8 +96,8 @@ static bool check(struct emitter *emitter, const struct decoded *decoded,
 	if (answer == RESOLVER_GOOD)
 		return true;
 	transfer_refuse(emitter->transfer, "verify",
-		   _("frame %" PRIu64 " differs from what the source sent (%s)"),
-		   decoded->frame->sequence, _(reason[answer]));
+			_("frame %" PRIu64 " differs from what the source sent (%s)"),
+			decoded->frame->sequence, _(reason[answer]));
 	return false;
 }
 
@@ -106,7 +106,7 @@ static bool emit_disk(struct emitter *emitter, const struct decoded *decoded)
 	struct transfer *transfer = emitter->transfer;
 	if (!transfer->disk_destination)
 		transfer_refuse(transfer, "protocol", "%s",
-			   _("the source mover sends a disk that nobody told of"));
+				_("the source mover sends a disk that nobody told of"));
 	if (!disk_destination_emit(transfer->disk_destination, emitter->resolver, decoded))
 		return false;
 	transfer_count_frame(transfer, emitter->chain, decoded->frame->tag, 0);
@@ -127,10 +127,11 @@ static bool emit_memory(struct emitter *emitter, const struct decoded *decoded)
 	fault_late(transfer, decoded->batch, records.bytes, records.length);
 	if (!fd_write_all(transfer->qemu, records.bytes, records.length)) {
 		transfer_refuse(transfer, "local", _("the destination QEMU takes no more: %s"),
-			   g_strerror(errno));
+				g_strerror(errno));
 		return false;
 	}
-	transfer_count_frame(transfer, emitter->chain, decoded->frame->tag, decoded->batch->original_bytes);
+	transfer_count_frame(transfer, emitter->chain, decoded->frame->tag,
+			     decoded->batch->original_bytes);
 	return true;
 }
 
@@ -206,9 +207,10 @@ static bool listen_once(struct transfer *transfer, struct return_reader *message
 		if (phase != TRANSFER_REFUSED)
 			link_finish(transfer->link, LINK_RETURN);
 		if (phase < TRANSFER_LOADED)
-			transfer_refuse(transfer, "local", "%s",
-				   _("the destination QEMU closed its socket before it had loaded "
-				     "the VM; its log says why"));
+			transfer_refuse(
+				transfer, "local", "%s",
+				_("the destination QEMU closed its socket before it had loaded "
+				  "the VM; its log says why"));
 		return false;
 	}
 	frame->length = (size_t) n;
@@ -247,9 +249,35 @@ static bool make_resolver(struct transfer *transfer, GError **error)
 }
 
 /* Disks before the workers, who look for what they refer to. */
-bool destination_start(struct transfer *transfer, GError **error)
+static bool start(struct transfer *transfer, GError **error)
 {
-	return make_resolver(transfer, error) && (!transfer->disks || disk_destination_start(transfer, error)) &&
+	return make_resolver(transfer, error) &&
+	       (!transfer->disks || disk_destination_start(transfer, error)) &&
 	       decoders_start(transfer, error) && transfer_spawn(transfer, emitter_thread, error) &&
 	       transfer_spawn(transfer, talker_thread, error);
 }
+
+static void fetch(struct transfer *transfer, struct batch *batch, struct tag_context *pages)
+{
+	disk_destination_fetch(transfer->disk_destination, batch, pages);
+}
+
+static bool flush(struct transfer *transfer, GError **error)
+{
+	return disk_destination_flush(transfer->disk_destination, error);
+}
+
+static void end(struct transfer *transfer)
+{
+	decoders_free(transfer->decoders);
+	disk_destination_free(transfer->disk_destination);
+	seeds_free(transfer->seeds);
+	resolver_free(transfer->resolver);
+}
+
+const struct transfer_role destination_role = {
+	.start = start,
+	.fetch = fetch,
+	.flush = flush,
+	.end = end,
+};

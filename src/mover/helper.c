@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 #include "nbd/reader.h"
-#include "mover/rights.h"
+#include "mover/core/rights.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -11,7 +11,7 @@
 #include "mover/helper.h"
 #include "mover/chores/image_lock.h"
 #include "mover/core/postcopy_run.h"
-#include "mover/rights.h"
+#include "mover/core/rights.h"
 #include "mover/chores/saved_state.h"
 #include "mover/state_file.h"
 #include "mover/stats.h"
@@ -75,8 +75,10 @@ static void conductor_lost(const char *reason, void *data)
 	if (mover->dismissed)
 		return;
 	mover->orphan = true;
-	enum transfer_phase phase = mover->transfer ? transfer_get_phase(mover->transfer) : TRANSFER_SETUP;
-	bool goes_on = mover->transfer && mover->started && !mover->ended && transfer_in_postcopy(mover->transfer);
+	enum transfer_phase phase =
+		mover->transfer ? transfer_get_phase(mover->transfer) : TRANSFER_SETUP;
+	bool goes_on = mover->transfer && mover->started && !mover->ended &&
+		       transfer_in_postcopy(mover->transfer);
 	if (goes_on && phase != TRANSFER_RELEASED) {
 		/* To the last page: neither host has the whole VM. But nobody is there any more who would see
 		 * that the other mover is dead, and as long as QEMU does not see it nobody can recover it. */
@@ -85,7 +87,7 @@ static void conductor_lost(const char *reason, void *data)
 	}
 	if (mover->transfer && phase != TRANSFER_RELEASED)
 		transfer_refuse(mover->transfer, "protocol", _("the conductor is gone (%s)"),
-			   reason ? reason : _("its connection closed"));
+				reason ? reason : _("its connection closed"));
 	if (!mover->transfer || !mover->started || mover->ended)
 		g_main_loop_quit(mover->loop);
 	else
@@ -118,8 +120,8 @@ static gboolean stop_limit_over(void *data)
 	struct mover *mover = data;
 	mover->limit_timer = 0;
 	transfer_refuse(mover->transfer, "limit",
-		   _("the VM had been stopped for %d ms, the limit; it resumes at the source"),
-		   mover->transfer->settings->stop_limit_ms);
+			_("the VM had been stopped for %d ms, the limit; it resumes at the source"),
+			mover->transfer->settings->stop_limit_ms);
 	return G_SOURCE_REMOVE;
 }
 
@@ -175,7 +177,8 @@ static void mover_clear(struct mover *mover)
 {
 	struct mover_setup *settings = mover->settings;
 	/* An orphan past the gate leaves its word for `watari resolve`. */
-	bool keep = !mover->transfer || (mover->orphan && transfer_get_phase(mover->transfer) == TRANSFER_RELEASED);
+	bool keep = !mover->transfer ||
+		    (mover->orphan && transfer_get_phase(mover->transfer) == TRANSFER_RELEASED);
 	control_flush(mover->control, 1000);
 	directory_proof_clear();
 	g_clear_pointer(&mover->measure, task_free);
@@ -190,7 +193,7 @@ static void mover_clear(struct mover *mover)
 	inhibit_end(mover->inhibit);
 	watchdog_free(mover->watchdog);
 	image_lock_free(mover->hold);
-	mover_settings_free(settings);
+	mover_setup_free(settings);
 	control_free(mover->control);
 	g_main_loop_unref(mover->loop);
 }

@@ -6,10 +6,11 @@
 #include "base/i18n.h"
 #include "mover/disks/disk_rehearse_hold.h"
 #include "mover/disks/disk_source.h"
-#include "mover/core/rehearse_hold.h"
+#include "mover/rehearse_hold.h"
 #include "mover/pipeline/encoders.h"
 #include "mover/core/gate.h"
 #include "mover/core/qemu_socket.h"
+#include "mover/core/guest_memory.h"
 #include "mover/core/observe.h"
 #include "mover/pass_end.h"
 #include "mover/core/postcopy_run.h"
@@ -80,7 +81,8 @@ static void tell_counts(struct reader *reader)
 	struct transfer *transfer = reader->transfer;
 	pthread_mutex_lock(&transfer->lock);
 	transfer->content.pages = *sorter_counts(transfer->sorter);
-	reader->stopped = transfer->stream.stopped || transfer->stream.postcopy || transfer->stream.resumed;
+	reader->stopped =
+		transfer->stream.stopped || transfer->stream.postcopy || transfer->stream.resumed;
 	pthread_mutex_unlock(&transfer->lock);
 }
 
@@ -112,8 +114,9 @@ static void end_stream(struct reader *reader, int reason)
 	struct transfer *transfer = reader->transfer;
 	bool good = encoders_finish(transfer->encoders);
 	if (!transfer_is_farewell(transfer))
-		transfer_refuse(transfer, "local", _("the source QEMU closed its migration stream (%s)"),
-			   reason ? g_strerror(reason) : _("cancelled or failed there"));
+		transfer_refuse(transfer, "local",
+				_("the source QEMU closed its migration stream (%s)"),
+				reason ? g_strerror(reason) : _("cancelled or failed there"));
 	if (good)
 		link_finish(transfer->link, LINK_MEMORY);
 }
@@ -148,7 +151,8 @@ static void read_stream(struct reader *reader)
 			batch_flush(batch, observer_reader(reader->observer));
 		if (batch->count) {
 			size_t left = batch_take_tail(batch, reader->tail);
-			rehearse_hold_note(reader->rehearse_hold, batch, observer_reader(reader->observer));
+			rehearse_hold_note(reader->rehearse_hold, batch,
+					   observer_reader(reader->observer));
 			pass_end_note(&reader->pass_end, batch, observer_reader(reader->observer));
 			submit(reader, batch);
 			rehearse_hold_here(reader->rehearse_hold);
@@ -178,8 +182,9 @@ static void *reader_thread(void *data)
 	struct transfer *transfer = data;
 	g_autoptr(GError) error = NULL;
 	struct reader reader = { .transfer = transfer,
-				 .qemu = qemu_socket_accept(transfer->listener, qemu_socket_may_libvirt,
-						      transfer->settings, &error) };
+				 .qemu = qemu_socket_accept(transfer->listener,
+							    qemu_socket_may_libvirt,
+							    transfer->settings, &error) };
 	if (reader.qemu < 0 && g_atomic_int_get(&transfer->no_memory)) {
 		end_without_memory(transfer);
 		goto out;
@@ -231,11 +236,13 @@ static bool pass_message(struct transfer *transfer, const struct return_message 
 			watchdog_rest(transfer->watchdog); /* QEMU has its answer */
 		return true;
 	}
-	transfer_refuse(transfer, "local", _("the source QEMU takes no return path: %s"), g_strerror(errno));
+	transfer_refuse(transfer, "local", _("the source QEMU takes no return path: %s"),
+			g_strerror(errno));
 	return false;
 }
 
-static bool pass_frame(struct transfer *transfer, struct return_reader *messages, struct link_frame *frame)
+static bool pass_frame(struct transfer *transfer, struct return_reader *messages,
+		       struct link_frame *frame)
 {
 	struct return_message message;
 	return_reader_feed(messages, frame->data, frame->length);
@@ -259,7 +266,7 @@ static void *returner_thread(void *data)
 				transfer_refuse_error(transfer, "link", error);
 			else
 				transfer_refuse(transfer, "peer", "%s",
-					   _("the destination QEMU closed its return path"));
+						_("the destination QEMU closed its return path"));
 			break;
 		}
 		open = pass_frame(transfer, messages, frame);
@@ -286,9 +293,42 @@ static bool make_sorter(struct transfer *transfer, GError **error)
 }
 
 /* Disks before the reader, who asks what they say. */
-bool source_start(struct transfer *transfer, GError **error)
+static bool start(struct transfer *transfer, GError **error)
 {
 	return owners_begin(transfer->owners, error) && make_sorter(transfer, error) &&
-	       encoders_start(transfer, error) && (!transfer->disks || disk_source_start(transfer, error)) &&
-	       transfer_spawn(transfer, reader_thread, error) && transfer_spawn(transfer, returner_thread, error);
+	       encoders_start(transfer, error) &&
+	       (!transfer->disks || disk_source_start(transfer, error)) &&
+	       transfer_spawn(transfer, reader_thread, error) &&
+	       transfer_spawn(transfer, returner_thread, error);
 }
+
+/* Long before the destination is prepared and QEMU is asked for anything. */
+static bool look_at_qemu(struct transfer *transfer, GError **error)
+{
+	const struct mover_setup *settings = transfer->settings;
+	if (settings->recover)
+		return true;
+	int pid = guest_memory_find_qemu(settings->vm_name, settings->vm_uuid, NULL);
+	transfer->owners = pid > 0 ? owners_new(pid, error) : NULL;
+	return (transfer->owners || pid <= 0) && rehearse_hold_may_begin(settings, pid, error);
+}
+
+static void break_off(struct transfer *transfer)
+{
+	disk_source_break(transfer->disk_source);
+}
+
+static void end(struct transfer *transfer)
+{
+	encoders_free(transfer->encoders);
+	disk_source_free(transfer->disk_source);
+	sorter_free(transfer->sorter);
+	page_requests_free(transfer->requests);
+}
+
+const struct transfer_role source_role = {
+	.look = look_at_qemu,
+	.start = start,
+	.break_off = break_off,
+	.end = end,
+};

@@ -8,7 +8,8 @@
 /* Write (atomically: a reader never sees half a file). When it fails there is no file any more, so that
  * nobody ends this mover for what it was before; a mover that cannot even begin with one must not begin.
  * WATARI_ERROR_INTERNAL. */
-bool state_file_write(const struct mover_setup *settings, enum transfer_phase phase, GError **error);
+bool state_file_write(const struct mover_setup *settings, enum transfer_phase phase,
+		      GError **error);
 void state_file_remove(const struct mover_setup *settings);
 /* What becomes of a mover that lives on when its move is over. One that still carries the pages of a
  * post-copy is left alone by both. */

@@ -105,7 +105,8 @@ static void describe_run(JsonObject *stats, struct transfer *transfer)
 				   (gint64) transfer->stream.kind_bytes[STREAM_DEVICE_STATE]);
 	json_object_set_boolean_member(stats, "stopped", transfer->stream.stopped);
 	if (transfer->stopped_us)
-		json_object_set_int_member(stats, "stopped_ms", (end - transfer->stopped_us) / 1000);
+		json_object_set_int_member(stats, "stopped_ms",
+					   (end - transfer->stopped_us) / 1000);
 	if (transfer->opaque_reason)
 		json_object_set_string_member(stats, "opaque", transfer->opaque_reason);
 }
@@ -131,7 +132,8 @@ JsonObject *stats_describe(struct transfer *transfer)
 		encoders_describe(transfer->encoders, content);
 		json_object_set_object_member(stats, "content", content);
 	}
-	JsonObject *requests = transfer->requests ? page_requests_describe(transfer->requests) : NULL;
+	JsonObject *requests =
+		transfer->requests ? page_requests_describe(transfer->requests) : NULL;
 	if (requests)
 		json_object_set_object_member(stats, "postcopy", requests);
 	if (transfer->disk_source)

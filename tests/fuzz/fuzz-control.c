@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The control channel as a hostile conductor would use it: lines, JSON, the messages setup, disks,
  * seeds and fingerprint; and that one's answer, as a hostile mover would give it. */
-#include "mover/disks/disks.h"
+#include "mover/core/disk_list.h"
 #include "mover/compare/fingerprint.h"
 #include "mover/lines.h"
 #include "mover/core/setup.h"
@@ -45,12 +45,12 @@ static bool got(const char *line, size_t length, void *data)
 		return true;
 	read_disks(message);
 	read_fingerprint(message);
-	struct mover_setup *settings = mover_settings_parse(message, NULL);
+	struct mover_setup *settings = mover_setup_parse(message, NULL);
 	if (settings &&
 	    (settings->connections < 1 || settings->connections > LINK_CONNECTIONS_MAX ||
 	     strlen(settings->id) != 32))
 		abort();
-	mover_settings_free(settings);
+	mover_setup_free(settings);
 	return true;
 }
 

@@ -29,10 +29,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct line_reader *reader = line_reader_new();
 	struct move_limits limits = { .bandwidth = 1 << 20,
-					 .ceiling_ms = 300,
-					 .link_timeout_ms = 60000,
-					 .postcopy = true,
-					 .max_slowdown = 40 };
+				      .ceiling_ms = 300,
+				      .link_timeout_ms = 60000,
+				      .postcopy = true,
+				      .max_slowdown = 40 };
 	/* The first byte says how the rest is cut into reads. */
 	size_t step = size > 0 ? data[0] + 1u : 1;
 	for (size_t at = 1; at < size; at += step)

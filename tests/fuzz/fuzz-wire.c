@@ -79,8 +79,8 @@ static enum wire_event place(struct transfer *transfer)
 		transfer->incoming->public.length = message->length;
 		transfer->incoming->public.sequence = message->sequence;
 	}
-	return wire_decoder_take_payload(&transfer->decoder,
-					 transfer->incoming ? transfer->incoming->public.data : NULL);
+	return wire_decoder_take_payload(
+		&transfer->decoder, transfer->incoming ? transfer->incoming->public.data : NULL);
 }
 
 static void consume(struct transfer *transfer, struct reorder *reorder)
@@ -115,7 +115,7 @@ static void handle(struct transfer *transfer)
 		transfer->over |= !reorder_finish(reorder, message->sequence);
 	} else if (message->type == WIRE_ACK) {
 		transfer->over |= !queue_acknowledge(queue, message->sequence, message->expected,
-						(int64_t) transfer->messages * 1000, 500);
+						     (int64_t) transfer->messages * 1000, 500);
 		demand(queue->consumed <= queue->expected && queue->expected <= queue->fresh);
 		demand(queue->window.size <= queue->window.maximum);
 		/* A lane breaks, another one takes over. */

@@ -22,7 +22,8 @@ struct scene {
 	int asked;
 };
 
-static void on_asked(struct server_client *client, const char *type, JsonObject *request, void *data)
+static void on_asked(struct server_client *client, const char *type, JsonObject *request,
+		     void *data)
 {
 	struct scene *scene = data;
 	JsonObject *answer = json_object_new();

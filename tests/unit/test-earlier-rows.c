@@ -81,8 +81,8 @@ static void test_hosts_unknown(void)
 	struct move_host host = { own(UUID_A), own("m-a") };
 	for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
 		struct journal_move row = { .source = none,
-					     .destination = own("hostb"),
-					     .options = own(options[i]) };
+					    .destination = own("hostb"),
+					    .options = own(options[i]) };
 		g_assert_true(move_hosts_match(&row, MOVE_DESTINATION, &host, "hostb"));
 		g_assert_false(move_hosts_match(&row, MOVE_DESTINATION, &host, "hostc"));
 	}

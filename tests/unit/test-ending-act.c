@@ -250,11 +250,11 @@ static void check_resumed(bool journal)
 	g_autoptr(GError) error = NULL;
 	begin_through(scene, THROUGH_LEFT);
 	struct journal_move row = { .id = scene->report.id,
-				     .vm_name = scene->report.vm_name,
-				     .vm_uuid = scene->report.vm_uuid,
-				     .source = (char[]){ "" },
-				     .destination = (char[]){ "" },
-				     .phase = (char[]){ "restore" } };
+				    .vm_name = scene->report.vm_name,
+				    .vm_uuid = scene->report.vm_uuid,
+				    .source = (char[]){ "" },
+				    .destination = (char[]){ "" },
+				    .phase = (char[]){ "restore" } };
 	g_strlcpy(scene->report.id, "0123456789abcdef0123456789abcdef", sizeof scene->report.id);
 	g_assert_true(journal_begin(scene->move.journal, &row, NULL));
 	struct journal *kept = scene->move.journal;
@@ -274,8 +274,7 @@ static void check_resumed(bool journal)
 	g_assert_true(has_entered(scene, "through-resumed") == journal);
 	g_assert_cmpint(state_of(scene, MOVE_DESTINATION), ==,
 			journal ? HOST_VM_RUNNING : HOST_VM_PAUSED);
-	g_assert_cmpint(state_of(scene, MOVE_SOURCE), ==,
-			journal ? HOST_VM_ABSENT : HOST_VM_OFF);
+	g_assert_cmpint(state_of(scene, MOVE_SOURCE), ==, journal ? HOST_VM_ABSENT : HOST_VM_OFF);
 	if (!journal)
 		g_assert_cmpint(error->code, ==, WATARI_ERROR_ATTENTION);
 	scene_free(scene);

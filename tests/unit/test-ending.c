@@ -223,8 +223,7 @@ static void test_paused_before(void)
 		enum ending_action action;
 		enum move_outcome outcome;
 	} rows[] = {
-		{ HOST_VM_ABSENT, HOST_VM_PAUSED, USER, "migrated", ENDING_NOTHING,
-		  MOVE_MIGRATED },
+		{ HOST_VM_ABSENT, HOST_VM_PAUSED, USER, "migrated", ENDING_NOTHING, MOVE_MIGRATED },
 		{ HOST_VM_PAUSED, HOST_VM_ABSENT, 0, "at-source", ENDING_NOTHING, MOVE_FAILED },
 		{ HOST_VM_PAUSED, HOST_VM_INCOMING, MIGRATION, "destination-left",
 		  ENDING_END_DESTINATION, MOVE_FAILED },
@@ -445,8 +444,7 @@ static void test_offline(void)
 		  MOVE_ATTENTION },
 		{ HOST_VM_PAUSED, HOST_VM_RUNNING, true, "both-run", ENDING_NOTHING,
 		  MOVE_ATTENTION },
-		{ HOST_VM_ABSENT, HOST_VM_ABSENT, true, "nowhere", ENDING_NOTHING,
-		  MOVE_ATTENTION },
+		{ HOST_VM_ABSENT, HOST_VM_ABSENT, true, "nowhere", ENDING_NOTHING, MOVE_ATTENTION },
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
 		struct ending_sight seen = sight(rows[i].source, 0, rows[i].destination, 0);

@@ -84,8 +84,8 @@ static char none[] = "no-such-vm";
 static bool begin_measuring(struct heard *heard, const char *text)
 {
 	static struct mover_setup settings = { .vm_name = none,
-						  .vm_uuid = none,
-						  .memory_limit = 64 << 20 };
+					       .vm_uuid = none,
+					       .memory_limit = 64 << 20 };
 	g_autoptr(JsonObject) message = json_parse_object(text, strlen(text), NULL);
 	g_autoptr(GError) error = NULL;
 	listen_to(heard);

@@ -24,7 +24,7 @@ static struct mover_setup *parse(const char *tail, GError **error)
 	g_autofree char *text = g_strconcat(GOOD_SETUP, tail, "}", NULL);
 	g_autoptr(JsonObject) setup = json_parse_object(text, strlen(text), NULL);
 	g_assert_nonnull(setup);
-	return mover_settings_parse(setup, error);
+	return mover_setup_parse(setup, error);
 }
 
 static void test_settings_defaults(void)
@@ -42,9 +42,9 @@ static void test_settings_defaults(void)
 	g_assert_true(s->encode);
 	g_assert_cmpint(s->effort_max, ==, 0);
 	g_assert_cmphex(s->key[1], ==, 0x23);
-	g_autofree char *path = mover_settings_socket(s, &error);
+	g_autofree char *path = mover_setup_socket(s, &error);
 	g_assert_cmpstr(path, ==, "/run/libvirt/watari/x/m.tunnelmigrate.dest.db");
-	mover_settings_free(s);
+	mover_setup_free(s);
 }
 
 static void test_settings_engine(void)
@@ -54,7 +54,7 @@ static void test_settings_engine(void)
 	g_assert_no_error(error);
 	g_assert_cmpuint(s->memory_limit, ==, 64 << 20);
 	g_assert_cmpuint(s->cores, ==, 3);
-	mover_settings_free(s);
+	mover_setup_free(s);
 	static const struct {
 		const char *tail;
 		bool encode;
@@ -68,7 +68,7 @@ static void test_settings_engine(void)
 		g_assert_no_error(error);
 		g_assert_cmpint(s->encode, ==, cases[i].encode);
 		g_assert_cmpint(s->effort_max, ==, cases[i].effort_max);
-		mover_settings_free(s);
+		mover_setup_free(s);
 	}
 }
 
@@ -120,9 +120,9 @@ static void test_settings_long_name(void)
 		name);
 	struct mover_setup *s = parse(tail, &error);
 	g_assert_no_error(error);
-	g_autofree char *path = mover_settings_socket(s, &error);
+	g_autofree char *path = mover_setup_socket(s, &error);
 	g_assert_cmpstr(path, ==, "/run/libvirt/watari/x/m");
-	mover_settings_free(s);
+	mover_setup_free(s);
 }
 
 static bool got(const char *line, size_t length, void *data)

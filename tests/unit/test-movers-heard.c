@@ -48,11 +48,11 @@ static void set_up(struct scene *scene)
 	for (int side = 0; side < MOVE_SIDES; side++)
 		move->movers[side] = (struct dialogue *) (void *) &scene->sides[side];
 	struct journal_move row = { .id = scene->report.id,
-				     .vm_name = name,
-				     .vm_uuid = name,
-				     .source = none,
-				     .destination = name,
-				     .phase = phase };
+				    .vm_name = name,
+				    .vm_uuid = name,
+				    .source = none,
+				    .destination = name,
+				    .phase = phase };
 	g_assert_true(journal_begin(move->journal, &row, NULL));
 }
 

@@ -30,7 +30,7 @@ static void test_running(void)
 {
 	struct move move = moving();
 	assert_shown(&move, "copying memory, 135 MiB at 36.0 MiB/s, pass 3, the VM changes "
-			       "2.0 MiB/s, 104 MiB remain, about 2.8 s left");
+			    "2.0 MiB/s, 104 MiB remain, about 2.8 s left");
 }
 
 /* The source's mover has seen the end of the memory. */

@@ -56,8 +56,7 @@ static void test_fields(void)
 					     "convergence",  "postcopy", "proof",  "snapshots",
 					     "checks",       "disks",    "notes",  "error",
 					     "kind",         "forecast", "state",  "rehearsal",
-					     "accepted",     "carried",  "files",
-					     "compared" };
+					     "accepted",     "carried",  "files",  "compared" };
 	struct move_report report = sample();
 	g_autoptr(JsonObject) object = parse(&report, NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
@@ -211,8 +210,7 @@ static void test_disks(void)
 static void test_convergence(void)
 {
 	struct move_report report = sample();
-	struct move move = { .report = &report,
-				   .observer = &(const struct move_observer){ 0 } };
+	struct move move = { .report = &report, .observer = &(const struct move_observer){ 0 } };
 	const struct limit_change change = { .limit_ms = 109,
 					     .reason = LIMIT_FLAT,
 					     .iteration = 7,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a mover may still do: each test in a process of its own. */
-#include "mover/rights.h"
+#include "mover/core/rights.h"
 
 #include <errno.h>
 #include <glib.h>

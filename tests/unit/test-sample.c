@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory sampled from outside: this very process plays the QEMU. */
 #include "mover/measure/image_tags.h"
-#include "mover/core/pages_left.h"
+#include "mover/pages_left.h"
 #include "mover/measure/sample.h"
 #include "mover/measure/host_load.h"
 

@@ -67,11 +67,11 @@ static void break_journal(struct scene *scene, enum stage stage)
 static void begin_journal(struct scene *scene)
 {
 	struct journal_move row = { .id = scene->report.id,
-				     .vm_name = scene->report.vm_name,
-				     .vm_uuid = scene->report.vm_uuid,
-				     .source = (char[]){ "" },
-				     .destination = (char[]){ "" },
-				     .phase = (char[]){ "perform" } };
+				    .vm_name = scene->report.vm_name,
+				    .vm_uuid = scene->report.vm_uuid,
+				    .source = (char[]){ "" },
+				    .destination = (char[]){ "" },
+				    .phase = (char[]){ "perform" } };
 	g_strlcpy(scene->report.id, "0123456789abcdef0123456789abcdef", sizeof scene->report.id);
 	scene->move.journal = journal_open(scene->directory, NULL);
 	g_assert_true(journal_begin(scene->move.journal, &row, NULL));
@@ -87,8 +87,8 @@ static void fill(struct scene *scene)
 	g_chmod(program, 0755);
 	scene->notes = g_string_new(NULL);
 	scene->observer = (struct move_observer){ .progress = see_nothing,
-						     .note = hear_note,
-						     .data = scene->notes };
+						  .note = hear_note,
+						  .data = scene->notes };
 	move->shell.watari = g_intern_string(program);
 	move->request = &scene->request;
 	move->observer = &scene->observer;
@@ -217,8 +217,7 @@ static bool suspend(struct scene *scene, enum stage stage, GError **error)
 	quick_part.tick(move, &numbers);
 	quick_part.end(move);
 	if (move->mover_reason)
-		error_set(error, WATARI_ERROR_INTERNAL, move->mover_next, "%s",
-			  move->mover_reason);
+		error_set(error, WATARI_ERROR_INTERNAL, move->mover_next, "%s", move->mover_reason);
 	bool stopped = state_of(scene, MOVE_SOURCE) == HOST_VM_PAUSED;
 	g_assert_true(stopped == move->suspending);
 	return stopped;
@@ -343,8 +342,8 @@ static void walk(enum stage stage, bool broken)
 	g_test_message("%s%s: %s%s", stage_name(stage), broken ? ", broken" : "",
 		       error ? error->message : "", scene->notes->str);
 	g_assert_true(done == (!broken || ways[stage].done));
-	g_assert_true(journal_has_event(scene->move.journal, scene->report.id,
-					stage_name(stage)) == !broken);
+	g_assert_true(journal_has_event(scene->move.journal, scene->report.id, stage_name(stage)) ==
+		      !broken);
 	if (broken && ways[stage].done)
 		g_assert_nonnull(strstr(scene->notes->str, BROKEN));
 	else if (broken)

@@ -8,10 +8,10 @@
 #include <string.h>
 
 static const struct move_limits some = { .bandwidth = 1 << 20,
-					    .ceiling_ms = 300,
-					    .hand_over_ms = 50,
-					    .link_timeout_ms = 60000,
-					    .postcopy = true };
+					 .ceiling_ms = 300,
+					 .hand_over_ms = 50,
+					 .link_timeout_ms = 60000,
+					 .postcopy = true };
 
 /* What TEXT asks for, applied to LIMITS. */
 static bool tune(struct move_limits *limits, const char *text, int code)
@@ -88,10 +88,10 @@ static void test_nonsense(void)
 static void test_there_and_back(void)
 {
 	const struct limits_wish wish = { .has_bandwidth = true,
-					.has_ceiling = true,
-					.no_postcopy = true,
-					.bandwidth = 70000,
-					.ceiling_ms = 20 };
+					  .has_ceiling = true,
+					  .no_postcopy = true,
+					  .bandwidth = 70000,
+					  .ceiling_ms = 20 };
 	struct limits_wish read;
 	g_autoptr(JsonObject) message = limits_describe_wish(&wish);
 	g_assert_true(limits_parse(message, &read, NULL));

@@ -47,7 +47,8 @@ static void test_recorded(void)
 		g_assert_cmpstr(json_get_string(preconditions, name->data, ""), !=, "");
 	g_assert_cmpuint(g_list_length(names), ==, 13);
 	g_assert_cmpstr(json_get_string(preconditions, "memory", ""), ==, "131072");
-	g_assert_cmpstr(json_get_string(preconditions, "disks", ""), ==, "/a.qcow2, /dev/b, pool/c, d");
+	g_assert_cmpstr(json_get_string(preconditions, "disks", ""), ==,
+			"/a.qcow2, /dev/b, pool/c, d");
 	g_assert_true(preconditions_compare(preconditions, preconditions, NULL));
 }
 

@@ -216,7 +216,8 @@ void job_stats_set_link(struct job_stats *watch, const struct job_stats_link *li
 	g_mutex_unlock(&watch->lock);
 }
 
-void job_stats_tighten(struct job_stats *watch, int64_t ceiling_ms, int64_t reserve_ms, bool postcopy)
+void job_stats_tighten(struct job_stats *watch, int64_t ceiling_ms, int64_t reserve_ms,
+		       bool postcopy)
 {
 	g_mutex_lock(&watch->lock);
 	if (ceiling_ms <= 0) /* none */

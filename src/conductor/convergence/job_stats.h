@@ -41,7 +41,8 @@ struct job_stats;
 /* Keeps a reference to DOMAIN. Sets the first limit at once. */
 struct job_stats *job_stats_new(virDomainPtr domain, const struct job_stats_rules *rules);
 /* The ceiling (0: none) is lower, post-copy no longer allowed, from the next look on. */
-void job_stats_tighten(struct job_stats *watch, int64_t ceiling_ms, int64_t reserve_ms, bool postcopy);
+void job_stats_tighten(struct job_stats *watch, int64_t ceiling_ms, int64_t reserve_ms,
+		       bool postcopy);
 void job_stats_get(struct job_stats *watch, struct job_stats_numbers *numbers);
 void job_stats_set_link(struct job_stats *watch, const struct job_stats_link *link);
 /* The oldest decision that was carried out and not taken yet; false: none. */

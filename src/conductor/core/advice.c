@@ -43,8 +43,7 @@ void advice_take_code(struct move *move, const char *code)
 
 static const char *name_host(const struct move *move, int side)
 {
-	return move->hosts[side] ? move->hosts[side]->name
-				    : move->report->sides[side].address;
+	return move->hosts[side] ? move->hosts[side]->name : move->report->sides[side].address;
 }
 
 static char *advise_on_lost_host(struct move *move)
@@ -111,9 +110,8 @@ static void call_look(void *data)
 	struct looking *looking = data;
 	struct move *move = looking->move;
 	struct host_vm vm;
-	looking->ended =
-		host_vm_ask(move->hosts[MOVE_SOURCE], move->report->vm_uuid, &vm, NULL) &&
-		(vm.state == HOST_VM_ABSENT || vm.state == HOST_VM_OFF);
+	looking->ended = host_vm_ask(move->hosts[MOVE_SOURCE], move->report->vm_uuid, &vm, NULL) &&
+			 (vm.state == HOST_VM_ABSENT || vm.state == HOST_VM_OFF);
 }
 
 void advice_explain_ended(struct move *move, GError **error)

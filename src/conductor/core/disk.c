@@ -134,8 +134,7 @@ void move_disks_take_stats(GPtrArray *disks, JsonArray *stats)
 
 void move_disks_take_digest(GPtrArray *disks, JsonObject *event)
 {
-	struct move_disk *disk =
-		move_disk_find(disks, json_get_string(event, "target", NULL));
+	struct move_disk *disk = move_disk_find(disks, json_get_string(event, "target", NULL));
 	if (!disk)
 		return;
 	g_free(disk->digest);
@@ -145,8 +144,7 @@ void move_disks_take_digest(GPtrArray *disks, JsonObject *event)
 
 void move_disks_take_proof(GPtrArray *disks, JsonObject *event)
 {
-	struct move_disk *disk =
-		move_disk_find(disks, json_get_string(event, "target", NULL));
+	struct move_disk *disk = move_disk_find(disks, json_get_string(event, "target", NULL));
 	if (disk)
 		disk->verified = json_get_int(event, "blocks", 0);
 }

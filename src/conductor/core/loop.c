@@ -23,7 +23,7 @@ static gboolean wake(gpointer data)
 }
 
 bool move_wait(struct move *move, bool (*done)(void *data), void *data, int timeout_ms,
-		  GError **error)
+	       GError **error)
 {
 	bool over = false;
 	guint timer = timeout_ms >= 0 ? g_timeout_add((guint) timeout_ms, wake, &over) : 0;

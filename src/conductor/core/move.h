@@ -49,7 +49,7 @@ struct move {
 	bool cancelled; /* by a signal, or from another terminal */
 	bool over;      /* nothing more is done that could be cancelled */
 	guint signals[2];
-	struct move_limits limits; /* as they are now */
+	struct move_limits limits;         /* as they are now */
 	void *part_states[MOVE_PARTS_MAX]; /* each part's own (part.h) */
 
 	/* other terminals (answers.h) */
@@ -65,7 +65,7 @@ struct move {
 	struct host *hosts[MOVE_SIDES];
 	char *host_uuids
 		[MOVE_SIDES]; /* libvirt's, by which they are known again; NULL: not known */
-	virDomainPtr domain;     /* at the source */
+	virDomainPtr domain;  /* at the source */
 	char *live_xml;
 	GPtrArray *nics;     /* struct domain_nic */
 	char **absent_media; /* images that only the definition has, and the destination has not */
@@ -91,9 +91,9 @@ struct move {
 	struct through *through; /* NULL: over the link */
 	struct quick *quick;     /* NULL: the VM runs as it moves, or libvirt is not called */
 
-	struct rehearsal *rehearsal; /* (rehearsal.h); NULL: it is none */
-	struct prediction *prediction;         /* what was measured before (prediction.h); NULL: nothing */
-	struct forecast *forecast;   /* of this very move; NULL: nothing was measured before */
+	struct rehearsal *rehearsal;   /* (rehearsal.h); NULL: it is none */
+	struct prediction *prediction; /* what was measured before (prediction.h); NULL: nothing */
+	struct forecast *forecast;     /* of this very move; NULL: nothing was measured before */
 
 	/* movers and link */
 	char key[65]; /* hex; wiped at the end */
@@ -145,8 +145,8 @@ struct move {
 	int64_t wire_seen_us;
 	uint64_t stream_seen; /* likewise */
 	int64_t stream_seen_us;
-	int lanes_up;              /* of the link, as a mover said last */
-	struct job_stats_link link;    /* as the source's mover said last */
+	int lanes_up;               /* of the link, as a mover said last */
+	struct job_stats_link link; /* as the source's mover said last */
 	enum postcopy_state postcopy_state;
 	struct postcopy *postcopy; /* postcopy.h; NULL: nobody asked for it */
 };
@@ -175,7 +175,7 @@ static inline bool postcopy_holds(const struct move *move)
 /* Turn the loop until DONE(data), for at most TIMEOUT_MS (-1: for ever). False: cancelled (unless
  * UNCANCELLABLE), or the time is over, with *error. */
 bool move_wait(struct move *move, bool (*done)(void *data), void *data, int timeout_ms,
-		  GError **error);
+	       GError **error);
 /* Turn the loop for so long, or until cancelled. */
 void move_pause(struct move *move, int ms);
 /* Run CALL in a thread and turn the loop until it returns. The thread is never left behind. When
@@ -184,10 +184,11 @@ void move_pause(struct move *move, int ms);
 void move_call(struct move *move, void (*call)(void *data), void *data);
 /* Say what is being done now. */
 void move_say(struct move *move, const char *doing);
-void move_note(struct move *move, bool important, const char *format, ...)
-	G_GNUC_PRINTF(3, 4);
+void move_note(struct move *move, bool important, const char *format, ...) G_GNUC_PRINTF(3, 4);
 /* A finding of a later phase than "check"; takes it. A warning is noted, too. */
 void move_add_finding(struct move *move, struct check_finding *finding);
+/* A warning, or what was accepted: told. */
+void move_note_finding(struct move *move, const struct check_finding *finding);
 void move_show_progress(struct move *move);
 /* The progress as people and other terminals may see it: once the VM stands still, without the
  * numbers that were read before. */
@@ -207,9 +208,6 @@ void move_clear(struct move *move);
 int64_t move_stop_ceiling_ms(const struct move *move);
 /* What QEMU may leave to the stop at any time, see limit_init(). Known after the checks. */
 int64_t move_easy_ms(const struct move *move);
-/* The flags of virDomainMigrate3. */
-unsigned move_migrate_flags(struct move *move);
-
 /* As the request has them. */
 void move_set_limits(struct move *move);
 /* Both hosts and the VM at the source anew, after a connection broke. */

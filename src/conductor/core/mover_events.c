@@ -32,8 +32,7 @@ static void learn_wire_rate(struct move *move, uint64_t sent, int64_t now_us)
 	double elapsed_s = (double) (now_us - move->wire_seen_us) / 1e6;
 	double fallen = move->link.wire_rate * wire_rate_kept;
 	if (move->wire_seen_us && elapsed_s > 0.05 && sent >= move->wire_seen)
-		move->link.wire_rate =
-			MAX(fallen, (double) (sent - move->wire_seen) / elapsed_s);
+		move->link.wire_rate = MAX(fallen, (double) (sent - move->wire_seen) / elapsed_s);
 	move->wire_seen = sent;
 	move->wire_seen_us = now_us;
 }
@@ -85,7 +84,7 @@ static void copy_source_stats(struct move *move, JsonObject *stats)
 	learn_stream_rate(move, report->stream_bytes, json_get_int(stats, "clock_us", 0));
 	move->link.rate = progress->rate;
 	move->link.in_flight = (uint64_t) json_get_int(stats, "in_flight", 0) +
-				  (uint64_t) json_get_int(stats, "in_hand", 0);
+			       (uint64_t) json_get_int(stats, "in_hand", 0);
 	double share = json_get_double(stats, "share", 0);
 	move->link.carried = share > 0 ? progress->rate / share : 0;
 	move->link.round_trip_us = report->round_trip_us;
@@ -164,8 +163,7 @@ static void on_released(struct move *move, JsonObject *event)
 	move->released = true;
 	move->released_us = clock_now_us();
 	if (move->report->stop_to_release_ms < 0 && move->stopped && !move->postcopy)
-		move->report->stop_to_release_ms =
-			(move->released_us - move->stopped_us) / 1000;
+		move->report->stop_to_release_ms = (move->released_us - move->stopped_us) / 1000;
 	move_say(move, _("handing over"));
 }
 
@@ -173,7 +171,7 @@ static void on_released(struct move *move, JsonObject *event)
 static void on_disagreed(struct move *move, JsonObject *event)
 {
 	move_note(move, true, _("The movers do not agree on what was sent: %s"),
-		     json_get_string(event, "reason", "?"));
+		  json_get_string(event, "reason", "?"));
 }
 
 static void on_refused(struct move *move, JsonObject *event)
@@ -198,7 +196,7 @@ static void on_disk_verified(struct move *move, JsonObject *event)
 static void on_seed_unusable(struct move *move, JsonObject *event)
 {
 	move_note(move, true, _("The seed %s is of no use: %s"),
-		     json_get_string(event, "path", "?"), json_get_string(event, "reason", "?"));
+		  json_get_string(event, "path", "?"), json_get_string(event, "reason", "?"));
 }
 
 static void on_link_lost(struct move *move, JsonObject *event)
@@ -209,8 +207,7 @@ static void on_link_lost(struct move *move, JsonObject *event)
 
 static void on_link_back(struct move *move, JsonObject *event)
 {
-	move_say(move,
-		    move->progress.disk_total ? _("copying disks") : _("copying memory"));
+	move_say(move, move->progress.disk_total ? _("copying disks") : _("copying memory"));
 	move_note(move, false, "%s", _("The link is back."));
 }
 
@@ -269,7 +266,8 @@ static enum move_side side_of(struct move *move, struct dialogue *dialogue)
 	return dialogue == move->movers[MOVE_SOURCE] ? MOVE_SOURCE : MOVE_DESTINATION;
 }
 
-void mover_events_heard(struct dialogue *dialogue, const char *type, JsonObject *message, void *data)
+void mover_events_heard(struct dialogue *dialogue, const char *type, JsonObject *message,
+			void *data)
 {
 	struct move *move = data;
 	enum move_side side = side_of(move, dialogue);

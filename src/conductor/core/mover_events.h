@@ -5,4 +5,5 @@
 #include "conductor/core/move.h"
 
 /* Of dialogue_open(); DATA is the move. */
-void mover_events_heard(struct dialogue *dialogue, const char *type, JsonObject *message, void *data);
+void mover_events_heard(struct dialogue *dialogue, const char *type, JsonObject *message,
+			void *data);

@@ -52,8 +52,8 @@ static bool spawn_mover(struct move *move, enum move_side side, GError **error)
 	g_auto(GStrv) command = movers_command(move, side, words);
 	g_autofree char *name = g_strdup_printf(_("the mover at %s"), host_name(move, side));
 	move->movers[side] =
-		dialogue_open(&move->shell, move->addresses[side],
-			      (const char *const *) command, name, mover_events_heard, move, error);
+		dialogue_open(&move->shell, move->addresses[side], (const char *const *) command,
+			      name, mover_events_heard, move, error);
 	return move->movers[side] != NULL;
 }
 
@@ -70,8 +70,8 @@ static bool has_come(void *data)
 	return expecting->got || dialogue_failure(expecting->dialogue);
 }
 
-JsonObject *movers_wait(struct move *move, enum move_side side, const char *type,
-			int timeout_ms, GError **error)
+JsonObject *movers_wait(struct move *move, enum move_side side, const char *type, int timeout_ms,
+			GError **error)
 {
 	struct expecting expecting = { move->movers[side], type, NULL };
 	if (!move_wait(move, has_come, &expecting, timeout_ms, error)) {
@@ -202,8 +202,7 @@ static JsonObject *describe_setup(struct move *move, enum move_side side)
 	static const char *const modes[] = { "none", "sample", "full" };
 	const struct move_request *request = move->request;
 	JsonObject *setup = dialogue_message("setup");
-	g_autofree char *directory =
-		g_strdup_printf("/run/libvirt/watari/%.8s", move->report->id);
+	g_autofree char *directory = g_strdup_printf("/run/libvirt/watari/%.8s", move->report->id);
 	json_object_set_string_member(setup, "role", roles[side]);
 	json_object_set_string_member(setup, "id", move->report->id);
 	json_object_set_string_member(setup, "key", move->key);
@@ -215,9 +214,9 @@ static JsonObject *describe_setup(struct move *move, enum move_side side)
 		json_object_set_int_member(setup, "socket_user", move->hosts[side]->qemu_uid);
 	json_object_set_int_member(setup, "bandwidth", (gint64) move->limits.bandwidth);
 	json_object_set_int_member(setup, "link_timeout_ms", move->limits.link_timeout_ms);
-	json_object_set_int_member(
-		setup, "stop_limit_ms",
-		move_stop_ceiling_ms(move) ? movers_stop_limit_ms(&move->limits) : 0);
+	json_object_set_int_member(setup, "stop_limit_ms",
+				   move_stop_ceiling_ms(move) ? movers_stop_limit_ms(&move->limits)
+							      : 0);
 	json_object_set_string_member(
 		setup, "verify",
 		modes[request->kind == MOVE_OFFLINE ? MOVE_VERIFY_NONE : request->verify]);
@@ -336,8 +335,8 @@ void movers_kill(struct move *move, enum move_side side)
 {
 	const char *const words[] = { "mover", "--kill", move->report->id, NULL };
 	g_auto(GStrv) command = movers_command(move, side, words);
-	remote_run(&move->shell, move->addresses[side], (const char *const *) command,
-		   SWEEP_MS, NULL, NULL, NULL);
+	remote_run(&move->shell, move->addresses[side], (const char *const *) command, SWEEP_MS,
+		   NULL, NULL, NULL);
 }
 
 static void call_sweep(void *data)

@@ -13,8 +13,8 @@ bool movers_set_up(struct move *move, GError **error);
 JsonObject *movers_ask(struct move *move, enum move_side side, JsonObject *message,
 		       const char *type, int timeout_ms, GError **error);
 /* Only wait for it. */
-JsonObject *movers_wait(struct move *move, enum move_side side, const char *type,
-			int timeout_ms, GError **error);
+JsonObject *movers_wait(struct move *move, enum move_side side, const char *type, int timeout_ms,
+			GError **error);
 /* Tell SIDE something; a mover that is gone is no error. Takes MESSAGE. */
 void movers_tell(struct move *move, enum move_side side, JsonObject *message);
 /* Say good-bye and wait for both to end. */

@@ -38,9 +38,9 @@ static bool read_addresses(struct move *move, GError **error)
 	const struct move_request *request = move->request;
 	struct host_address **addresses = move->addresses;
 	move->vm = request->vm;
-	addresses[MOVE_SOURCE] =
-		request->connect ? host_address_parse(request->connect, error)
-				 : host_address_split_vm(request->vm, &move->vm, error);
+	addresses[MOVE_SOURCE] = request->connect
+					 ? host_address_parse(request->connect, error)
+					 : host_address_split_vm(request->vm, &move->vm, error);
 	if (!addresses[MOVE_SOURCE])
 		return false;
 	addresses[MOVE_DESTINATION] = host_address_parse(request->destination, error);
@@ -67,8 +67,8 @@ static gpointer open_host(gpointer data)
 	struct opening *opening = data;
 	struct move *move = opening->move;
 	struct host_address *address = move->addresses[opening->side];
-	move->hosts[opening->side] = host_open_guarded(
-		move->guard, sides[opening->side], &move->shell, address, &opening->error);
+	move->hosts[opening->side] = host_open_guarded(move->guard, sides[opening->side],
+						       &move->shell, address, &opening->error);
 	if (move->hosts[opening->side])
 		machine_read(&move->shell, move->hosts[opening->side]);
 	return NULL;
@@ -175,8 +175,8 @@ static bool check_wishes(const struct move_request *request, GError **error)
 bool phase_request(struct move *move, GError **error)
 {
 	return check_wishes(move->request, error) &&
-	       check_link_address(move->request->link_address, error) &&
-	       read_shell(move, error) && read_addresses(move, error);
+	       check_link_address(move->request->link_address, error) && read_shell(move, error) &&
+	       read_addresses(move, error);
 }
 
 bool phase_connect(struct move *move, GError **error)
@@ -199,7 +199,7 @@ static void find_again(void *data)
 	struct opening *opening = data;
 	struct move *move = opening->move;
 	move->domain = virDomainLookupByUUIDString(move->hosts[MOVE_SOURCE]->connection,
-						      move->report->vm_uuid);
+						   move->report->vm_uuid);
 	if (!move->domain)
 		host_error(&opening->error, WATARI_ERROR_INTERNAL, NULL, move->report->vm_name);
 }

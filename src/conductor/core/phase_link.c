@@ -37,8 +37,7 @@ static bool way_allowed(const struct move_request *request, const struct way *wa
 		return false;
 	if (way->kind == MOVE_LINK_SSH || request->connect_from == MOVE_FROM_EITHER)
 		return true;
-	return (request->connect_from == MOVE_FROM_SOURCE) ==
-	       (way->listener == MOVE_DESTINATION);
+	return (request->connect_from == MOVE_FROM_SOURCE) == (way->listener == MOVE_DESTINATION);
 }
 
 /* ---- addresses ---- */
@@ -107,8 +106,8 @@ static JsonObject *describe_listen(struct move *move)
 
 static bool start_tcp(struct move *move, enum move_side listener, GError **error)
 {
-	g_autoptr(JsonObject) listening = movers_ask(move, listener, describe_listen(move),
-						     "listening", LISTEN_MS, error);
+	g_autoptr(JsonObject) listening =
+		movers_ask(move, listener, describe_listen(move), "listening", LISTEN_MS, error);
 	if (!listening)
 		return false;
 	JsonObject *connect = dialogue_message("connect");
@@ -144,8 +143,7 @@ static bool start_ssh(struct move *move, GError **error)
 			return false;
 		}
 	}
-	move->ssh_link =
-		ssh_link_new(&move->shell, ends, (unsigned) move->request->connections);
+	move->ssh_link = ssh_link_new(&move->shell, ends, (unsigned) move->request->connections);
 	return true;
 }
 

@@ -8,9 +8,8 @@
 #include <time.h>
 
 static const char *const outcome_names[] = {
-	[MOVE_REFUSED] = "refused",     [MOVE_MIGRATED] = "migrated",
-	[MOVE_FAILED] = "failed",       [MOVE_CANCELLED] = "cancelled",
-	[MOVE_ATTENTION] = "attention", [MOVE_PLANNED] = "planned",
+	[MOVE_REFUSED] = "refused",     [MOVE_MIGRATED] = "migrated",   [MOVE_FAILED] = "failed",
+	[MOVE_CANCELLED] = "cancelled", [MOVE_ATTENTION] = "attention", [MOVE_PLANNED] = "planned",
 	[MOVE_REHEARSED] = "rehearsed",
 };
 _Static_assert(G_N_ELEMENTS(outcome_names) == MOVE_OUTCOME_LAST, "every outcome has a name");
@@ -228,8 +227,7 @@ static JsonArray *list_accepted(const struct move_report *report)
 	return names;
 }
 
-static void describe_head(JsonObject *object, const struct move_report *report,
-			  const GError *error)
+static void describe_head(JsonObject *object, const struct move_report *report, const GError *error)
 {
 	JsonObject *vm = json_object_new();
 	json_object_set_int_member(object, "format", FORMAT);
@@ -248,8 +246,7 @@ char *move_report_print(const struct move_report *report, const GError *error)
 	JsonObject *object = json_object_new();
 	JsonArray *notes = json_array_new();
 	describe_head(object, report, error);
-	json_object_set_object_member(object, "source",
-				      describe_side(&report->sides[MOVE_SOURCE]));
+	json_object_set_object_member(object, "source", describe_side(&report->sides[MOVE_SOURCE]));
 	json_object_set_object_member(object, "destination",
 				      describe_side(&report->sides[MOVE_DESTINATION]));
 	json_set_text(object, "failed_phase", report->failed_phase);

@@ -77,14 +77,14 @@ struct move_report {
 	int postcopy_recoveries;   /* tries to mend it */
 	JsonObject *page_requests; /* of the guest's, as the source's mover counts them, or NULL */
 	int64_t limit_ms;          /* QEMU's limit of the downtime at the end; 0: never set */
-	JsonArray *limits;         /* each change of it with its reasons (limit_decisions.c), or NULL */
-	JsonArray *decisions;      /* of the ladder (ladder_decisions.c), or NULL */
-	int slowdown;              /* percent: the most that QEMU slowed the VM down by */
-	int broken_off;            /* switchovers that did not fit into the ceiling */
-	int64_t broken_off_ms;     /* after so long; -1: none, or unknown */
-	int64_t hand_over_ms;      /* of the ceiling, what was kept for it */
-	char *opaque;              /* why the stream was carried as plain bytes, or NULL */
-	char *link;                /* "tcp", "ssh" or NULL */
+	JsonArray *limits;     /* each change of it with its reasons (limit_decisions.c), or NULL */
+	JsonArray *decisions;  /* of the ladder (ladder_decisions.c), or NULL */
+	int slowdown;          /* percent: the most that QEMU slowed the VM down by */
+	int broken_off;        /* switchovers that did not fit into the ceiling */
+	int64_t broken_off_ms; /* after so long; -1: none, or unknown */
+	int64_t hand_over_ms;  /* of the ceiling, what was kept for it */
+	char *opaque;          /* why the stream was carried as plain bytes, or NULL */
+	char *link;            /* "tcp", "ssh" or NULL */
 	int connections;
 	uint64_t *lane_bytes; /* connections of them, or NULL */
 	int64_t round_trip_us, reconnects;
@@ -96,13 +96,15 @@ struct move_report {
 	char *state_path,
 		*state_digest; /* quick --through: the saved state and its SHA-256, or NULL */
 	uint64_t state_bytes;
-	int shared_disks;      /* files proven to be the same for both hosts */
-	GPtrArray *disks;      /* struct move_disk, or NULL */
-	JsonArray *files;      /* that are no disks of the link (disks/files.h), or NULL */
-	int snapshots;         /* carried */
-	JsonArray *compared;   /* files of both hosts that are the same, and how that is known, or NULL */
-	JsonArray *carried;    /* names of what was carried beside the VM, or NULL */
-	JsonObject *preconditions;     /* what a plan holds fast (conductor/measure/preconditions.h), or NULL */
+	int shared_disks; /* files proven to be the same for both hosts */
+	GPtrArray *disks; /* struct move_disk, or NULL */
+	JsonArray *files; /* that are no disks of the link (disks/files.h), or NULL */
+	int snapshots;    /* carried */
+	JsonArray *
+		compared; /* files of both hosts that are the same, and how that is known, or NULL */
+	JsonArray *carried; /* names of what was carried beside the VM, or NULL */
+	JsonObject *
+		preconditions; /* what a plan holds fast (conductor/measure/preconditions.h), or NULL */
 	JsonObject *rehearsal; /* what was seen in it (conductor/measure/rehearsal.h), or NULL */
 	JsonObject *parts;     /* each part's own numbers by its name (part.h), or NULL */
 	JsonObject *forecast;  /* what was measured and predicted before, or NULL */

@@ -69,7 +69,7 @@ struct move_request {
 	const char *accept[MOVE_LIST_MAX + 1];      /* checks whose refusal is overruled */
 	const char *networks[MOVE_LIST_MAX + 1];    /* "OLD=NEW" (mapping.h) */
 	const char *listens[MOVE_LIST_MAX + 1];     /* likewise */
-	bool secrets_stay;                             /* secrets of libvirt are not carried */
+	bool secrets_stay;                          /* secrets of libvirt are not carried */
 	bool keep_backing;         /* backing files that are there already are used */
 	bool remove_source_disks;  /* after all went well */
 	JsonObject *plan;          /* that is carried out (cli/plan_file.h); NULL: none */

@@ -48,8 +48,8 @@ static void bring_up(struct ssh_link *ssh_link, struct pair *pair)
 {
 	for (int i = 0; i < 2; i++) {
 		if (!remote_spawn(&ssh_link->shell, ssh_link->ends[i].host, REMOTE_ALONE,
-				  (const char *const *) ssh_link->ends[i].command, &pair->children[i],
-				  NULL)) {
+				  (const char *const *) ssh_link->ends[i].command,
+				  &pair->children[i], NULL)) {
 			if (i == 1)
 				remote_end(&pair->children[0], GRACE_MS);
 			pair->next_try_ms = clock_now_ms() + BACK_OFF_MAX_MS;
@@ -162,7 +162,7 @@ static gpointer work(gpointer data)
 }
 
 struct ssh_link *ssh_link_new(const struct remote_shell *shell, const struct ssh_link_end ends[2],
-			  unsigned connections)
+			      unsigned connections)
 {
 	struct ssh_link *ssh_link = g_new0(struct ssh_link, 1);
 	ssh_link->shell = *shell;

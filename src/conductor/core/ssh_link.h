@@ -15,6 +15,6 @@ struct ssh_link_end {
 
 struct ssh_link;
 struct ssh_link *ssh_link_new(const struct remote_shell *shell, const struct ssh_link_end ends[2],
-			  unsigned connections);
+			      unsigned connections);
 /* Ends the children and the thread. */
 void ssh_link_free(struct ssh_link *ssh_link);

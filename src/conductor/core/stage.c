@@ -52,8 +52,7 @@ bool stage_any(struct journal *journal, const char *id)
 
 static bool write_stage(struct move *move, enum stage stage, const char *text, GError **error)
 {
-	return journal_add_event(move->journal, move->report->id, stages[stage].name, text,
-				 error);
+	return journal_add_event(move->journal, move->report->id, stages[stage].name, text, error);
 }
 
 static bool refuse_stage(enum stage stage, const char *why, GError **error)
@@ -74,8 +73,7 @@ bool stage_enter(struct move *move, enum stage stage, const char *text, GError *
 	return refuse_stage(stage, why, error);
 }
 
-bool stage_enter_recorded(struct move *move, enum stage stage, const char *text,
-			  GError **error)
+bool stage_enter_recorded(struct move *move, enum stage stage, const char *text, GError **error)
 {
 	if (!move->journal || move->unrecorded)
 		return refuse_stage(stage, _("there is no journal"), error);
@@ -89,5 +87,5 @@ void stage_note_done(struct move *move, enum stage stage)
 		return;
 	g_autofree char *why = error_what(failure);
 	move_note(move, true, _("It could not be written down that %s; %s. (%s)"),
-		     _(stages[stage].doing), _(stages[stage].harm), why);
+		  _(stages[stage].doing), _(stages[stage].harm), why);
 }

@@ -42,8 +42,7 @@ const char *stage_name(enum stage stage);
  * journal_add_event(). */
 bool stage_enter(struct move *move, enum stage stage, const char *text, GError **error);
 /* The same for one that is lost with its conductor if nobody finds a journal: it is not done without. */
-bool stage_enter_recorded(struct move *move, enum stage stage, const char *text,
-			  GError **error);
+bool stage_enter_recorded(struct move *move, enum stage stage, const char *text, GError **error);
 /* Move ID has entered one at least: something was changed. */
 bool stage_any(struct journal *journal, const char *id);
 /* What STAGE names is done. */

@@ -17,16 +17,15 @@ static void call_read_chain(void *data)
 	struct chaining *chaining = data;
 	struct move *move = chaining->move;
 	g_autoptr(GStrvBuilder) paths = g_strv_builder_new();
-	g_autoptr(GPtrArray) chain = image_read_chain(
-		&move->shell, move->addresses[MOVE_SOURCE], chaining->disk->path,
-		chaining->disk->format, NULL, &chaining->error);
+	g_autoptr(GPtrArray) chain =
+		image_read_chain(&move->shell, move->addresses[MOVE_SOURCE], chaining->disk->path,
+				 chaining->disk->format, NULL, &chaining->error);
 	for (guint i = 1; chain && i < chain->len; i++)
 		g_strv_builder_add(paths, ((const struct image *) chain->pdata[i])->path);
 	chaining->paths = g_strv_builder_end(paths);
 }
 
-bool share_list_chain(struct move *move, const struct disk *disk, char ***paths,
-		      GError **error)
+bool share_list_chain(struct move *move, const struct disk *disk, char ***paths, GError **error)
 {
 	struct chaining chaining = { .move = move, .disk = disk };
 	if (disk->backing[0] || g_str_equal(disk->format, "raw")) {

@@ -23,8 +23,7 @@ static bool runs_with(GPtrArray *disks, const char *path)
 static bool is_absent_there(struct move *move, const char *path)
 {
 	struct image_place place;
-	return image_look(&move->shell, move->addresses[MOVE_DESTINATION], path, &place,
-			  NULL) &&
+	return image_look(&move->shell, move->addresses[MOVE_DESTINATION], path, &place, NULL) &&
 	       !place.exists;
 }
 

@@ -48,8 +48,8 @@ static void call_clear(void *data)
 	struct clearing *clearing = data;
 	struct move *move = clearing->move;
 	if (may_go(clearing))
-		image_remove(&move->shell, move->addresses[MOVE_SOURCE],
-			     clearing->disk->disk->path, NULL, &clearing->error);
+		image_remove(&move->shell, move->addresses[MOVE_SOURCE], clearing->disk->disk->path,
+			     NULL, &clearing->error);
 }
 
 static void clear_one(struct move *move, struct host *source, const struct move_disk *disk)
@@ -58,12 +58,12 @@ static void clear_one(struct move *move, struct host *source, const struct move_
 	move_call(move, call_clear, &clearing);
 	if (!clearing.error) {
 		move_note(move, true, _("The old image %s is removed from the source."),
-			     disk->disk->path);
+			  disk->disk->path);
 		return;
 	}
 	g_autofree char *what = error_what(clearing.error);
-	move_note(move, true, _("The old image %s stays at the source: %s."),
-		     disk->disk->path, what);
+	move_note(move, true, _("The old image %s stays at the source: %s."), disk->disk->path,
+		  what);
 	g_clear_error(&clearing.error);
 }
 
@@ -75,14 +75,14 @@ void disk_after_move(struct move *move, struct host *source)
 		const struct move_disk *disk = disks->pdata[i];
 		if (disk->kind == MOVE_DISK_CARRIED)
 			move_note(move, true, _("The file of %s stays at the source: %s"),
-				     disk->disk->target, disk->disk->path);
+				  disk->disk->target, disk->disk->path);
 		if (disk->kind != MOVE_DISK_COPIED)
 			continue;
 		if (move->request->remove_source_disks)
 			clear_one(move, source, disk);
 		else
 			move_note(move, true,
-				     _("The old image of %s lies unused at the source: %s"),
-				     disk->disk->target, disk->disk->path);
+				  _("The old image of %s lies unused at the source: %s"),
+				  disk->disk->target, disk->disk->path);
 	}
 }

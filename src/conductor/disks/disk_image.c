@@ -37,8 +37,8 @@ static bool is_encrypted(const struct move_disk *disk, const struct image *top)
 }
 
 /* Under a running VM: its QEMU gives what is decrypted, and that there encrypts it again. */
-static bool judge_inside(struct move *move, const struct move_disk *disk,
-			 const struct image *top, GError **error)
+static bool judge_inside(struct move *move, const struct move_disk *disk, const struct image *top,
+			 GError **error)
 {
 	bool encrypted = is_encrypted(disk, top);
 	struct image_key key = { 0 };
@@ -74,8 +74,8 @@ static bool take_whole(struct move *move, struct move_disk *disk, const GPtrArra
 				   _("it is encrypted or holds snapshots, and stands on another "
 				     "image"),
 				   error);
-	if (!image_look(&move->shell, move->addresses[MOVE_SOURCE], disk->disk->path,
-			&place, error))
+	if (!image_look(&move->shell, move->addresses[MOVE_SOURCE], disk->disk->path, &place,
+			error))
 		return false;
 	disk->whole = true;
 	disk->size = (place.size + SECTOR - 1) / SECTOR * SECTOR;
@@ -132,8 +132,8 @@ static bool find_kept(struct move *move, const struct move_disk *disk, GError **
 {
 	struct image_place place;
 	for (char **path = disk->source_chain + 1; *path; path++) {
-		if (!image_look(&move->shell, move->addresses[MOVE_DESTINATION], *path,
-				&place, error))
+		if (!image_look(&move->shell, move->addresses[MOVE_DESTINATION], *path, &place,
+				error))
 			return false;
 		if (!place.exists)
 			return error_set(error, WATARI_ERROR_REFUSED,
@@ -147,16 +147,16 @@ static bool find_kept(struct move *move, const struct move_disk *disk, GError **
 
 /* The format is the one in which QEMU reads it at the source, and each further one is named in a
  * header that the destination's QEMU reads. */
-static bool keep_backing(struct move *move, struct move_disk *disk,
-			 const struct image *backing, GError **error)
+static bool keep_backing(struct move *move, struct move_disk *disk, const struct image *backing,
+			 GError **error)
 {
 	if (!move->request->keep_backing || !backing)
 		return true;
 	if (!find_kept(move, disk, error))
 		return false;
 	g_autoptr(GPtrArray) there =
-		image_read_chain(&move->shell, move->addresses[MOVE_DESTINATION],
-				 backing->path, backing->format, NULL, error);
+		image_read_chain(&move->shell, move->addresses[MOVE_DESTINATION], backing->path,
+				 backing->format, NULL, error);
 	if (!there)
 		return false;
 	if (((const struct image *) there->pdata[0])->size != backing->size)
@@ -169,8 +169,7 @@ static bool keep_backing(struct move *move, struct move_disk *disk,
 	return true;
 }
 
-static bool read_image(struct move *move, struct move_disk *disk, GPtrArray *losses,
-		       GError **error)
+static bool read_image(struct move *move, struct move_disk *disk, GPtrArray *losses, GError **error)
 {
 	virDomainBlockInfo info;
 	if (virDomainGetBlockInfo(move->domain, disk->disk->target, &info, 0) < 0)
@@ -178,9 +177,9 @@ static bool read_image(struct move *move, struct move_disk *disk, GPtrArray *los
 	disk->size = info.capacity;
 	/* QEMU was told what libvirt says; of an image that no QEMU has open nobody was told */
 	struct image_told told = { disk->disk->backing, disk->disk->backing_formats };
-	g_autoptr(GPtrArray) chain = image_read_chain(
-		&move->shell, move->addresses[MOVE_SOURCE], disk->disk->path,
-		disk->disk->format, move->offline ? NULL : &told, error);
+	g_autoptr(GPtrArray) chain =
+		image_read_chain(&move->shell, move->addresses[MOVE_SOURCE], disk->disk->path,
+				 disk->disk->format, move->offline ? NULL : &told, error);
 	if (!chain) {
 		error_prefix(error, _("the disk %s (%s)"), disk->disk->target, disk->disk->path);
 		error_classify(error, WATARI_ERROR_REFUSED,
@@ -193,7 +192,7 @@ static bool read_image(struct move *move, struct move_disk *disk, GPtrArray *los
 	const struct image *top = chain->pdata[0];
 	bool inside = top->snapshots || is_encrypted(disk, top);
 	if (inside && !(move->offline ? take_whole(move, disk, chain, error)
-					 : judge_inside(move, disk, top, error)))
+				      : judge_inside(move, disk, top, error)))
 		return false;
 	disk->encrypted = inside && !move->offline;
 	take_chain(disk, chain);
@@ -202,8 +201,7 @@ static bool read_image(struct move *move, struct move_disk *disk, GPtrArray *los
 	return keep_backing(move, disk, chain->len > 1 ? chain->pdata[1] : NULL, error);
 }
 
-bool disk_image_read(struct move *move, struct move_disk *disk, GPtrArray *losses,
-		     GError **error)
+bool disk_image_read(struct move *move, struct move_disk *disk, GPtrArray *losses, GError **error)
 {
 	return read_image(move, disk, losses, error);
 }

@@ -7,5 +7,4 @@
  * --keep-backing, the file at the destination that the copy will stand on. What a copy does not
  * have is added to LOSSES (findings). Refuses what would be lost.
  * Blocks; in any thread. */
-bool disk_image_read(struct move *move, struct move_disk *disk, GPtrArray *losses,
-		     GError **error);
+bool disk_image_read(struct move *move, struct move_disk *disk, GPtrArray *losses, GError **error);

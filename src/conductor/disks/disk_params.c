@@ -59,8 +59,7 @@ static struct mapping mapping_of(const struct move *move)
 }
 
 /* TEXT with all that is called otherwise there. */
-static char *adapt_description(struct move *move, const char *text, bool definition,
-			       GError **error)
+static char *adapt_description(struct move *move, const char *text, bool definition, GError **error)
 {
 	guint count;
 	const struct mapping mapping = mapping_of(move);
@@ -129,8 +128,7 @@ static bool add_descriptions(struct adding *adding, struct move *move, unsigned 
 		       !mapping_is_empty(&mapping);
 	bool starts_otherwise = move->absent_media && *move->absent_media;
 	bool defines = flags & VIR_MIGRATE_PERSIST_DEST && (differs || starts_otherwise);
-	g_autofree char *running =
-		differs ? disk_params_describe_there(move, live, error) : NULL;
+	g_autofree char *running = differs ? disk_params_describe_there(move, live, error) : NULL;
 	if (differs && !running)
 		return false;
 	g_autofree char *defined =
@@ -145,8 +143,8 @@ static bool add_descriptions(struct adding *adding, struct move *move, unsigned 
 	return true;
 }
 
-bool disk_params_add(struct move *move, unsigned flags, virTypedParameterPtr *params,
-		     int *count, int *max, GError **error)
+bool disk_params_add(struct move *move, unsigned flags, virTypedParameterPtr *params, int *count,
+		     int *max, GError **error)
 {
 	struct adding adding = { params, count, max, true };
 	if (!add_descriptions(&adding, move, flags, error))
@@ -155,4 +153,27 @@ bool disk_params_add(struct move *move, unsigned flags, virTypedParameterPtr *pa
 		add_targets(&adding, move);
 	return adding.good ||
 	       host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
+}
+
+unsigned move_migrate_flags(struct move *move)
+{
+	const struct move_request *request = move->request;
+	if (request->kind ==
+	    MOVE_REHEARSAL) /* nothing is defined, and memory's part copies no disks */
+		return VIR_MIGRATE_LIVE | VIR_MIGRATE_UNSAFE |
+		       (move->disks_socket ? disk_params_flags(move) : 0);
+	bool as_it_is = !request->persistent && !request->undefine_source;
+	/* Without the flag libvirt stops the VM when the copies of its disks keep up, before memory
+	 * moves, and lets it run on by itself if it stays. */
+	bool stops = request->kind == MOVE_QUICK && !request->prewarm;
+	unsigned flags = stops ? 0 : VIR_MIGRATE_LIVE;
+	if (request->allow_postcopy)
+		flags |= VIR_MIGRATE_POSTCOPY;
+	if (request->persistent || (as_it_is && move->persistent))
+		flags |= VIR_MIGRATE_PERSIST_DEST;
+	if ((request->undefine_source || as_it_is) && move->persistent)
+		flags |= VIR_MIGRATE_UNDEFINE_SOURCE;
+	if (move->limits.max_slowdown > 0)
+		flags |= VIR_MIGRATE_AUTO_CONVERGE;
+	return flags | disk_params_flags(move);
 }

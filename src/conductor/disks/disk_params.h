@@ -11,5 +11,7 @@ bool disk_params_copies(const struct move *move, const struct move_disk *disk);
 /* The VM's description as it is there: its disks at their new places, networks and addresses by their names there; FLAGS of virDomainGetXMLDesc. Caller frees. */
 char *disk_params_describe_there(struct move *move, unsigned flags, GError **error);
 /* Add the parameters for copied disks and for what has another name there; nothing when there are none. FLAGS as for the call. */
-bool disk_params_add(struct move *move, unsigned flags, virTypedParameterPtr *params,
-		     int *count, int *max, GError **error);
+bool disk_params_add(struct move *move, unsigned flags, virTypedParameterPtr *params, int *count,
+		     int *max, GError **error);
+/* The flags of virDomainMigrate3. */
+unsigned move_migrate_flags(struct move *move);

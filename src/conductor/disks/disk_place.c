@@ -193,8 +193,8 @@ static bool is_itself(struct move *move, const struct move_disk *disk,
 {
 	struct image_place here;
 	return disk->disk->source == DISK_BLOCK && *place->identity &&
-	       image_look(&move->shell, move->addresses[MOVE_SOURCE], disk->disk->path,
-			  &here, NULL) &&
+	       image_look(&move->shell, move->addresses[MOVE_SOURCE], disk->disk->path, &here,
+			  NULL) &&
 	       g_str_equal(here.identity, place->identity);
 }
 
@@ -231,8 +231,8 @@ static bool judge_block(struct move *move, const struct move_disk *disk,
 	return true;
 }
 
-static bool judge(struct move *move, const struct move_disk *disk,
-		  const struct image_place *place, GError **error)
+static bool judge(struct move *move, const struct move_disk *disk, const struct image_place *place,
+		  GError **error)
 {
 	if (place->block)
 		return judge_block(move, disk, place, error);
@@ -257,8 +257,8 @@ bool disk_place_find(struct move *move, struct move_disk *disk, struct image_pla
 	}
 	if (*volume_pool)
 		return true;
-	if (!image_look(&move->shell, move->addresses[MOVE_DESTINATION], disk->destination,
-			place, error))
+	if (!image_look(&move->shell, move->addresses[MOVE_DESTINATION], disk->destination, place,
+			error))
 		return false;
 	disk->block = place->block;
 	disk->slice = place->block && place->size > disk->size ? disk->size : 0;

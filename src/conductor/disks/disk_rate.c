@@ -103,8 +103,8 @@ void disk_rate_decide(struct move *move, double rate)
 		return;
 	g_autofree char *writes = unit_format_rate(rate), *most = unit_format_rate((double) cap);
 	move_note(move, true,
-		     _("The VM writes %s to its disks, and %s are allowed: until the move is "
-		       "over, each of its writes waits for the destination, or the copy would "
-		       "never end."),
-		     writes, most);
+		  _("The VM writes %s to its disks, and %s are allowed: until the move is "
+		    "over, each of its writes waits for the destination, or the copy would "
+		    "never end."),
+		  writes, most);
 }

@@ -60,8 +60,7 @@ bool disk_watch_ask(virDomainPtr domain, GPtrArray *disks, struct disk_yield_loo
 	*look = (struct disk_yield_look){ 0 };
 	for (guint i = 0; i < disks->len; i++) {
 		const struct move_disk *disk = disks->pdata[i];
-		if (disk->kind == MOVE_DISK_COPIED &&
-		    !ask_disk(domain, disk->disk->target, &sum))
+		if (disk->kind == MOVE_DISK_COPIED && !ask_disk(domain, disk->disk->target, &sum))
 			return false;
 	}
 	*look = sum;
@@ -111,8 +110,8 @@ static void note(struct disk_watch *watch)
 		return;
 	watch->told = true;
 	move_note(watch->move, false, "%s",
-		     _("The copy of the disks takes its time, so that the VM's own use of them "
-		       "does not take more than double."));
+		  _("The copy of the disks takes its time, so that the VM's own use of them "
+		    "does not take more than double."));
 }
 
 void disk_watch_tick(struct disk_watch *watch, bool copying)

@@ -16,4 +16,4 @@ struct move_file {
 
 /* A new one in the move's list, which owns it. */
 struct move_file *file_new(struct move *move, const char *target, const char *path,
-			      const char *destination);
+			   const char *destination);

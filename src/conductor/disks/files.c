@@ -2,6 +2,8 @@
 /* Files that are copied before the move. See files.h. */
 #include "conductor/disks/files.h"
 
+#include "conductor/core/part.h"
+
 #include "conductor/disks/images.h"
 
 #include "base/i18n.h"
@@ -27,7 +29,7 @@ static void free_file(gpointer data)
 }
 
 struct move_file *file_new(struct move *move, const char *target, const char *path,
-			      const char *destination)
+			   const char *destination)
 {
 	struct move_file *file = g_new0(struct move_file, 1);
 	if (!move->files)
@@ -39,7 +41,7 @@ struct move_file *file_new(struct move *move, const char *target, const char *pa
 	return file;
 }
 
-void files_free(struct move *move)
+static void files_free(struct move *move)
 {
 	g_clear_pointer(&move->files, g_ptr_array_unref);
 	g_clear_pointer(&move->private_files, json_array_unref);
@@ -63,8 +65,8 @@ bool files_stay(const struct move_request *request)
 	return request->disks == MOVE_DISKS_SHARED || request->through;
 }
 
-bool files_add(struct move *move, const char *target, const char *path,
-	       const char *destination, GError **error)
+bool files_add(struct move *move, const char *target, const char *path, const char *destination,
+	       GError **error)
 {
 	const char *there = move->hosts[MOVE_DESTINATION]->name;
 	if (files_stay(move->request))
@@ -125,8 +127,8 @@ static bool is_there(const struct looking *looking, GError **error)
 			 _("Nothing is ever overwritten: remove it if nobody needs it, or name "
 			   "another place."),
 			 _("at %s there is already something at %s, where %s would go"),
-			 looking->move->hosts[MOVE_DESTINATION]->name,
-			 looking->file->destination, looking->file->target);
+			 looking->move->hosts[MOVE_DESTINATION]->name, looking->file->destination,
+			 looking->file->target);
 }
 
 static bool no_room(const struct looking *looking, GError **error)
@@ -161,8 +163,8 @@ static void call_look(void *data)
 	struct move *move = looking->move;
 	const char *const paths[] = { looking->file->path, looking->file->destination };
 	for (int side = 0; side < MOVE_SIDES && !looking->error; side++)
-		image_look(&move->shell, move->addresses[side], paths[side],
-			   &looking->places[side], &looking->error);
+		image_look(&move->shell, move->addresses[side], paths[side], &looking->places[side],
+			   &looking->error);
 	if (!looking->error)
 		judge_places(looking, &looking->error);
 }
@@ -278,34 +280,31 @@ static void finish_watched(struct copying *copying)
 static void take_copied(struct copying *copying)
 {
 	struct move *move = copying->move;
-	struct move_disk *disk =
-		move_disk_find(move->report->disks, copying->file->target);
+	struct move_disk *disk = move_disk_find(move->report->disks, copying->file->target);
 	copying->file->sent = copying->transfer.bytes;
 	if (disk && disk->kind == MOVE_DISK_CARRIED) {
 		disk->literal += copying->transfer.bytes;
 		disk->agreed = true;
 	}
 	if (copying->file->kept)
-		move_note(move, true,
-			     _("Another %s lay at the destination; it is kept as %s."),
-			     copying->file->destination, copying->file->kept);
+		move_note(move, true, _("Another %s lay at the destination; it is kept as %s."),
+			  copying->file->destination, copying->file->kept);
 }
 
 static bool copy_file(struct move *move, struct move_file *file, GError **error)
 {
 	const struct host *there = move->hosts[MOVE_DESTINATION];
 	struct copying copying = { .move = move, .file = file };
-	copying.transfer =
-		(struct transfer){ .shell = &move->shell,
-				   .source = move->addresses[MOVE_SOURCE],
-				   .destination = move->addresses[MOVE_DESTINATION],
-				   .path = file->path,
-				   .path_there = file->destination,
-				   .directory = file->directory,
-				   .changes = file->changes,
-				   .uid = there->qemu_uid,
-				   .gid = there->qemu_gid,
-				   .rate = move->request->bandwidth };
+	copying.transfer = (struct transfer){ .shell = &move->shell,
+					      .source = move->addresses[MOVE_SOURCE],
+					      .destination = move->addresses[MOVE_DESTINATION],
+					      .path = file->path,
+					      .path_there = file->destination,
+					      .directory = file->directory,
+					      .changes = file->changes,
+					      .uid = there->qemu_uid,
+					      .gid = there->qemu_gid,
+					      .rate = move->request->bandwidth };
 	const struct images_intent intent = { .path = file->destination, .kept = file->kept };
 	unsigned noted = 0;
 	if (!images_note_intent(move, &intent, &noted, error))
@@ -338,3 +337,6 @@ bool files_copy(struct move *move, GError **error)
 	describe_files(move);
 	return good;
 }
+
+extern const struct part files_part;
+const struct part files_part = { .name = "files", .clear = files_free };

@@ -7,8 +7,8 @@
 
 /* PATH, which the VM only reads as TARGET ("sda", "kernel"), must be copied to DESTINATION. Refuses what is not ours to
  * copy. Main thread. */
-bool files_add(struct move *move, const char *target, const char *path,
-	       const char *destination, GError **error);
+bool files_add(struct move *move, const char *target, const char *path, const char *destination,
+	       GError **error);
 /* The variables of the firmware and the state of a TPM, as far as they must be carried. The movers are linked. */
 bool files_find_private(struct move *move, GError **error);
 /* Disks that only the definition has, and the memory of external snapshots. Likewise. */
@@ -28,4 +28,3 @@ bool files_copy(struct move *move, GError **error);
 void files_read(struct move *move, const char *id);
 /* After a good end: what was private to the VM is removed from the source, if its definition is gone from there. */
 void files_after_move(struct move *move);
-void files_free(struct move *move);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files that belong to the VM and that nobody has open: disks that only its definition has, for when it is started next,
  * with the images below them, and the memory of external snapshots. They go as they are. */
+#include "conductor/disks/disk_params.h"
 #include "conductor/disks/file.h"
 #include "conductor/disks/files.h"
 #include "conductor/disks/same.h"
@@ -46,8 +47,8 @@ static bool is_another(struct move *move, const char *what, const char *path,
 			 _("Nothing is ever overwritten: remove it there if nobody needs it, or "
 			   "take it from the VM."),
 			 _("the file %s (%s) at %s is another one than at %s: %s"), path, what,
-			 move->hosts[MOVE_DESTINATION]->name,
-			 move->hosts[MOVE_SOURCE]->name, answer->what);
+			 move->hosts[MOVE_DESTINATION]->name, move->hosts[MOVE_SOURCE]->name,
+			 answer->what);
 }
 
 /* WHAT: what it is of the VM ("snapshot:NAME"). *added: it must be copied. */
@@ -90,8 +91,7 @@ static bool runs_with(struct move *move, const char *path)
 {
 	const GPtrArray *disks = move->report->disks;
 	for (guint i = 0; i < disks->len; i++)
-		if (g_strcmp0(((const struct move_disk *) disks->pdata[i])->disk->path, path) ==
-		    0)
+		if (g_strcmp0(((const struct move_disk *) disks->pdata[i])->disk->path, path) == 0)
 			return true;
 	return false;
 }

@@ -24,9 +24,9 @@ struct finding {
 	const char *target;
 	const char *path;
 	bool directory;
-	char *identity;               /* at the source; "": nothing is there */
+	char *identity;            /* at the source; "": nothing is there */
 	char *digests[MOVE_SIDES]; /* "": nothing is there */
-	char *user;                   /* the VM at the destination that has the file, or NULL */
+	char *user;                /* the VM at the destination that has the file, or NULL */
 	GError *error;
 };
 
@@ -64,8 +64,8 @@ static char *read_identity(struct move *move, const char *path, GError **error)
 	enum { READ_MS = 20000 };
 	const char *const argv[] = { "sh", "-c", identity_script, "sh", path, NULL };
 	char *output = NULL;
-	if (!remote_run(&move->shell, move->addresses[MOVE_SOURCE], argv, READ_MS, &output,
-			NULL, error))
+	if (!remote_run(&move->shell, move->addresses[MOVE_SOURCE], argv, READ_MS, &output, NULL,
+			error))
 		return NULL;
 	return g_strstrip(output);
 }
@@ -80,8 +80,8 @@ static void call_look(void *data)
 							 finding->path, &finding->error);
 	if (!finding->error && *finding->digests[MOVE_DESTINATION])
 		finding->user =
-			disk_use_find(&move->shell, move->hosts[MOVE_DESTINATION],
-				      finding->path, move->report->vm_uuid, &finding->error);
+			disk_use_find(&move->shell, move->hosts[MOVE_DESTINATION], finding->path,
+				      move->report->vm_uuid, &finding->error);
 }
 
 static void clear_finding(struct finding *finding)
@@ -151,8 +151,7 @@ static bool judge_finding(struct finding *finding, GError **error)
 		return true;
 	if (g_str_equal(finding->digests[MOVE_SOURCE], finding->digests[MOVE_DESTINATION]))
 		return true;
-	struct move_file *file =
-		file_new(move, finding->target, finding->path, finding->path);
+	struct move_file *file = file_new(move, finding->target, finding->path, finding->path);
 	file->directory = finding->directory;
 	file->keep = true;
 	file->changes = live;
@@ -223,8 +222,8 @@ void files_after_move(struct move *move)
 			continue;
 		g_autofree char *what = error_what(removing.error);
 		move_note(move, true,
-			     _("%s at the source, which belonged to the VM, is not removed: %s"),
-			     json_get_string(removing.file, "path", "?"), what);
+			  _("%s at the source, which belonged to the VM, is not removed: %s"),
+			  json_get_string(removing.file, "path", "?"), what);
 		g_clear_error(&removing.error);
 	}
 }

@@ -22,8 +22,8 @@ static bool write_images_down(struct move *move, GError **error)
 	return good;
 }
 
-bool images_note_intent(struct move *move, const struct images_intent *intent,
-			unsigned *index, GError **error)
+bool images_note_intent(struct move *move, const struct images_intent *intent, unsigned *index,
+			GError **error)
 {
 	JsonObject *image = json_object_new();
 	if (!move->images)
@@ -124,20 +124,19 @@ static void call_remove(void *data)
 	if (secret)
 		remove_secret(removing, secret);
 	else if (kept && path)
-		image_put_back(&move->shell, move->addresses[MOVE_DESTINATION], path,
-			       identity, kept, &removing->error);
+		image_put_back(&move->shell, move->addresses[MOVE_DESTINATION], path, identity,
+			       kept, &removing->error);
 	else if (pool && path && identity)
 		remove_volume(removing->host, pool, path, &removing->error);
 	else if (!pool && path && !identity)
-		image_remove_intended(&move->shell, move->addresses[MOVE_DESTINATION],
-				      path, token, &removing->error);
+		image_remove_intended(&move->shell, move->addresses[MOVE_DESTINATION], path, token,
+				      &removing->error);
 	else if (!pool && path)
-		image_remove(&move->shell, move->addresses[MOVE_DESTINATION], path,
-			     identity, &removing->error);
+		image_remove(&move->shell, move->addresses[MOVE_DESTINATION], path, identity,
+			     &removing->error);
 	/* it may still have its own name beside */
 	if (!pool && path && identity && token)
-		image_settle(&move->shell, move->addresses[MOVE_DESTINATION], path, token,
-			     NULL);
+		image_settle(&move->shell, move->addresses[MOVE_DESTINATION], path, token, NULL);
 }
 
 static bool remove_one(struct move *move, struct host *host, JsonObject *image)
@@ -149,9 +148,9 @@ static bool remove_one(struct move *move, struct host *host, JsonObject *image)
 	g_autofree char *what = error_what(removing.error);
 	const char *secret = json_get_string(image, "secret", NULL);
 	move_note(move, true,
-		     secret ? _("The new secret %s at the destination is not removed: %s")
-			    : _("The new image %s at the destination is not removed: %s"),
-		     secret ? secret : json_get_string(image, "path", "?"), what);
+		  secret ? _("The new secret %s at the destination is not removed: %s")
+			 : _("The new image %s at the destination is not removed: %s"),
+		  secret ? secret : json_get_string(image, "path", "?"), what);
 	g_clear_error(&removing.error);
 	return false;
 }

@@ -15,11 +15,10 @@ struct images_intent {
 };
 /* An image is about to be made; *index is for images_note_made(). False, with WATARI_ERROR_REFUSED: that
  * could not be written down, and it may not be made. Main thread. */
-bool images_note_intent(struct move *move, const struct images_intent *intent,
-			unsigned *index, GError **error);
+bool images_note_intent(struct move *move, const struct images_intent *intent, unsigned *index,
+			GError **error);
 /* It was made, with IDENTITY; NULL: nothing was, as far as is known. Likewise. */
-bool images_note_made(struct move *move, unsigned index, const char *identity,
-		      GError **error);
+bool images_note_made(struct move *move, unsigned index, const char *identity, GError **error);
 /* Read what a move that broke off had noted. */
 void images_read(struct move *move, const char *id);
 /* How many of them are secrets. */

@@ -102,12 +102,12 @@ static void call_prepare(void *data)
 
 static bool refuse_external(struct move *move, GError **error)
 {
-	return error_set(error, WATARI_ERROR_REFUSED,
-			 belonging_advise_snapshots(
-				 move->domain, move->hosts[MOVE_SOURCE]->libvirt_version),
-			 _("“%s” has snapshots, and disks that must be copied: a copy has only the "
-			   "present content"),
-			 move->report->vm_name);
+	return error_set(
+		error, WATARI_ERROR_REFUSED,
+		belonging_advise_snapshots(move->domain, move->hosts[MOVE_SOURCE]->libvirt_version),
+		_("“%s” has snapshots, and disks that must be copied: a copy has only the "
+		  "present content"),
+		move->report->vm_name);
 }
 
 /* Their descriptions would name images that stay behind. Those inside an image travel with its file, under its old
@@ -117,8 +117,7 @@ static bool check_snapshots(struct move *move, GError **error)
 	bool off = move->offline != NULL;
 	if (virDomainSnapshotNum(move->domain, VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL) > 0)
 		return refuse_external(move, error);
-	if (virDomainSnapshotNum(move->domain, 0) <= 0 ||
-	    (off && !move->request->disk_places[0]))
+	if (virDomainSnapshotNum(move->domain, 0) <= 0 || (off && !move->request->disk_places[0]))
 		return true;
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 off ? _("Leave --disk out: the snapshots' descriptions name the disks' "
@@ -155,8 +154,8 @@ static bool prove_kept(struct move *move, GError **error)
 		const struct move_disk *disk = disk_at(move, i);
 		char **path = disk && disk->backing ? disk->source_chain + 1 : NULL;
 		for (; good && path && *path; path++)
-			good = **path != '/' || share_prove_readable(move, disk->disk->target,
-								     *path, NULL, error);
+			good = **path != '/' ||
+			       share_prove_readable(move, disk->disk->target, *path, NULL, error);
 	}
 	return good;
 }
@@ -191,8 +190,8 @@ static void call_make(void *data)
 		.uid = host->qemu_uid,
 		.gid = host->qemu_gid,
 	};
-	preparing->identity = image_create(&move->shell, move->addresses[MOVE_DESTINATION],
-					   &plan, &preparing->error);
+	preparing->identity = image_create(&move->shell, move->addresses[MOVE_DESTINATION], &plan,
+					   &preparing->error);
 	image_key_clear(&key);
 	/* what was never written to a bare LUKS is no zeros to who decrypts it */
 	disk->fresh = preparing->identity && !disk->backing &&
@@ -204,8 +203,8 @@ static void call_settle(void *data)
 {
 	struct preparing *preparing = data;
 	struct move *move = preparing->move;
-	image_settle(&move->shell, move->addresses[MOVE_DESTINATION],
-		     preparing->disk->destination, move->report->id, NULL);
+	image_settle(&move->shell, move->addresses[MOVE_DESTINATION], preparing->disk->destination,
+		     move->report->id, NULL);
 }
 
 static bool make_disk(struct preparing *preparing, GError **error)
@@ -276,8 +275,7 @@ static JsonObject *describe_disks(struct move *move)
 			json_array_add_object_element(array, describe_disk(disk_at(move, i)));
 	json_object_set_array_member(message, "disks", array);
 	if (move->request->disk_bandwidth)
-		json_object_set_int_member(message, "rate",
-					   (gint64) move->request->disk_bandwidth);
+		json_object_set_int_member(message, "rate", (gint64) move->request->disk_bandwidth);
 	json_object_set_string_member(message, "verify", modes[verify]);
 	return message;
 }
@@ -351,7 +349,7 @@ static bool copy_disks(struct move *move, GError **error)
 	preparing.pools = g_new0(char *, count + 1);
 	bool good = prepare(&preparing, error) &&
 		    (!is_any_copied(move) || (tell_mover(move, MOVE_DESTINATION, error) &&
-						 tell_mover(move, MOVE_SOURCE, error)));
+					      tell_mover(move, MOVE_SOURCE, error)));
 	for (guint i = 0; i < count; i++)
 		g_free(preparing.pools[i]);
 	g_free(preparing.pools);

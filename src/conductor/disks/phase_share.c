@@ -40,17 +40,15 @@ static bool cannot_write(const char *path, const char *reason, GError **error)
 			 _("no token can be written beside %s: %s"), path, reason);
 }
 
-static bool compare_token(struct move *move, const char *path, const char *token,
-			  enum sight *sight, GError **error)
+static bool compare_token(struct move *move, const char *path, const char *token, enum sight *sight,
+			  GError **error)
 {
-	g_autoptr(JsonObject) made =
-		ask_token(move, MOVE_SOURCE, "create", path, token, error);
+	g_autoptr(JsonObject) made = ask_token(move, MOVE_SOURCE, "create", path, token, error);
 	if (!made)
 		return false;
 	if (!json_get_bool(made, "same", false))
 		return cannot_write(path, json_get_string(made, "reason", "?"), error);
-	g_autoptr(JsonObject) there =
-		ask_token(move, MOVE_DESTINATION, "read", path, token, error);
+	g_autoptr(JsonObject) there = ask_token(move, MOVE_DESTINATION, "read", path, token, error);
 	G_GNUC_UNUSED g_autoptr(JsonObject) gone =
 		ask_token(move, MOVE_SOURCE, "remove", path, token, NULL);
 	if (there)
@@ -78,11 +76,10 @@ static void call_read_links(void *data)
 
 /* A name in a shared directory may be a link that leads elsewhere at each host, so the token lies
  * beside what the name stands for. */
-static bool compare_files(struct move *move, const char *path, const char *token,
-			  enum sight *sight, GError **error)
+static bool compare_files(struct move *move, const char *path, const char *token, enum sight *sight,
+			  GError **error)
 {
-	g_autoptr(JsonObject) there =
-		ask_token(move, MOVE_DESTINATION, "read", path, token, error);
+	g_autoptr(JsonObject) there = ask_token(move, MOVE_DESTINATION, "read", path, token, error);
 	*sight = SIGHT_MISSING;
 	if (!there)
 		return false;
@@ -120,8 +117,7 @@ static void call_look(void *data)
 
 /* A block device has no directory to write in, but often a name that should be its own. Cloned disks,
  * cheap ones and virtual ones have equal names, so this is only the first half of the proof. */
-static bool compare_blocks(struct move *move, const char *path, enum sight *sight,
-			   GError **error)
+static bool compare_blocks(struct move *move, const char *path, enum sight *sight, GError **error)
 {
 	struct looking looking = { .move = move, .path = path };
 	move_call(move, call_look, &looking);
@@ -151,18 +147,17 @@ static bool unseen(struct move *move, const char *path, GError **error)
 			 move->hosts[MOVE_DESTINATION]->name, path);
 }
 
-static bool believe(struct move *move, struct move_disk *disk, enum sight sight,
-		    GError **error)
+static bool believe(struct move *move, struct move_disk *disk, enum sight sight, GError **error)
 {
 	disk->kind = MOVE_DISK_SHARED;
 	if (sight == SIGHT_MISSING)
 		return unseen(move, disk->disk->path, error);
 	if (sight != SIGHT_SAME)
 		move_note(move, true,
-			     _("DANGER: that %s is the same disk at both hosts is not proven, only "
-			       "believed (--disks shared). If it is another one that looks the "
-			       "same now, the VM goes on with its content and is damaged."),
-			     disk->disk->path);
+			  _("DANGER: that %s is the same disk at both hosts is not proven, only "
+			    "believed (--disks shared). If it is another one that looks the "
+			    "same now, the VM goes on with its content and is damaged."),
+			  disk->disk->path);
 	return true;
 }
 
@@ -189,8 +184,7 @@ static bool unclear(struct move *move, const struct move_disk *disk, GError **er
 			 disk->disk->path);
 }
 
-static bool decide(struct move *move, struct move_disk *disk, enum sight sight,
-		   GError **error)
+static bool decide(struct move *move, struct move_disk *disk, enum sight sight, GError **error)
 {
 	int wish = move->request->disks;
 	disk->proven = sight == SIGHT_SAME;
@@ -212,10 +206,10 @@ static void name_cache(struct move *move, const struct move_disk *disk)
 	static const char *const direct[] = { "none", "directsync", NULL };
 	if (disk->kind == MOVE_DISK_SHARED && !g_strv_contains(direct, disk->disk->cache))
 		move_note(move, true,
-			     _("The shared disk %s has the cache mode “%s”: safe only on a file "
-			       "system whose caches are coherent (GFS2, OCFS2, Ceph). Use “none” "
-			       "or “directsync” otherwise."),
-			     disk->disk->target, disk->disk->cache);
+			  _("The shared disk %s has the cache mode “%s”: safe only on a file "
+			    "system whose caches are coherent (GFS2, OCFS2, Ceph). Use “none” "
+			    "or “directsync” otherwise."),
+			  disk->disk->target, disk->disk->cache);
 }
 
 /* ---- what is in it ---- */
@@ -259,9 +253,9 @@ static bool judge_content(struct move *move, struct move_disk *disk,
 	/* as on NFS where root is nobody: the token has proven the directory and the name */
 	if (seen) {
 		move_note(move, true,
-			     _("The disk %s lies in a directory that both hosts share, but its "
-			       "content could not be compared: %s"),
-			     disk->disk->target, answer->what);
+			  _("The disk %s lies in a directory that both hosts share, but its "
+			    "content could not be compared: %s"),
+			  disk->disk->target, answer->what);
 		return true;
 	}
 	disk->trusted = same_is_trusted(move, disk->disk->target);
@@ -281,7 +275,7 @@ static bool prove_content(struct move *move, struct move_disk *disk, GError **er
 	const struct same_question question = { path, path, !move->offline };
 	struct same_answer answer;
 	return disk->kind != MOVE_DISK_SHARED || (same_ask(move, &question, &answer, error) &&
-						     judge_content(move, disk, &answer, error));
+						  judge_content(move, disk, &answer, error));
 }
 
 static bool look_at_writable(struct move *move, struct move_disk *disk, const char *token,
@@ -298,8 +292,7 @@ static bool look_at_writable(struct move *move, struct move_disk *disk, const ch
 	if (!good || !decide(move, disk, sight, error) || !prove_content(move, disk, error))
 		return false;
 	name_cache(move, disk);
-	move->report->shared_disks +=
-		disk->kind == MOVE_DISK_SHARED && disk->proven && !block;
+	move->report->shared_disks += disk->kind == MOVE_DISK_SHARED && disk->proven && !block;
 	return true;
 }
 
@@ -309,8 +302,8 @@ static bool is_not_there(struct move *move, const char *path, GError **error)
 {
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 _("Nobody writes to it: copy it there under the same path."),
-			 _("%s has no %s, which the VM reads"),
-			 move->hosts[MOVE_DESTINATION]->name, path);
+			 _("%s has no %s, which the VM reads"), move->hosts[MOVE_DESTINATION]->name,
+			 path);
 }
 
 /* What a package brought is not copied from host to host. */
@@ -345,8 +338,8 @@ static bool is_other_file(struct move *move, const char *name, const char *path,
 				 path, name, answer->what);
 	return error_set(error, WATARI_ERROR_REFUSED, next,
 			 _("the file %s (%s) at %s is another one than at %s: %s"), path, name,
-			 move->hosts[MOVE_DESTINATION]->name,
-			 move->hosts[MOVE_SOURCE]->name, answer->what);
+			 move->hosts[MOVE_DESTINATION]->name, move->hosts[MOVE_SOURCE]->name,
+			 answer->what);
 }
 
 static void note_trusted_disk(struct move *move, const char *name)
@@ -356,8 +349,8 @@ static void note_trusted_disk(struct move *move, const char *name)
 		disk->trusted = true;
 }
 
-bool share_prove_readable(struct move *move, const char *name, const char *path,
-			  bool *missing, GError **error)
+bool share_prove_readable(struct move *move, const char *name, const char *path, bool *missing,
+			  GError **error)
 {
 	const struct same_question question = { path, path, false };
 	struct same_answer answer;
@@ -377,8 +370,8 @@ bool share_prove_readable(struct move *move, const char *name, const char *path,
 }
 
 /* What is not there is copied. */
-static bool find_readable(struct move *move, const char *name, const char *path,
-			  bool *missing, GError **error)
+static bool find_readable(struct move *move, const char *name, const char *path, bool *missing,
+			  GError **error)
 {
 	return share_prove_readable(move, name, path, missing, error) &&
 	       (!*missing || files_add(move, name, path, path, error));
@@ -394,8 +387,7 @@ static bool find_backing(struct move *move, const struct disk *disk, GError **er
 	else
 		paths = g_strdupv(disk->backing);
 	for (char **path = paths; good && *path; path++)
-		good = **path != '/' ||
-		       find_readable(move, disk->target, *path, &missing, error);
+		good = **path != '/' || find_readable(move, disk->target, *path, &missing, error);
 	return good;
 }
 

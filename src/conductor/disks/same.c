@@ -25,8 +25,7 @@ struct asking {
 
 /* ---- asking ---- */
 
-static JsonObject *make_request(const struct asking *asking, enum move_side side,
-				const char *what)
+static JsonObject *make_request(const struct asking *asking, enum move_side side, const char *what)
 {
 	const struct same_question *question = asking->question;
 	JsonObject *request = dialogue_message("fingerprint");
@@ -158,16 +157,13 @@ static bool compare_whole(struct asking *asking, bool *decided, GError **error)
 	struct move *move = asking->move;
 	struct same_answer *answer = asking->answer;
 	bool usable[MOVE_SIDES] = { false, false };
-	movers_tell(move, MOVE_DESTINATION,
-		    make_request(asking, MOVE_DESTINATION, "whole"));
+	movers_tell(move, MOVE_DESTINATION, make_request(asking, MOVE_DESTINATION, "whole"));
 	g_autoptr(JsonObject) here =
 		movers_ask(move, MOVE_SOURCE, make_request(asking, MOVE_SOURCE, "whole"),
 			   "fingerprint", ASK_MS, error);
 	g_autoptr(JsonObject) there =
-		here ? movers_wait(move, MOVE_DESTINATION, "fingerprint", ASK_MS, error)
-		     : NULL;
-	if (!there ||
-	    !take_print(asking, MOVE_SOURCE, here, &asking->before, &usable[0], error) ||
+		here ? movers_wait(move, MOVE_DESTINATION, "fingerprint", ASK_MS, error) : NULL;
+	if (!there || !take_print(asking, MOVE_SOURCE, here, &asking->before, &usable[0], error) ||
 	    !take_print(asking, MOVE_DESTINATION, there, &asking->there, &usable[1], error))
 		return false;
 	*decided = true;
@@ -240,8 +236,8 @@ static void note_compared(struct asking *asking)
 	json_array_add_object_element(report->compared, object);
 }
 
-bool same_ask(struct move *move, const struct same_question *question,
-	      struct same_answer *answer, GError **error)
+bool same_ask(struct move *move, const struct same_question *question, struct same_answer *answer,
+	      GError **error)
 {
 	g_autofree struct asking *asking = g_new0(struct asking, 1);
 	bool decided = false;
@@ -292,15 +288,14 @@ void same_note_trusted(struct move *move, const char *name, const char *path,
 		       const struct same_answer *answer)
 {
 	if (g_str_equal(name, "loader") && answer->same == SAME_OTHER) {
-		move_note(
-			move, true,
-			_("The firmware %s is another one at the destination (%s), which the VM "
-			  "has from its next start on (--trust loader)."),
-			path, answer->what);
+		move_note(move, true,
+			  _("The firmware %s is another one at the destination (%s), which the VM "
+			    "has from its next start on (--trust loader)."),
+			  path, answer->what);
 		return;
 	}
 	move_note(move, true,
-		     _("That %s is the same at both hosts is not proven, only believed (--trust "
-		       "%s): %s. If it is another one, the VM is damaged."),
-		     path, name, answer->what);
+		  _("That %s is the same at both hosts is not proven, only believed (--trust "
+		    "%s): %s. If it is another one, the VM is damaged."),
+		  path, name, answer->what);
 }

@@ -26,8 +26,8 @@ struct same_answer {
 };
 
 /* False where a mover does not answer, or on cancel. */
-bool same_ask(struct move *move, const struct same_question *question,
-	      struct same_answer *answer, GError **error);
+bool same_ask(struct move *move, const struct same_question *question, struct same_answer *answer,
+	      GError **error);
 
 /* The user says with --trust that NAME (a disk's target, "kernel"...) is the same. */
 bool same_is_trusted(const struct move *move, const char *name);

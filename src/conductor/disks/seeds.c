@@ -36,9 +36,8 @@ static bool is_readable(struct listing *listing, const char *path, const char *f
 			GError **error)
 {
 	struct move *move = listing->move;
-	g_autoptr(GPtrArray) chain =
-		image_read_chain(&move->shell, move->addresses[MOVE_DESTINATION], path,
-				 format, NULL, error);
+	g_autoptr(GPtrArray) chain = image_read_chain(
+		&move->shell, move->addresses[MOVE_DESTINATION], path, format, NULL, error);
 	return chain != NULL;
 }
 

@@ -51,9 +51,7 @@ static const struct {
 	enum seen source, destination;
 	struct ending_rule rule;
 } rules[] = {
-	{ RUNS,
-	  RUNS,
-	  { "both-run", ENDING_NOTHING, MOVE_ATTENTION, false, RUN_AT_BOTH, END_ONE } },
+	{ RUNS, RUNS, { "both-run", ENDING_NOTHING, MOVE_ATTENTION, false, RUN_AT_BOTH, END_ONE } },
 	{ RUNS_BUSY,
 	  RUNS,
 	  { "both-run", ENDING_NOTHING, MOVE_ATTENTION, true, RUN_AT_BOTH, END_ONE } },
@@ -209,8 +207,7 @@ static const struct ending_rule ended_there = {
 
 /* Off long after its move: that is no business of the move's. */
 static const struct ending_rule over_at_source = {
-	"over", ENDING_NOTHING, MOVE_FAILED, false, N_("the move is over, and the VM is off"),
-	NULL
+	"over", ENDING_NOTHING, MOVE_FAILED, false, N_("the move is over, and the VM is off"), NULL
 };
 static const struct ending_rule over_at_destination = {
 	"over", ENDING_NOTHING, MOVE_MIGRATED, false, N_("the move is over, and the VM is off"),
@@ -453,8 +450,7 @@ const struct ending_rule *ending_judge(const struct ending_sight *sight)
 		return ending_judge_through(sight);
 	enum seen source = see(sight, MOVE_SOURCE);
 	enum seen destination = see(sight, MOVE_DESTINATION);
-	if (source == PARTIAL && destination == RUNS &&
-	    !is_complete(&sight->vms[MOVE_DESTINATION]))
+	if (source == PARTIAL && destination == RUNS && !is_complete(&sight->vms[MOVE_DESTINATION]))
 		destination = PARTIAL;
 	const struct ending_rule *rule = judge_stale(sight, source, destination);
 	if (!rule)

@@ -94,8 +94,8 @@ struct ending {
 	const struct host_address *addresses[MOVE_SIDES];
 	const char *uuid, *name;
 	const char *host_uuids[MOVE_SIDES]; /* which machines they are; NULL: not known */
-	bool undefine_source;                  /* once the VM runs at the destination */
-	const char *state;                     /* path of the saved state; NULL: none */
+	bool undefine_source;               /* once the VM runs at the destination */
+	const char *state;                  /* path of the saved state; NULL: none */
 	bool paused_before;
 	bool was_off; /* and is moved like that */
 	/* Connections of the caller's that still work, or NULL: used until one of them fails. They

@@ -98,7 +98,7 @@ static void look_at_guard(struct move *move)
 	    !guard_is_broken(move->guard, GUARD_DESTINATION, NULL))
 		return;
 	move->mover_reason = g_strdup_printf(_("the connection to libvirt at %s broke"),
-						move->hosts[MOVE_DESTINATION]->name);
+					     move->hosts[MOVE_DESTINATION]->name);
 }
 
 const char *perform_reason(struct performing *performing)

@@ -19,8 +19,8 @@ enum {
 struct downtime_guard {
 	struct move *move;
 	struct pause_watch *pause_watch; /* NULL: others look for the stop */
-	int64_t seen_us;               /* the VM is stopped, as libvirt says; 0: not */
-	int64_t killed_ms;             /* last; 0: never */
+	int64_t seen_us;                 /* the VM is stopped, as libvirt says; 0: not */
+	int64_t killed_ms;               /* last; 0: never */
 	GThread *killer;
 	gint killer_done; /* atomic */
 };
@@ -52,8 +52,8 @@ static bool is_exceeded(const struct downtime_guard *ceiling)
 		return false;
 	int64_t now_us = clock_now_us();
 	/* A mover may hang between that word and its deed. Once libvirt says Finish, it did not. */
-	if (move->released && (guard_finish_sent(move->guard) ||
-				  now_us - move->released_us < HANDING_OVER_MS * 1000))
+	if (move->released &&
+	    (guard_finish_sent(move->guard) || now_us - move->released_us < HANDING_OVER_MS * 1000))
 		return false;
 	return now_us - since_us > (ceiling_ms + GRACE_MS) * 1000;
 }

@@ -34,7 +34,7 @@ static bool is_own(const struct move *move)
 static bool is_proven_never(struct move *move)
 {
 	return is_own(move) ? g_atomic_int_get(&move->finish_said) != FINISH_SAID
-			       : finish_mark_proves_never(move->report->id);
+			    : finish_mark_proves_never(move->report->id);
 }
 
 enum ending_ran finish_find_out(struct move *move)

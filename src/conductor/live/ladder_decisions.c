@@ -61,18 +61,18 @@ static void take_effort(struct move *move, const struct ladder_decision *decisio
 	g_autofree char *time = unit_format_duration_ms(llrint(fmin(decision->predicted_ms, 1e9)));
 	g_autofree char *room = unit_format_duration_ms(llrint(decision->room_ms));
 	move_note(move, false,
-		     /* TRANSLATORS: a rate, two durations */
-		     _("The passes get no smaller: at %s, which is all that the link and the "
-		       "movers' effort give, the last one would take %s, and the ceiling leaves "
-		       "%s."),
-		     drain, time, room);
+		  /* TRANSLATORS: a rate, two durations */
+		  _("The passes get no smaller: at %s, which is all that the link and the "
+		    "movers' effort give, the last one would take %s, and the ceiling leaves "
+		    "%s."),
+		  drain, time, room);
 }
 
 static void take_throttle(struct move *move, const struct ladder_decision *decision)
 {
 	move_note(move, false,
-		     _("QEMU may slow the VM down by %d %% from now on; you permit %d %%."),
-		     decision->slowdown, move->limits.max_slowdown);
+		  _("QEMU may slow the VM down by %d %% from now on; you permit %d %%."),
+		  decision->slowdown, move->limits.max_slowdown);
 }
 
 static void take_postcopy(struct move *move, const struct ladder_decision *decision)
@@ -197,8 +197,8 @@ static void note_broken_off(struct move *move, int64_t stopped_ms)
 		ceiling, reserve, (long long) MAX(stopped_ms, 0));
 	g_free(move->mover_next);
 	move->mover_next = g_strdup_printf(_("Try again when VM and link are quieter, or allow "
-						"more, as in --max-downtime %s."),
-					      more);
+					     "more, as in --max-downtime %s."),
+					   more);
 }
 
 /* The source's mover broke the switchover off, for what reason it says: the VM resumes at the source. */

@@ -28,12 +28,11 @@ static void tell_person(struct move *move, const struct limit_change *change)
 {
 	g_autofree char *bytes = unit_format_bytes(change->bytes);
 	g_autofree char *drain = unit_format_rate(change->drain);
-	move_note(
-		move, false,
-		/* TRANSLATORS: a size, a rate, a number of milliseconds */
-		_("The passes get no smaller: QEMU may stop the VM once %s remain, which at %s "
-		  "takes about %d ms."),
-		bytes, drain, (int) fmin(change->predicted_ms, 1e9));
+	move_note(move, false,
+		  /* TRANSLATORS: a size, a rate, a number of milliseconds */
+		  _("The passes get no smaller: QEMU may stop the VM once %s remain, which at %s "
+		    "takes about %d ms."),
+		  bytes, drain, (int) fmin(change->predicted_ms, 1e9));
 }
 
 void limit_decisions_note(struct move *move, const struct limit_change *change)

@@ -57,7 +57,7 @@ static gpointer work(gpointer data)
 }
 
 struct pause_watch *pause_watch_new(virDomainPtr domain, int look_ms, void (*stopped)(void *data),
-				  void *data)
+				    void *data)
 {
 	struct pause_watch *pause_watch = g_new0(struct pause_watch, 1);
 	virDomainRef(domain);

@@ -9,6 +9,6 @@
 struct pause_watch;
 /* Keeps a reference to DOMAIN and looks every LOOK_MS. STOPPED is called at most once, in the default main context. */
 struct pause_watch *pause_watch_new(virDomainPtr domain, int look_ms, void (*stopped)(void *data),
-				  void *data);
+				    void *data);
 /* Ends the thread; STOPPED is not called any more. */
 void pause_watch_free(struct pause_watch *pause_watch);

@@ -32,7 +32,7 @@ struct performing {
 	struct disk_trend disk_trend;
 	struct disk_watch *disk_watch; /* NULL: none */
 	bool disks_hopeless;
-	bool slept;          /* the call was cut off, for libvirt slept over it */
+	bool slept; /* the call was cut off, for libvirt slept over it */
 };
 
 /* Ending it from here (abort.c). */

@@ -43,8 +43,7 @@ static bool fill_params(struct performing *performing, GError **error)
 	    virTypedParamsAddULLong(&performing->params, &performing->param_count, &max,
 				    VIR_MIGRATE_PARAM_BANDWIDTH, unlimited_mib) < 0)
 		return host_error(error, WATARI_ERROR_REFUSED, NULL, _("the migration's settings"));
-	performing->flags =
-		move->resume_flags ? move->resume_flags : move_migrate_flags(move);
+	performing->flags = move->resume_flags ? move->resume_flags : move_migrate_flags(move);
 	if (move->limits.max_slowdown > 0 &&
 	    (virTypedParamsAddInt(&performing->params, &performing->param_count, &max,
 				  VIR_MIGRATE_PARAM_AUTO_CONVERGE_INITIAL, THROTTLE_LEAST) < 0 ||
@@ -81,8 +80,8 @@ static gpointer migrate(gpointer data)
 	struct performing *performing = data;
 	struct move *move = performing->move;
 	performing->result = virDomainMigrate3(
-		move->domain, move->hosts[MOVE_DESTINATION]->connection,
-		performing->params, (unsigned) performing->param_count, performing->flags);
+		move->domain, move->hosts[MOVE_DESTINATION]->connection, performing->params,
+		(unsigned) performing->param_count, performing->flags);
 	if (performing->result)
 		read_downtime(performing);
 	else
@@ -111,12 +110,12 @@ static void cut_sleeper(struct performing *performing)
 	struct move *move = performing->move;
 	if (!performing->slept)
 		move_note(move, true,
-			     _("libvirt at %s does not notice that the VM's migration is over, for "
-			       "the VM has "
-			       "ended; until it is restarted (systemctl restart libvirtd, or "
-			       "virtqemud; VMs "
-			       "go on running) it will not start this VM again"),
-			     move->hosts[MOVE_SOURCE]->name);
+			  _("libvirt at %s does not notice that the VM's migration is over, for "
+			    "the VM has "
+			    "ended; until it is restarted (systemctl restart libvirtd, or "
+			    "virtqemud; VMs "
+			    "go on running) it will not start this VM again"),
+			  move->hosts[MOVE_SOURCE]->name);
 	performing->slept = true;
 	guard_cut(move->guard);
 }
@@ -128,7 +127,7 @@ static gboolean tick(gpointer data)
 	const struct move_limits *limits = &move->limits;
 	struct job_stats_numbers numbers;
 	job_stats_tighten(performing->watch, limits->ceiling_ms, limits->hand_over_ms,
-		      limits->postcopy && !postcopy_refused(move));
+			  limits->postcopy && !postcopy_refused(move));
 	perform_show(performing);
 	tell_changes(performing);
 	perform_nudge(performing);
@@ -158,8 +157,8 @@ static void note_downtime(struct performing *performing)
 	sight->most_ms = move->report->migration_ms;
 	if (heard_us)
 		sight->most_ms = MIN(sight->most_ms, (clock_now_us() - heard_us) / 1000 + LATE_MS);
-	sight->apart_known =
-		prediction_clocks_apart_ms(move->prediction, &sight->apart_ms, &sight->round_trip_ms);
+	sight->apart_known = prediction_clocks_apart_ms(move->prediction, &sight->apart_ms,
+							&sight->round_trip_ms);
 	move->report->libvirt_downtime_ms = downtime_choose(sight);
 }
 
@@ -183,9 +182,9 @@ static void run_migration(struct performing *performing)
 	move->performed = move->performing = true;
 	int64_t ceiling_ms = move->limits.ceiling_ms;
 	struct job_stats_rules rules = { .ceiling_ms = ceiling_ms ? ceiling_ms
-							      : move->request->max_downtime_ms,
-				     .reserve_ms = move->limits.hand_over_ms,
-				     .easy_ms = move_easy_ms(move) };
+								  : move->request->max_downtime_ms,
+					 .reserve_ms = move->limits.hand_over_ms,
+					 .easy_ms = move_easy_ms(move) };
 	ladder_decisions_rules(move, &rules.ladder);
 	move->report->limit_ms = LIMIT_LEAST_MS;
 	struct pause_watch *pause_watch = NULL;
@@ -229,16 +228,14 @@ static void explain(struct performing *performing, GError **error)
 	if (move->cancelled && (!move->released || performing->ending_ms))
 		move_check_cancel(move, error);
 	else if (move->mover_reason && move->mover_next)
-		error_set(error, WATARI_ERROR_FAILED, move->mover_next, "%s",
-			  move->mover_reason);
+		error_set(error, WATARI_ERROR_FAILED, move->mover_next, "%s", move->mover_reason);
 	else if (move->mover_reason)
 		error_set(error, WATARI_ERROR_FAILED, NULL, "%s (%s)", move->mover_reason,
 			  libvirt_says);
 	else {
-		g_autofree char *next = qemu_error_advise(libvirt_says, move->report->vm_name,
-						    move->hosts[MOVE_SOURCE]->name,
-						    move->hosts[MOVE_DESTINATION]->name,
-						    move->disks_socket != NULL);
+		g_autofree char *next = qemu_error_advise(
+			libvirt_says, move->report->vm_name, move->hosts[MOVE_SOURCE]->name,
+			move->hosts[MOVE_DESTINATION]->name, move->disks_socket != NULL);
 		error_set(error, WATARI_ERROR_FAILED, next, "%s", libvirt_says);
 	}
 }
@@ -248,8 +245,7 @@ static bool hold_throttle(struct move *move, GError **error)
 {
 	return qemu_settings_read(move, error) &&
 	       (move->limits.max_slowdown == 0 ||
-		throttle_hold(move->domain, &move->throttle, error) ||
-		throttle_refuse(error));
+		throttle_hold(move->domain, &move->throttle, error) || throttle_refuse(error));
 }
 
 /* In post-copy the end of libvirt's call need not be the end: the movers may go on all the same, or

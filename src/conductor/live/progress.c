@@ -26,8 +26,7 @@ static void show_disks(struct performing *performing, const struct job_stats_num
 	double left = (double) numbers->disk_total - done;
 	progress->left_ms =
 		progress->rate > 0 && left >= 0 ? (int64_t) (left / progress->rate * 1000) : -1;
-	int64_t patience_ms =
-		DISK_TREND_PATIENCE_MS + performing->move->request->link_timeout_ms;
+	int64_t patience_ms = DISK_TREND_PATIENCE_MS + performing->move->request->link_timeout_ms;
 	performing->disks_hopeless = disk_trend_is_hopeless(
 		&performing->disk_trend, (uint64_t) MAX(left, 0), numbers->at_us, patience_ms);
 	move_show_progress(performing->move);

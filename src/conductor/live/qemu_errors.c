@@ -41,7 +41,8 @@ static const struct {
 	  N_("See who uses the image (fuser, lsof), at %s and everywhere else that sees it.") },
 };
 
-char *qemu_error_advise(const char *says, const char *vm, const char *here, const char *there, bool disks)
+char *qemu_error_advise(const char *says, const char *vm, const char *here, const char *there,
+			bool disks)
 {
 	for (size_t i = 0; says && i < G_N_ELEMENTS(known); i++) {
 		if (!strstr(says, known[i].words))

@@ -6,4 +6,4 @@
 /* The next step for what libvirt SAYS about VM between HERE and THERE. DISKS: some are copied. Caller
  * frees. */
 char *qemu_error_advise(const char *says, const char *vm, const char *here, const char *there,
-		  bool disks);
+			bool disks);

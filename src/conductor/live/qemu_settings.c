@@ -21,8 +21,7 @@ bool qemu_settings_read(struct move *move, GError **error)
 {
 	if (virDomainMigrateGetMaxDowntime(move->domain, &move->old_downtime_ms, 0) < 0)
 		move->old_downtime_ms = 0;
-	if (move->limits.max_slowdown > 0 &&
-	    !throttle_read(move->domain, &move->throttle, error))
+	if (move->limits.max_slowdown > 0 && !throttle_read(move->domain, &move->throttle, error))
 		return throttle_refuse(error);
 	return write_before_down(move, error);
 }

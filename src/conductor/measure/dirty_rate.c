@@ -116,9 +116,8 @@ static void call_end(void *data)
 static void note(struct move *move, struct counting *counting)
 {
 	if (!counting->good)
-		move_note(move, false,
-			     _("QEMU has not counted the pages that the VM writes: %s"),
-			     counting->reason ? counting->reason : _("libvirt gave no reason"));
+		move_note(move, false, _("QEMU has not counted the pages that the VM writes: %s"),
+			  counting->reason ? counting->reason : _("libvirt gave no reason"));
 	g_free(counting->reason);
 }
 

@@ -79,8 +79,8 @@ static void make_forecast(struct move *move)
 		prediction_find(move);
 	if (kind != MOVE_PLAN)
 		note_forecast(move);
-	move->forecast =
-		g_memdup2(&prediction->outlooks[prediction->chosen].forecast, sizeof(struct forecast));
+	move->forecast = g_memdup2(&prediction->outlooks[prediction->chosen].forecast,
+				   sizeof(struct forecast));
 	move->report->forecast = prediction_describe(prediction);
 }
 
@@ -197,7 +197,7 @@ static void on_arrival(struct move *move)
 		return;
 	move->prediction->to_come = false;
 	move_note(move, false,
-		     _("There is no forecast of this move: it was over before it was measured"));
+		  _("There is no forecast of this move: it was over before it was measured"));
 }
 
 static void clear(struct move *move)

@@ -64,7 +64,7 @@ static bool have_clocks(void *data)
 			continue;
 		asking->got[side] = true;
 		prediction_take_clock(move->prediction, side, answer, asking->asked_us[side],
-				 clock_now_us() - asking->begin_us[side]);
+				      clock_now_us() - asking->begin_us[side]);
 	}
 	return (asking->got[0] && asking->got[1]) || movers_failure(move);
 }
@@ -86,8 +86,7 @@ static bool ask_clocks(struct move *move, GError **error)
 
 bool prediction_do_without(struct move *move, GError *failure, GError **error)
 {
-	if (move->request->kind == MOVE_PLAN || move->cancelled ||
-	    movers_failure(move)) {
+	if (move->request->kind == MOVE_PLAN || move->cancelled || movers_failure(move)) {
 		error_classify(&failure, WATARI_ERROR_REFUSED, NULL);
 		g_propagate_error(error, failure);
 		return false;

@@ -80,7 +80,8 @@ void preconditions_describe_vm(JsonObject *preconditions, const char *descriptio
 	xml_free(xml);
 }
 
-static void describe_world_host(JsonObject *preconditions, const struct host *host, const char *name)
+static void describe_world_host(JsonObject *preconditions, const struct host *host,
+				const char *name)
 {
 	g_autofree char *qemu = host_format_version(host->qemu_version);
 	g_autofree char *libvirt = host_format_version(host->libvirt_version);

@@ -146,8 +146,8 @@ void prediction_take_probed(struct prediction *prediction, JsonObject *message)
 		segments > 0 ? json_get_double(message, "segments_again", 0) / segments : 0;
 }
 
-void prediction_take_clock(struct prediction *prediction, int side, JsonObject *message, int64_t asked_us,
-		      int64_t wait_us)
+void prediction_take_clock(struct prediction *prediction, int side, JsonObject *message,
+			   int64_t asked_us, int64_t wait_us)
 {
 	double there_us = json_get_double(message, "us", 0);
 	prediction->facts.hosts[side].clock_ms =
@@ -155,7 +155,8 @@ void prediction_take_clock(struct prediction *prediction, int side, JsonObject *
 	prediction->asked_ms[side] = fmax((double) wait_us / 1e3, 1);
 }
 
-bool prediction_clocks_apart_ms(const struct prediction *prediction, double *apart_ms, int64_t *round_trip_ms)
+bool prediction_clocks_apart_ms(const struct prediction *prediction, double *apart_ms,
+				int64_t *round_trip_ms)
 {
 	if (!prediction || prediction->asked_ms[0] <= 0 || prediction->asked_ms[1] <= 0)
 		return false;
@@ -287,9 +288,9 @@ void prediction_predict(struct move *move)
 	/* as src/mover/pipeline/workers.c */
 	prediction->facts.workers = cores > 0 ? cores : CLAMP(source->cpus / 4, 1, 4);
 	for (int i = 0; i < PLAN_STRATEGY_LAST; i++)
-		prediction->outlooks[i] =
-			plan_look_ahead(&prediction->facts, i, prediction->past, prediction->past_count,
-					moves ? prediction->elapsed_ms : to_come + files_ms(move));
+		prediction->outlooks[i] = plan_look_ahead(
+			&prediction->facts, i, prediction->past, prediction->past_count,
+			moves ? prediction->elapsed_ms : to_come + files_ms(move));
 }
 
 void prediction_look(struct move *move)

@@ -30,11 +30,12 @@ JsonArray *prediction_list_memories(struct move *move);
  * WAIT_US). */
 void prediction_take_measured(struct prediction *prediction, int side, JsonObject *message);
 void prediction_take_probed(struct prediction *prediction, JsonObject *message);
-void prediction_take_clock(struct prediction *prediction, int side, JsonObject *message, int64_t asked_us,
-		      int64_t wait_us);
+void prediction_take_clock(struct prediction *prediction, int side, JsonObject *message,
+			   int64_t asked_us, int64_t wait_us);
 /* By how much the destination's clock is ahead of the source's; false: nobody has asked for this
  * move. What it may be off by is half of *round_trip_ms. AHEAD may be NULL. */
-bool prediction_clocks_apart_ms(const struct prediction *prediction, double *apart_ms, int64_t *round_trip_ms);
+bool prediction_clocks_apart_ms(const struct prediction *prediction, double *apart_ms,
+				int64_t *round_trip_ms);
 /* The way that is asked for. */
 enum plan_strategy prediction_choose(const struct move_request *request);
 /* Read the past from the journal: blocks. */

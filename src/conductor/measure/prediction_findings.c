@@ -99,7 +99,8 @@ static void find_convergence(struct move *move)
 		return;
 	}
 	g_autofree char *needed = unit_format_duration_ms((int64_t) model->needed_ms);
-	g_autofree char *ceiling = unit_format_duration_ms((int64_t) prediction->facts.max_downtime_ms);
+	g_autofree char *ceiling =
+		unit_format_duration_ms((int64_t) prediction->facts.max_downtime_ms);
 	check_add(findings_of(move), "convergence", CHECK_WARN,
 		  _("Allow a longer stop (--max-downtime), move at a quieter time, or use “watari "
 		    "quick”."),

@@ -138,7 +138,8 @@ static double take_chain(struct prediction *prediction, const struct move_disk *
 	return all;
 }
 
-static void take_content(struct prediction *prediction, const struct move_disk *disk, JsonObject *here)
+static void take_content(struct prediction *prediction, const struct move_disk *disk,
+			 JsonObject *here)
 {
 	struct plan_facts *facts = &prediction->facts;
 	JsonObject *content = json_get_object(here, "content");

@@ -121,8 +121,7 @@ static void hold_disks(struct move *move)
 {
 	struct rehearsal_disks *disks = &move->rehearsal->disks;
 	int64_t now_us = clock_now_us();
-	if (!disks->open_us || disks->over || move->rehearsal->connected_us ||
-	    move->mover_reason ||
+	if (!disks->open_us || disks->over || move->rehearsal->connected_us || move->mover_reason ||
 	    (now_us - disks->open_us) / 1000 < disks_most_ms(move->request))
 		return;
 	if (disks->asked_us && now_us - disks->asked_us >= HELD_MS * 1000) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A rehearsal: everything but the switchover. A real incoming VM, real disks made and a part of them copied,
- * real memory over the real link; the source's mover holds the stream in the first pass (mover/core/rehearse_hold.h), and
+ * real memory over the real link; the source's mover holds the stream in the first pass (mover/rehearse_hold.h), and
  * the migration is ended there. What was seen takes the place of what was predicted.
  *
  * Disks that are larger than the part that is wanted never come to memory's turn. So libvirt's migration is

@@ -2,6 +2,8 @@
 /* Whether the VM is still off, and what serves its new images. See offline.h. */
 #include "conductor/offline/offline.h"
 
+#include "conductor/core/part.h"
+
 #include "base/i18n.h"
 #include "host/storage.h"
 
@@ -33,9 +35,8 @@ static void call_look(void *data)
 			g_ptr_array_add(words, *chain);
 	}
 	g_ptr_array_add(words, NULL);
-	remote_run(&move->shell, move->addresses[MOVE_SOURCE],
-		   (const char *const *) words->pdata, LOOK_MS, &looking->looks, NULL,
-		   &looking->error);
+	remote_run(&move->shell, move->addresses[MOVE_SOURCE], (const char *const *) words->pdata,
+		   LOOK_MS, &looking->looks, NULL, &looking->error);
 }
 
 bool offline_remember_images(struct move *move, GError **error)
@@ -53,8 +54,8 @@ bool offline_remember_images(struct move *move, GError **error)
 static void call_ask(void *data)
 {
 	struct looking *looking = data;
-	host_vm_ask(looking->move->hosts[MOVE_SOURCE], looking->move->report->vm_uuid,
-		    &looking->vm, &looking->error);
+	host_vm_ask(looking->move->hosts[MOVE_SOURCE], looking->move->report->vm_uuid, &looking->vm,
+		    &looking->error);
 }
 
 bool offline_check_off(struct move *move, GError **error)
@@ -113,3 +114,6 @@ void offline_free(struct move *move)
 		g_free(move->offline->looks);
 	g_clear_pointer(&move->offline, g_free);
 }
+
+extern const struct part offline_part;
+const struct part offline_part = { .name = "offline", .clear = offline_free };

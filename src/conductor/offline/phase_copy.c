@@ -33,8 +33,7 @@ static bool hold_images(struct move *move, GError **error)
 {
 	JsonObject *message = dialogue_message("hold");
 	json_object_set_array_member(message, "paths", list_images(move));
-	g_autoptr(JsonObject) held =
-		movers_ask(move, MOVE_SOURCE, message, "held", HOLD_MS, error);
+	g_autoptr(JsonObject) held = movers_ask(move, MOVE_SOURCE, message, "held", HOLD_MS, error);
 	if (!held)
 		return false;
 	const char *reason = json_get_string(held, "reason", NULL);
@@ -54,10 +53,10 @@ static GPtrArray *describe_images(struct move *move)
 		if (disk->kind != MOVE_DISK_COPIED)
 			continue;
 		struct storage_image *image = g_new0(struct storage_image, 1);
-		*image = (struct storage_image){ move_disk_export(disk),
-						 g_strdup(disk->destination),
-						 g_strdup(move_disk_written_as(disk)),
-						 disk->block, disk->slice };
+		*image =
+			(struct storage_image){ move_disk_export(disk), g_strdup(disk->destination),
+						g_strdup(move_disk_written_as(disk)), disk->block,
+						disk->slice };
 		g_ptr_array_add(images, image);
 	}
 	return images;
@@ -74,9 +73,9 @@ static void call_serve(void *data)
 	struct move *move = serving->move;
 	g_autoptr(GPtrArray) images = describe_images(move);
 	g_auto(GStrv) helper = movers_helper(move, MOVE_DESTINATION);
-	move->offline->storage = storage_serve(
-		&move->shell, move->addresses[MOVE_DESTINATION],
-		(const char *const *) helper, move->disks_socket, images, &serving->error);
+	move->offline->storage = storage_serve(&move->shell, move->addresses[MOVE_DESTINATION],
+					       (const char *const *) helper, move->disks_socket,
+					       images, &serving->error);
 }
 
 static bool serve_images(struct move *move, GError **error)
@@ -185,7 +184,7 @@ static void explain(struct copying *copying, GError **error)
 	move_wait(move, has_reason, move, REASON_MS, NULL);
 	g_autofree char *tool = copying->error ? error_what(copying->error) : NULL;
 	g_autofree char *mover = movers_failure(move) ? error_what(movers_failure(move))
-							 : g_strdup(move->mover_reason);
+						      : g_strdup(move->mover_reason);
 	/* qemu-img reads here and writes to a socket, behind which is the other host */
 	bool writing = tool && (strstr(tool, "nbd") || strstr(tool, "NBD"));
 	g_autofree char *next = g_strdup_printf(
@@ -250,8 +249,7 @@ static bool finish_movers(struct move *move, GError **error)
 		return false;
 	if (move->released)
 		return true;
-	g_autofree char *failure =
-		movers_failure(move) ? error_what(movers_failure(move)) : NULL;
+	g_autofree char *failure = movers_failure(move) ? error_what(movers_failure(move)) : NULL;
 	return error_set(error, WATARI_ERROR_FAILED, NULL, "%s",
 			 move->mover_reason ? move->mover_reason : failure);
 }

@@ -37,8 +37,7 @@ static void call_define(void *data)
 	struct move *move = defining->move;
 	struct host *host = move->hosts[MOVE_DESTINATION];
 	g_autofree char *xml = disk_params_describe_there(
-		move,
-		VIR_DOMAIN_XML_MIGRATABLE | VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE,
+		move, VIR_DOMAIN_XML_MIGRATABLE | VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE,
 		&defining->error);
 	if (!xml)
 		return;
@@ -77,7 +76,7 @@ bool phase_define(struct move *move, GError **error)
 	}
 	if (!move->undefine_source)
 		move_note(move, true,
-			     _("“%s” is defined at both hosts now: start only one of them."),
-			     move->report->vm_name);
+			  _("“%s” is defined at both hosts now: start only one of them."),
+			  move->report->vm_name);
 	return true;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The switch to post-copy: asked for, told of, watched. See postcopy.h. */
 #include "conductor/core/movers.h"
+#include "conductor/disks/disk_params.h"
 #include "conductor/postcopy/postcopy_internal.h"
 #include "conductor/core/stage.h"
 
@@ -28,6 +29,19 @@ static gpointer ask(gpointer data)
 	return NULL;
 }
 
+/* What `watari resolve` needs to recover it. */
+static void describe_resume(struct move *move, JsonObject *numbers)
+{
+	const struct move_request *request = move->request;
+	json_object_set_int_member(numbers, "flags", move_migrate_flags(move));
+	json_object_set_int_member(numbers, "connections", request->connections);
+	json_object_set_int_member(numbers, "link", request->link);
+	json_object_set_int_member(numbers, "connect_from", request->connect_from);
+	json_object_set_int_member(numbers, "first_port", request->ports[0]);
+	json_object_set_int_member(numbers, "last_port", request->ports[1]);
+	json_set_text(numbers, "link_address", request->link_address);
+}
+
 /* Once it is done nobody can go back, and whoever must recover it needs to know how. */
 static bool write_switch_down(struct move *move, GError **error)
 {
@@ -38,7 +52,7 @@ static bool write_switch_down(struct move *move, GError **error)
 	json_object_set_int_member(numbers, "dirty_rate", llrint(progress->dirty_rate));
 	json_object_set_int_member(numbers, "stream_rate", llrint(move->link.stream_rate));
 	json_object_set_int_member(numbers, "wire_rate", llrint(move->link.wire_rate));
-	postcopy_describe_resume(move, numbers);
+	describe_resume(move, numbers);
 	g_autofree char *text = json_print_object(numbers);
 	return stage_enter_recorded(move, STAGE_POSTCOPY_ASKED, text, error);
 }
@@ -47,9 +61,9 @@ static void tell(struct move *move)
 {
 	g_autofree char *remaining = unit_format_bytes(move->progress.remaining);
 	move_note(move, false,
-		     _("Switching to post-copy with %s of memory to follow. From here on neither "
-		       "host alone has the whole VM, and it cannot be cancelled."),
-		     remaining);
+		  _("Switching to post-copy with %s of memory to follow. From here on neither "
+		    "host alone has the whole VM, and it cannot be cancelled."),
+		  remaining);
 }
 
 static bool may_begin(struct move *move, GError **error)
@@ -97,8 +111,7 @@ static void restore_link_timeout(struct move *move)
 {
 	for (int side = 0; side < MOVE_SIDES; side++) {
 		JsonObject *limits = dialogue_message("limits");
-		json_object_set_int_member(limits, "link_timeout_ms",
-					   move->limits.link_timeout_ms);
+		json_object_set_int_member(limits, "link_timeout_ms", move->limits.link_timeout_ms);
 		movers_tell(move, side, limits);
 	}
 }
@@ -127,8 +140,7 @@ static void look_for_break(struct move *move)
 {
 	struct postcopy *postcopy = move->postcopy;
 	bool silent = movers_failure(move) != NULL;
-	bool other =
-		movers_alive(move, MOVE_SOURCE) || movers_alive(move, MOVE_DESTINATION);
+	bool other = movers_alive(move, MOVE_SOURCE) || movers_alive(move, MOVE_DESTINATION);
 	bool dark = silent && other && move->lanes_up == 0;
 	if (!dark)
 		postcopy->dark_us = 0;
@@ -170,8 +182,7 @@ static bool is_over(void *data)
 	struct move *move = data;
 	look_for_break(move);
 	return !postcopy_holds(move) || move->postcopy->broken ||
-	       !(movers_alive(move, MOVE_SOURCE) ||
-		 movers_alive(move, MOVE_DESTINATION));
+	       !(movers_alive(move, MOVE_SOURCE) || movers_alive(move, MOVE_DESTINATION));
 }
 
 bool postcopy_wait(struct move *move)
@@ -216,8 +227,7 @@ void postcopy_await_proof(struct move *move)
 
 static bool is_waiting(const struct move *move)
 {
-	return move->postcopy && move->postcopy->thread &&
-	       !g_atomic_int_get(&move->postcopy->done);
+	return move->postcopy && move->postcopy->thread && !g_atomic_int_get(&move->postcopy->done);
 }
 
 void postcopy_free(struct move *move)

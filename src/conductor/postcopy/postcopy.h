@@ -35,11 +35,6 @@ void postcopy_let_go(struct move *move, const char *reason);
 /* The migration ended in the middle. True: there are new movers with a link, and libvirt may be asked to
  * go on (VIR_MIGRATE_POSTCOPY_RESUME). False with WATARI_ERROR_ATTENTION after many tries. */
 bool postcopy_renew(struct move *move, GError **error);
-/* `watari resolve`: both QEMUs were seen to have failed in post-copy, and what the journal says of the
- * move (TEXT, of the event "postcopy-asked"; may be NULL) is enough to recover it. True: the move is
- * complete. It takes REQUEST for its own, which must outlive the move. */
-bool postcopy_resume(struct move *move, const char *text, struct move_request *request,
-		     GError **error);
 /* Ends in words for the person what no try has mended. BEFORE: why it is broken, or NULL. */
 void postcopy_give_up(struct move *move, const char *before, GError **error);
 void postcopy_free(struct move *move);

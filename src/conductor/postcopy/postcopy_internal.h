@@ -10,7 +10,7 @@ struct postcopy {
 	GError *error; /* read after `done` */
 	gint done;     /* atomic */
 	/* main thread */
-	bool answered; /* libvirt's answer was taken */
+	bool answered;       /* libvirt's answer was taken */
 	int tries;           /* to mend it */
 	unsigned done_sides; /* bits: movers that have let go */
 	bool broken;         /* the movers were told to let go */
@@ -18,6 +18,3 @@ struct postcopy {
 	int64_t renewed_us;  /* of the last try: when libvirt was asked; 0: QEMU is connected */
 	int64_t dark_us;     /* since when one mover is silent and the other has no link; 0: not */
 };
-
-/* What `watari resolve` needs to recover it, into NUMBERS. */
-void postcopy_describe_resume(struct move *move, JsonObject *numbers);

@@ -121,10 +121,8 @@ static bool wait_failed(struct move *move, GError **error)
 		error, WATARI_ERROR_INTERNAL, NULL,
 		_("libvirt does not say of both copies that post-copy failed: %s is %s (%s), "
 		  "%s is %s (%s)"),
-		move->hosts[MOVE_SOURCE]->name,
-		host_vm_state_name(asking.vms[MOVE_SOURCE].state),
-		host_vm_reason_name(&asking.vms[MOVE_SOURCE]),
-		move->hosts[MOVE_DESTINATION]->name,
+		move->hosts[MOVE_SOURCE]->name, host_vm_state_name(asking.vms[MOVE_SOURCE].state),
+		host_vm_reason_name(&asking.vms[MOVE_SOURCE]), move->hosts[MOVE_DESTINATION]->name,
 		host_vm_state_name(asking.vms[MOVE_DESTINATION].state),
 		host_vm_reason_name(&asking.vms[MOVE_DESTINATION]));
 }
@@ -133,8 +131,7 @@ static bool wait_failed(struct move *move, GError **error)
 
 static bool is_connected(struct move *move)
 {
-	return move->guard && move->domain &&
-	       !guard_is_broken(move->guard, GUARD_SOURCE, NULL) &&
+	return move->guard && move->domain && !guard_is_broken(move->guard, GUARD_SOURCE, NULL) &&
 	       !guard_is_broken(move->guard, GUARD_DESTINATION, NULL);
 }
 
@@ -162,11 +159,10 @@ bool postcopy_renew(struct move *move, GError **error)
 		g_autoptr(GError) failure = NULL;
 		if (postcopy->tries++ > 0)
 			move_pause(move,
-				      MIN(PAUSE_FIRST_MS << (postcopy->tries - 2), PAUSE_MOST_MS));
-		move_note(
-			move, postcopy->tries == 1,
-			_("Post-copy is broken (%s); recovering with new movers, try %d of %d."),
-			why ? why : _("QEMU gave it up"), postcopy->tries, TRIES);
+				   MIN(PAUSE_FIRST_MS << (postcopy->tries - 2), PAUSE_MOST_MS));
+		move_note(move, postcopy->tries == 1,
+			  _("Post-copy is broken (%s); recovering with new movers, try %d of %d."),
+			  why ? why : _("QEMU gave it up"), postcopy->tries, TRIES);
 		journal_note_event(move->journal, move->report->id, "postcopy-recover", why);
 		move->report->postcopy_recoveries = postcopy->tries;
 		move_say(move, _("recovering the post-copy"));

@@ -8,5 +8,4 @@
 void belongings_recall(struct move *move, const char *id);
 /* Give all to the VM, which is at SIDE for good; HOSTS may have NULLs. What cannot be given is noted, and stays in the
  * journal for `watari resolve`. */
-void belongings_hand_over(struct move *move, struct host *const *hosts,
-			  enum move_side side);
+void belongings_hand_over(struct move *move, struct host *const *hosts, enum move_side side);

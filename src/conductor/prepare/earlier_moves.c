@@ -82,8 +82,8 @@ void earlier_check(struct move *move)
 		const struct journal_move *row = rows->pdata[i];
 		bool nothing = changed_nothing(move, row);
 		if (nothing && move->request->kind != MOVE_PLAN)
-			journal_end(move->journal, row->id, move_outcome_name(MOVE_FAILED),
-				    NULL, NULL);
+			journal_end(move->journal, row->id, move_outcome_name(MOVE_FAILED), NULL,
+				    NULL);
 		if (!nothing)
 			add_earlier(move, row);
 	}

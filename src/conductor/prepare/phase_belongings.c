@@ -37,11 +37,10 @@ static void call_take(void *data)
 	struct carrying *carrying = data;
 	struct move *move = carrying->move;
 	move->belongings = belongings_read(move->domain, &carrying->error);
-	carrying->good =
-		move->belongings &&
-		(json_object_get_size(move->belongings) == 0 ||
-		 (write_belongings_down(move, &carrying->error) &&
-		  belongings_take(move->domain, move->belongings, &carrying->error)));
+	carrying->good = move->belongings &&
+			 (json_object_get_size(move->belongings) == 0 ||
+			  (write_belongings_down(move, &carrying->error) &&
+			   belongings_take(move->domain, move->belongings, &carrying->error)));
 }
 
 bool phase_belongings(struct move *move, GError **error)
@@ -58,8 +57,7 @@ bool phase_belongings(struct move *move, GError **error)
 /* Larger than a line of the control channel may be: our own file, so parsed without that cap. */
 void belongings_recall(struct move *move, const char *id)
 {
-	g_autofree char *text =
-		journal_find_event(move->journal, id, stage_name(STAGE_BELONGINGS));
+	g_autofree char *text = journal_find_event(move->journal, id, stage_name(STAGE_BELONGINGS));
 	g_autoptr(JsonParser) parser = json_parser_new();
 	if (!text || journal_has_event(move->journal, id, stage_name(STAGE_BELONGINGS_GIVEN)) ||
 	    !json_parser_load_from_data(parser, text, -1, NULL))
@@ -74,8 +72,7 @@ void belongings_recall(struct move *move, const char *id)
 static virDomainPtr find_vm(struct carrying *carrying, enum move_side side)
 {
 	struct host *host = carrying->hosts[side];
-	return host ? virDomainLookupByUUIDString(host->connection,
-						  carrying->move->report->vm_uuid)
+	return host ? virDomainLookupByUUIDString(host->connection, carrying->move->report->vm_uuid)
 		    : NULL;
 }
 
@@ -100,9 +97,9 @@ static void note_not_given(struct move *move, const GError *failure)
 {
 	g_autofree char *what = error_what(failure);
 	move_note(move, true,
-		     _("Not all that belongs to the VM came along (%s); “watari resolve %s” tries "
-		       "it once more."),
-		     what, move->report->vm_name);
+		  _("Not all that belongs to the VM came along (%s); “watari resolve %s” tries "
+		    "it once more."),
+		  what, move->report->vm_name);
 }
 
 static void count_carried(struct move *move)
@@ -119,8 +116,7 @@ static void count_carried(struct move *move)
 		json_array_add_string_element(move->report->carried, "secrets");
 }
 
-void belongings_hand_over(struct move *move, struct host *const *hosts,
-			  enum move_side side)
+void belongings_hand_over(struct move *move, struct host *const *hosts, enum move_side side)
 {
 	struct carrying carrying = { .move = move, .hosts = hosts, .side = side };
 	if (side == MOVE_DESTINATION)

@@ -60,8 +60,7 @@ static bool read_disks(struct move *move, GError **error)
 	if (!disks)
 		return false;
 	move->report->disks = move_disks_new(disks);
-	return same_check_trusted(move, error) &&
-	       seeds_check_words(move->request->seeds, error) &&
+	return same_check_trusted(move, error) && seeds_check_words(move->request->seeds, error) &&
 	       disk_places_read(move, error);
 }
 
@@ -83,55 +82,13 @@ static bool read_domain(struct move *move, GError **error)
 	return move->paths && read_disks(move, error);
 }
 
-unsigned move_migrate_flags(struct move *move)
-{
-	const struct move_request *request = move->request;
-	if (request->kind ==
-	    MOVE_REHEARSAL) /* nothing is defined, and memory's part copies no disks */
-		return VIR_MIGRATE_LIVE | VIR_MIGRATE_UNSAFE |
-		       (move->disks_socket ? disk_params_flags(move) : 0);
-	bool as_it_is = !request->persistent && !request->undefine_source;
-	/* Without the flag libvirt stops the VM when the copies of its disks keep up, before memory
-	 * moves, and lets it run on by itself if it stays. */
-	bool stops = request->kind == MOVE_QUICK && !request->prewarm;
-	unsigned flags = stops ? 0 : VIR_MIGRATE_LIVE;
-	if (request->allow_postcopy)
-		flags |= VIR_MIGRATE_POSTCOPY;
-	if (request->persistent || (as_it_is && move->persistent))
-		flags |= VIR_MIGRATE_PERSIST_DEST;
-	if ((request->undefine_source || as_it_is) && move->persistent)
-		flags |= VIR_MIGRATE_UNDEFINE_SOURCE;
-	if (move->limits.max_slowdown > 0)
-		flags |= VIR_MIGRATE_AUTO_CONVERGE;
-	return flags | disk_params_flags(move);
-}
-
 /* What the user has overruled refuses no more; what was not needed is said, as it may be a slip. */
 static void accept_findings(struct move *move)
 {
 	g_auto(GStrv) unneeded = check_accept(move->report->findings, move->request->accept);
 	for (char **name = unneeded; *name; name++)
 		move_note(move, true,
-			     _("--accept %s was not needed: that check has refused nothing"),
-			     *name);
-}
-
-static void note_finding(struct move *move, const struct check_finding *finding)
-{
-	if (finding->accepted)
-		move_note(move, true, _("%s (accepted: %s)"), finding->what, finding->check);
-	else
-		move_note(move, true, "%s%s%s", finding->what, finding->next ? " — " : "",
-			     finding->next ? finding->next : "");
-}
-
-void move_add_finding(struct move *move, struct check_finding *finding)
-{
-	if (!move->report->findings)
-		move->report->findings = check_new_findings();
-	g_ptr_array_add(move->report->findings, finding);
-	if (finding->result == CHECK_WARN)
-		note_finding(move, finding);
+			  _("--accept %s was not needed: that check has refused nothing"), *name);
 }
 
 /* The refusals are the error; the warnings are told. */
@@ -142,7 +99,7 @@ static bool judge(struct move *move, GError **error)
 	for (guint i = 0; i < findings->len; i++) {
 		const struct check_finding *finding = findings->pdata[i];
 		if (finding->result == CHECK_WARN)
-			note_finding(move, finding);
+			move_note_finding(move, finding);
 	}
 	return check_verdict(findings, error);
 }
@@ -157,8 +114,7 @@ static void ask(void *data)
 {
 	struct asking *asking = data;
 	struct move *move = asking->move;
-	if (!find_domain(move, &asking->error) ||
-	    !earlier_refuse_driven(move, &asking->error))
+	if (!find_domain(move, &asking->error) || !earlier_refuse_driven(move, &asking->error))
 		return;
 	if (!read_domain(move, &asking->error))
 		return;
@@ -174,9 +130,8 @@ static void ask(void *data)
 		.files_stay = files_stay(move->request),
 		.secrets_stay = move->request->secrets_stay,
 	};
-	move->report->findings =
-		check_run(move->hosts[MOVE_SOURCE], move->domain,
-			  move->hosts[MOVE_DESTINATION], &options, &asking->error);
+	move->report->findings = check_run(move->hosts[MOVE_SOURCE], move->domain,
+					   move->hosts[MOVE_DESTINATION], &options, &asking->error);
 	asking->good = move->report->findings != NULL;
 	definition_find_absent_media(move);
 }
@@ -184,8 +139,8 @@ static void ask(void *data)
 static bool is_as_planned(struct move *move, GError **error)
 {
 	JsonObject *plan = move->request->plan;
-	return !plan ||
-	       preconditions_compare(json_get_object(plan, "world"), move->report->preconditions, error);
+	return !plan || preconditions_compare(json_get_object(plan, "world"),
+					      move->report->preconditions, error);
 }
 
 bool phase_check(struct move *move, GError **error)
@@ -199,6 +154,5 @@ bool phase_check(struct move *move, GError **error)
 	}
 	earlier_check(move);
 	move->report->preconditions = preconditions_describe(move);
-	return is_as_planned(move, error) && judge(move, error) &&
-	       move_check_cancel(move, error);
+	return is_as_planned(move, error) && judge(move, error) && move_check_cancel(move, error);
 }

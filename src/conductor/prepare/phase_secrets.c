@@ -20,8 +20,7 @@ struct making {
 
 static bool is_missing_there(struct move *move, const struct secret *wanted)
 {
-	virSecretPtr there =
-		secret_look_up(move->hosts[MOVE_DESTINATION]->connection, wanted);
+	virSecretPtr there = secret_look_up(move->hosts[MOVE_DESTINATION]->connection, wanted);
 	virErrorPtr last = virGetLastError();
 	if (there)
 		virSecretFree(there);
@@ -36,8 +35,8 @@ static void add_missing(struct move *move, unsigned flags, GPtrArray *makings)
 	for (guint i = 0; i < secrets->len; i++) {
 		if (!is_missing_there(move, secrets->pdata[i]))
 			continue;
-		virSecretPtr here = secret_look_up(move->hosts[MOVE_SOURCE]->connection,
-						   secrets->pdata[i]);
+		virSecretPtr here =
+			secret_look_up(move->hosts[MOVE_SOURCE]->connection, secrets->pdata[i]);
 		if (!here || !secret_gives(here, NULL)) {
 			/* the check has said so, and was overruled */
 			if (here)
@@ -73,8 +72,8 @@ static void call_define(void *data)
 {
 	struct making *making = data;
 	struct move *move = making->move;
-	secret_define(making->secret, move->hosts[MOVE_DESTINATION]->connection,
-		      move->report->id, &making->error);
+	secret_define(making->secret, move->hosts[MOVE_DESTINATION]->connection, move->report->id,
+		      &making->error);
 }
 
 static void call_fill(void *data)
@@ -98,8 +97,7 @@ static void call_free(void *data)
 static bool make_secret(struct making *making, GError **error)
 {
 	struct move *move = making->move;
-	const struct images_intent intent = { .secret = making->uuid,
-					      .token = move->report->id };
+	const struct images_intent intent = { .secret = making->uuid, .token = move->report->id };
 	unsigned noted = 0;
 	if (!images_note_intent(move, &intent, &noted, error))
 		return false;

@@ -85,19 +85,17 @@ static void give_up(struct quick *quick)
 		_("the stop would have lasted longer than the limit of %s: %s"), limit, needed);
 	g_free(move->mover_next);
 	move->mover_next = g_strdup(_("Allow a longer stop (--max-stop), or give the move a "
-					 "faster link."));
+				      "faster link."));
 }
 
 static void look_at_limit(struct quick *quick, const struct job_stats_numbers *numbers)
 {
 	struct move *move = quick->move;
-	if (!move->still || move->released || numbers->at_us == quick->looked_us ||
-	    !numbers->total)
+	if (!move->still || move->released || numbers->at_us == quick->looked_us || !numbers->total)
 		return;
 	quick->looked_us = numbers->at_us;
 	if (!quick->limited)
-		quick_limit_init(&quick->limit, move->still_us,
-				 move_stop_ceiling_ms(move));
+		quick_limit_init(&quick->limit, move->still_us, move_stop_ceiling_ms(move));
 	quick->limited = true;
 	bool missed = quick_limit_look(&quick->limit, numbers->at_us, numbers->remaining);
 	if (missed && !move->mover_reason && !move->stopped)

@@ -142,7 +142,7 @@ static void do_tune(struct move *move, struct server_client *client, JsonObject 
 	g_autofree char *text = json_print_object(now);
 	journal_note_event(move->journal, move->report->id, "tuned", text);
 	move_note(move, false, "%s",
-		     _("The limits of this move were changed from another terminal."));
+		  _("The limits of this move were changed from another terminal."));
 	JsonObject *done = answer(true, _("the limits are changed"), NULL);
 	json_object_set_object_member(done, "limits", g_steal_pointer(&now));
 	server_answer(client, done);
@@ -179,9 +179,9 @@ void answers_open(struct move *move)
 	move->server = server_open(directory, move->report->id, asked, move, &error);
 	if (!move->server)
 		move_note(move, false,
-			     _("This move cannot be watched or cancelled from another terminal: "
-			       "%s"),
-			     error->message);
+			  _("This move cannot be watched or cancelled from another terminal: "
+			    "%s"),
+			  error->message);
 }
 
 void answers_close(struct move *move, const GError *error)

@@ -170,7 +170,8 @@ GPtrArray *client_list(const char *directory, const char *vm, int most, GError *
 	return found;
 }
 
-static struct client_move *not_found(const char *vm, const struct client_move *newest, GError **error)
+static struct client_move *not_found(const char *vm, const struct client_move *newest,
+				     GError **error)
 {
 	if (!newest)
 		error_set(error, WATARI_ERROR_REFUSED,

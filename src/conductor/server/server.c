@@ -63,7 +63,8 @@ static void lost(const char *reason, void *data)
 static void got(JsonObject *message, void *data)
 {
 	struct server_client *client = data;
-	client->server->asked(client, json_get_string(message, "t", ""), message, client->server->data);
+	client->server->asked(client, json_get_string(message, "t", ""), message,
+			      client->server->data);
 }
 
 static gboolean can_accept(gint listener, GIOCondition condition, gpointer data)
@@ -85,7 +86,7 @@ static gboolean can_accept(gint listener, GIOCondition condition, gpointer data)
 }
 
 struct server *server_open(const char *directory, const char *id, server_asked asked, void *data,
-		       GError **error)
+			   GError **error)
 {
 	int listener = directory ? server_listen(directory, id) : -1;
 	if (listener < 0) {
@@ -94,10 +95,10 @@ struct server *server_open(const char *directory, const char *id, server_asked a
 	}
 	struct server *server = g_new0(struct server, 1);
 	*server = (struct server){ .directory = g_strdup(directory),
-			       .id = g_strdup(id),
-			       .asked = asked,
-			       .data = data,
-			       .listener = listener };
+				   .id = g_strdup(id),
+				   .asked = asked,
+				   .data = data,
+				   .listener = listener };
 	server->clients = g_ptr_array_new_with_free_func(free_client);
 	server->watch = g_unix_fd_add(listener, G_IO_IN, can_accept, server);
 	return server;

@@ -16,11 +16,11 @@ struct server;
 struct server_client;
 /* REQUEST is borrowed, and has its type under "t". */
 typedef void (*server_asked)(struct server_client *client, const char *type, JsonObject *request,
-			   void *data);
+			     void *data);
 
 /* NULL with *error: this move cannot be reached from other terminals. */
 struct server *server_open(const char *directory, const char *id, server_asked asked, void *data,
-		       GError **error);
+			   GError **error);
 /* Gives those that follow a moment to take what waits for them. DESK may be NULL. */
 void server_close(struct server *server);
 /* Takes MESSAGE. */

@@ -20,10 +20,10 @@ struct reading {
 static void call_read_nics(void *data)
 {
 	struct reading *reading = data;
-	virDomainPtr domain =
-		reading->host ? virDomainLookupByUUIDString(reading->host->connection,
-							    reading->move->report->vm_uuid)
-			      : NULL;
+	virDomainPtr domain = reading->host
+				      ? virDomainLookupByUUIDString(reading->host->connection,
+								    reading->move->report->vm_uuid)
+				      : NULL;
 	char *xml = domain ? virDomainGetXMLDesc(domain, 0) : NULL;
 	if (xml)
 		reading->move->nics = domain_read_nics(xml, NULL);
@@ -91,7 +91,7 @@ void announce_at_source(struct move *move, struct host *host)
 		return;
 	g_autofree char *what = error_what(error);
 	move_note(move, true,
-		     _("The network was not told that the VM is back at the source (%s); it learns "
-		       "it from the guest's next packet."),
-		     what);
+		  _("The network was not told that the VM is back at the source (%s); it learns "
+		    "it from the guest's next packet."),
+		  what);
 }

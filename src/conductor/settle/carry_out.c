@@ -141,13 +141,10 @@ static bool carry_out(struct carrying *carrying)
 	}
 }
 
-bool carry_out_ending(struct move *move, struct ending *ending,
-		      const struct ending_sight *seen, const struct ending_rule *rule,
-		      GError **error)
+bool carry_out_ending(struct move *move, struct ending *ending, const struct ending_sight *seen,
+		      const struct ending_rule *rule, GError **error)
 {
-	struct carrying carrying = {
-		.move = move, .ending = ending, .seen = *seen, .rule = rule
-	};
+	struct carrying carrying = { .move = move, .ending = ending, .seen = *seen, .rule = rule };
 	if (carry_out(&carrying))
 		return true;
 	g_propagate_error(error, carrying.error);

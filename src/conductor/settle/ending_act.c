@@ -52,8 +52,7 @@ static bool open_side(struct ending *ending, enum move_side side, GError **error
 	return ending->hosts[side] != NULL;
 }
 
-static bool look_at(struct ending *ending, enum move_side side, struct host_vm *vm,
-		    GError **error)
+static bool look_at(struct ending *ending, enum move_side side, struct host_vm *vm, GError **error)
 {
 	if (!open_side(ending, side, error))
 		return false;
@@ -249,8 +248,7 @@ static bool restore_source(struct ending *ending, GError **error)
 static bool resume_destination(struct ending *ending, const struct ending_sight *seen,
 			       GError **error)
 {
-	if (!still(ending, MOVE_DESTINATION, seen, error) ||
-	    !is_absent(ending, MOVE_SOURCE, error))
+	if (!still(ending, MOVE_DESTINATION, seen, error) || !is_absent(ending, MOVE_SOURCE, error))
 		return false;
 	virDomainPtr domain = find(ending, MOVE_DESTINATION, error);
 	if (!domain)

@@ -15,7 +15,7 @@ enum {
 };
 
 bool foreign_jobs_look(struct foreign_job *job, const struct host_vm *source, bool own,
-			int64_t now_ms)
+		       int64_t now_ms)
 {
 	if (!source->busy)
 		return false;
@@ -55,8 +55,8 @@ static void call_ask(void *data)
 		g_auto(GStrv) command = movers_command(move, side, words);
 		g_autofree char *output = NULL;
 		int status = 0;
-		if (remote_run(&move->shell, move->addresses[side],
-			       (const char *const *) command, LIVING_MS, &output, &status, NULL) &&
+		if (remote_run(&move->shell, move->addresses[side], (const char *const *) command,
+			       LIVING_MS, &output, &status, NULL) &&
 		    status == 0)
 			asking->found = has_other_id(output, move->report->id);
 	}

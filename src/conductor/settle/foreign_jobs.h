@@ -14,6 +14,6 @@ struct foreign_job {
 /* One more look at the source's VM. True: a job is at work on it that is not proven to be dead: that would be one that
  * has not got on for a while. OWN: it is that of a move of this journal, whose conductor is dead. */
 bool foreign_jobs_look(struct foreign_job *job, const struct host_vm *source, bool own,
-			int64_t now_ms);
+		       int64_t now_ms);
 /* A mover of another move of this VM lives at one of the hosts. Turns the loop. */
 bool foreign_jobs_have_movers(struct move *move);

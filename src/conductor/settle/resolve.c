@@ -12,6 +12,7 @@
 #include "conductor/live/finish.h"
 #include "conductor/postcopy/postcopy.h"
 #include "conductor/core/advice.h"
+#include "conductor/settle/postcopy_resume.h"
 #include "conductor/settle/settle.h"
 #include "conductor/settle/which_move.h"
 #include "conductor/through/through.h"
@@ -48,8 +49,7 @@ static bool identify(struct move *move, const struct journal_move *row, GError *
 /* It was killed, or it ended without knowing where the VM is. */
 static bool is_unfinished(const struct journal_move *row)
 {
-	return !row->outcome ||
-	       g_str_equal(row->outcome, move_outcome_name(MOVE_ATTENTION));
+	return !row->outcome || g_str_equal(row->outcome, move_outcome_name(MOVE_ATTENTION));
 }
 
 static void read_options(struct move *move, const struct journal_move *row)
@@ -62,8 +62,7 @@ static void read_options(struct move *move, const struct journal_move *row)
 		move->offline = g_new0(struct offline, 1);
 	if (journal_has_event(move->journal, row->id, stage_name(STAGE_POSTCOPY)))
 		postcopy_note_switched(move);
-	move->defining =
-		journal_has_event(move->journal, row->id, stage_name(STAGE_DEFINING));
+	move->defining = journal_has_event(move->journal, row->id, stage_name(STAGE_DEFINING));
 	const char *state = options ? json_get_string(options, "state", NULL) : NULL;
 	/* After an end that was clear, whatever stands still is somebody else's doing. */
 	if (!is_unfinished(row)) {
@@ -72,8 +71,7 @@ static void read_options(struct move *move, const struct journal_move *row)
 		return;
 	}
 	move->paused_before = options && json_get_bool(options, "paused_before", false);
-	move->suspending =
-		journal_has_event(move->journal, row->id, stage_name(STAGE_SUSPENDING));
+	move->suspending = journal_has_event(move->journal, row->id, stage_name(STAGE_SUSPENDING));
 	move->broken_off = g_str_equal(row->phase, MOVE_PERFORM);
 	qemu_settings_recall(move, row->id);
 	if (!state)
@@ -84,12 +82,11 @@ static void read_options(struct move *move, const struct journal_move *row)
 }
 
 /* Only a person can know what neither host tells. */
-static bool take_word(struct move *move, const struct resolve_request *request,
-		      GError **error)
+static bool take_word(struct move *move, const struct resolve_request *request, GError **error)
 {
 	move->ran = request->ran         ? ENDING_RAN_ONCE
-		       : request->never_ran ? ENDING_RAN_NEVER
-					    : ENDING_RAN_MAYBE;
+		    : request->never_ran ? ENDING_RAN_NEVER
+					 : ENDING_RAN_MAYBE;
 	return !(request->ran && request->never_ran) ||
 	       error_set(error, WATARI_ERROR_USAGE, NULL,
 			 _("--ran and --never-ran contradict each other"));
@@ -141,9 +138,9 @@ static void write_end(struct move *move, const struct journal_move *row)
 		return;
 	g_autofree char *what = error_what(failure);
 	move_note(move, true,
-		     _("The end of the move could not be written down; run “watari resolve” "
-		       "again when it can: %s"),
-		     what);
+		  _("The end of the move could not be written down; run “watari resolve” "
+		    "again when it can: %s"),
+		  what);
 }
 
 static bool resolve(struct move *move, const struct journal_move *row,
@@ -173,17 +170,16 @@ bool resolve_run(const struct resolve_request *request, const struct move_observ
 {
 	static const struct move_request nothing = { 0 };
 	struct move move = { .request = &nothing,
-				   .observer = observer,
-				   .report = report,
-				   .vm = request->vm,
-				   .dry_run = request->dry_run };
+			     .observer = observer,
+			     .report = report,
+			     .vm = request->vm,
+			     .dry_run = request->dry_run };
 	struct journal_move *row = NULL;
 	int64_t start_us = clock_now_us();
 	move_prepare(&move);
 	*result = (struct resolve_result){ 0 };
 	report->outcome = MOVE_ATTENTION;
-	bool good =
-		prepare(&move, request, &row, error) && resolve(&move, row, result, error);
+	bool good = prepare(&move, request, &row, error) && resolve(&move, row, result, error);
 	if (!good) {
 		g_autofree char *advice = advice_find(&move);
 		advice_give(error, advice);

@@ -47,7 +47,7 @@ static void look_at_job(struct settling *settling)
 	if (!move->guard && settling->sight.known[MOVE_SOURCE])
 		settling->sight.foreign_job =
 			foreign_jobs_look(&settling->job, &settling->sight.vms[MOVE_SOURCE],
-					   move->report->id[0] != 0, clock_now_ms());
+					  move->report->id[0] != 0, clock_now_ms());
 }
 
 static void call_look(void *data)
@@ -176,8 +176,7 @@ static void end_hidden_movers(struct settling *settling)
 /* By every host whose answer the rule rests on: what can be said without one is not waited for. */
 static bool is_answered(const struct settling *settling)
 {
-	return (settling->sight.known[MOVE_SOURCE] &&
-		settling->sight.known[MOVE_DESTINATION]) ||
+	return (settling->sight.known[MOVE_SOURCE] && settling->sight.known[MOVE_DESTINATION]) ||
 	       settling->rule->outcome != MOVE_ATTENTION;
 }
 
@@ -258,8 +257,8 @@ static void act(struct settling *settling)
 	}
 	move->acted = settling->rule->action != ENDING_NOTHING;
 	journal_note_event(move->journal, move->report->id, "ending", settling->rule->name);
-	settling->good = carry_out_ending(move, &settling->ending, &settling->sight,
-					  settling->rule, &settling->error);
+	settling->good = carry_out_ending(move, &settling->ending, &settling->sight, settling->rule,
+					  &settling->error);
 }
 
 /* The VM has moved, and a libvirtd that ended between the look and the deed takes nothing but its time:
@@ -348,7 +347,7 @@ static bool conclude(struct settling *settling, bool said_migrated, GError **err
 	if (report->outcome == MOVE_MIGRATED) {
 		if (settling->move->cancelled && settling->move->performed)
 			move_note(settling->move, true, "%s",
-				     _("The cancel came too late: the hand-over was done."));
+				  _("The cancel came too late: the hand-over was done."));
 		g_clear_error(error);
 		return true;
 	}
@@ -366,10 +365,9 @@ static bool conclude(struct settling *settling, bool said_migrated, GError **err
 		return false;
 	}
 	if (settling->move->paused_before && settling->move->performed)
-		move_note(
-			settling->move, true, "%s",
-			_("The VM is paused as before. QEMU may refuse to move it again until it "
-			  "has run for a moment (virsh resume, virsh suspend)."));
+		move_note(settling->move, true, "%s",
+			  _("The VM is paused as before. QEMU may refuse to move it again until it "
+			    "has run for a moment (virsh resume, virsh suspend)."));
 	if (!*error)
 		error_set(error, WATARI_ERROR_FAILED, NULL, "%s",
 			  _("libvirt said that the VM had moved, but it runs at the source"));
@@ -439,7 +437,7 @@ bool move_settle(struct move *move, bool said_migrated, GError **error)
 	if (move->through && move->through->stage >= THROUGH_STOPPED &&
 	    settling.rule->outcome == MOVE_ATTENTION)
 		move_note(move, true, _("The saved state of the VM stays in %s."),
-			     move->through->path);
+			  move->through->path);
 	bool good = conclude(&settling, said_migrated, &own);
 	move_call(move, call_close, &settling);
 	ending_sight_clear(&settling.sight);

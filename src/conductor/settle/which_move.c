@@ -105,10 +105,10 @@ static bool choose_by_hosts(struct move *move, char **texts, GPtrArray *rows,
 	*row = take_matching(move, rows, asking.hosts);
 	if (!*row && rows->len > 0)
 		move_note(move, true,
-			     _("The journal on this machine knows moves of “%s”, but none from %s "
-			       "to %s, so what it says is left alone."),
-			     move->vm, move->report->sides[MOVE_SOURCE].address,
-			     move->report->sides[MOVE_DESTINATION].address);
+			  _("The journal on this machine knows moves of “%s”, but none from %s "
+			    "to %s, so what it says is left alone."),
+			  move->vm, move->report->sides[MOVE_SOURCE].address,
+			  move->report->sides[MOVE_DESTINATION].address);
 	for (int side = 0; side < MOVE_SIDES; side++) {
 		if (!*row)
 			move->host_uuids[side] = g_strdup(asking.hosts[side].uuid);
@@ -146,8 +146,7 @@ static bool choose_alone(struct move *move, GPtrArray *rows, struct journal_move
 		return error_set(error, WATARI_ERROR_REFUSED,
 				 _("Name both hosts, the one it came from first: watari resolve "
 				   "VM SOURCE DESTINATION."),
-				 _("the journal on this machine knows no move of “%s”"),
-				 move->vm);
+				 _("the journal on this machine knows no move of “%s”"), move->vm);
 	return set_addresses(move, (*row)->source, (*row)->destination, error);
 }
 
@@ -176,9 +175,8 @@ static bool has_moved_since(struct move *move, const struct journal_move *row)
 	g_autoptr(GPtrArray) rows = journal_list(move->journal, row->vm_uuid, -1, NULL);
 	for (guint i = 0; i < rows->len; i++) {
 		const struct journal_move *other = rows->pdata[i];
-		bool may_have_moved =
-			!other->outcome || g_str_equal(other->outcome, "attention") ||
-			g_str_equal(other->outcome, move_outcome_name(MOVE_MIGRATED));
+		bool may_have_moved = !other->outcome || g_str_equal(other->outcome, "attention") ||
+				      g_str_equal(other->outcome, move_outcome_name(MOVE_MIGRATED));
 		if (other->number > row->number && may_have_moved)
 			return true;
 	}
@@ -255,10 +253,9 @@ bool which_move_choose(struct move *move, const struct resolve_request *request,
 	expect_machines(move, *row);
 	move->outdated = has_moved_since(move, *row);
 	if (move->outdated)
-		move_note(
-			move, true,
-			_("“%s” has been moved again since that move (%s), so what the journal "
-			  "says of it then is not taken for true any more."),
-			(*row)->vm_name, (*row)->id);
+		move_note(move, true,
+			  _("“%s” has been moved again since that move (%s), so what the journal "
+			    "says of it then is not taken for true any more."),
+			  (*row)->vm_name, (*row)->id);
 	return true;
 }

@@ -103,8 +103,8 @@ static void call_ask_owner(void *data)
 				      NULL };
 	g_autofree char *output = NULL;
 	unsigned uid = 0, mode = 0;
-	if (!remote_run(&move->shell, move->addresses[owning->side], words, OWNER_MS, &output,
-			NULL, &owning->error))
+	if (!remote_run(&move->shell, move->addresses[owning->side], words, OWNER_MS, &output, NULL,
+			&owning->error))
 		return;
 	if (sscanf(output, "%u %o", &uid, &mode) == 2)
 		judge_owner(owning, uid, mode);
@@ -130,8 +130,7 @@ static bool check_owner(struct move *move, GError **error)
 bool phase_directory(struct move *move, GError **error)
 {
 	bool same = false;
-	if (!check_room(move, error) ||
-	    !share_prove(move, move->through->path, &same, error)) {
+	if (!check_room(move, error) || !share_prove(move, move->through->path, &same, error)) {
 		error_classify(error, WATARI_ERROR_REFUSED, NULL);
 		return false;
 	}

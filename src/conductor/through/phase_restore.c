@@ -22,8 +22,7 @@ static bool is_stopped_at_source(struct restoring *restoring)
 {
 	struct move *move = restoring->move;
 	struct host_vm vm;
-	if (!host_vm_ask(move->hosts[MOVE_SOURCE], move->report->vm_uuid, &vm,
-			 &restoring->error))
+	if (!host_vm_ask(move->hosts[MOVE_SOURCE], move->report->vm_uuid, &vm, &restoring->error))
 		return false;
 	return vm.state == HOST_VM_PAUSED ||
 	       error_set(&restoring->error, WATARI_ERROR_FAILED, NULL,
@@ -116,8 +115,8 @@ static void call_restore(void *data)
 	struct restoring *restoring = data;
 	struct move *move = restoring->move;
 	move->through->ordered[MOVE_DESTINATION] = true;
-	if (virDomainRestoreFlags(move->hosts[MOVE_DESTINATION]->connection,
-				  move->through->path, NULL, VIR_DOMAIN_SAVE_PAUSED) == 0)
+	if (virDomainRestoreFlags(move->hosts[MOVE_DESTINATION]->connection, move->through->path,
+				  NULL, VIR_DOMAIN_SAVE_PAUSED) == 0)
 		move->through->ordered[MOVE_DESTINATION] = false;
 	else
 		host_error(&restoring->error, WATARI_ERROR_FAILED,
@@ -140,8 +139,7 @@ static void call_resume(void *data)
 	struct restoring *restoring = data;
 	struct move *move = restoring->move;
 	struct host *there = move->hosts[MOVE_DESTINATION];
-	virDomainPtr domain =
-		virDomainLookupByUUIDString(there->connection, move->report->vm_uuid);
+	virDomainPtr domain = virDomainLookupByUUIDString(there->connection, move->report->vm_uuid);
 	move->through->ordered[MOVE_DESTINATION] = domain != NULL;
 	if (domain && virDomainResume(domain) == 0) {
 		move->through->ordered[MOVE_DESTINATION] = false;

@@ -203,8 +203,7 @@ bool phase_save(struct move *move, GError **error)
 	struct saving saving = { .move = move, .domain = move->domain };
 	int64_t start_ms = clock_now_ms();
 	g_mutex_init(&saving.lock);
-	bool good =
-		stop(&saving, error) && save_state(&saving, error) && take_digest(move, error);
+	bool good = stop(&saving, error) && save_state(&saving, error) && take_digest(move, error);
 	g_mutex_clear(&saving.lock);
 	move->report->migration_ms = clock_now_ms() - start_ms;
 	return good;

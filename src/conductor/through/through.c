@@ -73,17 +73,14 @@ static void call_ask(void *data)
 {
 	struct asking *asking = data;
 	struct move *move = asking->move;
-	const char *const words[] = { "mover",
-				      "--saved",
-				      asking->action,
-				      move->through->path,
-				      move->report->vm_uuid,
-				      NULL };
+	const char *const words[] = {
+		"mover", "--saved", asking->action, move->through->path, move->report->vm_uuid, NULL
+	};
 	g_auto(GStrv) command = movers_command(move, asking->side, words);
 	g_autofree char *output = NULL;
 	int status = 0;
-	if (!remote_run(&move->shell, move->addresses[asking->side],
-			(const char *const *) command, FILE_MS, &output, &status, &asking->error))
+	if (!remote_run(&move->shell, move->addresses[asking->side], (const char *const *) command,
+			FILE_MS, &output, &status, &asking->error))
 		return;
 	asking->answer = json_parse_object(output, strlen(output), NULL);
 	const char *reason =
@@ -93,8 +90,8 @@ static void call_ask(void *data)
 			  reason && *reason ? reason : _("watari did not answer"));
 }
 
-bool through_file(struct move *move, enum move_side side, const char *action,
-		  JsonObject **answer, GError **error)
+bool through_file(struct move *move, enum move_side side, const char *action, JsonObject **answer,
+		  GError **error)
 {
 	struct asking asking = { move, side, action, NULL, NULL };
 	move_call(move, call_ask, &asking);
@@ -165,11 +162,10 @@ void through_remove(struct move *move)
 	    through_file(move, !first, "remove", NULL, &error))
 		return;
 	g_autofree char *what = error_what(error);
-	move_note(
-		move, true,
-		_("The saved state %s could not be removed: %s. Remove it and its digest; never "
-		  "restore from it."),
-		move->through->path, what);
+	move_note(move, true,
+		  _("The saved state %s could not be removed: %s. Remove it and its digest; never "
+		    "restore from it."),
+		  move->through->path, what);
 }
 
 static bool is_past_cancel(const struct move *move)

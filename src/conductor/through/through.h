@@ -41,8 +41,8 @@ bool through_enter(struct move *move, enum ending_through stage, GError **error)
 void through_read(struct move *move, const char *id);
 
 /* `watari mover --saved ACTION` at SIDE; see mover/chores/saved_state.h. *answer (may be NULL) gets its words. */
-bool through_file(struct move *move, enum move_side side, const char *action,
-		  JsonObject **answer, GError **error);
+bool through_file(struct move *move, enum move_side side, const char *action, JsonObject **answer,
+		  GError **error);
 /* The state has this digest: kept, and written down for resolve. */
 bool through_note_digest(struct move *move, const char *sha256, GError **error);
 /* What SIDE is about to restore from is what the source saved. What lies beside the file does not decide

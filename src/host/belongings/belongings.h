@@ -54,9 +54,6 @@ struct belonging {
 /* The list; the last row has no name. */
 extern const struct belonging belongings[];
 
-/* A row of the checks' table: what the list's own `check` functions have to say. */
-void check_belongings(struct check_context *context);
-
 /* All that carriers find of DOMAIN: {name: value}. NULL with *error: WATARI_ERROR_REFUSED. */
 JsonObject *belongings_read(virDomainPtr domain, GError **error);
 /* The name of the first of VALUES that must be taken off at the source; NULL: none must. */

@@ -6,21 +6,6 @@
 
 #include <stdlib.h>
 
-struct xml *check_read_vm(struct check_context *context, unsigned flags, GError **error)
-{
-	char *text = virDomainGetXMLDesc(context->domain, flags);
-	if (!text) {
-		host_error(error, WATARI_ERROR_REFUSED, NULL, context->name);
-		return NULL;
-	}
-	const struct mapping *mapping = context->options->mapping;
-	g_autofree char *adapted = mapping_is_empty(mapping)
-					   ? g_strdup(text)
-					   : mapping_adapt_xml(mapping, text, error);
-	free(text);
-	return adapted ? xml_read(adapted, error) : NULL;
-}
-
 void belonging_check_mapping(struct check_context *context)
 {
 	if (mapping_is_empty(context->options->mapping))

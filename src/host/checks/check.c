@@ -4,7 +4,6 @@
 
 #include "base/i18n.h"
 #include "base/plain.h"
-#include "host/belongings/belongings.h"
 #include "host/checks/checks.h"
 
 #include <libvirt/virterror.h>
@@ -133,6 +132,22 @@ static void run_all(struct check_context *context)
 	else
 		for (size_t i = 0; i < G_N_ELEMENTS(checks); i++)
 			checks[i](context);
+}
+
+/* With the names that the user gives things of the destination. */
+struct xml *check_read_vm(struct check_context *context, unsigned flags, GError **error)
+{
+	char *text = virDomainGetXMLDesc(context->domain, flags);
+	if (!text) {
+		host_error(error, WATARI_ERROR_REFUSED, NULL, context->name);
+		return NULL;
+	}
+	const struct mapping *mapping = context->options->mapping;
+	g_autofree char *adapted = mapping_is_empty(mapping)
+					   ? g_strdup(text)
+					   : mapping_adapt_xml(mapping, text, error);
+	free(text);
+	return adapted ? xml_read(adapted, error) : NULL;
 }
 
 static bool prepare(struct check_context *context, GError **error)

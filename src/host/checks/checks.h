@@ -106,3 +106,6 @@ char **check_missing_there(struct check_context *context, const char *kind, cons
 /* The source's last libvirt error as a finding. */
 void check_add_virt(struct check_context *context, const char *check, enum check_result result,
 		    const char *next, const char *prefix);
+
+/* What the list of belongings has to say of each (belongings/belongings.h), which stands above this room. */
+void check_belongings(struct check_context *context);

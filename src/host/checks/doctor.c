@@ -139,8 +139,9 @@ static void ask_libvirt(struct client *client)
 	if (!client->host)
 		return; /* said already */
 	g_autofree char *version = host_format_version(client->host->libvirt_version);
-	check_add(client->findings, "libvirt", CHECK_PASS, NULL, _("libvirt %s, host “%s”, UUID %s"),
-		  version, client->host->name, client->host->uuid);
+	check_add(client->findings, "libvirt", CHECK_PASS, NULL,
+		  _("libvirt %s, host “%s”, UUID %s"), version, client->host->name,
+		  client->host->uuid);
 }
 
 static void ask_qemu(struct client *client)
@@ -257,7 +258,8 @@ static void ask_userfaultfd(struct client *client)
 		return; /* who QEMU's user is, libvirt knows */
 	int uid = client->host->qemu_uid, gid = client->host->qemu_gid;
 	const char *device = fact(client, "userfaultfd-device");
-	bool by_device = device && may(device, uid, gid, 2) && client->host->qemu_version >= 8001000;
+	bool by_device =
+		device && may(device, uid, gid, 2) && client->host->qemu_version >= 8001000;
 	if (uid == 0 || number_fact(client, "userfaultfd", 0) == 1 || by_device)
 		check_add(client->findings, "userfaultfd", CHECK_PASS, NULL,
 			  _("post-copy is possible"));
@@ -356,7 +358,8 @@ static void (*const questions[])(struct client *) = {
 static void open_libvirt(struct client *client, struct guard *guard)
 {
 	g_autoptr(GError) error = NULL;
-	client->host = host_open_guarded(guard, GUARD_SOURCE, client->shell, client->address, &error);
+	client->host =
+		host_open_guarded(guard, GUARD_SOURCE, client->shell, client->address, &error);
 	if (client->host)
 		return;
 	g_autofree char *what = error_what(error), *next = error_next(error);
@@ -372,9 +375,9 @@ static void compare_machines(struct client *client, GPtrArray *others)
 	for (guint i = 0; i < others->len; i++) {
 		const struct host *other = others->pdata[i];
 		if (machine_compare(client->host, other) == MACHINE_TWINS)
-			check_add(client->findings, "same-host", CHECK_REFUSE, _(MACHINE_TWINS_CURE),
-				  _(MACHINE_TWINS_WORDS), other->name, client->host->name,
-				  other->uuid);
+			check_add(client->findings, "same-host", CHECK_REFUSE,
+				  _(MACHINE_TWINS_CURE), _(MACHINE_TWINS_WORDS), other->name,
+				  client->host->name, other->uuid);
 	}
 	struct host *known = g_new0(struct host, 1);
 	known->name = g_strdup(client->host->name);

@@ -304,7 +304,7 @@ static void reading_free(void *data)
 }
 
 struct task *digests_start(GPtrArray *paths, int64_t bytes_s,
-			     void (*send)(JsonObject *answer, void *data), void *data)
+			   void (*send)(JsonObject *answer, void *data), void *data)
 {
 	struct reading *reading = g_new0(struct reading, 1);
 	reading->paths = g_ptr_array_ref(paths);

@@ -33,4 +33,4 @@ bool digests_recall(const char *path, uint8_t digest[DIGEST_BYTES]);
 /* Reads PATHS one after the other, at BYTES_S at the most; what cannot be read or kept is left out. The answer is the
  * event “digests”, with `known`: of so many of them all is known now. What was found until it is freed is kept. */
 struct task *digests_start(GPtrArray *paths, int64_t bytes_s,
-			     void (*send)(JsonObject *answer, void *data), void *data);
+			   void (*send)(JsonObject *answer, void *data), void *data);

@@ -414,8 +414,8 @@ static JsonObject *do_take(struct task *task, void *data)
 }
 
 struct task *fingerprint_start(JsonObject *message, bool slow,
-				 void (*send)(JsonObject *answer, void *data), void *data,
-				 GError **error)
+			       void (*send)(JsonObject *answer, void *data), void *data,
+			       GError **error)
 {
 	struct fingerprint_request *request = fingerprint_request_parse(message, error);
 	if (request)

@@ -18,7 +18,7 @@
 struct fingerprint_request {
 	char *path;
 	uint8_t key[TAG_KEY_BYTES];
-	int what; /* enum in the .c: whole, pick or read */
+	int what;  /* enum in the .c: whole, pick or read */
 	bool slow; /* all of it is never read in time: for tests */
 	struct fingerprint asked;
 };
@@ -27,7 +27,8 @@ struct fingerprint_request *fingerprint_request_parse(JsonObject *message, GErro
 void fingerprint_request_free(void *request);
 
 /* The answer is sent when it is there: a fingerprint, or `reason` (and `missing`: nothing is at that path). */
-struct task *fingerprint_start(JsonObject *message, bool slow, void (*send)(JsonObject *answer, void *data),
-				 void *data, GError **error);
+struct task *fingerprint_start(JsonObject *message, bool slow,
+			       void (*send)(JsonObject *answer, void *data), void *data,
+			       GError **error);
 /* The same without a thread. */
 JsonObject *fingerprint_take(const struct fingerprint_request *request);

@@ -24,7 +24,8 @@ static bool wait_answer(struct transfer *transfer)
 {
 	int64_t until_us = clock_now_us() + ANSWER_MS * INT64_C(1000);
 	pthread_mutex_lock(&transfer->lock);
-	while (transfer->awake.answered < transfer->awake.asked && transfer->phase != TRANSFER_REFUSED)
+	while (transfer->awake.answered < transfer->awake.asked &&
+	       transfer->phase != TRANSFER_REFUSED)
 		if (!wait_cond_until(&transfer->changed, &transfer->lock, until_us))
 			break;
 	bool good = transfer->awake.answered >= transfer->awake.asked;

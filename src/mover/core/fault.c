@@ -80,7 +80,8 @@ void fault_decoded(struct transfer *transfer, const struct batch *batch)
 }
 
 /* Only a page can be struck here and be overlooked by QEMU. */
-void fault_late(struct transfer *transfer, const struct batch *batch, uint8_t *records, size_t length)
+void fault_late(struct transfer *transfer, const struct batch *batch, uint8_t *records,
+		size_t length)
 {
 	if (!(transfer->settings->faults & MOVER_FAULT_LATE_PAGE))
 		return;
@@ -129,7 +130,8 @@ void fault_decoded(struct transfer *transfer, const struct batch *batch)
 {
 }
 
-void fault_late(struct transfer *transfer, const struct batch *batch, uint8_t *records, size_t length)
+void fault_late(struct transfer *transfer, const struct batch *batch, uint8_t *records,
+		size_t length)
 {
 }
 

@@ -10,7 +10,8 @@ void fault_packed(struct transfer *transfer, uint8_t *packed, size_t length);
 /* Between unpacking and the check of the tag. */
 void fault_decoded(struct transfer *transfer, const struct batch *batch);
 /* Between the check of the tag and QEMU: LENGTH bytes of records. */
-void fault_late(struct transfer *transfer, const struct batch *batch, uint8_t *records, size_t length);
+void fault_late(struct transfer *transfer, const struct batch *batch, uint8_t *records,
+		size_t length);
 /* So much later than it was asked for comes the last look of “measure”. */
 int64_t fault_late_look_ms(const struct mover_setup *settings);
 /* Is any file too large to be read at once? SETTINGS may be NULL. */

@@ -6,7 +6,6 @@
 #include "base/i18n.h"
 #include "base/wait.h"
 #include "mover/core/conductor_check.h"
-#include "mover/disks/disk_destination.h"
 #include "mover/core/fault.h"
 #include "mover/core/proof.h"
 #include "mover/core/peer_messages.h"
@@ -172,20 +171,22 @@ static bool answer_agree(struct transfer *transfer, const struct link_frame *fra
 	if (!theirs)
 		return false;
 	wait_emitted(transfer, (uint64_t) json_get_int(theirs, "frames", 0));
-	if (!disk_destination_flush(transfer->disk_destination, error)) {
+	if (!transfer->role->flush(transfer, error)) {
 		transfer_refuse_error(transfer, "disk", *error);
 		return false;
 	}
 	return talk_send_json(transfer->link, TALK_AGREED, describe_emitted(transfer), error);
 }
 
-static bool answer_compare(struct transfer *transfer, const struct link_frame *frame, GError **error)
+static bool answer_compare(struct transfer *transfer, const struct link_frame *frame,
+			   GError **error)
 {
 	g_autoptr(JsonObject) request = talk_parse(frame, error);
 	return request && proof_answer(transfer, request, error);
 }
 
-static bool answer_released(struct transfer *transfer, const struct link_frame *frame, GError **error)
+static bool answer_released(struct transfer *transfer, const struct link_frame *frame,
+			    GError **error)
 {
 	transfer_advance(transfer, TRANSFER_RELEASED);
 	return true;

@@ -47,8 +47,8 @@ static size_t part_length(const struct parts *parts, uint64_t offset)
 	return MIN(parts->piece_bytes, parts->block_bytes - offset);
 }
 
-static bool tag_parts(struct transfer *transfer, const struct guest_memory *memory, uint64_t address,
-		      const struct parts *parts, uint8_t *tags, GError **error)
+static bool tag_parts(struct transfer *transfer, const struct guest_memory *memory,
+		      uint64_t address, const struct parts *parts, uint8_t *tags, GError **error)
 {
 	struct tag_context *context = tag_context_new(transfer->settings->key, "memory");
 	g_autofree uint8_t *data = g_malloc(PIECE);
@@ -84,7 +84,8 @@ static bool parts_parse(JsonObject *request, struct parts *parts)
 	return parts->seed || part_offset(parts, parts->count - 1) < parts->block_bytes;
 }
 
-static bool answer_tags(struct transfer *transfer, const struct parts *parts, uint8_t *tags, GError **error)
+static bool answer_tags(struct transfer *transfer, const struct parts *parts, uint8_t *tags,
+			GError **error)
 {
 	uint64_t address;
 	pthread_mutex_lock(&transfer->lock);
@@ -110,7 +111,8 @@ bool proof_answer(struct transfer *transfer, JsonObject *request, GError **error
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
 				 _("the source mover asked to compare something impossible"));
 	if (answer_tags(transfer, &parts, tags, &reason))
-		return talk_send_bytes(transfer->link, TALK_TAGS, tags, parts.count * TAG_BYTES, error);
+		return talk_send_bytes(transfer->link, TALK_TAGS, tags, parts.count * TAG_BYTES,
+				       error);
 	JsonObject *no = json_object_new();
 	json_object_set_string_member(no, "reason", reason->message);
 	return talk_send_json(transfer->link, TALK_NO, no, error);
@@ -267,7 +269,8 @@ bool proof_compare(struct transfer *transfer, GError **error)
 	if (transfer->settings->verify == MOVER_VERIFY_NONE)
 		return true;
 	int64_t started_us = clock_now_us();
-	int pid = guest_memory_find_qemu(transfer->settings->vm_name, transfer->settings->vm_uuid, error);
+	int pid = guest_memory_find_qemu(transfer->settings->vm_name, transfer->settings->vm_uuid,
+					 error);
 	struct proof proof = { .transfer = transfer, .skipped = json_array_new() };
 	proof.memory = pid > 0 ? guest_memory_open(pid, error) : NULL;
 	bool ok = proof.memory && compare_blocks(&proof, error);

@@ -82,7 +82,8 @@ bool qemu_socket_may_libvirt(int fd, const struct mover_setup *settings, GError 
 	return peer_is_root(fd, error);
 }
 
-int qemu_socket_accept(int listener, local_may may, const struct mover_setup *settings, GError **error)
+int qemu_socket_accept(int listener, local_may may, const struct mover_setup *settings,
+		       GError **error)
 {
 	for (;;) {
 		g_autoptr(GError) reason = NULL;
@@ -129,7 +130,7 @@ int qemu_socket_peer_pid(int fd)
 }
 
 void qemu_socket_remove(const struct mover_setup *settings, const char *socket_path,
-		  const char *disk_socket)
+			const char *disk_socket)
 {
 	if (socket_path)
 		unlink(socket_path);

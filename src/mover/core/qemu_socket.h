@@ -17,7 +17,7 @@ int qemu_socket_listen(const char *path, GError **error);
  * no error: the listener was shut). */
 typedef bool (*local_may)(int fd, const struct mover_setup *settings, GError **error);
 int qemu_socket_accept(int listener, local_may may, const struct mover_setup *settings,
-		 GError **error);
+		       GError **error);
 /* libvirtd, that is root. */
 bool qemu_socket_may_libvirt(int fd, const struct mover_setup *settings, GError **error);
 /* Destination: connect to the incoming QEMU, which may need WAIT_MS to listen. */
@@ -25,4 +25,4 @@ int qemu_socket_connect(const char *path, int wait_ms, GError **error);
 /* Who is at the other end of a unix socket, 0: unknown. */
 int qemu_socket_peer_pid(int fd);
 void qemu_socket_remove(const struct mover_setup *settings, const char *socket_path,
-		  const char *disk_socket);
+			const char *disk_socket);

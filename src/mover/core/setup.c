@@ -159,7 +159,7 @@ static bool parse_faults(struct mover_setup *s, JsonObject *setup, GError **erro
 	return true;
 }
 
-struct mover_setup *mover_settings_parse(JsonObject *setup, GError **error)
+struct mover_setup *mover_setup_parse(JsonObject *setup, GError **error)
 {
 	struct mover_setup *s = g_new0(struct mover_setup, 1);
 	int verify = find_word(json_get_string(setup, "verify", "none"), verify_names,
@@ -169,7 +169,7 @@ struct mover_setup *mover_settings_parse(JsonObject *setup, GError **error)
 	if (verify < 0 || !parse_identity(s, setup, error) || !parse_vm(s, setup, error) ||
 	    !parse_numbers(s, setup, error) || !parse_engine(s, setup, error) ||
 	    !parse_faults(s, setup, error)) {
-		mover_settings_free(s);
+		mover_setup_free(s);
 		return NULL;
 	}
 	s->verify = (enum mover_verify) verify;
@@ -182,7 +182,7 @@ struct mover_setup *mover_settings_parse(JsonObject *setup, GError **error)
 	return s;
 }
 
-void mover_settings_free(struct mover_setup *settings)
+void mover_setup_free(struct mover_setup *settings)
 {
 	if (!settings)
 		return;
@@ -209,12 +209,12 @@ static char *socket_path(const struct mover_setup *settings, const char *prefix,
 	return NULL;
 }
 
-char *mover_settings_socket(const struct mover_setup *settings, GError **error)
+char *mover_setup_socket(const struct mover_setup *settings, GError **error)
 {
 	return socket_path(settings, "m", error);
 }
 
-char *mover_settings_disk_socket(const struct mover_setup *settings, GError **error)
+char *mover_setup_disk_socket(const struct mover_setup *settings, GError **error)
 {
 	return socket_path(settings, "d", error);
 }

@@ -51,8 +51,8 @@ struct mover_setup {
 	int effort_max;        /* 1..9, 0: as measured */
 	int link_timeout_ms, stop_limit_ms;
 	enum mover_verify verify;
-	bool rehearse;           /* source: the copy is held before its end (mover/core/rehearse_hold.h) */
-	int rehearse_now;        /* atomic: at once */
+	bool rehearse;    /* source: the copy is held before its end (mover/rehearse_hold.h) */
+	int rehearse_now; /* atomic: at once */
 	uint64_t rehearse_bytes; /* and at the latest when so many are on the wire; 0: no matter */
 	/* So much of the disks is copied (mover/disks/disk_rehearse_hold.h): of their content, on the wire; 0: no matter. */
 	uint64_t rehearse_disk_bytes, rehearse_disk_wire;
@@ -61,9 +61,9 @@ struct mover_setup {
 };
 
 /* Every field is checked; NULL with a message that names the field. */
-struct mover_setup *mover_settings_parse(JsonObject *setup, GError **error);
-void mover_settings_free(struct mover_setup *settings);
+struct mover_setup *mover_setup_parse(JsonObject *setup, GError **error);
+void mover_setup_free(struct mover_setup *settings);
 /* The socket's path: socket_dir and a name that stock AppArmor profiles allow QEMU to create. */
-char *mover_settings_socket(const struct mover_setup *settings, GError **error);
+char *mover_setup_socket(const struct mover_setup *settings, GError **error);
 /* That for disks, beside it. */
-char *mover_settings_disk_socket(const struct mover_setup *settings, GError **error);
+char *mover_setup_disk_socket(const struct mover_setup *settings, GError **error);

@@ -6,23 +6,16 @@
 #include "base/fd.h"
 #include "base/i18n.h"
 #include "base/wait.h"
-#include "mover/pipeline/decoders.h"
-#include "mover/disks/disk_destination.h"
-#include "mover/disks/disk_source.h"
-#include "mover/core/rehearse_hold.h"
-#include "mover/pipeline/encoders.h"
-#include "mover/core/guest_memory.h"
 #include "mover/core/qemu_socket.h"
-#include "mover/pipeline/page_requests.h"
-#include "mover/disks/seeds.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
 static const char *const phase_names[] = {
-	[TRANSFER_SETUP] = "setup",       [TRANSFER_MOVING] = "moving", [TRANSFER_STOPPED] = "stopped",
-	[TRANSFER_POSTCOPY] = "postcopy", [TRANSFER_LOADED] = "loaded", [TRANSFER_RELEASED] = "released",
+	[TRANSFER_SETUP] = "setup",     [TRANSFER_MOVING] = "moving",
+	[TRANSFER_STOPPED] = "stopped", [TRANSFER_POSTCOPY] = "postcopy",
+	[TRANSFER_LOADED] = "loaded",   [TRANSFER_RELEASED] = "released",
 	[TRANSFER_REFUSED] = "refused",
 };
 _Static_assert(G_N_ELEMENTS(phase_names) == TRANSFER_PHASE_LAST, "every phase has a name");
@@ -32,29 +25,21 @@ const char *transfer_phase_name(enum transfer_phase phase)
 	return phase_names[phase];
 }
 
-/* Long before the destination is prepared and QEMU is asked for anything. */
-static bool look_at_qemu(struct transfer *transfer, GError **error)
-{
-	const struct mover_setup *settings = transfer->settings;
-	if (settings->role != MOVER_SOURCE || settings->recover)
-		return true;
-	int pid = guest_memory_find_qemu(settings->vm_name, settings->vm_uuid, NULL);
-	transfer->owners = pid > 0 ? owners_new(pid, error) : NULL;
-	return (transfer->owners || pid <= 0) && rehearse_hold_may_begin(settings, pid, error);
-}
-
-struct transfer *transfer_new(struct mover_setup *settings, GError **error)
+struct transfer *transfer_new(struct mover_setup *settings, const struct transfer_role *role,
+			      GError **error)
 {
 	struct transfer *transfer = g_new0(struct transfer, 1);
 	transfer->settings = settings;
+	transfer->role = role;
 	memcpy(transfer->page_key, settings->key, TAG_KEY_BYTES);
 	transfer->listener = transfer->qemu = transfer->disk_listener = -1;
 	pthread_mutex_init(&transfer->sorting, NULL);
 	pthread_mutex_init(&transfer->lock, NULL);
 	wait_cond_init(&transfer->changed);
-	transfer->socket_path = mover_settings_socket(settings, error);
-	transfer->made_directory = transfer->socket_path && look_at_qemu(transfer, error) &&
-			      qemu_socket_make_directory(settings, error);
+	transfer->socket_path = mover_setup_socket(settings, error);
+	transfer->made_directory = transfer->socket_path &&
+				   (!role->look || role->look(transfer, error)) &&
+				   qemu_socket_make_directory(settings, error);
 	if (!transfer->made_directory) {
 		transfer_free(transfer);
 		return NULL;
@@ -91,17 +76,11 @@ void transfer_free(struct transfer *transfer)
 	pthread_mutex_unlock(&transfer->lock);
 	if (transfer->listener >= 0)
 		shutdown(transfer->listener, SHUT_RDWR);
-	disk_source_break(transfer->disk_source);
+	if (transfer->role->break_off)
+		transfer->role->break_off(transfer);
 	for (unsigned i = 0; i < transfer->thread_count; i++)
 		pthread_join(transfer->threads[i], NULL);
-	encoders_free(transfer->encoders);
-	decoders_free(transfer->decoders);
-	disk_source_free(transfer->disk_source);
-	disk_destination_free(transfer->disk_destination);
-	seeds_free(transfer->seeds);
-	resolver_free(transfer->resolver);
-	sorter_free(transfer->sorter);
-	page_requests_free(transfer->requests);
+	transfer->role->end(transfer);
 	fd_clear(&transfer->qemu);
 	fd_clear(&transfer->listener);
 	fd_clear(&transfer->disk_listener);
@@ -109,7 +88,8 @@ void transfer_free(struct transfer *transfer)
 		link_free(transfer->link);
 	/* one that was there already is another mover's, such as an orphan's of the same move */
 	if (transfer->made_directory)
-		qemu_socket_remove(transfer->settings, transfer->socket_path, transfer->disk_socket);
+		qemu_socket_remove(transfer->settings, transfer->socket_path,
+				   transfer->disk_socket);
 	g_free(transfer->socket_path);
 	g_free(transfer->disk_socket);
 	end_owners(transfer);
@@ -129,7 +109,8 @@ void transfer_free(struct transfer *transfer)
 bool transfer_spawn(struct transfer *transfer, void *(*body)(void *transfer), GError **error)
 {
 	g_atomic_int_inc(&transfer->running);
-	int status = pthread_create(&transfer->threads[transfer->thread_count], NULL, body, transfer);
+	int status =
+		pthread_create(&transfer->threads[transfer->thread_count], NULL, body, transfer);
 	if (status != 0) {
 		g_atomic_int_add(&transfer->running, -1);
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("cannot start a thread: %s"),
@@ -148,8 +129,7 @@ void *transfer_thread_ends(struct transfer *transfer)
 
 bool transfer_start(struct transfer *transfer, GError **error)
 {
-	return transfer->settings->role == MOVER_SOURCE ? source_start(transfer, error)
-						   : destination_start(transfer, error);
+	return transfer->role->start(transfer, error);
 }
 
 void transfer_wait_arrived(struct transfer *transfer, int64_t until_us)
@@ -198,7 +178,9 @@ bool transfer_advance(struct transfer *transfer, enum transfer_phase phase)
 	}
 	pthread_mutex_unlock(&transfer->lock);
 	if (news)
-		transfer_post(transfer, phase == TRANSFER_MOVING ? "connected" : transfer_phase_name(phase), NULL);
+		transfer_post(transfer,
+			      phase == TRANSFER_MOVING ? "connected" : transfer_phase_name(phase),
+			      NULL);
 	return allowed;
 }
 
@@ -212,7 +194,8 @@ static void refuse(struct transfer *transfer, const char *code, char *reason)
 		transfer->refuse_code = g_strdup(code);
 		transfer->refuse_reason = g_strdup(reason);
 		if (!transfer->stream.postcopy)
-			owners_give_back(transfer->owners); /* QEMU opens its images again at once */
+			owners_give_back(
+				transfer->owners); /* QEMU opens its images again at once */
 		/* Shut, not close: other threads may be inside poll or read on it. */
 		if (transfer->qemu >= 0)
 			shutdown(transfer->qemu, SHUT_RDWR);
@@ -225,7 +208,8 @@ static void refuse(struct transfer *transfer, const char *code, char *reason)
 		shutdown(transfer->listener, SHUT_RDWR);
 	if (transfer->link)
 		link_close(transfer->link, reason);
-	disk_source_break(transfer->disk_source);
+	if (transfer->role->break_off)
+		transfer->role->break_off(transfer);
 	watchdog_rest(transfer->watchdog); /* QEMU sees the end of all it had: the VM goes on */
 	JsonObject *extra = json_object_new();
 	json_object_set_string_member(extra, "reason", reason);
@@ -294,8 +278,8 @@ void transfer_post(struct transfer *transfer, const char *what, JsonObject *extr
 	g_idle_add_full(G_PRIORITY_DEFAULT, deliver, transfer, NULL);
 }
 
-void transfer_count_frame(struct transfer *transfer, struct tag_context *context, const uint8_t tag[TAG_BYTES],
-		     uint64_t bytes)
+void transfer_count_frame(struct transfer *transfer, struct tag_context *context,
+			  const uint8_t tag[TAG_BYTES], uint64_t bytes)
 {
 	pthread_mutex_lock(&transfer->lock);
 	transfer->frames++;

@@ -15,7 +15,7 @@
  */
 #pragma once
 #include "content/sorter.h"
-#include "mover/disks/disks.h"
+#include "mover/core/disk_list.h"
 #include "mover/core/owners.h"
 #include "mover/core/setup.h"
 #include "mover/core/watchdog.h"
@@ -47,8 +47,26 @@ struct transfer_content {
 	int64_t encode_us;      /* CPU time of the workers */
 };
 
+struct transfer;
+/* What is different at the source (source.c) and at the destination (destination.c). NULL: nothing is. */
+struct transfer_role {
+	/* Long before the destination is prepared and QEMU is asked for anything. */
+	bool (*look)(struct transfer *transfer, GError **error);
+	/* The pipelines; the link is up. */
+	bool (*start)(struct transfer *transfer, GError **error);
+	/* Whoever waits is to come home. Any thread. */
+	void (*break_off)(struct transfer *transfer);
+	/* Blocks that BATCH refers to are looked for; a worker's thread. */
+	void (*fetch)(struct transfer *transfer, struct batch *batch, struct tag_context *pages);
+	/* What was written is with the storage: before it is agreed on. */
+	bool (*flush)(struct transfer *transfer, GError **error);
+	/* All that it has made; the threads have ended. */
+	void (*end)(struct transfer *transfer);
+};
+
 struct transfer {
 	/* set once, before the threads start */
+	const struct transfer_role *role;
 	struct mover_setup *settings;
 	struct link *link;
 	struct watchdog *watchdog; /* the mover's; NULL: the ceiling is not this side's to keep */
@@ -78,11 +96,11 @@ struct transfer {
 	char *opaque_reason;
 	struct stream_block *blocks; /* block_count of them, once the list was seen */
 	uint32_t block_count;
-	uint64_t frames, bytes;     /* read at the source, emitted at the destination; bytes of the
+	uint64_t frames, bytes; /* read at the source, emitted at the destination; bytes of the
 				   * source's QEMU at both */
 	struct transfer_content content; /* source */
-	uint8_t chain[TAG_BYTES];   /* of those */
-	GQueue events;              /* JsonObject *, on their way to the main thread */
+	uint8_t chain[TAG_BYTES];        /* of those */
+	GQueue events;                   /* JsonObject *, on their way to the main thread */
 	int64_t stopped_us, loaded_us, released_us; /* 0: not yet; monotonic clock */
 	struct {                                    /* source: the conductor (conductor_check.h) */
 		int64_t asked, answered;            /* numbers of questions; 0: none */
@@ -117,7 +135,8 @@ struct transfer {
 const char *transfer_phase_name(enum transfer_phase phase);
 
 /* Make the socket's directory and (source) the listening socket. */
-struct transfer *transfer_new(struct mover_setup *settings, GError **error);
+struct transfer *transfer_new(struct mover_setup *settings, const struct transfer_role *role,
+			      GError **error);
 /* Ends the threads, removes socket and directory. */
 void transfer_free(struct transfer *transfer);
 /* Start the pipelines of the role; the link must be up. */
@@ -130,7 +149,8 @@ enum transfer_phase transfer_get_phase(struct transfer *transfer);
 void transfer_wait_arrived(struct transfer *transfer, int64_t until_us);
 /* Break the move off: closes QEMU's socket and the link, which makes libvirt resume the source.
  * Has no effect once released; the first reason is kept. CODE is a word of docs/control.md. */
-void transfer_refuse(struct transfer *transfer, const char *code, const char *format, ...) G_GNUC_PRINTF(3, 4);
+void transfer_refuse(struct transfer *transfer, const char *code, const char *format, ...)
+	G_GNUC_PRINTF(3, 4);
 void transfer_refuse_error(struct transfer *transfer, const char *code, const GError *error);
 
 /* No QEMU will come with memory: the source's reader agrees with the destination on what was sent, and
@@ -142,12 +162,11 @@ bool transfer_adopt_qemu(struct transfer *transfer, int fd);
 void transfer_post(struct transfer *transfer, const char *what, JsonObject *extra);
 /* Count one frame that passed, with BYTES of QEMU's stream in it (0: it is for a disk), and fold its
  * tag into the chain. */
-void transfer_count_frame(struct transfer *transfer, struct tag_context *context, const uint8_t tag[TAG_BYTES],
-		     uint64_t bytes);
+void transfer_count_frame(struct transfer *transfer, struct tag_context *context,
+			  const uint8_t tag[TAG_BYTES], uint64_t bytes);
 
 /* The roles (source.c, destination.c): start their threads with transfer_spawn. */
-bool source_start(struct transfer *transfer, GError **error);
-bool destination_start(struct transfer *transfer, GError **error);
+extern const struct transfer_role source_role, destination_role;
 bool transfer_spawn(struct transfer *transfer, void *(*body)(void *transfer), GError **error);
 /* Each thread's last call. */
 void *transfer_thread_ends(struct transfer *transfer);

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/i18n.h"
-#include "mover/rights.h"
+#include "mover/core/rights.h"
 
 #include <errno.h>
 #include <fcntl.h>

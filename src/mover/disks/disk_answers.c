@@ -72,8 +72,8 @@ static bool take_flush(struct disk_source *source, struct waiting *waiting, cons
 		return false;
 	if (!tag_equal(digest, waiting->digest)) {
 		transfer_refuse(source->transfer, "verify",
-			   _("the disk %s at the destination is not what the source wrote"),
-			   source->transfer->disks->disks[disk].target);
+				_("the disk %s at the destination is not what the source wrote"),
+				source->transfer->disks->disks[disk].target);
 		return true;
 	}
 	pthread_mutex_lock(&source->lock);
@@ -134,7 +134,8 @@ static bool put_pages(struct transfer *transfer, const uint8_t *numbers, size_t 
 	bool good = true;
 	pthread_mutex_lock(&transfer->sorting);
 	for (size_t i = 0; good && i < count; i++) {
-		const uint8_t *page = sorter_seed_page(transfer->sorter, disk_get_u64(numbers + 8 * i));
+		const uint8_t *page =
+			sorter_seed_page(transfer->sorter, disk_get_u64(numbers + 8 * i));
 		good = page != NULL;
 		if (good)
 			memcpy(out + i * SEED_PAGE_BYTES, page, SEED_PAGE_BYTES);
@@ -246,9 +247,10 @@ void *disk_answers_thread(void *data)
 		bool good = take_answer(source, frame);
 		link_frame_done(transfer->link, LINK_DISK, frame);
 		if (!good)
-			transfer_refuse(transfer, "protocol", "%s",
-				   _("the destination mover gave an answer about disks that cannot "
-				     "be one"));
+			transfer_refuse(
+				transfer, "protocol", "%s",
+				_("the destination mover gave an answer about disks that cannot "
+				  "be one"));
 	}
 	if (error)
 		transfer_refuse_error(transfer, "link", error);

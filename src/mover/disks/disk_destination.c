@@ -26,7 +26,7 @@ bool disk_destination_refuse(struct disk_destination *destination, const GError 
 bool disk_destination_refuse_order(struct disk_destination *destination)
 {
 	transfer_refuse(destination->transfer, "protocol", "%s",
-		   _("the source mover asks for something that cannot be done to a disk"));
+			_("the source mover asks for something that cannot be done to a disk"));
 	return false;
 }
 
@@ -267,8 +267,8 @@ static bool check(struct disk_destination *destination, const struct decoded *de
 	if (answer == RESOLVER_GOOD)
 		return true;
 	transfer_refuse(destination->transfer, "verify",
-		   _("frame %" PRIu64 " for a disk differs from what the source sent"),
-		   decoded->frame->sequence);
+			_("frame %" PRIu64 " for a disk differs from what the source sent"),
+			decoded->frame->sequence);
 	return false;
 }
 

@@ -18,8 +18,8 @@ struct disk_fetch {
 	struct disk_reader *readers[KNOWN_DISKS_MAX];
 };
 
-static struct disk_reader *open_reader(struct transfer *transfer, const struct disk_setting *setting,
-				       GError **error)
+static struct disk_reader *open_reader(struct transfer *transfer,
+				       const struct disk_setting *setting, GError **error)
 {
 	bool raw = setting->path && g_strcmp0(setting->format, "raw") == 0;
 	const struct disk_reader_config config = { .path = setting->path,

@@ -27,13 +27,16 @@ static bool is_enough(const struct disk_source *source, uint64_t length, uint64_
 }
 
 /* With the lock held. */
-static JsonObject *describe(const struct disk_rehearse_hold *rehearse_hold, uint64_t wire, int64_t end_us)
+static JsonObject *describe(const struct disk_rehearse_hold *rehearse_hold, uint64_t wire,
+			    int64_t end_us)
 {
 	JsonObject *extra = json_object_new();
 	bool any = rehearse_hold->begin_us != 0;
 	json_object_set_int_member(extra, "bytes", (gint64) rehearse_hold->bytes);
-	json_object_set_int_member(extra, "wire", (gint64) (any ? wire - rehearse_hold->wire_before : 0));
-	json_object_set_int_member(extra, "ms", any ? (end_us - rehearse_hold->begin_us) / 1000 : 0);
+	json_object_set_int_member(extra, "wire",
+				   (gint64) (any ? wire - rehearse_hold->wire_before : 0));
+	json_object_set_int_member(extra, "ms",
+				   any ? (end_us - rehearse_hold->begin_us) / 1000 : 0);
 	json_object_set_boolean_member(extra, "whole", !rehearse_hold->held_us);
 	return extra;
 }
@@ -107,7 +110,9 @@ void disk_rehearse_hold_whole(struct disk_source *source)
 	pthread_mutex_lock(&source->lock);
 	bool first = !source->rehearse_hold.told;
 	source->rehearse_hold.told = true;
-	JsonObject *extra = first ? describe(&source->rehearse_hold, wire, source->rehearse_hold.last_us) : NULL;
+	JsonObject *extra =
+		first ? describe(&source->rehearse_hold, wire, source->rehearse_hold.last_us)
+		      : NULL;
 	pthread_mutex_unlock(&source->lock);
 	if (first)
 		transfer_post(source->transfer, "disks-dwelling", extra);

@@ -200,7 +200,8 @@ static void do_zero(struct disk_source *source, struct nbd_request *request)
 		fill_order(batch, &order, NULL);
 		pthread_mutex_lock(&transfer->sorting);
 		source->zeroed[order.disk] += order.length;
-		bool news = sorter_zero_disk(transfer->sorter, order.disk, order.offset, order.length);
+		bool news =
+			sorter_zero_disk(transfer->sorter, order.disk, order.offset, order.length);
 		if (news) {
 			sorter_seal_order(transfer->sorter, batch);
 			submit(source, order.disk, batch);

@@ -69,7 +69,8 @@ static void *accept_thread(void *data)
 	struct transfer *transfer = data;
 	struct disk_source *source = transfer->disk_source;
 	int fd;
-	while ((fd = qemu_socket_accept(transfer->disk_listener, peer_is_qemu, transfer->settings, NULL)) >= 0)
+	while ((fd = qemu_socket_accept(transfer->disk_listener, peer_is_qemu, transfer->settings,
+					NULL)) >= 0)
 		if (!begin_session(source, fd))
 			close(fd);
 	disk_source_break(source);
@@ -93,7 +94,8 @@ struct disk_source *disk_source_start(struct transfer *transfer, GError **error)
 	source->rate = transfer->disks->rate;
 	pthread_mutex_init(&source->lock, NULL);
 	wait_cond_init(&source->changed);
-	return transfer_spawn(transfer, accept_thread, error) && transfer_spawn(transfer, disk_answers_thread, error)
+	return transfer_spawn(transfer, accept_thread, error) &&
+			       transfer_spawn(transfer, disk_answers_thread, error)
 		       ? source
 		       : NULL;
 }

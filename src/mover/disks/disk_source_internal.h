@@ -48,7 +48,7 @@ struct disk_source {
 	unsigned session_count;
 	struct session sessions[SESSIONS_MAX];
 	uint64_t flushes[KNOWN_DISKS_MAX];
-	uint64_t asked;          /* pages that a seed did not have */
+	uint64_t asked;                          /* pages that a seed did not have */
 	struct disk_rehearse_hold rehearse_hold; /* of a rehearsal */
 };
 

@@ -212,7 +212,8 @@ struct seeds *seeds_start(struct transfer *transfer, GError **error)
 			tell_unusable(transfer, seed->path, unusable);
 		seeds->places[i] = known_add_seed(&known, seeds_bytes(seeds, i));
 	}
-	return tell_source(seeds, error) && transfer_spawn(transfer, seeds_thread, error) ? seeds : NULL;
+	return tell_source(seeds, error) && transfer_spawn(transfer, seeds_thread, error) ? seeds
+											  : NULL;
 }
 
 void seeds_finish(struct seeds *seeds)
@@ -244,7 +245,8 @@ struct disk_reader *seeds_reader(const struct seeds *seeds, unsigned seed)
 bool seeds_receive(struct transfer *transfer, uint64_t bytes[KNOWN_SEEDS_MAX], GError **error)
 {
 	bool finished;
-	struct link_frame *frame = link_receive(transfer->link, LINK_DISK, HELLO_MS, &finished, error);
+	struct link_frame *frame =
+		link_receive(transfer->link, LINK_DISK, HELLO_MS, &finished, error);
 	size_t count = transfer->disks->seed_count;
 	bool good = frame && frame->flags == DISK_SEEDS &&
 		    frame->length == 8 + TAG_KEY_BYTES + 8 * count;

@@ -183,8 +183,7 @@ static bool parse(struct measure *measure, JsonObject *message)
 }
 
 struct task *measure_start(const struct mover_setup *settings, JsonObject *message,
-			     void (*send)(JsonObject *answer, void *data), void *data,
-			     GError **error)
+			   void (*send)(JsonObject *answer, void *data), void *data, GError **error)
 {
 	struct measure *measure = g_new0(struct measure, 1);
 	uint64_t room = settings->memory_limit / MEMORY_SHARE / SAMPLE_PAGE;

@@ -7,5 +7,5 @@
 /* MESSAGE (docs/control.md): when to look, at what. The answer is “measured”, after
  * “measuring” with what is known at the end of the first of several windows. NULL: it makes no sense. */
 struct task *measure_start(const struct mover_setup *settings, JsonObject *message,
-			     void (*send)(JsonObject *answer, void *data), void *data,
-			     GError **error);
+			   void (*send)(JsonObject *answer, void *data), void *data,
+			   GError **error);

@@ -179,7 +179,7 @@ static JsonObject *work(struct task *task, void *data)
 }
 
 struct task *probe_start(struct transfer *transfer, JsonObject *message,
-			   void (*send)(JsonObject *answer, void *data), void *data, GError **error)
+			 void (*send)(JsonObject *answer, void *data), void *data, GError **error)
 {
 	int64_t bytes = json_get_int(message, "bytes", 0), ms = json_get_int(message, "ms", 0);
 	if (bytes <= 0 || bytes > PROBE_BYTES_MOST || ms <= 0 || ms > PROBE_MS_MOST) {

@@ -11,5 +11,4 @@
 /* MESSAGE: `bytes` and `ms`, whichever comes first. The answer is “probed”; the task's SEND gets it.
  * NULL: the message makes no sense. */
 struct task *probe_start(struct transfer *transfer, JsonObject *message,
-			   void (*send)(JsonObject *answer, void *data), void *data,
-			   GError **error);
+			 void (*send)(JsonObject *answer, void *data), void *data, GError **error);

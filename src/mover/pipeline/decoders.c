@@ -4,7 +4,6 @@
 #include "base/i18n.h"
 #include "base/wait.h"
 #include "content/body.h"
-#include "mover/disks/disk_destination.h"
 #include "mover/pipeline/encoders.h"
 #include "mover/core/fault.h"
 #include "mover/core/frame.h"
@@ -100,7 +99,7 @@ static void place(struct decoders *decoders, struct task *task)
 static void refuse_frame(struct decoders *decoders, const struct link_frame *frame)
 {
 	transfer_refuse(decoders->transfer, "verify",
-		   _("frame %" PRIu64 " from the source cannot be decoded"), frame->sequence);
+			_("frame %" PRIu64 " from the source cannot be decoded"), frame->sequence);
 }
 
 /* With decoders->receiving. False when there is no more. */
@@ -178,7 +177,8 @@ static bool unpack(struct worker *worker, const struct task *task)
 	task->batch->kind = task->head.kind;
 	fault_decoded(worker->decoders->transfer, task->batch);
 	batch_tag_literals(task->batch, worker->pages);
-	disk_destination_fetch(worker->decoders->transfer->disk_destination, task->batch, worker->pages);
+	struct transfer *transfer = worker->decoders->transfer;
+	transfer->role->fetch(transfer, task->batch, worker->pages);
 	return true;
 }
 

@@ -81,8 +81,8 @@ static uint64_t region_of(const struct batch *batch)
 	return UINT64_MAX;
 }
 
-static struct codec_effort codec_for(const struct effort_control *effort_control, enum effort_level level,
-				     bool in_stream)
+static struct codec_effort codec_for(const struct effort_control *effort_control,
+				     enum effort_level level, bool in_stream)
 {
 	const struct effort_rung *rung = effort_rung(level);
 	struct codec_effort effort = { CODEC_ZSTD, rung->zstd_level, effort_control->window_log };
@@ -107,8 +107,9 @@ static void look_for_stop(struct effort_control *effort_control)
 		effort_set_tail(effort_control->effort, TAIL_BYTES);
 }
 
-enum effort_level effort_control_choose(struct effort_control *effort_control, const struct batch *batch, bool in_stream,
-			       struct codec_effort *effort)
+enum effort_level effort_control_choose(struct effort_control *effort_control,
+					const struct batch *batch, bool in_stream,
+					struct codec_effort *effort)
 {
 	pthread_mutex_lock(&effort_control->lock);
 	look_for_stop(effort_control);
@@ -145,7 +146,8 @@ static void judge_link(struct effort_control *effort_control)
 }
 
 /* With the lock held. */
-static void note_share(struct effort_control *effort_control, const struct batch *batch, size_t packed)
+static void note_share(struct effort_control *effort_control, const struct batch *batch,
+		       size_t packed)
 {
 	if (batch_is_disk(batch))
 		return;
@@ -160,10 +162,13 @@ static void note_share(struct effort_control *effort_control, const struct batch
 /* With the lock held. */
 static double share_lately(const struct effort_control *effort_control)
 {
-	return effort_control->lately > 0 ? MIN(effort_control->lately_packed / effort_control->lately, 1) : 1;
+	return effort_control->lately > 0
+		       ? MIN(effort_control->lately_packed / effort_control->lately, 1)
+		       : 1;
 }
 
-void effort_control_note(struct effort_control *effort_control, const struct batch *batch, const struct effort_control_packed *packed)
+void effort_control_note(struct effort_control *effort_control, const struct batch *batch,
+			 const struct effort_control_packed *packed)
 {
 	struct effort_batch note = { .region = region_of(batch),
 				     .level = packed->level,
@@ -225,7 +230,8 @@ size_t effort_control_moment(double bytes_s, size_t most)
 size_t effort_control_portion(struct effort_control *effort_control)
 {
 	pthread_mutex_lock(&effort_control->lock);
-	double link = effort_belief(effort_control->effort).link_bytes_s, share = share_lately(effort_control);
+	double link = effort_belief(effort_control->effort).link_bytes_s,
+	       share = share_lately(effort_control);
 	pthread_mutex_unlock(&effort_control->lock);
 	return effort_control_moment(link / share, BATCH_RAW_MAX); /* infinite: no limit seen */
 }

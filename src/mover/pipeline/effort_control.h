@@ -12,15 +12,17 @@ struct effort_control *effort_control_new(struct transfer *transfer, unsigned wo
 void effort_control_free(struct effort_control *effort_control);
 
 /* How to pack BATCH; IN_STREAM: this worker has a codec stream of its own. */
-enum effort_level effort_control_choose(struct effort_control *effort_control, const struct batch *batch, bool in_stream,
-			       struct codec_effort *effort);
+enum effort_level effort_control_choose(struct effort_control *effort_control,
+					const struct batch *batch, bool in_stream,
+					struct codec_effort *effort);
 /* It was packed so. */
 struct effort_control_packed {
 	enum effort_level level;
 	size_t body, packed; /* bytes */
 	int64_t cpu_us, wall_us;
 };
-void effort_control_note(struct effort_control *effort_control, const struct batch *batch, const struct effort_control_packed *packed);
+void effort_control_note(struct effort_control *effort_control, const struct batch *batch,
+			 const struct effort_control_packed *packed);
 /* A worker is about to begin a frame. */
 void effort_control_look(struct effort_control *effort_control);
 /* A worker waited so long for something to do. */

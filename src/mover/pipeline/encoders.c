@@ -85,8 +85,8 @@ static void count_packed(struct transfer *transfer, const struct batch *batch,
 			 const struct effort_control_packed *packed)
 {
 	pthread_mutex_lock(&transfer->lock);
-	*(batch_is_disk(batch) ? &transfer->content.disk_bytes : &transfer->content.encoded_bytes) +=
-		packed->packed;
+	*(batch_is_disk(batch) ? &transfer->content.disk_bytes
+			       : &transfer->content.encoded_bytes) += packed->packed;
 	transfer->content.encode_us += packed->cpu_us;
 	pthread_mutex_unlock(&transfer->lock);
 }
@@ -115,9 +115,9 @@ static void pack(struct worker *worker, const struct batch *batch, struct link_f
 	struct codec_effort effort;
 	struct frame_head head = { .kind = batch->kind, .stream = worker->index };
 	int64_t cpu_us = workers_cpu_us(), wall_us = clock_now_us();
-	struct effort_control_packed packed = {
-		.level = effort_control_choose(effort_control, batch, worker->index < FRAME_STREAMS, &effort)
-	};
+	struct effort_control_packed packed = { .level = effort_control_choose(
+							effort_control, batch,
+							worker->index < FRAME_STREAMS, &effort) };
 	body_write(worker->body, batch);
 	head.body = (uint32_t) worker->body->length;
 	frame->length = FRAME_HEAD + packer_pack(worker->packer, &effort, worker->body->parts,

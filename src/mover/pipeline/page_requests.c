@@ -87,7 +87,7 @@ static uint32_t find_block(const struct stream_block *blocks, uint32_t count, co
 
 /* u64 start, u32 length, and with the name of the block: u8 n, n bytes. */
 void page_requests_ask(struct page_requests *requests, const struct return_message *message,
-		  const struct stream_block *blocks, uint32_t count)
+		       const struct stream_block *blocks, uint32_t count)
 {
 	const uint8_t *data = message->bytes + 4;
 	size_t length = message->length - 4;

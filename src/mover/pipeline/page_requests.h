@@ -23,7 +23,7 @@ void page_requests_free(struct page_requests *requests);
 
 /* A message of the return path was handed on. BLOCKS: the guest's, to find names in. */
 void page_requests_ask(struct page_requests *requests, const struct return_message *message,
-		  const struct stream_block *blocks, uint32_t count);
+		       const struct stream_block *blocks, uint32_t count);
 /* BATCH was read: which questions does it answer? Sets batch->asked_us. */
 void page_requests_answer(struct page_requests *requests, struct batch *batch);
 /* It was committed as frame number FRAME (from 1 on); CONSUMED of all have arrived. */

@@ -11,7 +11,8 @@ unsigned workers_count(const struct transfer *transfer)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned wanted = (unsigned) CLAMP(cores / 4, 1, WORKERS_DEFAULT_MAX);
-	unsigned most = (unsigned) MIN(transfer->settings->memory_limit / WORKER_BYTES, TRANSFER_WORKERS_MAX);
+	unsigned most = (unsigned) MIN(transfer->settings->memory_limit / WORKER_BYTES,
+				       TRANSFER_WORKERS_MAX);
 	if (transfer->settings->cores)
 		wanted = transfer->settings->cores;
 	return MIN(wanted, MAX(most, 1));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "mover/disks/disks.h"
+#include "mover/core/disk_list.h"
 
 #include "base/error.h"
 #include "base/i18n.h"

@@ -23,7 +23,8 @@ struct rehearse_hold;
 struct rehearse_hold *rehearse_hold_new(struct transfer *transfer);
 void rehearse_hold_free(struct rehearse_hold *rehearse_hold);
 /* BATCH was read and is about to be sorted. NULL as DWELL does nothing. */
-void rehearse_hold_note(struct rehearse_hold *rehearse_hold, const struct batch *batch, const struct stream_reader *stream);
+void rehearse_hold_note(struct rehearse_hold *rehearse_hold, const struct batch *batch,
+			const struct stream_reader *stream);
 /* It was submitted. Where this is the place, say “dwelling” once all has arrived, and do not come back before
  * the move is over. */
 void rehearse_hold_here(struct rehearse_hold *rehearse_hold);

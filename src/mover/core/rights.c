@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Capabilities and the filter of system calls. See rights.h. */
-#include "mover/rights.h"
+#include "mover/core/rights.h"
 
 #include "base/fd.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "mover/core/rehearse_hold.h"
+#include "mover/rehearse_hold.h"
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -7,7 +7,7 @@
 #include "base/i18n.h"
 #include "mover/disks/disk_rehearse_hold.h"
 #include "mover/core/guest_memory.h"
-#include "mover/core/pages_left.h"
+#include "mover/pages_left.h"
 
 #include <string.h>
 
@@ -58,11 +58,12 @@ static bool is_enough(uint64_t pages, GError **error)
 static bool find_place(struct rehearse_hold *rehearse_hold, GError **error)
 {
 	const struct mover_setup *settings = rehearse_hold->transfer->settings;
-	uint64_t wanted = CLAMP(rehearse_hold->block_bytes / PAGE / LEFT_SHARE, LEFT_LEAST, LEFT_MOST);
+	uint64_t wanted =
+		CLAMP(rehearse_hold->block_bytes / PAGE / LEFT_SHARE, LEFT_LEAST, LEFT_MOST);
 	int pid = guest_memory_find_qemu(settings->vm_name, settings->vm_uuid, error);
 	return pid > 0 &&
-	       pages_left_find(pid, rehearse_hold->block_bytes, wanted, &rehearse_hold->offset, &rehearse_hold->left,
-			       error) &&
+	       pages_left_find(pid, rehearse_hold->block_bytes, wanted, &rehearse_hold->offset,
+			       &rehearse_hold->left, error) &&
 	       is_enough(rehearse_hold->left, error);
 }
 
@@ -116,7 +117,8 @@ static void begin(struct rehearse_hold *rehearse_hold)
 	rehearse_hold->begin_us = clock_now_us();
 }
 
-void rehearse_hold_note(struct rehearse_hold *rehearse_hold, const struct batch *batch, const struct stream_reader *stream)
+void rehearse_hold_note(struct rehearse_hold *rehearse_hold, const struct batch *batch,
+			const struct stream_reader *stream)
 {
 	if (!rehearse_hold)
 		return;
@@ -128,8 +130,10 @@ void rehearse_hold_note(struct rehearse_hold *rehearse_hold, const struct batch 
 	}
 	/* Neither a stream that is not understood nor a second pass may go on. */
 	rehearse_hold->reached |= stream_reader_opaque_reason(stream) ||
-			  stream_reader_stats(stream)->iterations > 1 || has_sent_enough(rehearse_hold);
-	for (uint32_t i = 0; rehearse_hold->known && i < batch->count && !rehearse_hold->reached; i++)
+				  stream_reader_stats(stream)->iterations > 1 ||
+				  has_sent_enough(rehearse_hold);
+	for (uint32_t i = 0; rehearse_hold->known && i < batch->count && !rehearse_hold->reached;
+	     i++)
 		if (batch->items[i].kind != ITEM_BYTES)
 			rehearse_hold->reached = is_behind(rehearse_hold, &batch->items[i], stream);
 }
@@ -142,12 +146,14 @@ static JsonObject *describe(struct rehearse_hold *rehearse_hold)
 	link_get_stats(transfer->link, &link);
 	pthread_mutex_lock(&transfer->lock);
 	json_object_set_int_member(extra, "normal", (gint64) transfer->stream.records[STREAM_PAGE]);
-	json_object_set_int_member(extra, "zero", (gint64) transfer->stream.records[STREAM_ZERO_PAGE]);
+	json_object_set_int_member(extra, "zero",
+				   (gint64) transfer->stream.records[STREAM_ZERO_PAGE]);
 	json_object_set_int_member(extra, "encoded", (gint64) transfer->content.encoded_bytes);
 	pthread_mutex_unlock(&transfer->lock);
 	json_object_set_int_member(extra, "left", (gint64) rehearse_hold->left);
 	json_object_set_int_member(extra, "ms", (clock_now_us() - rehearse_hold->begin_us) / 1000);
-	json_object_set_int_member(extra, "wire", (gint64) (link.wire_sent - rehearse_hold->wire_before));
+	json_object_set_int_member(extra, "wire",
+				   (gint64) (link.wire_sent - rehearse_hold->wire_before));
 	return extra;
 }
 

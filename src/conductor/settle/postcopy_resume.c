@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A broken post-copy whose conductor is gone: picked up from the journal by `watari resolve`. */
-#include "conductor/postcopy/postcopy_internal.h"
+#include "conductor/settle/postcopy_resume.h"
+
+#include "conductor/postcopy/postcopy.h"
 
 #include "base/i18n.h"
 #include "base/json.h"
@@ -10,18 +12,6 @@
 /* As `watari migrate` has them. */
 enum { CONNECTIONS = 2, LINK_TIMEOUT_MS = 60000, MAX_DOWNTIME_MS = 2000 };
 #define MEMORY_LIMIT (512ULL << 20)
-
-void postcopy_describe_resume(struct move *move, JsonObject *numbers)
-{
-	const struct move_request *request = move->request;
-	json_object_set_int_member(numbers, "flags", move_migrate_flags(move));
-	json_object_set_int_member(numbers, "connections", request->connections);
-	json_object_set_int_member(numbers, "link", request->link);
-	json_object_set_int_member(numbers, "connect_from", request->connect_from);
-	json_object_set_int_member(numbers, "first_port", request->ports[0]);
-	json_object_set_int_member(numbers, "last_port", request->ports[1]);
-	json_set_text(numbers, "link_address", request->link_address);
-}
 
 static void fill_request(struct move_request *request, JsonObject *numbers)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "mover/core/pages_left.h"
+#include "mover/pages_left.h"
 
 #include "base/error.h"
 #include "base/i18n.h"
