@@ -7,6 +7,7 @@ import re
 import subprocess
 import tempfile
 
+from . import layers
 from .messages import JAPANESE, extract, parse_po
 from .tally import TOP
 
@@ -144,7 +145,7 @@ def check_silent_doctor(tree):
 
 def run(tally, options, tree):
     for check in (check_japanese, check_shown_commands, check_named_options, check_reading, check_usage_documents,
-                  check_silent_doctor, check_meaning, check_version):
+                  check_silent_doctor, check_meaning, check_version, layers.check_calls):
         what = check.__doc__
         if options.only and options.only not in what:
             continue

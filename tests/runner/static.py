@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 
-from . import durations, messages
+from . import durations, layers, messages
 from .tally import TOP
 
 SOURCE = ('.c', '.h', '.py', '.sh', '.build')
@@ -189,9 +189,9 @@ def check_manual_lists_checks(names):
     told = set(re.findall(r'Cm ([a-z-]+)', manual))
     made = set()
     for name in names:
-        if re.search(r'^src/(host/(check[a-z_]*|belongings/[a-z_]+)|journey/earlier)\.c$', name):
+        if re.search(r'^src/(host/(checks/check[a-z_]*|belongings/[a-z_]+)|conductor/prepare/earlier_moves)\.c$', name):
             text = text_of(name) or ''
-            made |= set(re.findall(r'check_add(?:_virt)?\(\s*(?:context(?:->findings)?|journey->report->findings),\s*"([a-z-]+)', text))
+            made |= set(re.findall(r'check_add(?:_virt)?\(\s*(?:context(?:->findings)?|move->report->findings),\s*"([a-z-]+)', text))
             made |= set(re.findall(r'want_socket\(\w+, "([a-z-]+)"', text))
             made |= set(re.findall(r'check = g_strdup_printf\("([a-z-]+):', text))
             if '/belongings/' not in name:  # its list begins likewise
@@ -253,7 +253,7 @@ def check_no_wall_clock(names):
         yield f'{name}: is in the list of those that may know the date, and does not use it'
 
 
-CHECKS = [check_no_wall_clock, check_time_of_tests, check_setup_knows, check_manual_lists_checks, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
+CHECKS = [layers.check_includes, check_no_wall_clock, check_time_of_tests, check_setup_knows, check_manual_lists_checks, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
           check_no_private_paths, check_no_mirror, check_readme_commands, check_both_readmes, *messages.CHECKS]
 
 
