@@ -15,7 +15,7 @@ void moves_print_json(JsonObject *object);
 /* How a command that failed ends: a refusal unless *ERROR has a class; as JSON too if asked for. Returns the exit
  * code. */
 int moves_complain(GError **error, bool json);
-/* What the desk answered, as an error where it said no. */
+/* What the conductor answered, as an error where it said no. */
 bool moves_check_answer(JsonObject *answer, GError **error);
 /* Follow the move that VISIT has been told to watch. SHOW is called with each message, LAST is the one
  * "ended", or NULL where the conductor died. False with *error on nonsense. */

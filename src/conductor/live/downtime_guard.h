@@ -9,7 +9,7 @@
 
 struct downtime_guard;
 
-/* LOOKED_AT: somebody else looks for the stop and notes it in JOURNEY. */
+/* LOOKED_AT: somebody else looks for the stop and notes it in MOVE. */
 struct downtime_guard *downtime_guard_new(struct move *move, bool looked_at);
 /* Looks, and acts; again and again while libvirt migrates. */
 void downtime_guard_tick(struct downtime_guard *ceiling);

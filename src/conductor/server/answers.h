@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the desk (server.h) answers: how the move is, that it is cancelled, that its limits are changed
+/* What the server (server.h) answers: how the move is, that it is cancelled, that its limits are changed
  * from now on. Only inside src/conductor. */
 #pragma once
 #include "conductor/core/part.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A visit at the desk of a running conductor (server.h), from another process; and which moves there are
+/* One connection to a running conductor (server.h), from another process; and which moves there are
  * at all. Calls block, for at most the time given. */
 #pragma once
 #include "journal/journal.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The desk: where a running conductor answers other programs of the same user. One JSON object a
+/* Where a running conductor answers other programs of the same user. One JSON object a
  * line, both ways, at most 64 KiB; docs/control.md has the words.
  *
  * A client that writes nonsense, or does not read, is dropped; what happens to the move does not

@@ -10,7 +10,7 @@ struct move_host {
 	char *machine; /* its /etc/machine-id */
 };
 
-/* Both hosts of JOURNEY, which are open, into the OPTIONS of its row. */
+/* Both hosts of MOVE, which are open, into the OPTIONS of its row. */
 void move_hosts_describe(const struct move *move, JsonObject *options);
 /* As the row MOVE has them; free both with move_host_clear(). */
 void move_hosts_read(const struct journal_move *row, struct move_host hosts[MOVE_SIDES]);
