@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Errors of this program: made, read, printed. */
 #include "base/error.h"
 
 #include "base/plain.h"

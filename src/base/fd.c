@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Descriptors that are read and written whole. */
 #include "base/fd.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Asks logind to keep this machine awake. */
 #include "base/inhibit.h"
 
 #include "base/fd.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* JSON read within bounds, and printed on one line. */
 #include "base/json.h"
 
 #include "base/error.h"

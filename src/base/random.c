@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The kernel's random bytes as hex digits. */
 #include "base/random.h"
 
 #include "base/error.h"

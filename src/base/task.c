@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* A thread that works, reports and answers in the main loop. */
 #include "base/task.h"
 
 struct task {

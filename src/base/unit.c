@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Bytes, rates and durations as people write them. */
 #include "base/unit.h"
 
 #include "base/error.h"

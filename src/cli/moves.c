@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* How moves are shown and followed, for status, watch, cancel and tune. */
 #include "cli/moves.h"
 
 #include "cli/command.h"

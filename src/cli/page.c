@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Prints a plan on one page. */
 #include "cli/page.h"
 
 #include "base/i18n.h"

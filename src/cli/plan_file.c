@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Writes and reads a plan's file. */
 #include "cli/plan_file.h"
 
 #include "base/fd.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Fills batches, and counts what is in them. */
 #include "content/batch.h"
 
 #include <glib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Writes and reads the body of a frame. */
 #include "content/body.h"
 
 #include <glib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* LZ4 and zstd, on one batch or as a stream. */
 #define ZSTD_STATIC_LINKING_ONLY /* magicless frames */
 #include "content/codec.h"
 

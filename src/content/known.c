@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Pages and contents that both sides remember. */
 #include "content/known.h"
 
 #include <glib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* A ring of the contents that travelled last. */
 #include "content/page_cache.h"
 
 #include <glib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Decides from times whether references to disks pay. */
 #include "content/reading.h"
 
 void reading_note(struct reading *reading, uint64_t pages, uint64_t us, double send_us,

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Makes QEMU's records of a batch's items. */
 #include "content/resolver.h"
 
 #include "content/delta.h"

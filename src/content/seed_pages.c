@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Keeps what was referred to until the destination has it. */
 #include "content/seed_pages.h"
 
 #include <errno.h>

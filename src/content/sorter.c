@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Decides how each page of a batch travels. */
 #include "content/sorter_internal.h"
 
 #include "content/body.h"

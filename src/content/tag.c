@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* GMAC as a keyed tag, by OpenSSL. */
 #include "content/tag.h"
 
 #include <glib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Fits the law of a guest's writes to looks at its memory. */
 #include "forecast/dirty.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Facts as JSON, by one table of their names. */
 #include "forecast/facts.h"
 
 #include "base/json.h"

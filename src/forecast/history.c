@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Past moves from what the journal has of them. */
 #include "forecast/history.h"
 
 #include "base/json.h"

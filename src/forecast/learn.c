@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Ridge regression over past moves. */
 #include "forecast/learn.h"
 
 #include <math.h>

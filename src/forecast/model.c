@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Works a move's time, bytes and stop out from the facts. */
 #include "forecast/model.h"
 
 #include "forecast/rules.h"

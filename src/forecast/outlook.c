@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Model and past together: the forecast, with its bounds. */
 #include "forecast/outlook.h"
 
 #include "forecast/learn.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Compares forecasts with outcomes. */
 #include "forecast/score.h"
 
 #include <math.h>

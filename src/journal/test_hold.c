@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Stays a while at a named moment, in test builds. */
 #include "journal/test_hold.h"
 
 #ifdef WATARI_FAULTS

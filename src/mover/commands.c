@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Carries out what the conductor asks, one function a message. */
 #include "mover/commands.h"
 
 #include "base/clock.h"

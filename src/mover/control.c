@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Lines to and from the conductor, without blocking. */
 #include "mover/control.h"
 
 #include "base/clock.h"

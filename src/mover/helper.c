@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Gives up rights, and becomes one of QEMU's tools. */
 #include "mover/helper.h"
 
 #include "base/error.h"

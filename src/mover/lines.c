@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Cuts bytes into lines of bounded length. */
 #include "mover/lines.h"
 
 #include "base/error.h"

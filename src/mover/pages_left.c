@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Counts pages that hold something from the memory's end. */
 #include "mover/pages_left.h"
 
 #include "base/error.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Holds QEMU near the end of the first pass until all has arrived. */
 #include "mover/pass_end.h"
 
 #include "base/clock.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Stops reading QEMU's stream in the first pass of a rehearsal. */
 #include "mover/rehearse_hold.h"
 
 #include "base/clock.h"

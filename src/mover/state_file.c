@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Writes and removes the mover's file, and ends movers by it. */
 #include "mover/state_file.h"
 
 #include "base/error.h"

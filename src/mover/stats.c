@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Makes the stats message. */
 #include "mover/stats.h"
 
 #include "base/clock.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Serves NBD requests to one client. */
 #include "nbd/nbd_server.h"
 
 #include "base/be.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Encodes and decodes NBD messages. */
 #include "nbd/nbd_wire.h"
 
 #include "base/be.h"

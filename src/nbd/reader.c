@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Reads images: raw files, or through an NBD export. */
 #include "nbd/reader.h"
 
 #include "base/error.h"

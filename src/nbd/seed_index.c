@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Keeps and loads the index of an image. */
 #include "nbd/seed_index.h"
 
 #include "base/error.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Writes operations on a disk through libnbd, in order. */
 #include "nbd/writer.h"
 
 #include "base/clock.h"

@@ -56,6 +56,15 @@ def check_licence_lines(names):
             yield f'{name}: no SPDX-License-Identifier line'
 
 
+def check_purpose(names):
+    """every source file of the program says its purpose in its first lines"""
+    for name in names:
+        if name.startswith('src/') and name.endswith(('.c', '.h')):
+            lines = text_of(name).split('\n')
+            if not lines[1].startswith('/* ') or re.match(r'/\* See [\w/]+\.h\.? \*/', lines[1]):
+                yield f'{name}: no purpose'
+
+
 def check_format(names):
     """C files are as clang-format leaves them"""
     sources = [name for name in names if name.endswith(('.c', '.h'))]
@@ -253,7 +262,7 @@ def check_no_wall_clock(names):
         yield f'{name}: is in the list of those that may know the date, and does not use it'
 
 
-CHECKS = [layers.check_includes, check_no_wall_clock, check_time_of_tests, check_setup_knows, check_manual_lists_checks, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
+CHECKS = [layers.check_includes, check_purpose, check_no_wall_clock, check_time_of_tests, check_setup_knows, check_manual_lists_checks, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
           check_no_private_paths, check_no_mirror, check_readme_commands, check_both_readmes, *messages.CHECKS]
 
 

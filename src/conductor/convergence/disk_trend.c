@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Tells a copy of disks that ends from one that never does. */
 #include "conductor/convergence/disk_trend.h"
 
 /* Less by this is progress, on the slowest of links too; what remains swings with the guest's writes,

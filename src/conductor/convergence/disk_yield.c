@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The rate of a disk's copy that leaves the guest its share. */
 #include "conductor/convergence/disk_yield.h"
 
 #include <glib.h>

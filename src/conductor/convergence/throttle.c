@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Holds QEMU's throttle below what the user permits. */
 #include "conductor/convergence/throttle.h"
 
 #include "base/error.h"

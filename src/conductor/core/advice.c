@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See advice.h. */
+/* Finds the next step of an error that names none. */
 #include "conductor/core/advice.h"
 
 #include "conductor/core/movers.h"

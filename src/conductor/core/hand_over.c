@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* How much of the downtime is kept for libvirt's hand-over. */
 #include "conductor/core/hand_over.h"
 
 #include "base/json.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Reads wishes for other limits, and grants them. */
 #include "conductor/core/limits.h"
 
 #include "base/error.h"

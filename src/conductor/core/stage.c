@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Writes stages to the journal before what they name is done. */
 #include "conductor/core/stage.h"
 
 #include "base/i18n.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Arms the guard for Finish, and keeps its mark. */
 #include "conductor/live/finish.h"
 
 /* In the guard's thread. */

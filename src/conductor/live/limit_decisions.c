@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Reports the decisions on QEMU's downtime limit. */
 #include "conductor/live/limit_decisions.h"
 
 #include "base/i18n.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Keeps the settings of the source's QEMU, and restores them. */
 #include "conductor/live/qemu_settings.h"
 
 #include "conductor/core/stage.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Puts facts and past moves together for the forecast. */
 #include "conductor/measure/prediction.h"
 
 #include "host/xml.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* What is seen while a rehearsal runs, and how it ends. */
 #include "conductor/measure/rehearsal.h"
 
 #include "conductor/measure/prediction.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See quick_limit.h. */
+/* The rate and the rest from which the end of a stop follows. */
 #include "conductor/quick/quick_limit.h"
 
 #include <glib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Answers other programs about this move. */
 #include "conductor/server/answers.h"
 
 #include "conductor/server/server.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Talks to running conductors, and finds them. */
 #include "conductor/server/client.h"
 
 #include "base/clock.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Serves a socket's clients, within bounds. */
 #include "conductor/server/server.h"
 
 #include "base/clock.h"

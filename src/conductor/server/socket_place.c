@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Finds, makes and removes the sockets of conductors. */
 #include "conductor/server/socket_place.h"
 
 #include "base/fd.h"

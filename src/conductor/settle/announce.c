@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Has the network told where the guest is. */
 #include "conductor/settle/announce.h"
 
 #include "conductor/core/movers.h"

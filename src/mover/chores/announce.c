@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Sends gratuitous ARP and the like on the guest's bridge. */
 #include "mover/chores/announce.h"
 
 #include "base/error.h"

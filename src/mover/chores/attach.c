@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Copies bytes between stdin, stdout and a mover's socket. */
 #include "mover/chores/attach.h"
 
 #include "base/error.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Writes a token beside an image, or reads one. */
 #include "mover/chores/directory_proof.h"
 
 #include "base/fd.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Takes the locks by which QEMU is kept from images. */
 #include "mover/chores/image_lock.h"
 
 #include "base/i18n.h"

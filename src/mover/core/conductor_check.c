@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Asks the conductor whether it is awake, and waits for the answer. */
 #include "mover/core/conductor_check.h"
 
 #include "base/clock.h"

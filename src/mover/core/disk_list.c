@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Reads the list of disks and seeds from the conductor's message. */
 #include "mover/core/disk_list.h"
 
 #include "base/error.h"

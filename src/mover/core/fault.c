@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Faults on purpose, in test builds. */
 #include "mover/core/fault.h"
 
 #include <string.h>

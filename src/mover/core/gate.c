@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Agrees with the other mover before QEMU hears that all is there. */
 #include "mover/core/gate.h"
 
 #include "base/clock.h"

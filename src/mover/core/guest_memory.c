@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Finds and reads the memory of a QEMU process. */
 #include "mover/core/guest_memory.h"
 
 #include "base/error.h"

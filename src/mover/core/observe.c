@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Puts what the stream reader sees into the transfer. */
 #include "mover/core/observe.h"
 
 #include "mover/core/postcopy_run.h"

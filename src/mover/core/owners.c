@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Notes, shares and restores the owners of images. */
 #include "mover/core/owners.h"
 
 #include "base/error.h"

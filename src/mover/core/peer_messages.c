@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Messages between the two movers, made and read. */
 #include "mover/core/peer_messages.h"
 
 #include "base/error.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* What a mover does differently after the switch to post-copy. */
 #include "mover/core/postcopy_run.h"
 
 #include "base/clock.h"

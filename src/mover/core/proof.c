@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Compares guest memory at both hosts, at the gate. */
 #include "mover/core/proof.h"
 
 #include "base/clock.h"

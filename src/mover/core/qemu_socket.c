@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Makes the sockets towards QEMU, and looks at who connects. */
 #include "mover/core/qemu_socket.h"
 
 #include "base/clock.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Reads the conductor's setup message. */
 #include "mover/core/setup.h"
 
 #include "base/error.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a transfer: made, advanced, refused, freed. */
 #include "mover/core/transfer.h"
 
 #include "base/clock.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Carries out the operations on disks, in order. */
 #include "mover/disks/disk_destination_internal.h"
 
 #include "base/clock.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Reads the blocks that batches refer to, ahead of need. */
 #include "mover/disks/disk_fetch.h"
 
 #include "mover/core/peer_process.h"

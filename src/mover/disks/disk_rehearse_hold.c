@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Holds the writes to disks in a rehearsal. */
 #include "mover/disks/disk_source_internal.h"
 
 #include "base/clock.h"

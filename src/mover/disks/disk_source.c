@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The connections of QEMU's mirrors, and their end. */
 #include "mover/disks/disk_source_internal.h"
 
 #include "base/clock.h"

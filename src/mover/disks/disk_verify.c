@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Reads written blocks back, and compares their tags. */
 #include "mover/disks/disk_verify.h"
 
 #include "base/clock.h"

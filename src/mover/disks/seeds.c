@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Looks through seeds, and offers what is in them. */
 #include "mover/disks/seeds.h"
 
 #include "base/clock.h"

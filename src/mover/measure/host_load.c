@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Processor time from /proc/stat, and a trial of speed. */
 #include "mover/measure/host_load.h"
 
 #include "content/batch.h"

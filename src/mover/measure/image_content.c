@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Counts the blocks of an image, and those known elsewhere. */
 #include "mover/measure/image_content.h"
 
 #include "content/batch.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Looks at host, memory and images at the given times. */
 #include "mover/measure/measure.h"
 
 #include "base/clock.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Packs sampled pages to see how small they get. */
 #include "mover/measure/packing.h"
 
 #include "content/codec.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Sends bytes over the link to see what it carries. */
 #include "mover/measure/probe.h"
 
 #include "base/clock.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Copies sampled pages, and compares them later. */
 #include "mover/measure/sample.h"
 
 #include "base/error.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Threads that unpack frames, given out in order. */
 #include "mover/pipeline/decoders.h"
 
 #include "base/i18n.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Measures workers and link, and sets the codec's effort. */
 #include "mover/pipeline/effort_control.h"
 
 #include "base/clock.h"

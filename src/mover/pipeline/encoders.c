@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Threads that pack batches, committed in order. */
 #include "mover/pipeline/encoders.h"
 
 #include "base/clock.h"

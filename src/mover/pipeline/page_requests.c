@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Follows the guest's requests for pages in post-copy. */
 #include "mover/pipeline/page_requests.h"
 
 #include "base/be.h"

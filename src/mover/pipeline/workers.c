@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* How many workers there are, and their processor time. */
 #include "mover/pipeline/workers.h"
 
 #include <time.h>
