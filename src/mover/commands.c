@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/i18n.h"
+#include "control/messages.h"
 #include "content/known.h"
 #include "mover/chores/announce.h"
 #include "mover/core/conductor_check.h"
@@ -40,7 +41,7 @@ static JsonObject *message_new(const char *type)
 
 static void send_error(struct mover *mover, const char *code, const GError *error)
 {
-	JsonObject *message = message_new("error");
+	JsonObject *message = message_new(MESSAGE_ERROR);
 	g_autofree char *what = error_what(error);
 	g_autofree char *next = error_next(error);
 	json_object_set_string_member(message, "code", code);
@@ -85,7 +86,7 @@ static bool do_setup(struct mover *mover, JsonObject *message, GError **error)
 	mover->transfer->on_event_data = mover;
 	if (!state_file_write(mover->settings, TRANSFER_SETUP, error))
 		return false;
-	JsonObject *ready = message_new("ready");
+	JsonObject *ready = message_new(MESSAGE_READY);
 	json_object_set_string_member(ready, "socket", mover->transfer->socket_path);
 	control_send(mover->control, ready);
 	return true;
@@ -147,7 +148,7 @@ static gboolean attempt_ended(void *data)
 	} else {
 		struct link_stats stats;
 		link_get_stats(attempt->link, &stats);
-		JsonObject *linked = message_new("linked");
+		JsonObject *linked = message_new(MESSAGE_LINKED);
 		json_object_set_int_member(linked, "connections", stats.up);
 		json_object_set_int_member(linked, "round_trip_us", stats.round_trip_us);
 		mover->linked = true;
@@ -162,7 +163,7 @@ static gboolean attempt_reached(void *data)
 {
 	struct attempt *attempt = data;
 	if (attempt->number == attempt->mover->link_attempt)
-		control_send(attempt->mover->control, message_new("reached"));
+		control_send(attempt->mover->control, message_new(MESSAGE_REACHED));
 	return G_SOURCE_REMOVE;
 }
 
@@ -210,7 +211,7 @@ static bool do_listen(struct mover *mover, JsonObject *message, GError **error)
 {
 	if (!make_link(mover, error))
 		return false;
-	g_autoptr(JsonObject) answer = message_new("listening");
+	g_autoptr(JsonObject) answer = message_new(MESSAGE_LISTENING);
 	if (json_get_bool(message, "unix", false)) {
 		g_autofree char *path = g_build_filename(mover->settings->socket_dir, "link", NULL);
 		if (!link_listen_unix(mover->transfer->link, path, error))
@@ -254,7 +255,7 @@ static bool do_seeds(struct mover *mover, JsonObject *message, GError **error)
 		return out_of_turn(error);
 	if (!disks_parse_seeds(tell_of_disks(transfer), message, error))
 		return false;
-	control_send(mover->control, message_new("seeds-ready"));
+	control_send(mover->control, message_new(MESSAGE_SEEDS_READY));
 	return true;
 }
 
@@ -276,7 +277,7 @@ static bool do_disks(struct mover *mover, JsonObject *message, GError **error)
 		    !qemu_socket_admit_qemu(mover->settings, transfer->disk_socket, error))
 			return false;
 	}
-	JsonObject *ready = message_new("disks-ready");
+	JsonObject *ready = message_new(MESSAGE_DISKS_READY);
 	json_object_set_string_member(ready, "socket", transfer->disk_socket);
 	control_send(mover->control, ready);
 	return true;
@@ -464,7 +465,7 @@ static bool do_dwell(struct mover *mover, JsonObject *message, GError **error)
 /* What time it is here, for whoever asks at both hosts. */
 static bool do_clock(struct mover *mover, JsonObject *message, GError **error)
 {
-	JsonObject *answer = message_new("clock");
+	JsonObject *answer = message_new(MESSAGE_CLOCK);
 	json_object_set_int_member(answer, "us", g_get_real_time());
 	control_send(mover->control, answer);
 	return true;
@@ -494,33 +495,33 @@ static const struct {
 	bool (*act)(struct mover *mover, JsonObject *message, GError **error);
 	const char *code; /* of its errors */
 } commands[] = {
-	{ "setup", do_setup, "local" },
-	{ "listen", do_listen, "link" },
-	{ "connect", do_connect, "link" },
-	{ "start", do_start, "internal" },
-	{ "disks", do_disks, "local" },
-	{ "seeds", do_seeds, "local" },
-	{ "stopped", do_stopped, "protocol" },
-	{ "limits", do_limits, "protocol" },
-	{ "finish", do_finish, "protocol" },
-	{ "hold", do_hold, "local" },
-	{ "probe", do_probe, "protocol" },
-	{ "measure", do_measure, "protocol" },
-	{ "clock", do_clock, "protocol" },
-	{ "fingerprint", do_fingerprint, "protocol" },
-	{ "dwell", do_dwell, "protocol" },
-	{ "abort", do_abort, "protocol" },
-	{ "awake", do_awake, "protocol" },
-	{ "announce", do_announce, "local" },
-	{ "file-token", do_file_token, "local" },
-	{ "postcopy", do_postcopy, "protocol" },
-	{ "bye", do_bye, "protocol" },
+	{ MESSAGE_SETUP, do_setup, "local" },
+	{ MESSAGE_LISTEN, do_listen, "link" },
+	{ MESSAGE_CONNECT, do_connect, "link" },
+	{ MESSAGE_START, do_start, "internal" },
+	{ MESSAGE_DISKS, do_disks, "local" },
+	{ MESSAGE_SEEDS, do_seeds, "local" },
+	{ MESSAGE_STOPPED, do_stopped, "protocol" },
+	{ MESSAGE_LIMITS, do_limits, "protocol" },
+	{ MESSAGE_FINISH, do_finish, "protocol" },
+	{ MESSAGE_HOLD, do_hold, "local" },
+	{ MESSAGE_PROBE, do_probe, "protocol" },
+	{ MESSAGE_MEASURE, do_measure, "protocol" },
+	{ MESSAGE_CLOCK, do_clock, "protocol" },
+	{ MESSAGE_FINGERPRINT, do_fingerprint, "protocol" },
+	{ MESSAGE_DWELL, do_dwell, "protocol" },
+	{ MESSAGE_ABORT, do_abort, "protocol" },
+	{ MESSAGE_AWAKE, do_awake, "protocol" },
+	{ MESSAGE_ANNOUNCE, do_announce, "local" },
+	{ MESSAGE_FILE_TOKEN, do_file_token, "local" },
+	{ MESSAGE_POSTCOPY, do_postcopy, "protocol" },
+	{ MESSAGE_BYE, do_bye, "protocol" },
 };
 
 void commands_got(JsonObject *message, void *data)
 {
 	struct mover *mover = data;
-	const char *type = json_get_string(message, "t", "");
+	const char *type = json_get_string(message, MESSAGE_TYPE, "");
 	mover->heard = true;
 	for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
 		g_autoptr(GError) error = NULL;

@@ -7,6 +7,7 @@
  */
 #pragma once
 #include "base/json.h"
+#include "control/messages.h"
 
 struct control;
 /* GOT is called with each message (borrowed), LOST once when the other end is gone or cannot be

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/i18n.h"
 #include "base/version.h"
+#include "control/messages.h"
 #include "mover/chores/attach.h"
 #include "mover/commands.h"
 #include "mover/helper.h"
@@ -39,7 +40,7 @@ static void send_hello(struct mover *mover)
 	JsonArray *words = json_array_new();
 	for (size_t i = 0; i < G_N_ELEMENTS(features); i++)
 		json_array_add_string_element(words, features[i]);
-	json_object_set_string_member(hello, "t", "hello");
+	json_object_set_string_member(hello, MESSAGE_TYPE, MESSAGE_HELLO);
 	json_object_set_int_member(hello, "proto", MOVER_PROTOCOL);
 	json_object_set_string_member(hello, "version", watari_version);
 	json_object_set_int_member(hello, "pid", getpid());
@@ -148,7 +149,7 @@ static void send_done(struct mover *mover)
 	struct transfer *transfer = mover->transfer;
 	JsonObject *done = stats_describe(transfer);
 	bool refused = transfer_get_phase(transfer) == TRANSFER_REFUSED;
-	json_object_set_string_member(done, "t", "done");
+	json_object_set_string_member(done, MESSAGE_TYPE, MESSAGE_DONE);
 	json_object_set_string_member(done, "outcome", refused ? "aborted" : "handed-over");
 	if (refused) {
 		json_object_set_string_member(done, "reason", transfer->refuse_reason);
@@ -163,8 +164,8 @@ static void send_done(struct mover *mover)
 void mover_got_event(JsonObject *event, void *data)
 {
 	struct mover *mover = data;
-	const char *what = json_get_string(event, "what", "");
-	if (g_str_equal(what, "ended")) {
+	const char *what = json_get_string(event, EVENT_WHAT, "");
+	if (g_str_equal(what, EVENT_ENDED)) {
 		send_done(mover);
 		return;
 	}

@@ -3,6 +3,7 @@
 #include "mover/pass_end.h"
 
 #include "base/clock.h"
+#include "control/messages.h"
 #include "mover/pipeline/encoders.h"
 
 /* Of all blocks; the last ones are small, and hold programs of the board. */
@@ -72,10 +73,10 @@ void pass_end_here(struct pass_end *end, struct transfer *transfer)
 		return;
 	end->over = true;
 	if (transfer->settings->postcopy_first)
-		transfer_post(transfer, "pass-ending", NULL);
+		transfer_post(transfer, EVENT_PASS_ENDING, NULL);
 	while (waits(transfer, clock_now_us() - begin_us))
 		g_usleep(LOOK_US);
 	JsonObject *extra = json_object_new();
 	json_object_set_int_member(extra, "ms", (clock_now_us() - begin_us) / 1000);
-	transfer_post(transfer, "pass-end", extra);
+	transfer_post(transfer, EVENT_PASS_END, extra);
 }

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/i18n.h"
+#include "control/messages.h"
 #include "mover/disks/disk_rehearse_hold.h"
 #include "mover/core/guest_memory.h"
 #include "mover/pages_left.h"
@@ -164,7 +165,7 @@ void rehearse_hold_here(struct rehearse_hold *rehearse_hold)
 		return;
 	struct transfer *transfer = rehearse_hold->transfer;
 	transfer_wait_arrived(transfer, INT64_MAX);
-	transfer_post(transfer, "dwelling", describe(rehearse_hold));
+	transfer_post(transfer, EVENT_DWELLING, describe(rehearse_hold));
 	pthread_mutex_lock(&transfer->lock);
 	while (transfer->phase != TRANSFER_REFUSED)
 		pthread_cond_wait(&transfer->changed, &transfer->lock);

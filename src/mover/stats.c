@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "control/messages.h"
 #include "mover/disks/disk_source.h"
 #include "mover/pipeline/encoders.h"
 #include "mover/pipeline/page_requests.h"
@@ -117,7 +118,7 @@ JsonObject *stats_describe(struct transfer *transfer)
 	JsonObject *stats = json_object_new(), *content = NULL;
 	struct link_stats link = { 0 };
 	uint64_t unread = 0;
-	json_object_set_string_member(stats, "t", "stats");
+	json_object_set_string_member(stats, MESSAGE_TYPE, MESSAGE_STATS);
 	json_object_set_int_member(stats, "clock_us", clock_now_us());
 	if (transfer->link)
 		link_get_stats(transfer->link, &link);

@@ -65,6 +65,20 @@ def check_purpose(names):
                 yield f'{name}: no purpose'
 
 
+def check_messages_declared(names):
+    """what conductor and movers say to each other stands in one header, and in docs/control.md"""
+    header, docs = text_of('src/control/messages.h'), text_of('docs/control.md')
+    for word in re.findall(r'^#define (?:MESSAGE|EVENT)_\w+ "([a-z-]{3,})"', header, re.M):
+        if not re.search(rf'\b{word}\b', docs):
+            yield f'docs/control.md does not say what “{word}” is'
+    said = re.compile(r'\b(?:dialogue_message|message_new|dialogue_take)\([^;]*?"[a-z-]+"|\btransfer_post\([^;]*?, "[a-z-]+"'
+                      r'|\{ "[a-z-]+", (?:true|false), \w+ \}')
+    for name in names:
+        if name.startswith(('src/mover/', 'src/conductor/')) and name.endswith('.c'):
+            for found in said.findall(text_of(name)):
+                yield f'{name}: {found}: it has no constant of src/control/messages.h'
+
+
 def check_format(names):
     """C files are as clang-format leaves them"""
     sources = [name for name in names if name.endswith(('.c', '.h'))]
@@ -262,7 +276,7 @@ def check_no_wall_clock(names):
         yield f'{name}: is in the list of those that may know the date, and does not use it'
 
 
-CHECKS = [layers.check_includes, check_purpose, check_no_wall_clock, check_time_of_tests, check_setup_knows, check_manual_lists_checks, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
+CHECKS = [layers.check_includes, check_purpose, check_messages_declared, check_no_wall_clock, check_time_of_tests, check_setup_knows, check_manual_lists_checks, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
           check_no_private_paths, check_no_mirror, check_readme_commands, check_both_readmes, *messages.CHECKS]
 
 

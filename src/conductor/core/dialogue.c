@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/i18n.h"
 #include "base/json.h"
+#include "control/messages.h"
 
 #include <errno.h>
 #include <glib-unix.h>
@@ -39,7 +40,7 @@ static void handle_line(struct dialogue *dialogue, const char *line, size_t leng
 {
 	g_autoptr(GError) error = NULL;
 	g_autoptr(JsonObject) message = json_parse_object(line, length, &error);
-	const char *type = message ? json_get_string(message, "t", NULL) : NULL;
+	const char *type = message ? json_get_string(message, MESSAGE_TYPE, NULL) : NULL;
 	if (!message) {
 		fail(dialogue, g_steal_pointer(&error));
 		return;
@@ -49,7 +50,7 @@ static void handle_line(struct dialogue *dialogue, const char *line, size_t leng
 		fail(dialogue, g_steal_pointer(&error));
 		return;
 	}
-	if (g_str_equal(type, "error")) {
+	if (g_str_equal(type, MESSAGE_ERROR)) {
 		error_set(&error, WATARI_ERROR_INTERNAL, NULL, "%s",
 			  json_get_string(message, "reason", _("it failed without a reason")));
 		fail(dialogue, g_steal_pointer(&error));

@@ -7,6 +7,7 @@
  */
 #pragma once
 #include "base/error.h"
+#include "control/messages.h"
 #include "host/remote/remote.h"
 
 #include <json-glib/json-glib.h>

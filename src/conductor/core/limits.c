@@ -6,6 +6,7 @@
 #include "base/i18n.h"
 #include "base/json.h"
 #include "base/unit.h"
+#include "control/messages.h"
 
 /* Absent: true, and *has stays false. */
 static bool read_number(JsonObject *message, const char *name, int64_t least, bool *has,
@@ -44,7 +45,7 @@ bool limits_parse(JsonObject *message, struct limits_wish *wish, GError **error)
 JsonObject *limits_describe_wish(const struct limits_wish *wish)
 {
 	JsonObject *message = json_object_new();
-	json_object_set_string_member(message, "t", "tune");
+	json_object_set_string_member(message, MESSAGE_TYPE, "tune");
 	if (wish->has_bandwidth)
 		json_object_set_int_member(message, "bandwidth", (gint64) wish->bandwidth);
 	if (wish->has_ceiling)

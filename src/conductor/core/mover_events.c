@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/i18n.h"
 #include "base/json.h"
+#include "control/messages.h"
 
 /* Five times a second; half of it is left after 1.3 s. */
 static const double wire_rate_kept = 0.9;
@@ -122,7 +123,7 @@ static void on_stopped(struct move *move, JsonObject *event)
 /* Nothing may be done before it: the VM stands still. */
 static void on_ask_awake(struct move *move, JsonObject *event)
 {
-	JsonObject *answer = dialogue_message("awake");
+	JsonObject *answer = dialogue_message(MESSAGE_AWAKE);
 	json_object_set_int_member(answer, "n", json_get_int(event, "n", 0));
 	movers_tell(move, MOVE_SOURCE, answer);
 }
@@ -214,23 +215,23 @@ static void on_link_back(struct move *move, JsonObject *event)
 /* What a mover may say, beside what parts want to hear of. One that is not only told is handled when the source's says
  * it, where only that one can know. */
 static const struct part_event events[] = {
-	{ "connected", true, NULL },
-	{ "pass-end", true, NULL },
-	{ "opaque", true, NULL },
-	{ "stopped", true, on_stopped },
-	{ "disagreed", true, on_disagreed },
-	{ "loaded", true, on_loaded },
-	{ "ask-awake", true, on_ask_awake },
-	{ "agreeing", true, NULL },
-	{ "agreed", true, on_agreed },
-	{ "verified", true, on_verified },
-	{ "released", true, on_released },
-	{ "refused", false, on_refused },
-	{ "disk-agreed", true, on_disk_agreed },
-	{ "disk-verified", false, on_disk_verified },
-	{ "seed-unusable", false, on_seed_unusable },
-	{ "link-lost", true, on_link_lost },
-	{ "link-back", true, on_link_back },
+	{ EVENT_CONNECTED, true, NULL },
+	{ EVENT_PASS_END, true, NULL },
+	{ EVENT_OPAQUE, true, NULL },
+	{ EVENT_STOPPED, true, on_stopped },
+	{ EVENT_DISAGREED, true, on_disagreed },
+	{ EVENT_LOADED, true, on_loaded },
+	{ EVENT_ASK_AWAKE, true, on_ask_awake },
+	{ EVENT_AGREEING, true, NULL },
+	{ EVENT_AGREED, true, on_agreed },
+	{ EVENT_VERIFIED, true, on_verified },
+	{ EVENT_RELEASED, true, on_released },
+	{ EVENT_REFUSED, false, on_refused },
+	{ EVENT_DISK_AGREED, true, on_disk_agreed },
+	{ EVENT_DISK_VERIFIED, false, on_disk_verified },
+	{ EVENT_SEED_UNUSABLE, false, on_seed_unusable },
+	{ EVENT_LINK_LOST, true, on_link_lost },
+	{ EVENT_LINK_BACK, true, on_link_back },
 };
 
 /* A name of its own: the journal's other kinds are what the conductor itself has done, and decide what
@@ -248,7 +249,7 @@ static void note_event(struct move *move, enum move_side side, const char *what)
 /* What nobody knows comes from a later version, or from somebody who is no mover of ours. */
 static void handle_event(struct move *move, enum move_side side, JsonObject *event)
 {
-	const char *what = json_get_string(event, "what", "");
+	const char *what = json_get_string(event, EVENT_WHAT, "");
 	bool known = false;
 	for (size_t i = 0; i < G_N_ELEMENTS(events); i++) {
 		if (!g_str_equal(what, events[i].what))
@@ -271,12 +272,12 @@ void mover_events_heard(struct dialogue *dialogue, const char *type, JsonObject 
 {
 	struct move *move = data;
 	enum move_side side = side_of(move, dialogue);
-	bool ending = g_str_equal(type, "done");
-	if (ending || g_str_equal(type, "stats"))
+	bool ending = g_str_equal(type, MESSAGE_DONE);
+	if (ending || g_str_equal(type, MESSAGE_STATS))
 		copy_stats(move, side, message);
-	if (g_str_equal(type, "event"))
+	if (g_str_equal(type, MESSAGE_EVENT))
 		handle_event(move, side, message);
-	if ((ending || g_str_equal(type, "error")) &&
+	if ((ending || g_str_equal(type, MESSAGE_ERROR)) &&
 	    !g_str_equal(json_get_string(message, "outcome", ""), "handed-over"))
 		on_refused(move, message);
 }

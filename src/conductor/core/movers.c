@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 #include "base/version.h"
+#include "control/messages.h"
 
 enum { PROTOCOL = 1, HELLO_MS = 30000, SETUP_MS = 10000, SWEEP_MS = 20000 };
 
@@ -105,13 +106,13 @@ static bool greet(struct move *move, enum move_side side, GError **error)
 	g_autofree char *next = g_strdup_printf(
 		_("Install watari %s at %s, or say where it is with --remote-watari."),
 		watari_version, host);
-	JsonObject *hello = movers_wait(move, side, "hello", HELLO_MS, error);
+	JsonObject *hello = movers_wait(move, side, MESSAGE_HELLO, HELLO_MS, error);
 	if (!hello) {
 		advise_start(move, side, next, error);
 		return false;
 	}
 	const char *version = json_get_string(hello, "version", "?");
-	json_object_set_string_member(hello, "t", "hello");
+	json_object_set_string_member(hello, MESSAGE_TYPE, MESSAGE_HELLO);
 	g_clear_pointer(&move->hellos[side], json_object_unref);
 	move->hellos[side] = hello;
 	int64_t proto = json_get_int(hello, "proto", 0);
@@ -160,7 +161,7 @@ bool movers_start(struct move *move, GError **error)
 
 bool movers_restart(struct move *move, enum move_side side, GError **error)
 {
-	movers_tell(move, side, dialogue_message("bye"));
+	movers_tell(move, side, dialogue_message(MESSAGE_BYE));
 	g_clear_pointer(&move->movers[side], dialogue_free);
 	return spawn_mover(move, side, error) && greet(move, side, error);
 }
@@ -201,7 +202,7 @@ static JsonObject *describe_setup(struct move *move, enum move_side side)
 	static const char *const roles[] = { "source", "destination" };
 	static const char *const modes[] = { "none", "sample", "full" };
 	const struct move_request *request = move->request;
-	JsonObject *setup = dialogue_message("setup");
+	JsonObject *setup = dialogue_message(MESSAGE_SETUP);
 	g_autofree char *directory = g_strdup_printf("/run/libvirt/watari/%.8s", move->report->id);
 	json_object_set_string_member(setup, "role", roles[side]);
 	json_object_set_string_member(setup, "id", move->report->id);
@@ -270,7 +271,8 @@ bool movers_set_up(struct move *move, GError **error)
 		if (!dialogue_send(move->movers[side], describe_setup(move, side), error))
 			return false;
 	for (int side = 0; side < MOVE_SIDES; side++) {
-		g_autoptr(JsonObject) ready = movers_wait(move, side, "ready", SETUP_MS, error);
+		g_autoptr(JsonObject) ready =
+			movers_wait(move, side, MESSAGE_READY, SETUP_MS, error);
 		if (!ready) {
 			advise_rights(move, side, error);
 			return false;
@@ -314,7 +316,7 @@ bool movers_alive(struct move *move, enum move_side side)
 void movers_let_go(struct move *move)
 {
 	for (int side = 0; side < MOVE_SIDES && !move->released; side++) {
-		JsonObject *message = dialogue_message("abort");
+		JsonObject *message = dialogue_message(MESSAGE_ABORT);
 		json_object_set_string_member(message, "reason", "the move is over");
 		movers_tell(move, side, message);
 	}
@@ -324,7 +326,7 @@ void movers_end(struct move *move)
 {
 	move->mover_lost |= movers_failure(move) != NULL;
 	for (int side = 0; side < MOVE_SIDES; side++)
-		movers_tell(move, side, dialogue_message("bye"));
+		movers_tell(move, side, dialogue_message(MESSAGE_BYE));
 	/* one that does not end by itself hangs, and it is only our connection to it that was ended */
 	for (int side = 0; side < MOVE_SIDES; side++)
 		if (move->movers[side] && !dialogue_end(g_steal_pointer(&move->movers[side])))

@@ -8,6 +8,7 @@
 
 #include "base/i18n.h"
 #include "base/json.h"
+#include "control/messages.h"
 
 #include <string.h>
 
@@ -91,7 +92,7 @@ static JsonArray *find_addresses(struct move *move, enum move_side listener)
 
 static JsonObject *describe_listen(struct move *move)
 {
-	JsonObject *listen = dialogue_message("listen");
+	JsonObject *listen = dialogue_message(MESSAGE_LISTEN);
 	if (move->request->ports[0]) {
 		JsonArray *ports = json_array_new();
 		json_array_add_int_element(ports, move->request->ports[0]);
@@ -106,11 +107,11 @@ static JsonObject *describe_listen(struct move *move)
 
 static bool start_tcp(struct move *move, enum move_side listener, GError **error)
 {
-	g_autoptr(JsonObject) listening =
-		movers_ask(move, listener, describe_listen(move), "listening", LISTEN_MS, error);
+	g_autoptr(JsonObject) listening = movers_ask(move, listener, describe_listen(move),
+						     MESSAGE_LISTENING, LISTEN_MS, error);
 	if (!listening)
 		return false;
-	JsonObject *connect = dialogue_message("connect");
+	JsonObject *connect = dialogue_message(MESSAGE_CONNECT);
 	json_object_set_array_member(connect, "addresses", find_addresses(move, listener));
 	json_object_set_int_member(connect, "port", json_get_int(listening, "port", 0));
 	return dialogue_send(move->movers[1 - listener], connect, error);
@@ -121,10 +122,10 @@ static bool start_tcp(struct move *move, enum move_side listener, GError **error
 static bool start_ssh_end(struct move *move, enum move_side side, struct ssh_link_end *end,
 			  GError **error)
 {
-	JsonObject *listen = dialogue_message("listen");
+	JsonObject *listen = dialogue_message(MESSAGE_LISTEN);
 	json_object_set_boolean_member(listen, "unix", TRUE);
 	g_autoptr(JsonObject) listening =
-		movers_ask(move, side, listen, "listening", LISTEN_MS, error);
+		movers_ask(move, side, listen, MESSAGE_LISTENING, LISTEN_MS, error);
 	if (!listening)
 		return false;
 	const char *const words[] = { "mover", "--attach", json_get_string(listening, "path", ""),
@@ -160,9 +161,9 @@ static bool is_over(void *data)
 	struct linking *linking = data;
 	for (int side = 0; side < MOVE_SIDES; side++) {
 		g_autoptr(JsonObject) message =
-			dialogue_take(linking->move->movers[side], "linked");
+			dialogue_take(linking->move->movers[side], MESSAGE_LINKED);
 		g_autoptr(JsonObject) reached =
-			dialogue_take(linking->move->movers[side], "reached");
+			dialogue_take(linking->move->movers[side], MESSAGE_REACHED);
 		linking->linked[side] |= message != NULL;
 		linking->reached |= reached != NULL;
 	}

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/i18n.h"
 #include "base/unit.h"
+#include "control/messages.h"
 #include "conductor/core/movers.h"
 
 enum { LOOK_MS = 500, PARAMS_MAX = 16 };
@@ -90,7 +91,7 @@ static gpointer work(gpointer data)
 
 static void set_rate(struct disk_watch *watch, uint64_t rate)
 {
-	JsonObject *limits = dialogue_message("limits");
+	JsonObject *limits = dialogue_message(MESSAGE_LIMITS);
 	json_object_set_int_member(limits, "disk_rate", (gint64) rate);
 	movers_tell(watch->move, MOVE_SOURCE, limits);
 }

@@ -16,6 +16,7 @@
 #include "host/belongings/belongings.h"
 #include "base/json.h"
 #include "base/unit.h"
+#include "control/messages.h"
 
 enum { READY_MS = 30000, METADATA = 1 << 20 };
 
@@ -268,7 +269,7 @@ static JsonObject *describe_disks(struct move *move)
 	/* a part of a disk is not worth reading back */
 	bool rehearsal = move->request->kind == MOVE_REHEARSAL;
 	int verify = rehearsal ? MOVE_VERIFY_DISKS_NONE : move->request->verify_disks;
-	JsonObject *message = dialogue_message("disks");
+	JsonObject *message = dialogue_message(MESSAGE_DISKS);
 	JsonArray *array = json_array_new();
 	for (guint i = 0; i < move->report->disks->len; i++)
 		if (disk_at(move, i) && disk_params_copies(move, disk_at(move, i)))
@@ -283,7 +284,7 @@ static JsonObject *describe_disks(struct move *move)
 static bool tell_mover(struct move *move, enum move_side side, GError **error)
 {
 	g_autoptr(JsonObject) ready =
-		movers_ask(move, side, describe_disks(move), "disks-ready", READY_MS, error);
+		movers_ask(move, side, describe_disks(move), MESSAGE_DISKS_READY, READY_MS, error);
 	if (!ready)
 		return false;
 	const char *socket = json_get_string(ready, "socket", "");

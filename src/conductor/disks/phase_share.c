@@ -12,6 +12,7 @@
 #include "base/i18n.h"
 #include "base/json.h"
 #include "base/random.h"
+#include "control/messages.h"
 #include "host/image.h"
 
 enum { TOKEN_MS = 15000 };
@@ -22,11 +23,11 @@ enum sight { SIGHT_SAME, SIGHT_OTHER, SIGHT_MISSING, SIGHT_UNKNOWN };
 static JsonObject *ask_token(struct move *move, enum move_side side, const char *action,
 			     const char *path, const char *token, GError **error)
 {
-	JsonObject *request = dialogue_message("file-token");
+	JsonObject *request = dialogue_message(MESSAGE_FILE_TOKEN);
 	json_object_set_string_member(request, "action", action);
 	json_object_set_string_member(request, "path", path);
 	json_object_set_string_member(request, "token", token);
-	return movers_ask(move, side, request, "file-token", TOKEN_MS, error);
+	return movers_ask(move, side, request, MESSAGE_FILE_TOKEN, TOKEN_MS, error);
 }
 
 /* ---- what is written to ---- */

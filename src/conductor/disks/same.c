@@ -6,6 +6,7 @@
 
 #include "base/i18n.h"
 #include "base/random.h"
+#include "control/messages.h"
 #include "mover/compare/likeness.h"
 
 #include <inttypes.h>
@@ -28,7 +29,7 @@ struct asking {
 static JsonObject *make_request(const struct asking *asking, enum move_side side, const char *what)
 {
 	const struct same_question *question = asking->question;
-	JsonObject *request = dialogue_message("fingerprint");
+	JsonObject *request = dialogue_message(MESSAGE_FINGERPRINT);
 	json_object_set_string_member(request, "path",
 				      side == MOVE_SOURCE ? question->here : question->there);
 	json_object_set_string_member(request, "key", asking->key);
@@ -63,7 +64,7 @@ static bool ask_side(struct asking *asking, enum move_side side, JsonObject *req
 		     struct fingerprint *print, bool *usable, GError **error)
 {
 	g_autoptr(JsonObject) got =
-		movers_ask(asking->move, side, request, "fingerprint", ASK_MS, error);
+		movers_ask(asking->move, side, request, MESSAGE_FINGERPRINT, ASK_MS, error);
 	return got && take_print(asking, side, got, print, usable, error);
 }
 
@@ -160,9 +161,10 @@ static bool compare_whole(struct asking *asking, bool *decided, GError **error)
 	movers_tell(move, MOVE_DESTINATION, make_request(asking, MOVE_DESTINATION, "whole"));
 	g_autoptr(JsonObject) here =
 		movers_ask(move, MOVE_SOURCE, make_request(asking, MOVE_SOURCE, "whole"),
-			   "fingerprint", ASK_MS, error);
+			   MESSAGE_FINGERPRINT, ASK_MS, error);
 	g_autoptr(JsonObject) there =
-		here ? movers_wait(move, MOVE_DESTINATION, "fingerprint", ASK_MS, error) : NULL;
+		here ? movers_wait(move, MOVE_DESTINATION, MESSAGE_FINGERPRINT, ASK_MS, error)
+		     : NULL;
 	if (!there || !take_print(asking, MOVE_SOURCE, here, &asking->before, &usable[0], error) ||
 	    !take_print(asking, MOVE_DESTINATION, there, &asking->there, &usable[1], error))
 		return false;

@@ -6,6 +6,7 @@
 
 #include "base/i18n.h"
 #include "base/json.h"
+#include "control/messages.h"
 #include "nbd/reader.h"
 #include "host/image.h"
 
@@ -123,10 +124,10 @@ static void call_list(void *data)
 static bool tell(struct move *move, JsonArray *images, GError **error)
 {
 	for (int side = MOVE_SIDES - 1; side >= 0; side--) {
-		JsonObject *message = dialogue_message("seeds");
+		JsonObject *message = dialogue_message(MESSAGE_SEEDS);
 		json_object_set_array_member(message, "images", json_array_ref(images));
 		g_autoptr(JsonObject) ready =
-			movers_ask(move, side, message, "seeds-ready", READY_MS, error);
+			movers_ask(move, side, message, MESSAGE_SEEDS_READY, READY_MS, error);
 		if (!ready)
 			return false;
 	}

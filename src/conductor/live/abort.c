@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/i18n.h"
+#include "control/messages.h"
 
 enum {
 	MOVER_ABORT_MS = 500,  /* libvirt is asked first, it ends it more tidily */
@@ -75,7 +76,7 @@ void perform_end_it(struct performing *performing, const char *reason)
 		performing->ending_ms = now;
 	bool late = now - performing->ending_ms >= MOVER_ABORT_MS;
 	if ((move->stopped || late) && !performing->told_source) {
-		JsonObject *message = dialogue_message("abort");
+		JsonObject *message = dialogue_message(MESSAGE_ABORT);
 		json_object_set_string_member(message, "reason", reason);
 		movers_tell(move, MOVE_SOURCE, message);
 		performing->told_source = true;

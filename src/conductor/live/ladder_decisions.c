@@ -7,6 +7,7 @@
 #include "base/i18n.h"
 #include "base/json.h"
 #include "base/unit.h"
+#include "control/messages.h"
 
 #include <math.h>
 
@@ -210,7 +211,7 @@ static void on_refused(struct move *move, JsonObject *event)
 }
 
 static const struct part_event events[] = {
-	{ "refused", false, on_refused },
+	{ EVENT_REFUSED, false, on_refused },
 	{ 0 },
 };
 

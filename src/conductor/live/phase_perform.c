@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/i18n.h"
+#include "control/messages.h"
 
 #include <libvirt/virterror.h>
 
@@ -170,7 +171,7 @@ static void on_still(void *data)
 	struct move *move = data;
 	move->still = true;
 	move->still_us = clock_now_us();
-	movers_tell(move, MOVE_SOURCE, dialogue_message("stopped"));
+	movers_tell(move, MOVE_SOURCE, dialogue_message(MESSAGE_STOPPED));
 	journal_note_event(move->journal, move->report->id, "still", NULL);
 	move_say(move, _("the VM is stopped; sending the rest"));
 }
@@ -293,7 +294,7 @@ static void start(struct performing *performing)
 {
 	struct move *move = performing->move;
 	for (int side = MOVE_SIDES - 1; side >= 0; side--)
-		movers_tell(move, side, dialogue_message("start"));
+		movers_tell(move, side, dialogue_message(MESSAGE_START));
 	finish_arm(move);
 	run_migration(performing);
 	if (performing->result)

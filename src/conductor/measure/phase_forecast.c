@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/i18n.h"
 #include "base/json.h"
+#include "control/messages.h"
 
 enum { PROBE_PATIENCE_MS = 40000, MEASURE_PATIENCE_MS = 30000 };
 
@@ -20,7 +21,7 @@ enum { PROBE_PATIENCE_MS = 40000, MEASURE_PATIENCE_MS = 30000 };
 
 static JsonObject *describe_probe(const struct budget *budget)
 {
-	JsonObject *message = dialogue_message("probe");
+	JsonObject *message = dialogue_message(MESSAGE_PROBE);
 	json_object_set_int_member(message, "bytes", budget->probe_bytes);
 	json_object_set_int_member(message, "ms", budget->probe_ms);
 	return message;
@@ -36,11 +37,11 @@ static bool begin_probe(struct move *move, GError **error)
 static bool end_probe(struct move *move, GError **error)
 {
 	g_autoptr(JsonObject) source =
-		movers_wait(move, MOVE_SOURCE, "probed", PROBE_PATIENCE_MS, error);
+		movers_wait(move, MOVE_SOURCE, MESSAGE_PROBED, PROBE_PATIENCE_MS, error);
 	if (!source)
 		return false;
 	g_autoptr(JsonObject) destination =
-		movers_wait(move, MOVE_DESTINATION, "probed", PROBE_PATIENCE_MS, error);
+		movers_wait(move, MOVE_DESTINATION, MESSAGE_PROBED, PROBE_PATIENCE_MS, error);
 	if (!destination)
 		return false;
 	const char *reason = json_get_string(source, "reason", NULL);
@@ -99,7 +100,7 @@ static bool wait_measured(struct move *move, GError **error)
 {
 	for (int side = 0; side < MOVE_SIDES; side++) {
 		g_autoptr(JsonObject) measured =
-			movers_wait(move, side, "measured", MEASURE_PATIENCE_MS, error);
+			movers_wait(move, side, MESSAGE_MEASURED, MEASURE_PATIENCE_MS, error);
 		if (!measured)
 			return false;
 		take_measured(move, side, measured);
@@ -156,8 +157,8 @@ bool phase_forecast(struct move *move, GError **error)
 /* A look at a VM that is stopped would say that it writes nothing: then the one before has to do. */
 static JsonObject *take_newest(struct dialogue *mover, bool stops)
 {
-	JsonObject *before = mover && stops ? dialogue_take(mover, "measuring") : NULL;
-	return before || !mover ? before : dialogue_take(mover, "measured");
+	JsonObject *before = mover && stops ? dialogue_take(mover, MESSAGE_MEASURING) : NULL;
+	return before || !mover ? before : dialogue_take(mover, MESSAGE_MEASURED);
 }
 
 static bool take_both(struct move *move, bool stops)

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/i18n.h"
 #include "base/json.h"
+#include "control/messages.h"
 
 enum { CLOCK_MS = 5000 };
 
@@ -33,7 +34,7 @@ const struct budget *prediction_budget(const struct move *move)
 
 static void begin_looks(struct move *move, enum move_side side)
 {
-	JsonObject *message = dialogue_message("measure");
+	JsonObject *message = dialogue_message(MESSAGE_MEASURE);
 	JsonArray *windows = json_array_new();
 	const struct budget *budget = prediction_budget(move);
 	for (size_t i = 0; i < G_N_ELEMENTS(budget->windows_ms) && budget->windows_ms[i]; i++)
@@ -59,7 +60,7 @@ static bool have_clocks(void *data)
 	struct asking_clocks *asking = data;
 	struct move *move = asking->move;
 	for (int side = 0; side < MOVE_SIDES; side++) {
-		g_autoptr(JsonObject) answer = dialogue_take(move->movers[side], "clock");
+		g_autoptr(JsonObject) answer = dialogue_take(move->movers[side], MESSAGE_CLOCK);
 		if (!answer)
 			continue;
 		asking->got[side] = true;
@@ -75,7 +76,7 @@ static bool ask_clocks(struct move *move, GError **error)
 	for (int side = 0; side < MOVE_SIDES; side++) {
 		asking.asked_us[side] = g_get_real_time();
 		asking.begin_us[side] = clock_now_us();
-		movers_tell(move, side, dialogue_message("clock"));
+		movers_tell(move, side, dialogue_message(MESSAGE_CLOCK));
 	}
 	if (!move_wait(move, have_clocks, &asking, CLOCK_MS, error))
 		return false;

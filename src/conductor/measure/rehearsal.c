@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/i18n.h"
 #include "base/json.h"
+#include "control/messages.h"
 
 enum {
 	DISK_BYTES = 256 << 20,
@@ -128,7 +129,7 @@ static void hold_disks(struct move *move)
 	if (disks->asked_us && now_us - disks->asked_us >= HELD_MS * 1000) {
 		take_stats(move, now_us);
 	} else if (!disks->asked_us) {
-		JsonObject *message = dialogue_message("dwell");
+		JsonObject *message = dialogue_message(MESSAGE_DWELL);
 		json_object_set_boolean_member(message, "disks", TRUE);
 		movers_tell(move, MOVE_SOURCE, message);
 		disks->asked_us = now_us;
@@ -150,7 +151,7 @@ static void hold_now(struct move *move)
 	    now_us - rehearsal->begin_us < most_ms * 1000)
 		return;
 	move->rehearsal->asked = true;
-	movers_tell(move, MOVE_SOURCE, dialogue_message("dwell"));
+	movers_tell(move, MOVE_SOURCE, dialogue_message(MESSAGE_DWELL));
 }
 
 /* What went wrong before is no part of it. */
@@ -269,10 +270,10 @@ bool phase_rehearsed(struct move *move, GError **error)
 }
 
 static const struct part_event events[] = {
-	{ "connected", true, on_connected },
-	{ "dwelling", true, on_held },
-	{ "disk-open", false, on_disk_open },
-	{ "disks-dwelling", true, on_disks_held },
+	{ EVENT_CONNECTED, true, on_connected },
+	{ EVENT_DWELLING, true, on_held },
+	{ EVENT_DISK_OPEN, false, on_disk_open },
+	{ EVENT_DISKS_DWELLING, true, on_disks_held },
 	{ 0 },
 };
 

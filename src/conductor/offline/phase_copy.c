@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/i18n.h"
 #include "base/json.h"
+#include "control/messages.h"
 #include "host/storage.h"
 
 enum { HOLD_MS = 20000, LOOK_MS = 200, ASK_MS = 1000, FINISH_MS = 60000, REASON_MS = 500 };
@@ -31,9 +32,10 @@ static JsonArray *list_images(struct move *move)
 
 static bool hold_images(struct move *move, GError **error)
 {
-	JsonObject *message = dialogue_message("hold");
+	JsonObject *message = dialogue_message(MESSAGE_HOLD);
 	json_object_set_array_member(message, "paths", list_images(move));
-	g_autoptr(JsonObject) held = movers_ask(move, MOVE_SOURCE, message, "held", HOLD_MS, error);
+	g_autoptr(JsonObject) held =
+		movers_ask(move, MOVE_SOURCE, message, MESSAGE_HELD, HOLD_MS, error);
 	if (!held)
 		return false;
 	const char *reason = json_get_string(held, "reason", NULL);
@@ -244,7 +246,7 @@ static bool is_released(void *data)
 /* Flushed and proven disk by disk; and as after a memory's move, that nothing else went over. */
 static bool finish_movers(struct move *move, GError **error)
 {
-	movers_tell(move, MOVE_SOURCE, dialogue_message("finish"));
+	movers_tell(move, MOVE_SOURCE, dialogue_message(MESSAGE_FINISH));
 	if (!move_wait(move, is_released, move, FINISH_MS, error))
 		return false;
 	if (move->released)
@@ -274,7 +276,7 @@ static bool copy(struct move *move, GError **error)
 	    !offline_check_off(move, error) || !serve_images(move, error))
 		return false;
 	for (int side = MOVE_SIDES - 1; side >= 0; side--)
-		movers_tell(move, side, dialogue_message("start"));
+		movers_tell(move, side, dialogue_message(MESSAGE_START));
 	return copy_all(move, error) && offline_check_source(move, error) &&
 	       finish_movers(move, error) && all_agreed(move, error);
 }

@@ -9,6 +9,7 @@
 #include "base/i18n.h"
 #include "base/json.h"
 #include "base/unit.h"
+#include "control/messages.h"
 
 #include <math.h>
 
@@ -102,7 +103,7 @@ bool postcopy_begin(struct move *move, GError **error)
 	tell(move);
 	move_say(move, _("switching to post-copy"));
 	for (int side = 0; side < MOVE_SIDES; side++)
-		movers_tell(move, side, dialogue_message("postcopy"));
+		movers_tell(move, side, dialogue_message(MESSAGE_POSTCOPY));
 	postcopy->thread = g_thread_new("postcopy", ask, postcopy);
 	return true;
 }
@@ -110,7 +111,7 @@ bool postcopy_begin(struct move *move, GError **error)
 static void restore_link_timeout(struct move *move)
 {
 	for (int side = 0; side < MOVE_SIDES; side++) {
-		JsonObject *limits = dialogue_message("limits");
+		JsonObject *limits = dialogue_message(MESSAGE_LIMITS);
 		json_object_set_int_member(limits, "link_timeout_ms", move->limits.link_timeout_ms);
 		movers_tell(move, side, limits);
 	}
@@ -122,7 +123,7 @@ static void take_answer(struct move *move)
 	struct postcopy *postcopy = move->postcopy;
 	g_thread_join(g_steal_pointer(&postcopy->thread));
 	postcopy->answered = true;
-	JsonObject *asked = dialogue_message("postcopy");
+	JsonObject *asked = dialogue_message(MESSAGE_POSTCOPY);
 	json_object_set_boolean_member(asked, "asked", TRUE);
 	movers_tell(move, MOVE_SOURCE, asked);
 	if (!postcopy->error || postcopy_switched(move))
@@ -260,9 +261,9 @@ static void on_pass_ending(struct move *move, JsonObject *event)
 }
 
 static const struct part_event events[] = {
-	{ "connected", true, on_connected },
-	{ "pass-ending", true, on_pass_ending },
-	{ "postcopy", true, on_postcopy },
+	{ EVENT_CONNECTED, true, on_connected },
+	{ EVENT_PASS_ENDING, true, on_pass_ending },
+	{ EVENT_POSTCOPY, true, on_postcopy },
 	{ 0 },
 };
 

@@ -9,6 +9,7 @@
 #include "base/i18n.h"
 #include "base/json.h"
 #include "base/random.h"
+#include "control/messages.h"
 
 #include <string.h>
 
@@ -43,7 +44,7 @@ void postcopy_give_up(struct move *move, const char *before, GError **error)
 void postcopy_let_go(struct move *move, const char *reason)
 {
 	for (int side = 0; side < MOVE_SIDES; side++) {
-		JsonObject *message = dialogue_message("abort");
+		JsonObject *message = dialogue_message(MESSAGE_ABORT);
 		json_object_set_boolean_member(message, "recover", TRUE);
 		json_object_set_string_member(message, "reason", reason);
 		movers_tell(move, side, message);
@@ -56,7 +57,7 @@ static bool both_are_done(void *data)
 	for (int side = 0; side < MOVE_SIDES; side++) {
 		bool alive = movers_alive(move, side);
 		g_autoptr(JsonObject) done =
-			alive ? dialogue_take(move->movers[side], "done") : NULL;
+			alive ? dialogue_take(move->movers[side], MESSAGE_DONE) : NULL;
 		move->postcopy->done_sides |= (alive && !done ? 0u : 1u) << side;
 	}
 	return move->postcopy->done_sides == 3;
@@ -145,7 +146,7 @@ static bool try_once(struct move *move, GError **error)
 	    !phase_link(move, error))
 		return false;
 	for (int side = MOVE_SIDES - 1; side >= 0; side--)
-		movers_tell(move, side, dialogue_message("start"));
+		movers_tell(move, side, dialogue_message(MESSAGE_START));
 	return true;
 }
 

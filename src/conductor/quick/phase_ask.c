@@ -5,6 +5,7 @@
 
 #include "base/i18n.h"
 #include "base/unit.h"
+#include "control/messages.h"
 
 enum { REMIND_MS = 30000 };
 
@@ -44,7 +45,7 @@ static bool check_limit(struct move *move, GError **error)
 static gboolean remind_movers(gpointer data)
 {
 	for (int side = 0; side < MOVE_SIDES; side++)
-		movers_tell(data, side, dialogue_message("limits"));
+		movers_tell(data, side, dialogue_message(MESSAGE_LIMITS));
 	return G_SOURCE_CONTINUE;
 }
 

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/i18n.h"
 #include "base/json.h"
+#include "control/messages.h"
 
 #include <math.h>
 
@@ -111,7 +112,7 @@ static void do_cancel(struct move *move, struct server_client *client, JsonObjec
 static void tell_movers(struct move *move, const struct limits_wish *wish)
 {
 	for (int side = 0; side < MOVE_SIDES; side++) {
-		JsonObject *message = dialogue_message("limits");
+		JsonObject *message = dialogue_message(MESSAGE_LIMITS);
 		if (wish->has_bandwidth)
 			json_object_set_int_member(message, "bandwidth", (gint64) wish->bandwidth);
 		json_object_set_int_member(message, "stop_limit_ms",

@@ -6,6 +6,7 @@
 
 #include "base/i18n.h"
 #include "base/json.h"
+#include "control/messages.h"
 
 enum {
 	ANNOUNCE_MS = 10000,
@@ -53,13 +54,13 @@ static JsonObject *ask(struct move *move, JsonObject *message, GError **error)
 {
 	bool alive = movers_alive(move, MOVE_SOURCE);
 	JsonObject *answer = alive ? movers_ask(move, MOVE_SOURCE, json_object_ref(message),
-						"announced", HUNG_MS, NULL)
+						MESSAGE_ANNOUNCED, HUNG_MS, NULL)
 				   : NULL;
 	if (answer)
 		return answer;
 	move->mover_lost |= alive;
 	return movers_restart(move, MOVE_SOURCE, error)
-		       ? movers_ask(move, MOVE_SOURCE, json_object_ref(message), "announced",
+		       ? movers_ask(move, MOVE_SOURCE, json_object_ref(message), MESSAGE_ANNOUNCED,
 				    ANNOUNCE_MS, error)
 		       : NULL;
 }
@@ -78,7 +79,7 @@ void announce_at_source(struct move *move, struct host *host)
 		return;
 	}
 	move_say(move, _("telling the network that the VM is at the source"));
-	JsonObject *message = dialogue_message("announce");
+	JsonObject *message = dialogue_message(MESSAGE_ANNOUNCE);
 	json_object_set_array_member(message, "interfaces", interfaces);
 	bool cancelled = move->cancelled;
 	move->cancelled = false;

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/i18n.h"
+#include "control/messages.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -165,7 +166,7 @@ JsonObject *announce_do(JsonObject *message)
 		*next = (struct announcement){ g_strdup(tap), g_strdup(mac), 1 };
 		g_timeout_add_full(G_PRIORITY_DEFAULT, 50, announce_again, next, announcement_free);
 	}
-	json_object_set_string_member(answer, "t", "announced");
+	json_object_set_string_member(answer, MESSAGE_TYPE, MESSAGE_ANNOUNCED);
 	json_object_set_int_member(answer, "count", count);
 	return answer;
 }

@@ -4,6 +4,7 @@
 
 #include "base/fd.h"
 #include "base/i18n.h"
+#include "control/messages.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -102,7 +103,7 @@ JsonObject *directory_proof_do(JsonObject *request)
 		ok = read_token(path, token, &same);
 	else if (path && g_str_equal(action, "remove"))
 		ok = remove_token(path);
-	json_object_set_string_member(answer, "t", "file-token");
+	json_object_set_string_member(answer, MESSAGE_TYPE, MESSAGE_FILE_TOKEN);
 	json_object_set_boolean_member(answer, "found", ok);
 	json_object_set_boolean_member(answer, "same", same);
 	if (!ok)

@@ -3,6 +3,7 @@
 #include "mover/chores/image_lock.h"
 
 #include "base/i18n.h"
+#include "control/messages.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,7 +62,7 @@ JsonObject *image_lock_do(struct image_lock **hold, JsonObject *request)
 	JsonArray *paths = json_get_array(request, "paths");
 	guint count = paths ? MIN(json_array_get_length(paths), IMAGES_MAX) : 0;
 	JsonObject *answer = json_object_new();
-	json_object_set_string_member(answer, "t", "held");
+	json_object_set_string_member(answer, MESSAGE_TYPE, MESSAGE_HELD);
 	g_clear_pointer(hold, image_lock_free);
 	*hold = g_new0(struct image_lock, 1);
 	for (guint i = 0; i < count; i++) {

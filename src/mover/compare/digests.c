@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "control/messages.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -290,8 +291,8 @@ static JsonObject *work(struct task *task, void *data)
 		going = learn(reading, reading->paths->pdata[i]);
 	EVP_MD_CTX_free(reading->context);
 	free(reading->buffer);
-	json_object_set_string_member(answer, "t", "event");
-	json_object_set_string_member(answer, "what", "digests");
+	json_object_set_string_member(answer, MESSAGE_TYPE, MESSAGE_EVENT);
+	json_object_set_string_member(answer, EVENT_WHAT, EVENT_DIGESTS);
 	json_object_set_int_member(answer, "known", reading->known);
 	return answer;
 }

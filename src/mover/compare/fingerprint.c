@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/i18n.h"
+#include "control/messages.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -393,7 +394,7 @@ JsonObject *fingerprint_take(const struct fingerprint_request *request)
 	JsonObject *answer = json_object_new();
 	g_autofree struct fingerprint *print = g_new0(struct fingerprint, 1);
 	struct content content = { .fd = -1, .print = print };
-	json_object_set_string_member(answer, "t", "fingerprint");
+	json_object_set_string_member(answer, MESSAGE_TYPE, MESSAGE_FINGERPRINT);
 	if (take_content(&content, request)) {
 		fingerprint_describe(print, answer);
 	} else {

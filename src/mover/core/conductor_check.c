@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/i18n.h"
 #include "base/wait.h"
+#include "control/messages.h"
 
 enum {
 	ANSWER_MS = 10000, /* far below what libvirt waits for a client that is silent (30 s) */
@@ -18,7 +19,7 @@ void conductor_check_ask(struct transfer *transfer)
 	pthread_mutex_lock(&transfer->lock);
 	json_object_set_int_member(question, "n", ++transfer->awake.asked);
 	pthread_mutex_unlock(&transfer->lock);
-	transfer_post(transfer, "ask-awake", question);
+	transfer_post(transfer, EVENT_ASK_AWAKE, question);
 }
 
 static bool wait_answer(struct transfer *transfer)

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/i18n.h"
 #include "base/wait.h"
+#include "control/messages.h"
 #include "mover/core/conductor_check.h"
 #include "mover/core/fault.h"
 #include "mover/core/proof.h"
@@ -60,7 +61,7 @@ static bool is_same(JsonObject *mine, JsonObject *theirs)
 static bool agree(struct transfer *transfer, GError **error)
 {
 	/* Two objects: json-glib's reference counts belong to one thread. */
-	transfer_post(transfer, "agreeing", describe_emitted(transfer));
+	transfer_post(transfer, EVENT_AGREEING, describe_emitted(transfer));
 	g_autoptr(JsonObject) mine = describe_emitted(transfer);
 	g_autoptr(JsonObject) theirs = ask_emitted(transfer, mine, error);
 	if (error && *error)
@@ -72,7 +73,7 @@ static bool agree(struct transfer *transfer, GError **error)
 	json_object_set_int_member(extra, "frames", json_get_int(theirs, "frames", 0));
 	json_object_set_int_member(extra, "bytes", json_get_int(theirs, "bytes", 0));
 	json_object_set_string_member(extra, "tag", json_get_string(theirs, "chain", ""));
-	transfer_post(transfer, "agreed", extra);
+	transfer_post(transfer, EVENT_AGREED, extra);
 	return true;
 }
 
@@ -95,7 +96,7 @@ static void tell_disagreement(struct transfer *transfer, const GError *error)
 	JsonObject *extra = json_object_new();
 	g_autofree char *what = error_what(error);
 	json_object_set_string_member(extra, "reason", what);
-	transfer_post(transfer, "disagreed", extra);
+	transfer_post(transfer, EVENT_DISAGREED, extra);
 }
 
 /* The destination's word may be older than its end: the link says whether it is still there. */

@@ -3,6 +3,7 @@
 #include "mover/core/observe.h"
 
 #include "mover/core/postcopy_run.h"
+#include "control/messages.h"
 
 #include <string.h>
 
@@ -71,7 +72,7 @@ static void tell_run(struct observer *observer)
 	if (news) {
 		JsonObject *extra = json_object_new();
 		json_object_set_string_member(extra, "reason", reason);
-		transfer_post(transfer, "opaque", extra);
+		transfer_post(transfer, EVENT_OPAQUE, extra);
 	}
 	transfer_note_postcopy(transfer, stats);
 	if (stats->stopped)

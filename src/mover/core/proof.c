@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/i18n.h"
+#include "control/messages.h"
 #include "mover/core/gate.h"
 #include "mover/core/guest_memory.h"
 #include "mover/core/peer_messages.h"
@@ -262,7 +263,7 @@ static void post_verified(struct proof *proof, int64_t started_us)
 	json_object_set_int_member(extra, "bytes", (gint64) proof->bytes);
 	json_object_set_array_member(extra, "skipped", json_array_ref(proof->skipped));
 	json_object_set_int_member(extra, "ms", (clock_now_us() - started_us) / 1000);
-	transfer_post(proof->transfer, "verified", extra);
+	transfer_post(proof->transfer, EVENT_VERIFIED, extra);
 }
 
 bool proof_compare(struct transfer *transfer, GError **error)

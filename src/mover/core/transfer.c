@@ -7,17 +7,19 @@
 #include "base/fd.h"
 #include "base/i18n.h"
 #include "base/wait.h"
+#include "control/messages.h"
 #include "mover/core/qemu_socket.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
+/* From the stop on they are events, too. */
 static const char *const phase_names[] = {
-	[TRANSFER_SETUP] = "setup",     [TRANSFER_MOVING] = "moving",
-	[TRANSFER_STOPPED] = "stopped", [TRANSFER_POSTCOPY] = "postcopy",
-	[TRANSFER_LOADED] = "loaded",   [TRANSFER_RELEASED] = "released",
-	[TRANSFER_REFUSED] = "refused",
+	[TRANSFER_SETUP] = "setup",         [TRANSFER_MOVING] = "moving",
+	[TRANSFER_STOPPED] = EVENT_STOPPED, [TRANSFER_POSTCOPY] = EVENT_POSTCOPY,
+	[TRANSFER_LOADED] = EVENT_LOADED,   [TRANSFER_RELEASED] = EVENT_RELEASED,
+	[TRANSFER_REFUSED] = EVENT_REFUSED,
 };
 _Static_assert(G_N_ELEMENTS(phase_names) == TRANSFER_PHASE_LAST, "every phase has a name");
 
@@ -124,7 +126,7 @@ bool transfer_spawn(struct transfer *transfer, void *(*body)(void *transfer), GE
 void *transfer_thread_ends(struct transfer *transfer)
 {
 	if (g_atomic_int_dec_and_test(&transfer->running))
-		transfer_post(transfer, "ended", NULL);
+		transfer_post(transfer, EVENT_ENDED, NULL);
 	return NULL;
 }
 
@@ -180,7 +182,8 @@ bool transfer_advance(struct transfer *transfer, enum transfer_phase phase)
 	pthread_mutex_unlock(&transfer->lock);
 	if (news)
 		transfer_post(transfer,
-			      phase == TRANSFER_MOVING ? "connected" : transfer_phase_name(phase),
+			      phase == TRANSFER_MOVING ? EVENT_CONNECTED
+						       : transfer_phase_name(phase),
 			      NULL);
 	return allowed;
 }
@@ -218,7 +221,7 @@ static void refuse(struct transfer *transfer, const char *code, char *reason)
 	if (stopped_us)
 		json_object_set_int_member(extra, "stopped_ms",
 					   (clock_now_us() - stopped_us) / 1000);
-	transfer_post(transfer, "refused", extra);
+	transfer_post(transfer, EVENT_REFUSED, extra);
 }
 
 void transfer_refuse(struct transfer *transfer, const char *code, const char *format, ...)
@@ -271,8 +274,8 @@ static gboolean deliver(void *data)
 void transfer_post(struct transfer *transfer, const char *what, JsonObject *extra)
 {
 	JsonObject *event = extra ? extra : json_object_new();
-	json_object_set_string_member(event, "t", "event");
-	json_object_set_string_member(event, "what", what);
+	json_object_set_string_member(event, MESSAGE_TYPE, MESSAGE_EVENT);
+	json_object_set_string_member(event, EVENT_WHAT, what);
 	pthread_mutex_lock(&transfer->lock);
 	g_queue_push_tail(&transfer->events, event);
 	pthread_mutex_unlock(&transfer->lock);

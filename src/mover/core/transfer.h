@@ -15,6 +15,7 @@
  */
 #pragma once
 #include "content/sorter.h"
+#include "control/messages.h"
 #include "mover/core/disk_list.h"
 #include "mover/core/owners.h"
 #include "mover/core/setup.h"

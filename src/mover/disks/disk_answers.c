@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/i18n.h"
+#include "control/messages.h"
 #include "mover/pipeline/encoders.h"
 
 #include <errno.h>
@@ -60,7 +61,7 @@ static void tell_agreed(struct disk_source *source, unsigned disk, const uint8_t
 	JsonObject *extra = json_object_new();
 	json_object_set_string_member(extra, "target", source->transfer->disks->disks[disk].target);
 	json_object_set_string_member(extra, "digest", text);
-	transfer_post(source->transfer, "disk-agreed", extra);
+	transfer_post(source->transfer, EVENT_DISK_AGREED, extra);
 }
 
 /* The guest may stand still and wait for this: nothing is answered that is not proven. */

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/i18n.h"
 #include "base/wait.h"
+#include "control/messages.h"
 #include "content/reading.h"
 #include "mover/disks/disk_order.h"
 #include "mover/core/peer_process.h"
@@ -77,7 +78,7 @@ static bool open_disk(struct disk_destination *destination, unsigned i, struct k
 	JsonObject *extra = json_object_new();
 	json_object_set_string_member(extra, "target", setting->target);
 	json_object_set_int_member(extra, "size", (gint64) shape->bytes);
-	transfer_post(destination->transfer, "disk-open", extra);
+	transfer_post(destination->transfer, EVENT_DISK_OPEN, extra);
 	return true;
 }
 

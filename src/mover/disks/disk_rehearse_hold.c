@@ -3,6 +3,7 @@
 #include "mover/disks/disk_source_internal.h"
 
 #include "base/clock.h"
+#include "control/messages.h"
 
 enum {
 	HOLD_US = 10 * 1000 * 1000, /* then the mirrors get an error: nobody has ended them */
@@ -50,7 +51,7 @@ static void tell(struct disk_source *source)
 	pthread_mutex_lock(&source->lock);
 	JsonObject *extra = describe(&source->rehearse_hold, wire, clock_now_us());
 	pthread_mutex_unlock(&source->lock);
-	transfer_post(source->transfer, "disks-dwelling", extra);
+	transfer_post(source->transfer, EVENT_DISKS_DWELLING, extra);
 }
 
 /* True: this is the one write that says so. */
@@ -116,7 +117,7 @@ void disk_rehearse_hold_whole(struct disk_source *source)
 		      : NULL;
 	pthread_mutex_unlock(&source->lock);
 	if (first)
-		transfer_post(source->transfer, "disks-dwelling", extra);
+		transfer_post(source->transfer, EVENT_DISKS_DWELLING, extra);
 }
 
 uint64_t disk_rehearse_hold_wire(struct disk_source *source)

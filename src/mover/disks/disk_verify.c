@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/i18n.h"
+#include "control/messages.h"
 #include "nbd/reader.h"
 
 #include <inttypes.h>
@@ -101,7 +102,7 @@ static void tell(struct disk_verify *verify, int64_t began_ms)
 	json_object_set_int_member(extra, "blocks", (gint64) verify->compared);
 	json_object_set_int_member(extra, "skipped", (gint64) verify->skipped);
 	json_object_set_int_member(extra, "ms", clock_now_ms() - began_ms);
-	transfer_post(verify->transfer, "disk-verified", extra);
+	transfer_post(verify->transfer, EVENT_DISK_VERIFIED, extra);
 }
 
 bool disk_verify_run(struct disk_verify *verify, const struct resolver *resolver,

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/i18n.h"
+#include "control/messages.h"
 #include "nbd/reader.h"
 #include "mover/disks/disk_order.h"
 #include "mover/measure/image_scan.h"
@@ -172,7 +173,7 @@ static void tell_unusable(struct transfer *transfer, const char *path, const GEr
 	JsonObject *extra = json_object_new();
 	json_object_set_string_member(extra, "path", path);
 	json_object_set_string_member(extra, "reason", error->message);
-	transfer_post(transfer, "seed-unusable", extra);
+	transfer_post(transfer, EVENT_SEED_UNUSABLE, extra);
 }
 
 static bool tell_source(struct seeds *seeds, GError **error)

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/i18n.h"
 #include "base/json.h"
+#include "control/messages.h"
 #include "mover/pipeline/effort_control.h"
 
 #include <math.h>
@@ -175,7 +176,7 @@ static JsonObject *work(struct task *task, void *data)
 		g_autofree char *what = error ? error_what(error) : g_strdup(_("broken off"));
 		json_object_set_string_member(answer, "reason", what);
 	}
-	json_object_set_string_member(answer, "t", "probed");
+	json_object_set_string_member(answer, MESSAGE_TYPE, MESSAGE_PROBED);
 	return answer;
 }
 
