@@ -48,7 +48,7 @@ static int take_lock(GDBusConnection *bus, const struct inhibit *inhibit, const 
 }
 
 /* A user that is not at the machine itself may not block, but delay. */
-static void *take(void *data)
+static void *take_inhibitor(void *data)
 {
 	static const char *const modes[] = { "block", "delay" };
 	struct inhibit *inhibit = data;
@@ -64,7 +64,7 @@ struct inhibit *inhibit_begin(const char *why)
 	inhibit->why = g_strdup(why);
 	inhibit->cancel = g_cancellable_new();
 	inhibit->lock = -1;
-	inhibit->thread = g_thread_new("inhibit", take, inhibit);
+	inhibit->thread = g_thread_new("inhibit", take_inhibitor, inhibit);
 	return inhibit;
 }
 

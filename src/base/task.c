@@ -20,7 +20,7 @@ struct task {
 	bool done;
 };
 
-static gboolean deliver(void *data)
+static gboolean deliver_message(void *data)
 {
 	struct task *task = data;
 	g_mutex_lock(&task->lock);
@@ -40,11 +40,11 @@ static void post_message(struct task *task, JsonObject *message, bool ended)
 	task->ended = ended;
 	g_queue_push_tail(&task->messages, message);
 	if (!task->source)
-		task->source = g_idle_add(deliver, task);
+		task->source = g_idle_add(deliver_message, task);
 	g_mutex_unlock(&task->lock);
 }
 
-static void *run(void *data)
+static void *task_thread(void *data)
 {
 	struct task *task = data;
 	post_message(task, task->work(task, task->data), true);
@@ -64,7 +64,7 @@ struct task *task_new(JsonObject *(*work)(struct task *task, void *data), void *
 	g_queue_init(&task->messages);
 	g_mutex_init(&task->lock);
 	g_cond_init(&task->wake);
-	task->thread = g_thread_new("errand", run, task);
+	task->thread = g_thread_new("errand", task_thread, task);
 	return task;
 }
 

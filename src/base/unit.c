@@ -36,7 +36,7 @@ char *unit_format_duration_ms(int64_t ms)
 }
 
 /* A finite number that is not negative, and what follows it. */
-static bool parse_number(const char *text, double *value, const char **rest)
+static bool parse_unit_number(const char *text, double *value, const char **rest)
 {
 	if (!g_ascii_isdigit(text[0]) || (text[0] == '0' && (text[1] | 0x20) == 'x'))
 		return false;
@@ -51,7 +51,7 @@ bool unit_parse_bytes(const char *text, uint64_t *bytes, GError **error)
 	static const char letters[] = "KMGT";
 	double value;
 	const char *rest;
-	if (!parse_number(text, &value, &rest))
+	if (!parse_unit_number(text, &value, &rest))
 		return error_set(error, WATARI_ERROR_USAGE,
 				 _("Write it like 4096, 512K, 100M or 1.5G."),
 				 _("“%s” is not a number of bytes"), text);
@@ -82,7 +82,7 @@ bool unit_parse_duration_ms(const char *text, int64_t default_unit_ms, int64_t *
 	};
 	double value, unit = 0;
 	const char *rest;
-	if (parse_number(text, &value, &rest)) {
+	if (parse_unit_number(text, &value, &rest)) {
 		if (!*rest)
 			unit = (double) default_unit_ms;
 		for (size_t i = 0; i < G_N_ELEMENTS(units); i++)

@@ -28,7 +28,7 @@ static gboolean got_answer(gint fd, GIOCondition condition, gpointer data)
 	return G_SOURCE_CONTINUE;
 }
 
-static gboolean got_signal(gpointer data)
+static gboolean got_interrupt(gpointer data)
 {
 	struct asking *asking = data;
 	asking->over = true;
@@ -59,8 +59,8 @@ bool confirm_ask(const char *question, void *data)
 	progress->asking = true;
 	guint sources[] = { g_unix_fd_add(STDIN_FILENO, G_IO_IN | G_IO_HUP | G_IO_ERR, got_answer,
 					  &asking),
-			    g_unix_signal_add(SIGINT, got_signal, &asking),
-			    g_unix_signal_add(SIGTERM, got_signal, &asking) };
+			    g_unix_signal_add(SIGINT, got_interrupt, &asking),
+			    g_unix_signal_add(SIGTERM, got_interrupt, &asking) };
 	while (!asking.over)
 		g_main_context_iteration(NULL, TRUE);
 	for (size_t i = 0; i < G_N_ELEMENTS(sources); i++)

@@ -57,7 +57,7 @@ static JsonObject *describe_host(const char *name, const GPtrArray *findings)
 }
 
 /* ERROR NULL: all hosts were asked. */
-static void print_json(JsonArray *hosts, const GError *error)
+static void print_doctor_json(JsonArray *hosts, const GError *error)
 {
 	JsonObject *document = json_object_new();
 	json_object_set_int_member(document, "format", 1);
@@ -84,8 +84,9 @@ static bool has_refusal(const GPtrArray *findings)
 }
 
 /* NAME NULL: this machine. */
-static bool look_at(const char *name, const struct remote_shell *shell, const struct values *values,
-		    GPtrArray *others, JsonArray *hosts, bool *good, GError **error)
+static bool look_at_host(const char *name, const struct remote_shell *shell,
+			 const struct values *values, GPtrArray *others, JsonArray *hosts,
+			 bool *good, GError **error)
 {
 	struct host_address *address = host_address_parse(name, error);
 	if (!address)
@@ -115,11 +116,11 @@ static int run(const struct command *command, void *data, char **arguments)
 		return command_complain_json(error, values->json);
 	}
 	if (!*arguments)
-		known = look_at(NULL, &shell, values, others, hosts, &good, &error);
+		known = look_at_host(NULL, &shell, values, others, hosts, &good, &error);
 	for (char **name = *arguments ? arguments : here; known && *name; name++)
-		known = look_at(*name, &shell, values, others, hosts, &good, &error);
+		known = look_at_host(*name, &shell, values, others, hosts, &good, &error);
 	if (values->json)
-		print_json(hosts, error);
+		print_doctor_json(hosts, error);
 	g_strfreev(shell.rsh);
 	if (!known)
 		return command_complain(error);

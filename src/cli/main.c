@@ -48,7 +48,7 @@ static void set_up_output(void)
 	stderr = errors ? errors : stderr;
 }
 
-static int complete(const char *shell)
+static int complete_words(const char *shell)
 {
 	if (g_strcmp0(shell, "moves") == 0)
 		return print_open_moves();
@@ -105,13 +105,13 @@ static int without_command(int argc, char **argv)
 	else if (g_str_equal(word, "--version") || g_str_equal(word, "-V"))
 		printf("watari %s\n", watari_version);
 	else if (g_str_equal(word, "--complete"))
-		return complete(argc > 2 ? argv[2] : NULL);
+		return complete_words(argc > 2 ? argv[2] : NULL);
 	else
 		return no_such_command(word, wants_json(argv));
 	return WATARI_EXIT_OK;
 }
 
-static int run(const struct command *command, int argc, char **argv)
+static int run_command(const struct command *command, int argc, char **argv)
 {
 	if (command->run_raw)
 		return command->run_raw(argc, argv);
@@ -149,5 +149,5 @@ int main(int argc, char **argv)
 	const struct command *command = argc > 1 ? command_find(argv[1]) : NULL;
 	if (!command)
 		return finish_output(without_command(argc, argv));
-	return finish_output(run(command, argc - 1, argv + 1));
+	return finish_output(run_command(command, argc - 1, argv + 1));
 }

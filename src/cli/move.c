@@ -213,7 +213,7 @@ void move_defaults(void *data)
 	values->request.link_timeout_ms = 60000;
 }
 
-static void print_json(const struct move_report *report, const GError *error)
+static void print_move_json(const struct move_report *report, const GError *error)
 {
 	g_autofree char *text = move_report_print(report, error);
 	puts(text);
@@ -328,10 +328,11 @@ static bool write_plan(const struct command *command, const struct move_command_
 	return plan_file_write(values->output, &values->request, words, report, error);
 }
 
-static int show(struct move_command_values *values, struct move_report *report, GError *error)
+static int show_report(struct move_command_values *values, struct move_report *report,
+		       GError *error)
 {
 	if (values->json)
-		print_json(report, error);
+		print_move_json(report, error);
 	else if (values->request.kind == MOVE_PLAN || values->request.kind == MOVE_REHEARSAL)
 		page_print(report, &values->request, stdout);
 	else
@@ -339,7 +340,7 @@ static int show(struct move_command_values *values, struct move_report *report, 
 	return error ? command_complain(error) : WATARI_EXIT_OK;
 }
 
-static int carry_out(const struct command *command, struct move_command_values *values)
+static int carry_out_command(const struct command *command, struct move_command_values *values)
 {
 	struct progress progress;
 	struct move_report report;
@@ -353,7 +354,7 @@ static int carry_out(const struct command *command, struct move_command_values *
 	if (move_run(&values->request, &observer, &report, &error) && values->output)
 		write_plan(command, values, &report, &error);
 	progress_clear(&progress);
-	int code = show(values, &report, error);
+	int code = show_report(values, &report, error);
 	move_report_clear(&report);
 	return code;
 }
@@ -372,5 +373,5 @@ int move_command_run(const struct command *command, struct move_command_values *
 		return command_complain_json(error, values->json);
 	values->request.vm = arguments[0];
 	values->request.destination = arguments[1];
-	return carry_out(command, values);
+	return carry_out_command(command, values);
 }

@@ -59,7 +59,7 @@ static const size_t sizes[] = {
 };
 _Static_assert(G_N_ELEMENTS(sizes) == OPTION_KIND_LAST, "every kind has a size");
 
-static void add(GPtrArray *words, const struct option_row *row, const void *value)
+static void add_word(GPtrArray *words, const struct option_row *row, const void *value)
 {
 	g_autofree char *text = writers[row->kind](row, value);
 	g_ptr_array_add(words, g_strdup_printf("--%s%s", row->name, text));
@@ -78,9 +78,9 @@ char **options_words(const struct command *command, const void *values, const vo
 		if (row->kind == OPTION_LIST)
 			for (const char *const *one = (const char *const *) (const void *) value;
 			     *one; one++)
-				add(words, row, one);
+				add_word(words, row, one);
 		else if (memcmp(value, usual, sizes[row->kind]) != 0)
-			add(words, row, value);
+			add_word(words, row, value);
 	}
 	g_ptr_array_add(words, NULL);
 	return (char **) g_ptr_array_free(words, FALSE);

@@ -19,7 +19,8 @@ static bool parse_flag(const struct option_row *row, const char *text, void *val
 	return true;
 }
 
-static bool parse_text(const struct option_row *row, const char *text, void *value, GError **error)
+static bool parse_option_text(const struct option_row *row, const char *text, void *value,
+			      GError **error)
 {
 	if (!*text)
 		return error_set(error, WATARI_ERROR_USAGE, NULL, _("the value is empty"));
@@ -73,8 +74,8 @@ static bool read_number(const char **at, int64_t *number)
 	return true;
 }
 
-static bool parse_number(const struct option_row *row, const char *text, void *value,
-			 GError **error)
+static bool parse_option_number(const struct option_row *row, const char *text, void *value,
+				GError **error)
 {
 	int64_t number;
 	const char *at = text;
@@ -129,15 +130,19 @@ static bool parse_list(const struct option_row *row, const char *text, void *val
 		return error_set(error, WATARI_ERROR_USAGE, NULL,
 				 _("it cannot be given more than %lld times"),
 				 (long long) row->most);
-	return parse_text(row, text, &texts[count], error);
+	return parse_option_text(row, text, &texts[count], error);
 }
 
 static bool (*const parsers[])(const struct option_row *row, const char *text, void *value,
 			       GError **error) = {
-	[OPTION_FLAG] = parse_flag,     [OPTION_TEXT] = parse_text,
-	[OPTION_BYTES] = parse_bytes,   [OPTION_DURATION] = parse_duration,
-	[OPTION_NUMBER] = parse_number, [OPTION_PORTS] = parse_ports,
-	[OPTION_WORD] = parse_word,     [OPTION_LIST] = parse_list,
+	[OPTION_FLAG] = parse_flag,
+	[OPTION_TEXT] = parse_option_text,
+	[OPTION_BYTES] = parse_bytes,
+	[OPTION_DURATION] = parse_duration,
+	[OPTION_NUMBER] = parse_option_number,
+	[OPTION_PORTS] = parse_ports,
+	[OPTION_WORD] = parse_word,
+	[OPTION_LIST] = parse_list,
 };
 _Static_assert(G_N_ELEMENTS(parsers) == OPTION_KIND_LAST, "every kind has a parser");
 
@@ -218,7 +223,7 @@ static char *suggest_options(const struct command *command, const char *word)
 	return g_strdup_printf(_("See “watari %s --help”."), command->name);
 }
 
-static bool refuse(const struct command *command, int code, const char *word, GError **error)
+static bool refuse_option(const struct command *command, int code, const char *word, GError **error)
 {
 	g_autofree char *near = suggest_options(command, word);
 	g_autofree char *next = g_strdup_printf(_("See “watari %s --help”."), command->name);
@@ -282,13 +287,13 @@ bool options_parse(const struct command *command, int argc, char **argv, void *v
 		if (code != '?' && code != ':' && !is_spelled_out(command, code, argv)) {
 			optopt = 0;
 			const char *word = argv[optind - 1];
-			return refuse(command, '?', optarg == word ? argv[optind - 2] : word,
-				      error);
+			return refuse_option(command, '?', optarg == word ? argv[optind - 2] : word,
+					     error);
 		}
 		if (code == 'h' || code == HELP)
 			return *help = true;
 		if (code == '?' || code == ':')
-			return refuse(command, code, argv[optind - 1], error);
+			return refuse_option(command, code, argv[optind - 1], error);
 		if (!parse_one(command, code, values, error))
 			return false;
 	}

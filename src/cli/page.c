@@ -36,7 +36,7 @@ static char *format_part(double value)
 	return g_strdup_printf("%d %%", (int) lround(value * 100));
 }
 
-static shown show(JsonObject *outlook, const char *name, char *(*format)(double value))
+static shown show_page(JsonObject *outlook, const char *name, char *(*format)(double value))
 {
 	JsonObject *range = json_get_object(outlook, name);
 	return (shown){ format(range ? json_get_double(range, "p50", 0) : 0),
@@ -75,7 +75,7 @@ static void print_row(FILE *out, const char *head, const char *text)
 static void print_chosen(JsonObject *outlook, FILE *out)
 {
 	for (size_t i = 0; i < G_N_ELEMENTS(quantities); i++) {
-		g_auto(shown) range = show(outlook, quantities[i].name, quantities[i].format);
+		g_auto(shown) range = show_page(outlook, quantities[i].name, quantities[i].format);
 		/* TRANSLATORS: a forecast: the value expected, and what nine of ten stay below */
 		g_autofree char *text = g_strdup_printf(_("%s, in 9 of 10 cases at most %s"),
 							range.middle, range.most);
@@ -108,8 +108,8 @@ static void print_others(JsonObject *forecast, const char *chosen, FILE *out)
 		JsonObject *outlook = find_strategy(forecast, strategies[i].name);
 		if (!outlook || g_str_equal(strategies[i].name, chosen))
 			continue;
-		g_auto(shown) total = show(outlook, "total_ms", format_ms);
-		g_auto(shown) stop = show(outlook, "stop_ms", format_ms);
+		g_auto(shown) total = show_page(outlook, "total_ms", format_ms);
+		g_auto(shown) stop = show_page(outlook, "stop_ms", format_ms);
 		g_autofree char *text = g_strdup_printf(_("%s, of which it stands still for %s"),
 							total.middle, stop.middle);
 		print_row(out, _(strategies[i].words), text);
@@ -150,7 +150,7 @@ static void print_memory(JsonObject *facts, FILE *out)
 		print_row(out, count ? "" : _("changes"), line);
 }
 
-static void print_link(JsonObject *facts, FILE *out)
+static void print_page_link(JsonObject *facts, FILE *out)
 {
 	g_autofree char *rate = unit_format_rate(json_get_double(facts, "link_rate", 0));
 	int connections = (int) json_get_double(facts, "connections", 0);
@@ -180,7 +180,7 @@ static void print_hosts(JsonObject *facts, FILE *out)
 	}
 }
 
-static void print_disks(JsonObject *facts, FILE *out)
+static void print_page_disks(JsonObject *facts, FILE *out)
 {
 	double bytes = json_get_double(facts, "disk_bytes", 0);
 	g_autofree char *allocated = format_bytes(bytes);
@@ -230,9 +230,9 @@ static void print_reasons(JsonObject *forecast, FILE *out)
 	fprintf(out, "\n%s\n", _("Measured"));
 	if (facts) {
 		print_memory(facts, out);
-		print_link(facts, out);
+		print_page_link(facts, out);
 		print_hosts(facts, out);
-		print_disks(facts, out);
+		print_page_disks(facts, out);
 	}
 	g_autofree char *text =
 		learnt > 0 ? g_strdup_printf(ngettext("corrected by %d earlier move",

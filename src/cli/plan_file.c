@@ -14,8 +14,8 @@
 
 enum { FORMAT = 1, SIZE_MOST = 4 << 20, WORDS_MOST = 256, READ_BYTES = 65536 };
 
-static char *describe(const struct move_request *request, char **words,
-		      const struct move_report *report)
+static char *describe_plan(const struct move_request *request, char **words,
+			   const struct move_report *report)
 {
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
 	JsonObject *plan = json_object_new();
@@ -37,7 +37,7 @@ static char *describe(const struct move_request *request, char **words,
 bool plan_file_write(const char *path, const struct move_request *request, char **words,
 		     const struct move_report *report, GError **error)
 {
-	g_autofree char *text = describe(request, words, report);
+	g_autofree char *text = describe_plan(request, words, report);
 	GError *failure = NULL;
 	if (g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600,
 				     &failure))
@@ -87,7 +87,7 @@ static bool is_words(JsonArray *words)
 	return true;
 }
 
-static bool check(JsonObject *plan, GError **error)
+static bool check_plan(JsonObject *plan, GError **error)
 {
 	if (json_get_int(plan, "format", 0) != FORMAT)
 		return error_set(error, WATARI_ERROR_USAGE, NULL,
@@ -106,7 +106,7 @@ JsonObject *plan_file_parse(const char *text, size_t length, GError **error)
 	JsonObject *plan = json_parse_large(text, length, SIZE_MOST, NULL);
 	if (!plan)
 		error_set(error, WATARI_ERROR_USAGE, NULL, _("it holds no plan"));
-	else if (!check(plan, error))
+	else if (!check_plan(plan, error))
 		g_clear_pointer(&plan, json_object_unref);
 	return plan;
 }

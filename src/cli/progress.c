@@ -90,7 +90,7 @@ static void cut_to_width(char *text, long width)
 	}
 }
 
-static void draw(struct progress *progress, const struct move_progress *now)
+static void draw_progress(struct progress *progress, const struct move_progress *now)
 {
 	g_autofree char *line = progress_format(now);
 	cut_to_width(line, terminal_width() - 1);
@@ -117,7 +117,7 @@ void progress_show(const struct move_progress *now, void *data)
 	progress->doing = now->doing;
 	progress->last_ms = now_ms;
 	if (progress->terminal)
-		draw(progress, now);
+		draw_progress(progress, now);
 	else
 		print_plain(progress, now);
 }

@@ -38,8 +38,9 @@ static const struct option_row rows[] = {
 	{ 0 },
 };
 
-static void print_json(const struct move_report *report, const struct resolve_result *result,
-		       bool dry_run, const GError *error)
+static void print_resolve_json(const struct move_report *report,
+			       const struct resolve_result *result, bool dry_run,
+			       const GError *error)
 {
 	g_autofree char *text = move_report_print(report, error);
 	g_autoptr(JsonParser) parser = json_parser_new();
@@ -88,7 +89,7 @@ static int run(const struct command *command, void *data, char **arguments)
 	resolve_run(&values->request, &observer, &report, &result, &error);
 	progress_clear(&progress);
 	if (values->json)
-		print_json(&report, &result, values->request.dry_run, error);
+		print_resolve_json(&report, &result, values->request.dry_run, error);
 	else
 		print_text(&report, &result, values->request.dry_run);
 	int code = error ? command_complain(error) : WATARI_EXIT_OK;

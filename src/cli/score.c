@@ -45,12 +45,12 @@ _Static_assert(G_N_ELEMENTS(words) == SCORE_LAST, "every quantity has its words"
 
 /* ---- the journal ---- */
 
-static bool is_meant(const struct journal_move *move, const char *vm)
+static bool is_move_meant(const struct journal_move *move, const char *vm)
 {
 	return !vm || g_strcmp0(move->vm_name, vm) == 0 || g_strcmp0(move->vm_uuid, vm) == 0;
 }
 
-static bool collect(struct scored *scored, const char *vm, unsigned most, GError **error)
+static bool collect_moves(struct scored *scored, const char *vm, unsigned most, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
 	struct journal *journal = journal_open_existing(NULL, &failure);
@@ -68,7 +68,7 @@ static bool collect(struct scored *scored, const char *vm, unsigned most, GError
 	for (guint i = 0; i < scored->events->len && scored->count < most; i++) {
 		const struct journal_event *event = scored->events->pdata[i];
 		struct score_case *one = &scored->cases[scored->count];
-		if (!is_meant(event->move, vm) ||
+		if (!is_move_meant(event->move, vm) ||
 		    !plan_history_read(event->text, event->move->numbers, &one->outcome,
 				       &one->said))
 			continue;
@@ -158,7 +158,7 @@ static void set_share(JsonObject *object, const char *name, const struct score *
 }
 
 /* ERROR NULL: the journal was read. */
-static void print_json(const struct scored *scored, const GError *error)
+static void print_score_json(const struct scored *scored, const GError *error)
 {
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
 	JsonObject *document = json_object_new();
@@ -192,11 +192,11 @@ static int run(const struct command *command, void *data, char **arguments)
 	struct scored scored = { 0 };
 	g_autoptr(GError) error = NULL;
 	unsigned most = values->last ? (unsigned) values->last : CASES_MAX;
-	bool good = collect(&scored, *arguments, most, &error);
+	bool good = collect_moves(&scored, *arguments, most, &error);
 	if (!good)
 		error_classify(&error, WATARI_ERROR_REFUSED, NULL);
 	if (values->json)
-		print_json(&scored, error);
+		print_score_json(&scored, error);
 	else if (good) {
 		for (unsigned i = 0; values->verbose && i < scored.count; i++)
 			print_case(&scored, i);

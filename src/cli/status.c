@@ -26,7 +26,7 @@ static void set_defaults(void *data)
 	values->count = 10;
 }
 
-static void print_json(GPtrArray *moves)
+static void print_status_json(GPtrArray *moves)
 {
 	g_autoptr(JsonObject) object = json_object_new();
 	JsonArray *array = json_array_new();
@@ -38,7 +38,7 @@ static void print_json(GPtrArray *moves)
 	moves_print_json(object);
 }
 
-static void print_text(GPtrArray *moves, const char *vm)
+static void print_status_text(GPtrArray *moves, const char *vm)
 {
 	for (guint i = 0; i < moves->len; i++) {
 		g_autofree char *line = moves_format(moves->pdata[i]);
@@ -58,9 +58,9 @@ static int run(const struct command *command, void *data, char **arguments)
 	if (error)
 		return moves_complain(&error, values->json);
 	if (values->json)
-		print_json(moves);
+		print_status_json(moves);
 	else
-		print_text(moves, arguments[0]);
+		print_status_text(moves, arguments[0]);
 	return WATARI_EXIT_OK;
 }
 

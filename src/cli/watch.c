@@ -30,7 +30,7 @@ static void print_line(JsonObject *message, void *data)
 	fflush(stdout);
 }
 
-static void show(JsonObject *live, void *data)
+static void show_watched(JsonObject *live, void *data)
 {
 	struct showing *showing = data;
 	struct move_progress progress;
@@ -63,7 +63,7 @@ static int follow(struct client *client, const char *vm, bool json, GError **err
 	struct showing showing = { 0 };
 	progress_init(&showing.progress, false, false);
 	g_autoptr(JsonObject) ended =
-		moves_follow(client, json ? print_line : show, json ? NULL : &showing);
+		moves_follow(client, json ? print_line : show_watched, json ? NULL : &showing);
 	progress_clear(&showing.progress);
 	g_free(showing.doing);
 	if (json && ended)

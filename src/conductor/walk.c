@@ -161,7 +161,7 @@ static bool phase_record(struct move *move, GError **error)
 
 /* ---- the walk ---- */
 
-static bool enter(struct move *move, const struct move_phase *phase, GError **error)
+static bool enter_phase(struct move *move, const struct move_phase *phase, GError **error)
 {
 	move->phase = phase;
 	move->progress.phase = phase->name;
@@ -181,7 +181,7 @@ static bool walk(struct move *move, GError **error)
 	for (size_t i = 0; i < G_N_ELEMENTS(phases); i++) {
 		if (!(phases[i].kinds & kind))
 			continue;
-		if (enter(move, &phases[i], error))
+		if (enter_phase(move, &phases[i], error))
 			continue;
 		move->report->failed_phase = g_strdup(phases[i].name);
 		return false;

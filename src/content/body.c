@@ -37,7 +37,7 @@ bool body_fits(const struct batch *batch)
 
 /* ---- writing ---- */
 
-static void put(struct body *body, uint64_t value)
+static void put_byte(struct body *body, uint64_t value)
 {
 	for (; value >= 0x80; value >>= 7)
 		body->table[body->table_length++] = (uint8_t) (value | 0x80);
@@ -46,7 +46,7 @@ static void put(struct body *body, uint64_t value)
 
 static void put_signed(struct body *body, uint64_t distance)
 {
-	put(body, distance << 1 ^ -(distance >> 63));
+	put_byte(body, distance << 1 ^ -(distance >> 63));
 }
 
 /* Where the numbers in the table are counted from. */
@@ -62,7 +62,7 @@ static bool has_place(enum item_kind kind)
 }
 
 /* How many items from FIRST on make one run. */
-static uint32_t run_length(const struct batch *batch, uint32_t first)
+static uint32_t run_of_zeros(const struct batch *batch, uint32_t first)
 {
 	const struct item *items = batch->items;
 	uint32_t n = 1;
@@ -77,8 +77,8 @@ static uint32_t run_length(const struct batch *batch, uint32_t first)
 
 static void put_bytes(struct body *body, const struct item *item)
 {
-	put(body, (uint64_t) item->length << 3 | ITEM_BYTES);
-	put(body, item->block == BATCH_NO_BLOCK ? 0 : (uint64_t) item->block + 1);
+	put_byte(body, (uint64_t) item->length << 3 | ITEM_BYTES);
+	put_byte(body, item->block == BATCH_NO_BLOCK ? 0 : (uint64_t) item->block + 1);
 }
 
 static void put_run(struct body *body, const struct item *items, uint32_t n,
@@ -86,16 +86,16 @@ static void put_run(struct body *body, const struct item *items, uint32_t n,
 {
 	uint32_t count = items->kind == ITEM_ZERO ? items->count : n;
 	if (items->block != at->block)
-		put(body, (uint64_t) items->block << 3 | RUN_BLOCK);
+		put_byte(body, (uint64_t) items->block << 3 | RUN_BLOCK);
 	at->block = items->block;
-	put(body, (uint64_t) count << 3 | items->kind);
+	put_byte(body, (uint64_t) count << 3 | items->kind);
 	put_signed(body, items->page - at->next_page);
 	at->next_page = items->page + count;
 	for (uint32_t i = 0; has_place(items->kind) && i < n; i++) {
 		put_signed(body, (uint64_t) items[i].place - at->next_place);
 		at->next_place = items[i].place + 1;
 		if (items->kind == ITEM_DELTA)
-			put(body, items[i].length);
+			put_byte(body, items[i].length);
 	}
 }
 
@@ -103,7 +103,7 @@ static void put_table(struct body *body, const struct batch *batch)
 {
 	struct place_in_table at = { 0 };
 	for (uint32_t i = 0; i < batch->count;) {
-		uint32_t n = run_length(batch, i);
+		uint32_t n = run_of_zeros(batch, i);
 		if (batch->items[i].kind == ITEM_BYTES)
 			put_bytes(body, &batch->items[i]);
 		else
@@ -143,9 +143,9 @@ static void write_items(struct body *body, const struct batch *batch)
 {
 	put_table(body, batch);
 	size_t table = body->table_length;
-	put(body, batch->original_bytes);
-	put(body, (uint64_t) __builtin_ctz(batch->page_bytes));
-	put(body, table);
+	put_byte(body, batch->original_bytes);
+	put_byte(body, (uint64_t) __builtin_ctz(batch->page_bytes));
+	put_byte(body, table);
 	add_part(body, body->table + table, body->table_length - table);
 	/* apart, or they would seem to be one piece in the wrong order */
 	body->parts[body->part_count++] = (struct codec_part){ body->table, table };
@@ -173,7 +173,7 @@ struct input {
 	bool bad;
 };
 
-static uint64_t take(struct input *in)
+static uint64_t take_body_bytes(struct input *in)
 {
 	uint64_t value = 0;
 	for (unsigned shift = 0; shift < 64; shift += 7) {
@@ -190,14 +190,14 @@ static uint64_t take(struct input *in)
 
 static uint64_t take_signed(struct input *in)
 {
-	uint64_t value = take(in);
+	uint64_t value = take_body_bytes(in);
 	return value >> 1 ^ -(value & 1);
 }
 
 /* A number that must not be above MOST. */
 static uint64_t take_most(struct input *in, uint64_t most)
 {
-	uint64_t value = take(in);
+	uint64_t value = take_body_bytes(in);
 	in->bad |= value > most;
 	return in->bad ? 0 : value;
 }
@@ -255,7 +255,7 @@ static void take_zero(struct batch *batch, struct input *in, uint64_t count,
 
 static void take_run(struct batch *batch, struct input *in, struct place_in_table *at)
 {
-	uint64_t run = take(in), count = run >> 3;
+	uint64_t run = take_body_bytes(in), count = run >> 3;
 	unsigned kind = run & 7;
 	if (kind == ITEM_BYTES) {
 		take_bytes(batch, in, count);

@@ -23,7 +23,7 @@ struct unpacker {
 	bool streaming;
 };
 
-static void set(ZSTD_CCtx *context, ZSTD_cParameter parameter, int value)
+static void set_parameter(ZSTD_CCtx *context, ZSTD_cParameter parameter, int value)
 {
 	size_t result = ZSTD_CCtx_setParameter(context, parameter, value);
 	if (ZSTD_isError(result))
@@ -36,10 +36,10 @@ static ZSTD_CCtx *context_new(void)
 	ZSTD_CCtx *context = ZSTD_createCCtx();
 	if (!context)
 		g_error("no memory for a compressor");
-	set(context, ZSTD_c_format, ZSTD_f_zstd1_magicless);
-	set(context, ZSTD_c_contentSizeFlag, 0);
-	set(context, ZSTD_c_checksumFlag, 0);
-	set(context, ZSTD_c_dictIDFlag, 0);
+	set_parameter(context, ZSTD_c_format, ZSTD_f_zstd1_magicless);
+	set_parameter(context, ZSTD_c_contentSizeFlag, 0);
+	set_parameter(context, ZSTD_c_checksumFlag, 0);
+	set_parameter(context, ZSTD_c_dictIDFlag, 0);
 	return context;
 }
 
@@ -107,7 +107,7 @@ static size_t pack_zstd(struct packer *packer, const struct codec_effort *effort
 			size_t out_max)
 {
 	ZSTD_CCtx_reset(packer->zstd, ZSTD_reset_session_only);
-	set(packer->zstd, ZSTD_c_compressionLevel, effort->level);
+	set_parameter(packer->zstd, ZSTD_c_compressionLevel, effort->level);
 	/* With the size known zstd takes the tables that suit it. */
 	ZSTD_CCtx_setPledgedSrcSize(packer->zstd, parts_length(parts, count));
 	return zstd_parts(packer->zstd, ZSTD_e_end, parts, count, out, out_max);
@@ -118,9 +118,9 @@ static void begin_stream(struct packer *packer, const struct codec_effort *effor
 	if (!packer->stream)
 		packer->stream = context_new();
 	ZSTD_CCtx_reset(packer->stream, ZSTD_reset_session_only);
-	set(packer->stream, ZSTD_c_compressionLevel, effort->level);
-	set(packer->stream, ZSTD_c_windowLog, effort->window_log);
-	set(packer->stream, ZSTD_c_enableLongDistanceMatching, effort->window_log > 21);
+	set_parameter(packer->stream, ZSTD_c_compressionLevel, effort->level);
+	set_parameter(packer->stream, ZSTD_c_windowLog, effort->window_log);
+	set_parameter(packer->stream, ZSTD_c_enableLongDistanceMatching, effort->window_log > 21);
 	packer->made = *effort;
 	packer->streaming = true;
 }

@@ -192,7 +192,7 @@ static bool worth_switching(const struct effort *effort, enum effort_level best,
 	return gain > 0.01 && (double) since > 3 * effort->config.workers / gain;
 }
 
-static void decide(struct effort *effort)
+static void decide_effort(struct effort *effort)
 {
 	if (effort->link_bytes_s == 0)
 		return; /* the first notes will tell */
@@ -256,7 +256,7 @@ static void learn_speed(struct effort *effort, enum effort_level level, double f
 	effort->own[level] = CLAMP(effort->own[level], 0.3, 3);
 }
 
-static void learn(struct effort *effort, const struct effort_batch *batch)
+static void learn_effort_speed(struct effort *effort, const struct effort_batch *batch)
 {
 	double original = (double) batch->original_bytes;
 	double full = MIN(1, original / BATCH_BYTES), weight = LEARN * full;
@@ -289,8 +289,8 @@ void effort_note_batch(struct effort *effort, const struct effort_batch *batch)
 	if (batch->level != EFFORT_STORE)
 		region_note_pack(regions_find(effort->regions, batch->region), batch->level,
 				 batch->original_bytes, batch->packed_bytes);
-	learn(effort, batch);
-	decide(effort);
+	learn_effort_speed(effort, batch);
+	decide_effort(effort);
 }
 
 /* Nobody waited for it: it may carry more than was thought. Slowly at first, and later after each
@@ -342,7 +342,7 @@ static void judge_rest(struct effort *effort, double idle, double blocked, doubl
 		effort->rest_bytes_s = MIN(effort->rest_bytes_s * REST_GROWTH, ENDLESS);
 }
 
-static void judge_link(struct effort *effort, const struct effort_link *link)
+static void judge_link_effort(struct effort *effort, const struct effort_link *link)
 {
 	double interval = (double) link->interval_ns;
 	double workers_ns = interval * effort->config.workers;
@@ -369,11 +369,11 @@ void effort_note_link(struct effort *effort, const struct effort_link *link)
 	if (sum->interval_ns == 0 ||
 	    effort->batches - effort->link_batches < 2 * effort->config.workers)
 		return;
-	judge_link(effort, sum);
+	judge_link_effort(effort, sum);
 	*sum = (struct effort_link){ 0 };
 	effort->link_batches = effort->batches;
 	effort->link_original = 0;
-	decide(effort);
+	decide_effort(effort);
 	if (effort->tail_bytes > 0)
 		decide_tail(effort);
 }

@@ -8,7 +8,7 @@
 #define TOUCHED (1ull << 30) /* what one bit stands for */
 
 /* What a disk of so many blocks takes of the table, at the least. */
-static uint64_t directory_bytes(uint64_t blocks)
+static uint64_t disk_directory_bytes(uint64_t blocks)
 {
 	return blocks / PAGE_TABLE_CHUNK * sizeof(uint32_t);
 }
@@ -31,9 +31,9 @@ void known_set_disks(struct known *known, const struct known_disk *disks, uint32
 	known->disk_count = MIN(count, KNOWN_DISKS_MAX);
 	for (uint32_t i = 0; i < known->disk_count; i++) {
 		set_disk(known, i, &disks[i], &place);
-		bool fits = directory_bytes(known->disks[i].blocks) <= left;
+		bool fits = disk_directory_bytes(known->disks[i].blocks) <= left;
 		blocks[i] = fits ? known->disks[i].blocks : 0;
-		left -= directory_bytes(blocks[i]);
+		left -= disk_directory_bytes(blocks[i]);
 	}
 	page_table_set_blocks(known->blocks, blocks, known->disk_count);
 	for (uint32_t i = 0; i < known->disk_count; i++)
@@ -86,8 +86,8 @@ uint32_t known_add_seed(struct known *known, uint64_t bytes)
 	return (uint32_t) place;
 }
 
-static bool find_place(const struct known_disk *disks, uint32_t count, uint32_t place,
-		       uint32_t *disk, uint64_t *block)
+static bool find_block_place(const struct known_disk *disks, uint32_t count, uint32_t place,
+			     uint32_t *disk, uint64_t *block)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		const struct known_disk *at = &disks[i];
@@ -103,12 +103,12 @@ static bool find_place(const struct known_disk *disks, uint32_t count, uint32_t 
 
 bool known_find_block(const struct known *known, uint32_t place, uint32_t *disk, uint64_t *block)
 {
-	return find_place(known->disks, known->disk_count, place, disk, block);
+	return find_block_place(known->disks, known->disk_count, place, disk, block);
 }
 
 bool known_find_seed(const struct known *known, uint32_t place, uint32_t *seed, uint64_t *block)
 {
-	return find_place(known->seeds, known->seed_count, place, seed, block);
+	return find_block_place(known->seeds, known->seed_count, place, seed, block);
 }
 
 uint32_t known_place_of(const struct known *known, uint32_t disk, uint64_t block)

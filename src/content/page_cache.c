@@ -49,7 +49,7 @@ static void unmap(uint8_t *bytes, size_t length)
 		munmap(bytes, length);
 }
 
-static void clear(struct page_cache *cache)
+static void clear_place(struct page_cache *cache)
 {
 	unmap(cache->raw, (size_t) cache->raw_count * cache->page_bytes);
 	unmap(cache->packed, cache->packed_bytes);
@@ -64,7 +64,7 @@ void page_cache_free(struct page_cache *cache)
 {
 	if (!cache)
 		return;
-	clear(cache);
+	clear_place(cache);
 	g_free(cache);
 }
 
@@ -81,7 +81,7 @@ static uint8_t *map(size_t length)
 
 static void set_page_size(struct page_cache *cache, uint32_t page_bytes)
 {
-	clear(cache);
+	clear_place(cache);
 	uint64_t half = cache->bytes_max / 2;
 	cache->page_bytes = page_bytes;
 	cache->raw_count = (uint32_t) MIN(half / page_bytes, UINT32_MAX / 4);
@@ -125,7 +125,7 @@ static uint64_t make_room(struct page_cache *cache, uint32_t length)
 }
 
 /* The page at PLACE leaves the ring of raw ones. */
-static void pack(struct page_cache *cache, uint32_t place)
+static void pack_place(struct page_cache *cache, uint32_t place)
 {
 	const uint8_t *page = raw_at(cache, place), *from = cache->scratch;
 	if (!cache->list_count)
@@ -152,7 +152,7 @@ uint32_t page_cache_add(struct page_cache *cache, const uint8_t *page, uint32_t 
 		return 0;
 	cache->last++;
 	if (cache->last > cache->raw_count)
-		pack(cache, cache->last - cache->raw_count);
+		pack_place(cache, cache->last - cache->raw_count);
 	memcpy(raw_at(cache, cache->last), page, page_bytes);
 	return cache->last;
 }

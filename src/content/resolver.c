@@ -47,7 +47,7 @@ void resolver_set_blocks(struct resolver *resolver, const struct stream_reader *
 
 /* ---- writing records ---- */
 
-static bool put(struct output *out, const void *bytes, size_t length)
+static bool put_record(struct output *out, const void *bytes, size_t length)
 {
 	if ((size_t) (out->end - out->at) < length)
 		return false;
@@ -67,8 +67,8 @@ static bool put_head(struct resolver *resolver, struct output *out, const struct
 	uint64_t word = __builtin_bswap64(page * page_bytes | flag | (named ? RECORD_CONTINUE : 0));
 	uint8_t length = (uint8_t) strlen(block->name);
 	resolver->known.last_block = item->block;
-	return put(out, &word, sizeof(word)) &&
-	       (named || (put(out, &length, 1) && put(out, block->name, length)));
+	return put_record(out, &word, sizeof(word)) &&
+	       (named || (put_record(out, &length, 1) && put_record(out, block->name, length)));
 }
 
 static bool put_zeros(struct resolver *resolver, struct output *out, const struct item *item,
@@ -76,7 +76,7 @@ static bool put_zeros(struct resolver *resolver, struct output *out, const struc
 {
 	for (uint32_t i = 0; i < item->count; i++)
 		if (!put_head(resolver, out, item, item->page + i, RECORD_ZERO, page_bytes) ||
-		    !put(out, "", 1))
+		    !put_record(out, "", 1))
 			return false;
 	known_note_other(&resolver->known, item);
 	return true;
@@ -119,7 +119,7 @@ static bool put_page(struct resolver *resolver, struct output *out, struct item 
 	if (item->kind != ITEM_LITERAL && !item->tagged)
 		tag_compute(resolver->known.pages, content, page_bytes, item->tag);
 	if (!put_head(resolver, out, item, item->page, RECORD_PAGE, page_bytes) ||
-	    !put(out, content, page_bytes))
+	    !put_record(out, content, page_bytes))
 		return false;
 	if (item->kind == ITEM_LITERAL)
 		page_cache_add(resolver->known.cache, content, page_bytes);
@@ -127,10 +127,10 @@ static bool put_page(struct resolver *resolver, struct output *out, struct item 
 	return true;
 }
 
-static bool put_bytes(struct resolver *resolver, struct output *out, const struct item *item)
+static bool put_record_bytes(struct resolver *resolver, struct output *out, const struct item *item)
 {
 	known_note_other(&resolver->known, item);
-	return put(out, item->data, item->length);
+	return put_record(out, item->data, item->length);
 }
 
 static bool put_item(struct resolver *resolver, struct output *out, struct item *item,
@@ -138,7 +138,7 @@ static bool put_item(struct resolver *resolver, struct output *out, struct item 
 {
 	switch (item->kind) {
 	case ITEM_BYTES:
-		return put_bytes(resolver, out, item);
+		return put_record_bytes(resolver, out, item);
 	case ITEM_ZERO:
 		return put_zeros(resolver, out, item, page_bytes);
 	case ITEM_SAME:
@@ -150,7 +150,8 @@ static bool put_item(struct resolver *resolver, struct output *out, struct item 
 
 /* ---- batches ---- */
 
-static enum resolver_answer compare(const uint8_t tag[TAG_BYTES], const uint8_t expected[TAG_BYTES])
+static enum resolver_answer compare_tag(const uint8_t tag[TAG_BYTES],
+					const uint8_t expected[TAG_BYTES])
 {
 	return tag_equal(tag, expected) ? RESOLVER_GOOD : RESOLVER_DIFFERENT;
 }
@@ -160,7 +161,7 @@ enum resolver_answer resolver_pass(struct resolver *resolver, const struct batch
 {
 	uint8_t tag[TAG_BYTES];
 	tag_compute(resolver->known.list, batch->raw, batch->parsed, tag);
-	return compare(tag, expected);
+	return compare_tag(tag, expected);
 }
 
 enum resolver_answer resolver_plain(struct resolver *resolver, struct batch *batch,
@@ -176,7 +177,7 @@ enum resolver_answer resolver_plain(struct resolver *resolver, struct batch *bat
 			known_note_other(&resolver->known, item);
 	}
 	batch_seal(batch, resolver->known.pages, resolver->known.list, tag);
-	return compare(tag, expected);
+	return compare_tag(tag, expected);
 }
 
 enum resolver_answer resolver_items(struct resolver *resolver, struct batch *batch,
@@ -192,7 +193,7 @@ enum resolver_answer resolver_items(struct resolver *resolver, struct batch *bat
 			return RESOLVER_DAMAGED;
 	*length = (size_t) (output.at - out);
 	batch_seal(batch, resolver->known.pages, resolver->known.list, tag);
-	return compare(tag, expected);
+	return compare_tag(tag, expected);
 }
 
 /* ---- disks ---- */
@@ -203,7 +204,7 @@ void resolver_set_disks(struct resolver *resolver, const struct known_disk *disk
 }
 
 /* Room for a block in the batch's own memory; NULL when there is none left. */
-static uint8_t *keep(struct batch *batch)
+static uint8_t *keep_content(struct batch *batch)
 {
 	if (batch->deltas_length + BATCH_DISK_BLOCK > BATCH_RAW_MAX)
 		return NULL;
@@ -224,7 +225,7 @@ static bool resolve_same_block(struct resolver *resolver, struct item *item)
 static bool resolve_cached_block(struct resolver *resolver, struct batch *batch, struct item *item)
 {
 	const uint8_t *kept = page_cache_get(resolver->known.cache, item->place, BATCH_DISK_BLOCK);
-	uint8_t *copy = kept ? keep(batch) : NULL;
+	uint8_t *copy = kept ? keep_content(batch) : NULL;
 	if (!copy)
 		return false;
 	item->data = memcpy(copy, kept, BATCH_DISK_BLOCK);
@@ -262,7 +263,7 @@ enum resolver_answer resolver_disk(struct resolver *resolver, struct batch *batc
 		if (!resolve_block(resolver, batch, &batch->items[i]))
 			return RESOLVER_DAMAGED;
 	batch_seal(batch, resolver->known.pages, resolver->known.disk_list, tag);
-	return compare(tag, expected);
+	return compare_tag(tag, expected);
 }
 
 enum resolver_answer resolver_order(struct resolver *resolver, const struct batch *batch,
@@ -270,7 +271,7 @@ enum resolver_answer resolver_order(struct resolver *resolver, const struct batc
 {
 	uint8_t tag[TAG_BYTES];
 	tag_compute(resolver->known.disk_list, batch->raw, batch->parsed, tag);
-	return compare(tag, expected);
+	return compare_tag(tag, expected);
 }
 
 void resolver_zero_disk(struct resolver *resolver, uint32_t disk, uint64_t offset, uint64_t length)

@@ -32,7 +32,7 @@ void seed_pages_free(struct seed_pages *pages)
 	g_free(pages);
 }
 
-static uint8_t *at(const struct seed_pages *pages, uint64_t number)
+static uint8_t *page_at(const struct seed_pages *pages, uint64_t number)
 {
 	return pages->bytes + (size_t) (number % SEED_PAGES_MAX) * SEED_PAGE_BYTES;
 }
@@ -41,7 +41,7 @@ bool seed_pages_add(struct seed_pages *pages, const uint8_t *page)
 {
 	if (pages->added - pages->released == SEED_PAGES_MAX)
 		return false;
-	memcpy(at(pages, pages->added++), page, SEED_PAGE_BYTES);
+	memcpy(page_at(pages, pages->added++), page, SEED_PAGE_BYTES);
 	return true;
 }
 
@@ -58,5 +58,5 @@ void seed_pages_release(struct seed_pages *pages, uint64_t count)
 const uint8_t *seed_pages_get(const struct seed_pages *pages, uint64_t number)
 {
 	bool here = number >= pages->released && number < pages->added;
-	return here ? at(pages, number) : NULL;
+	return here ? page_at(pages, number) : NULL;
 }

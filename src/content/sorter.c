@@ -60,7 +60,7 @@ void sorter_pass(struct sorter *sorter, struct batch *batch)
 
 /* ---- one page ---- */
 
-static struct region *region_of(struct sorter *sorter, const struct item *item)
+static struct region *region_of_page(struct sorter *sorter, const struct item *item)
 {
 	uint64_t region = (item->page >> REGION_PAGES_LOG) + (uint64_t) item->block * 0x9e3779b1u;
 	return &sorter->regions[region % SORTER_REGIONS];
@@ -68,7 +68,8 @@ static struct region *region_of(struct sorter *sorter, const struct item *item)
 
 /* QEMU's record may be left out only where it does not carry the name of a block that later ones
  * rely on. */
-static bool is_same(struct sorter *sorter, const struct item *item, const struct page_entry *known)
+static bool is_same_page(struct sorter *sorter, const struct item *item,
+			 const struct page_entry *known)
 {
 	return known->kind == PAGE_CONTENT && known->tag == item_short_tag(item->tag) &&
 	       item->block == sorter->known.last_block;
@@ -87,7 +88,7 @@ bool sorter_is_reference(struct sorter *sorter, struct item *item)
 static bool is_delta(struct sorter *sorter, struct batch *batch, struct item *item,
 		     const struct page_entry *known)
 {
-	struct region *region = region_of(sorter, item);
+	struct region *region = region_of_page(sorter, item);
 	const uint8_t *old =
 		known->kind == PAGE_CONTENT
 			? page_cache_get(sorter->known.cache, known->place, item->length)
@@ -125,7 +126,7 @@ static void sort_page(struct sorter *sorter, struct batch *batch, struct item *i
 {
 	struct page_entry known;
 	page_table_get(sorter->known.table, item->block, item->page, &known);
-	if (is_same(sorter, item, &known)) {
+	if (is_same_page(sorter, item, &known)) {
 		item->kind = ITEM_SAME;
 		sorter->counts.same_pages++;
 		return;
@@ -190,7 +191,7 @@ static bool knows_some(struct sorter *sorter, const struct batch *batch)
 		if (item->kind != ITEM_LITERAL)
 			continue;
 		page_table_get(sorter->known.table, item->block, item->page, &known);
-		if (is_same(sorter, item, &known))
+		if (is_same_page(sorter, item, &known))
 			return true;
 	}
 	return false;

@@ -48,7 +48,7 @@ const uint8_t *sorter_seed_page(const struct sorter *sorter, uint64_t number)
 }
 
 /* What the index says may be old: the table knows what is there now. Of a seed nobody here knows. */
-static bool is_there(struct sorter *sorter, const struct item *item, uint32_t place)
+static bool is_block_there(struct sorter *sorter, const struct item *item, uint32_t place)
 {
 	const struct known *known = &sorter->known;
 	uint32_t disk;
@@ -74,7 +74,7 @@ bool sorter_is_on_disk(struct sorter *sorter, struct item *item)
 	if (!any || sorter->disks_slow || item->length != BATCH_DISK_BLOCK)
 		return false;
 	uint32_t place = content_index_get(sorter->disk_index, item_short_tag(item->tag));
-	if (!place || !is_there(sorter, item, place))
+	if (!place || !is_block_there(sorter, item, place))
 		return false;
 	item->place = place;
 	return true;

@@ -31,7 +31,7 @@ static double error_of(const struct dirty_model *model, const struct dirty_look 
 }
 
 /* The best set and stream for this tau: both are linear, and neither is less than nothing. */
-static struct dirty_model solve(const struct dirty_look *looks, unsigned count, double tau)
+static struct dirty_model solve_for_tau(const struct dirty_look *looks, unsigned count, double tau)
 {
 	double ff = 0, ft = 0, tt = 0, fy = 0, ty = 0;
 	for (unsigned i = 0; i < count; i++) {
@@ -59,7 +59,7 @@ static double least_error(const struct dirty_look *looks, unsigned count)
 {
 	double least = INFINITY;
 	for (double tau = tau_least; tau <= tau_most; tau *= tau_step) {
-		struct dirty_model model = solve(looks, count, tau);
+		struct dirty_model model = solve_for_tau(looks, count, tau);
 		least = fmin(least, error_of(&model, looks, count));
 	}
 	return least;
@@ -70,7 +70,7 @@ struct dirty_model dirty_fit(const struct dirty_look *looks, unsigned count)
 	struct dirty_model best = { 0, tau_usual, 0 };
 	double least = least_error(looks, count), nearest = INFINITY;
 	for (double tau = tau_least; tau <= tau_most && count > 0; tau *= tau_step) {
-		struct dirty_model model = solve(looks, count, tau);
+		struct dirty_model model = solve_for_tau(looks, count, tau);
 		double far = fabs(log(tau / tau_usual));
 		if (far >= nearest || error_of(&model, looks, count) > least + equally)
 			continue;

@@ -67,12 +67,12 @@ static const struct field host_fields[] = {
 	{ "stolen", HOST(stolen) }, { "speed", HOST(speed) }, { "clock_ms", HOST(clock_ms) },
 };
 
-static double *at(void *base, const struct field *field)
+static double *fact_at(void *base, const struct field *field)
 {
 	return (double *) (void *) ((char *) base + field->offset);
 }
 
-static JsonObject *describe(const void *base, const struct field *table, size_t count)
+static JsonObject *describe_fact_looks(const void *base, const struct field *table, size_t count)
 {
 	JsonObject *object = json_object_new();
 	for (size_t i = 0; i < count; i++) {
@@ -86,20 +86,21 @@ static JsonObject *describe(const void *base, const struct field *table, size_t 
 static void read_fields(void *base, const struct field *table, size_t count, JsonObject *object)
 {
 	for (size_t i = 0; i < count; i++)
-		*at(base, &table[i]) = json_get_double(object, table[i].name, 0);
+		*fact_at(base, &table[i]) = json_get_double(object, table[i].name, 0);
 }
 
 JsonObject *plan_facts_describe(const struct plan_facts *facts)
 {
-	JsonObject *object = describe(facts, fields, G_N_ELEMENTS(fields));
+	JsonObject *object = describe_fact_looks(facts, fields, G_N_ELEMENTS(fields));
 	JsonArray *looks = json_array_new(), *hosts = json_array_new();
 	for (unsigned i = 0; i < facts->look_count; i++) {
 		json_array_add_double_element(looks, facts->looks[i].seconds);
 		json_array_add_double_element(looks, facts->looks[i].pages);
 	}
 	for (int i = 0; i < FACTS_HOSTS; i++)
-		json_array_add_object_element(
-			hosts, describe(&facts->hosts[i], host_fields, G_N_ELEMENTS(host_fields)));
+		json_array_add_object_element(hosts,
+					      describe_fact_looks(&facts->hosts[i], host_fields,
+								  G_N_ELEMENTS(host_fields)));
 	json_object_set_array_member(object, "looks", looks);
 	json_object_set_array_member(object, "hosts", hosts);
 	return object;

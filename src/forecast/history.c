@@ -17,7 +17,7 @@ JsonObject *plan_history_describe(const struct plan_facts *facts,
 }
 
 /* Our own file, so without the cap of the control channel. */
-static JsonObject *parse(const char *text)
+static JsonObject *parse_kept(const char *text)
 {
 	g_autoptr(JsonParser) parser = json_parser_new();
 	if (!text || !json_parser_load_from_data(parser, text, -1, NULL))
@@ -54,8 +54,8 @@ static bool read_outcome(struct plan_past *past, JsonObject *report)
 bool plan_history_read(const char *forecast, const char *report, struct plan_past *past,
 		       struct plan_outlook *said)
 {
-	g_autoptr(JsonObject) before = parse(forecast);
-	g_autoptr(JsonObject) after = parse(report);
+	g_autoptr(JsonObject) before = parse_kept(forecast);
+	g_autoptr(JsonObject) after = parse_kept(report);
 	JsonObject *facts = before ? json_get_object(before, "facts") : NULL;
 	JsonObject *outlook = before ? json_get_object(before, "outlook") : NULL;
 	struct plan_outlook own;

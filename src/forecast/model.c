@@ -72,8 +72,8 @@ static double link_rate(const struct plan_facts *facts)
 }
 
 /* The encoders take the rung that gives the most; where the link is slow that is the hard one. */
-static double pack(const struct plan_facts *facts, const struct facts_packing *packing, double link,
-		   double *bytes)
+static double pack_bytes(const struct plan_facts *facts, const struct facts_packing *packing,
+			 double link, double *bytes)
 {
 	double workers = facts->workers > 0 ? facts->workers : 1;
 	double share = packing->share > 0 ? packing->share : default_share;
@@ -108,8 +108,8 @@ static double pack_best(const struct plan_facts *facts, const struct facts_packi
 			const struct facts_packing *stream, double link, double *bytes)
 {
 	double hard_bytes, least = page / default_pipe;
-	double easy = fmax(pack(facts, batch, link, bytes), least);
-	double hard = fmax(pack(facts, stream, link, &hard_bytes), least);
+	double easy = fmax(pack_bytes(facts, batch, link, bytes), least);
+	double hard = fmax(pack_bytes(facts, stream, link, &hard_bytes), least);
 	if (hard >= easy * 0.97)
 		return easy;
 	*bytes = hard_bytes;

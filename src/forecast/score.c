@@ -30,7 +30,7 @@ struct forecast_range score_said(const struct score_case *one, enum score_quanti
 	return ranges[quantity];
 }
 
-static int compare(const void *a, const void *b)
+static int compare_values(const void *a, const void *b)
 {
 	double x = *(const double *) a, y = *(const double *) b;
 	return (x > y) - (x < y);
@@ -40,7 +40,7 @@ static double median(double *values, unsigned count)
 {
 	if (count == 0)
 		return 0;
-	qsort(values, count, sizeof(*values), compare);
+	qsort(values, count, sizeof(*values), compare_values);
 	return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 

@@ -289,7 +289,7 @@ static enum work ask_work(virDomainPtr domain, uint64_t *bytes)
 						       : WORK_NONE;
 }
 
-static bool describe(virDomainPtr domain, struct host_vm *vm)
+static bool describe_libvirt_error(virDomainPtr domain, struct host_vm *vm)
 {
 	int state = 0;
 	if (virDomainGetState(domain, &state, &vm->reason, 0) < 0)
@@ -309,7 +309,7 @@ bool host_vm_ask(struct host *host, const char *uuid, struct host_vm *vm, GError
 {
 	*vm = (struct host_vm){ .state = HOST_VM_ABSENT };
 	virDomainPtr domain = virDomainLookupByUUIDString(host->connection, uuid);
-	bool known = domain && describe(domain, vm);
+	bool known = domain && describe_libvirt_error(domain, vm);
 	if (domain)
 		virDomainFree(domain);
 	if (known)

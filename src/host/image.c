@@ -59,7 +59,7 @@ static void read_specific(struct image *image, JsonObject *data)
 	image->data_file = g_strdup(json_get_string(data, "data-file", NULL));
 }
 
-static struct image *describe(JsonObject *object)
+static struct image *describe_image_plan(JsonObject *object)
 {
 	JsonObject *specific = json_get_object(object, "format-specific");
 	JsonObject *data = specific ? json_get_object(specific, "data") : NULL;
@@ -83,7 +83,7 @@ static struct image *describe(JsonObject *object)
 struct image *image_parse(const char *json, GError **error)
 {
 	g_autoptr(JsonObject) object = json_parse_object(json, strlen(json), error);
-	struct image *image = object ? describe(object) : NULL;
+	struct image *image = object ? describe_image_plan(object) : NULL;
 	if (!image || (image->path && image->format))
 		return image;
 	image_free(image);
@@ -174,7 +174,7 @@ static const char look_script[] =
 	"/proc/self/mountinfo\n"
 	"exit 0\n";
 
-static void take_word(struct image_place *place, const char *word, const char *value)
+static void take_image_word(struct image_place *place, const char *word, const char *value)
 {
 	unsigned long long blocks = 0, block_size = 0;
 	if (g_str_equal(word, "directory"))
@@ -208,7 +208,7 @@ bool image_look(const struct remote_shell *shell, const struct host_address *hos
 		if (!blank)
 			continue;
 		*blank = 0;
-		take_word(place, *line, blank + 1);
+		take_image_word(place, *line, blank + 1);
 	}
 	return true;
 }

@@ -66,7 +66,7 @@ static void take_listener(struct listeners *listeners, char **parts, unsigned co
 	g_ptr_array_add(listeners->taken, listener);
 }
 
-static void take_line(struct listeners *listeners, char *line)
+static void take_listener_line(struct listeners *listeners, char *line)
 {
 	char *parts[7];
 	unsigned count = 0;
@@ -98,7 +98,7 @@ struct listeners *listeners_parse(const char *text)
 	listeners->taken = g_ptr_array_new_with_free_func(free_listener);
 	listeners->guests = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	for (char **line = lines; *line; line++)
-		take_line(listeners, *line);
+		take_listener_line(listeners, *line);
 	return listeners;
 }
 

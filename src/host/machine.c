@@ -12,7 +12,7 @@ static const char identify_script[] =
 	"cat /etc/machine-id 2>/dev/null || echo; "
 	"echo \"$(cat /proc/sys/kernel/random/boot_id) $(stat -c %d:%i /run)\"";
 
-static char *take_line(char **lines, unsigned index)
+static char *take_machine_line(char **lines, unsigned index)
 {
 	if (g_strv_length(lines) <= index || !*g_strstrip(lines[index]) ||
 	    strlen(lines[index]) > LINE_MAX_BYTES)
@@ -29,8 +29,8 @@ void machine_read(const struct remote_shell *shell, struct host *host)
 	g_auto(GStrv) lines = g_strsplit(output, "\n", 3);
 	g_free(host->machine);
 	g_free(host->instance);
-	host->machine = take_line(lines, 0);
-	host->instance = take_line(lines, 1);
+	host->machine = take_machine_line(lines, 0);
+	host->instance = take_machine_line(lines, 1);
 }
 
 static bool differ(const char *one, const char *other)

@@ -62,7 +62,7 @@ static int64_t read_amount(const char *text, uint64_t unit_bytes)
 	return (int64_t) (value * unit_bytes);
 }
 
-static void take_word(struct told *told, char **parts, unsigned count)
+static void take_room_word(struct told *told, char **parts, unsigned count)
 {
 	for (unsigned i = 0; count >= 2 && i < G_N_ELEMENTS(words); i++)
 		if (strcmp(parts[0], words[i].word) == 0)
@@ -86,7 +86,7 @@ static void take_node(struct room *room, char **parts, unsigned count)
 }
 
 /* "pages KIB FREE PROMISED MOST-ON-DEMAND ADDED": pages that are promised are free only by name. */
-static void take_pages(struct room *room, char **parts, unsigned count)
+static void take_huge_pages(struct room *room, char **parts, unsigned count)
 {
 	int64_t numbers[5];
 	if (count < 6 || room->pages_count == ROOM_PAGES_MOST)
@@ -115,7 +115,7 @@ static void take_mounted(struct room *room, const char *text)
 			room->pages[i].mounted = true;
 }
 
-static void take_line(struct room *room, struct told *told, char *line)
+static void take_room_line(struct room *room, struct told *told, char *line)
 {
 	char *parts[8];
 	unsigned count = 0;
@@ -128,11 +128,11 @@ static void take_line(struct room *room, struct told *told, char *line)
 	if (strcmp(parts[0], "Node") == 0)
 		take_node(room, parts, count);
 	else if (strcmp(parts[0], "pages") == 0)
-		take_pages(room, parts, count);
+		take_huge_pages(room, parts, count);
 	else if (strcmp(parts[0], "mounted") == 0 && count >= 2)
 		take_mounted(room, parts[1]);
 	else
-		take_word(told, parts, count);
+		take_room_word(told, parts, count);
 }
 
 static uint64_t at_least_0(int64_t bytes)
@@ -164,7 +164,7 @@ bool room_parse(const char *text, struct room *room)
 	memset(&told, 0xff, sizeof(told)); /* -1 everywhere */
 	*room = (struct room){ 0 };
 	for (char **line = lines; *line; line++)
-		take_line(room, &told, *line);
+		take_room_line(room, &told, *line);
 	if (told.total <= 0 || told.free < 0)
 		return false;
 	room->total_bytes = (uint64_t) told.total;

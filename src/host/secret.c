@@ -42,7 +42,7 @@ static struct secret *read_named(struct xml *vm, xmlNodePtr node, int usage)
 	return secret;
 }
 
-static bool is_listed(const GPtrArray *secrets, const char *key)
+static bool is_secret_listed(const GPtrArray *secrets, const char *key)
 {
 	for (guint i = 0; i < secrets->len; i++)
 		if (g_str_equal(((const struct secret *) secrets->pdata[i])->key, key))
@@ -57,7 +57,7 @@ GPtrArray *secret_list(struct xml *vm)
 		g_autoptr(GPtrArray) nodes = xml_find(vm, NULL, places[i].path);
 		for (guint j = 0; j < nodes->len; j++) {
 			struct secret *secret = read_named(vm, nodes->pdata[j], places[i].usage);
-			if (secret->key && !is_listed(secrets, secret->key))
+			if (secret->key && !is_secret_listed(secrets, secret->key))
 				g_ptr_array_add(secrets, secret);
 			else
 				free_secret(secret);

@@ -107,7 +107,7 @@ static void add_option(GPtrArray *words, const char *option, char *value)
 	g_ptr_array_add(words, value);
 }
 
-static void add_words(GPtrArray *words, const char *const *more)
+static void add_storage_words(GPtrArray *words, const char *const *more)
 {
 	for (; *more; more++)
 		g_ptr_array_add(words, g_strdup(*more));
@@ -118,8 +118,8 @@ static GPtrArray *serve_words(const char *const *helper, const char *socket,
 {
 	GPtrArray *words = g_ptr_array_new_with_free_func(g_free);
 	const char *const head[] = { "sh", "-c", serve_script, "sh", socket, NULL };
-	add_words(words, head);
-	add_words(words, helper);
+	add_storage_words(words, head);
+	add_storage_words(words, helper);
 	g_ptr_array_add(words, g_strdup("qemu-storage-daemon"));
 	for (guint i = 0; i < images->len; i++)
 		add_option(words, "--blockdev", describe_node(images->pdata[i]));
@@ -208,9 +208,9 @@ static GPtrArray *copy_words(const char *const *helper, const struct storage_sou
 					       "writeback", "-O",      "raw", NULL };
 	GPtrArray *words = g_ptr_array_new_with_free_func(g_free);
 	g_autofree char *socket = g_uri_escape_string(source->socket, "/", FALSE);
-	add_words(words, head);
-	add_words(words, helper);
-	add_words(words, convert);
+	add_storage_words(words, head);
+	add_storage_words(words, helper);
+	add_storage_words(words, convert);
 	add_option(words, "-f", g_strdup(source->format));
 	if (source->fresh)
 		g_ptr_array_add(words, g_strdup("--target-is-zero"));

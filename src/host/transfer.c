@@ -56,7 +56,7 @@ char *transfer_digest(const struct remote_shell *shell, const struct host_addres
 /* ---- the bytes ---- */
 
 /* Sleeps as long as the cap wants it. */
-static void keep_rate(const struct transfer *transfer, int64_t start_us)
+static void keep_transfer_rate(const struct transfer *transfer, int64_t start_us)
 {
 	if (!transfer->rate)
 		return;
@@ -98,7 +98,7 @@ static bool relay_all(struct transfer *transfer, GError **error)
 			return error_set(error, WATARI_ERROR_CANCELLED, NULL,
 					 _("cancelled by the user"));
 		good = relay_piece(transfer, chunk, &ended);
-		keep_rate(transfer, start_us);
+		keep_transfer_rate(transfer, start_us);
 	}
 	return good;
 }

@@ -64,7 +64,7 @@ static const char schema[] =
 #define UNFINISHED "(outcome IS NULL OR outcome = 'attention')"
 _Static_assert(SCHEMA_VERSION == 1, "the last line of the schema says the same");
 
-static bool fail(struct journal *journal, GError **error)
+static bool fail_journal(struct journal *journal, GError **error)
 {
 	return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("the journal %s: %s"), journal->path,
 			 sqlite3_errmsg(journal->database));
@@ -95,7 +95,7 @@ static bool execute(struct journal *journal, const char *sql, GError **error)
 {
 	if (sqlite3_exec(journal->database, sql, NULL, NULL, NULL) == SQLITE_OK)
 		return true;
-	return fail(journal, error);
+	return fail_journal(journal, error);
 }
 
 /* Two programs may come at once: the version is looked at again inside the transaction. */
@@ -121,7 +121,7 @@ static bool open_database(struct journal *journal, GError **error)
 {
 	if (sqlite3_open_v2(journal->path, &journal->database,
 			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) != SQLITE_OK)
-		return fail(journal, error);
+		return fail_journal(journal, error);
 	sqlite3_busy_timeout(journal->database, BUSY_MS);
 	return execute(journal,
 		       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
@@ -232,7 +232,7 @@ static bool write_taken(struct journal *journal, GError **error)
 		int result = run_words(journal, INSERT_EVENT, "siss", note->id, note->time_s,
 				       note->kind, note->text);
 		if (result != SQLITE_DONE && result != SQLITE_CONSTRAINT)
-			return fail(journal, error);
+			return fail_journal(journal, error);
 	}
 	return true;
 }
@@ -361,7 +361,8 @@ void journal_close(struct journal *journal)
 /* ---- what is on the disk before the call returns ---- */
 
 /* As run_statement(), with all notes until now. */
-static bool run(struct journal *journal, GError **error, const char *sql, const char *format, ...)
+static bool writer_thread(struct journal *journal, GError **error, const char *sql,
+			  const char *format, ...)
 {
 	if (!journal)
 		return true;
@@ -372,7 +373,7 @@ static bool run(struct journal *journal, GError **error, const char *sql, const 
 	if (good) {
 		good = run_statement(journal, sql, format, args) == SQLITE_DONE;
 		if (!good)
-			fail(journal, error);
+			fail_journal(journal, error);
 		good = end_writing(journal, good, error);
 	}
 	pthread_mutex_unlock(&journal->use);
@@ -383,20 +384,22 @@ static bool run(struct journal *journal, GError **error, const char *sql, const 
 bool journal_begin(struct journal *journal, const struct journal_move *move, GError **error)
 {
 	/* It is kept small: the oldest moves go, with their events, once they have an end. */
-	run(journal, NULL,
-	    "DELETE FROM moves WHERE NOT " UNFINISHED
-	    " AND rowid NOT IN (SELECT rowid FROM moves ORDER BY rowid DESC LIMIT ?)",
-	    "i", (int64_t) KEPT_MOVES);
-	return run(journal, error,
-		   "INSERT INTO moves(id, vm_name, vm_uuid, source, destination, options, phase,"
-		   " pid, started) VALUES(?,?,?,?,?,?,?,?,?)",
-		   "sssssssii", move->id, move->vm_name, move->vm_uuid, move->source,
-		   move->destination, move->options, move->phase, move->pid, move->started_s);
+	writer_thread(journal, NULL,
+		      "DELETE FROM moves WHERE NOT " UNFINISHED
+		      " AND rowid NOT IN (SELECT rowid FROM moves ORDER BY rowid DESC LIMIT ?)",
+		      "i", (int64_t) KEPT_MOVES);
+	return writer_thread(
+		journal, error,
+		"INSERT INTO moves(id, vm_name, vm_uuid, source, destination, options, phase,"
+		" pid, started) VALUES(?,?,?,?,?,?,?,?,?)",
+		"sssssssii", move->id, move->vm_name, move->vm_uuid, move->source,
+		move->destination, move->options, move->phase, move->pid, move->started_s);
 }
 
 bool journal_set_phase(struct journal *journal, const char *id, const char *phase, GError **error)
 {
-	bool good = run(journal, error, "UPDATE moves SET phase = ? WHERE id = ?", "ss", phase, id);
+	bool good = writer_thread(journal, error, "UPDATE moves SET phase = ? WHERE id = ?", "ss",
+				  phase, id);
 	test_hold_written(phase);
 	return good;
 }
@@ -404,7 +407,8 @@ bool journal_set_phase(struct journal *journal, const char *id, const char *phas
 bool journal_add_event(struct journal *journal, const char *id, const char *kind, const char *text,
 		       GError **error)
 {
-	bool good = run(journal, error, INSERT_EVENT, "siss", id, (int64_t) time(NULL), kind, text);
+	bool good = writer_thread(journal, error, INSERT_EVENT, "siss", id, (int64_t) time(NULL),
+				  kind, text);
 	test_hold_written(kind);
 	return good;
 }
@@ -412,9 +416,9 @@ bool journal_add_event(struct journal *journal, const char *id, const char *kind
 bool journal_end(struct journal *journal, const char *id, const char *outcome, const char *numbers,
 		 GError **error)
 {
-	return run(journal, error,
-		   "UPDATE moves SET outcome = ?, numbers = ?, ended = ? WHERE id = ?", "ssis",
-		   outcome, numbers, (int64_t) time(NULL), id);
+	return writer_thread(journal, error,
+			     "UPDATE moves SET outcome = ?, numbers = ?, ended = ? WHERE id = ?",
+			     "ssis", outcome, numbers, (int64_t) time(NULL), id);
 }
 
 /* ---- reading ---- */
@@ -477,7 +481,7 @@ static GPtrArray *list_moves(struct journal *journal, const char *sql, const cha
 			g_ptr_array_add(moves, read_move(statement));
 	}
 	if (step != SQLITE_DONE)
-		fail(journal, error);
+		fail_journal(journal, error);
 	sqlite3_finalize(statement);
 	end_reading(journal);
 	return moves;
@@ -583,7 +587,7 @@ GPtrArray *journal_list_events(struct journal *journal, const char *kind, int li
 		}
 	}
 	if (!good || step != SQLITE_DONE)
-		fail(journal, error);
+		fail_journal(journal, error);
 	sqlite3_finalize(statement);
 	end_reading(journal);
 	if (good && step == SQLITE_DONE)

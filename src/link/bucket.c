@@ -4,7 +4,7 @@
 
 #include <glib.h>
 
-static void fill(struct bucket *bucket, int64_t now_us)
+static void fill_bucket(struct bucket *bucket, int64_t now_us)
 {
 	double rate = (double) bucket->rate / 1e6; /* bytes a microsecond */
 	bucket->tokens += (double) (now_us - bucket->filled_us) * rate;
@@ -15,7 +15,7 @@ static void fill(struct bucket *bucket, int64_t now_us)
 void bucket_set_rate(struct bucket *bucket, uint64_t rate, int64_t now_us)
 {
 	if (bucket->rate)
-		fill(bucket, now_us);
+		fill_bucket(bucket, now_us);
 	bucket->rate = rate;
 	bucket->filled_us = now_us;
 	/* A debt made at a high rate would be a long silence at a low one. */
@@ -26,7 +26,7 @@ int64_t bucket_wait_us(struct bucket *bucket, int64_t now_us)
 {
 	if (!bucket->rate)
 		return 0;
-	fill(bucket, now_us);
+	fill_bucket(bucket, now_us);
 	if (bucket->tokens > 0)
 		return 0;
 	return 1 + (int64_t) (-bucket->tokens * 1e6 / (double) bucket->rate);

@@ -45,7 +45,7 @@ static bool learn_from_hello(struct link *link, const struct wire_hello *hello)
 }
 
 /* The lane's thread takes it from here; an older connection of the lane is given up. */
-static void hand_over(struct link *link, struct pending *pending)
+static void hand_over_lane(struct link *link, struct pending *pending)
 {
 	struct lane *lane = &link->lanes[pending->lane];
 	struct channel *older = NULL;
@@ -66,7 +66,7 @@ static void hand_over(struct link *link, struct pending *pending)
 }
 
 /* It came to nothing: the lane it was dialled for is tried again, at the next address. */
-static void give_up(struct link *link, struct pending *pending, int64_t now_us)
+static void give_up_lane(struct link *link, struct pending *pending, int64_t now_us)
 {
 	if (!pending->dialled)
 		return;
@@ -82,19 +82,19 @@ static void give_up(struct link *link, struct pending *pending, int64_t now_us)
 
 /* ---- all of them ---- */
 
-static void drop(struct keeper *keeper, unsigned index, int64_t now_us)
+static void drop_lane(struct keeper *keeper, unsigned index, int64_t now_us)
 {
 	struct pending *pending = keeper->pending[index];
 	keeper->count--;
 	for (unsigned i = index; i < keeper->count; i++)
 		keeper->pending[i] = keeper->pending[i + 1];
 	if (pending->stage != STAGE_DONE)
-		give_up(keeper->link, pending, now_us);
+		give_up_lane(keeper->link, pending, now_us);
 	pending_free(pending);
 }
 
 /* When it is crowded the oldest of those who came has to go: the right peer needs a moment only. */
-static void make_room(struct keeper *keeper, int64_t now_us)
+static void make_room_for_lane(struct keeper *keeper, int64_t now_us)
 {
 	if (keeper->count < PENDING_MAX)
 		return;
@@ -102,12 +102,12 @@ static void make_room(struct keeper *keeper, int64_t now_us)
 	while (oldest < PENDING_MAX - 1 && keeper->pending[oldest]->dialled)
 		oldest++;
 	pending_note_problem(keeper->link, keeper->pending[oldest], _("too many callers at once"));
-	drop(keeper, oldest, now_us);
+	drop_lane(keeper, oldest, now_us);
 }
 
-static void add(struct keeper *keeper, int fd, int lane, int64_t now_us)
+static void add_lane(struct keeper *keeper, int fd, int lane, int64_t now_us)
 {
-	make_room(keeper, now_us);
+	make_room_for_lane(keeper, now_us);
 	keeper->pending[keeper->count++] = pending_new(keeper->link, fd, lane, now_us);
 }
 
@@ -116,7 +116,7 @@ static void accept_callers(struct keeper *keeper, int64_t now_us)
 	int fd;
 	/* A few at a time, so that a flood does not keep us from those who wait. */
 	for (int i = 0; i < 8 && (fd = socket_accept(&keeper->link->source)) >= 0; i++)
-		add(keeper, fd, -1, now_us);
+		add_lane(keeper, fd, -1, now_us);
 }
 
 /* Dial what is down and due. Returns when the next one will be due. */
@@ -139,12 +139,12 @@ static int64_t dial_lanes(struct keeper *keeper, int64_t now_us)
 		int fd = socket_dial(&link->source);
 		int saved_errno = errno;
 		if (fd >= 0) {
-			add(keeper, fd, (int) i, now_us);
+			add_lane(keeper, fd, (int) i, now_us);
 			continue;
 		}
 		struct pending failed = { .dialled = true, .lane = (int) i };
 		pending_note_problem(link, &failed, g_strerror(saved_errno));
-		give_up(link, &failed, now_us);
+		give_up_lane(link, &failed, now_us);
 		next_us = MIN(next_us, now_us + BACKOFF_LAST_MS * 1000ll);
 	}
 	return next_us;
@@ -167,8 +167,8 @@ static void step_pending(struct keeper *keeper, unsigned index, int64_t now_us)
 	if (answer == PENDING_WAITS)
 		return;
 	if (answer == PENDING_DONE)
-		hand_over(keeper->link, pending);
-	drop(keeper, index, now_us);
+		hand_over_lane(keeper->link, pending);
+	drop_lane(keeper, index, now_us);
 }
 
 /* With the lock held. WHAT takes the seconds since SINCE_US, and the last problem. */
@@ -254,6 +254,6 @@ void *keeper_main(void *argument)
 		keeper_wait(&keeper, now_us, until_us);
 	}
 	while (keeper.count)
-		drop(&keeper, keeper.count - 1, clock_now_us());
+		drop_lane(&keeper, keeper.count - 1, clock_now_us());
 	return NULL;
 }

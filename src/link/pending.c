@@ -174,7 +174,7 @@ static int choose_lane(const struct pending *pending)
 	return found;
 }
 
-static enum step agree(struct pending *pending)
+static enum step agree_on_key(struct pending *pending)
 {
 	struct link *link = pending->link;
 	if (pending->heard.lanes != link->config.connections) {
@@ -232,7 +232,7 @@ static enum step step_hear(struct pending *pending)
 							       : _("it did not say hello"));
 		return STEP_DEAD;
 	}
-	return agree(pending);
+	return agree_on_key(pending);
 }
 
 static enum step (*const steps[])(struct pending *) = {

@@ -20,7 +20,7 @@ void reorder_init(struct reorder *reorder, enum link_stream stream, struct pool 
 	wait_cond_init(&reorder->arrival);
 }
 
-static struct frame **slot(const struct reorder *reorder, uint64_t sequence)
+static struct frame **slot_of_frame(const struct reorder *reorder, uint64_t sequence)
 {
 	return &reorder->ring[sequence & (reorder->frames_max - 1)];
 }
@@ -42,7 +42,7 @@ enum reorder_verdict reorder_judge(const struct reorder *reorder, uint64_t seque
 		return REORDER_DUPLICATE;
 	if (sequence - reorder->consumed >= reorder->frames_max || sequence >= reorder->final)
 		return REORDER_BEYOND;
-	if (*slot(reorder, sequence))
+	if (*slot_of_frame(reorder, sequence))
 		return REORDER_DUPLICATE;
 	return reorder->bytes + length <= reorder->bytes_max ? REORDER_WANTED : REORDER_BEYOND;
 }
@@ -55,13 +55,13 @@ enum reorder_verdict reorder_insert(struct reorder *reorder, struct frame *frame
 		pool_put(reorder->pool, frame);
 		return verdict;
 	}
-	*slot(reorder, frame->public.sequence) = frame;
+	*slot_of_frame(reorder, frame->public.sequence) = frame;
 	reorder->bytes += frame->public.length;
 	reorder->peak_bytes = MAX(reorder->peak_bytes, reorder->bytes);
 
 	uint64_t before = reorder->expected;
 	while (reorder->expected - reorder->consumed < reorder->frames_max &&
-	       *slot(reorder, reorder->expected))
+	       *slot_of_frame(reorder, reorder->expected))
 		reorder->expected++;
 	if (reorder->expected > before)
 		pthread_cond_broadcast(&reorder->arrival);
@@ -72,20 +72,20 @@ struct frame *reorder_next(struct reorder *reorder)
 {
 	if (reorder->delivered == reorder->expected)
 		return NULL;
-	return *slot(reorder, reorder->delivered++);
+	return *slot_of_frame(reorder, reorder->delivered++);
 }
 
 bool reorder_done(struct reorder *reorder, struct frame *frame)
 {
-	struct frame **at = slot(reorder, frame->public.sequence);
+	struct frame **at = slot_of_frame(reorder, frame->public.sequence);
 	if (*at != frame || frame->public.sequence >= reorder->delivered)
 		return false;
 	reorder->bytes -= frame->public.length;
 	pool_put(reorder->pool, frame);
 	*at = REORDER_GONE;
 	while (reorder->consumed < reorder->delivered &&
-	       *slot(reorder, reorder->consumed) == REORDER_GONE)
-		*slot(reorder, reorder->consumed++) = NULL;
+	       *slot_of_frame(reorder, reorder->consumed) == REORDER_GONE)
+		*slot_of_frame(reorder, reorder->consumed++) = NULL;
 	return true;
 }
 

@@ -32,7 +32,7 @@ void socket_source_clear(struct socket_source *source)
 }
 
 /* Look ADDRESS (NULL: any) up; the caller frees with freeaddrinfo(). */
-static struct addrinfo *look_up(const char *address, uint16_t port, GError **error)
+static struct addrinfo *look_up_address(const char *address, uint16_t port, GError **error)
 {
 	struct addrinfo hints = {
 		.ai_socktype = SOCK_STREAM,
@@ -68,7 +68,7 @@ static int listen_on(const struct addrinfo *info)
 
 static int listen_on_port(const char *address, uint16_t port, GError **error)
 {
-	struct addrinfo *found = look_up(address, port, error);
+	struct addrinfo *found = look_up_address(address, port, error);
 	int fd = -1;
 	for (int round = 0; round < 2 && fd < 0; round++) {
 		for (struct addrinfo *at = found; at && fd < 0; at = at->ai_next) {
@@ -143,7 +143,7 @@ bool socket_resolve(struct socket_source *source, const char *const *addresses, 
 	GError *last = NULL;
 	for (; *addresses; addresses++) {
 		g_clear_error(&last);
-		struct addrinfo *found = look_up(*addresses, port, &last);
+		struct addrinfo *found = look_up_address(*addresses, port, &last);
 		for (struct addrinfo *at = found; at && source->count < SOCKET_ADDRESSES_MAX;
 		     at = at->ai_next) {
 			memcpy(&source->addresses[source->count], at->ai_addr, at->ai_addrlen);

@@ -275,7 +275,7 @@ void channel_free(struct channel *channel)
 	g_free(channel);
 }
 
-static void describe(struct channel *channel, int saved_errno)
+static void describe_tls_error(struct channel *channel, int saved_errno)
 {
 	unsigned long code = ERR_peek_last_error();
 	const char *reason = code ? ERR_reason_error_string(code) : NULL;
@@ -291,7 +291,7 @@ static void describe(struct channel *channel, int saved_errno)
 }
 
 /* What an SSL_ function's RESULT means for the caller. */
-static int judge(struct channel *channel, int result)
+static int judge_peer(struct channel *channel, int result)
 {
 	int saved_errno = errno;
 	switch (SSL_get_error(channel->ssl, result)) {
@@ -312,7 +312,7 @@ static int judge(struct channel *channel, int result)
 	default:
 		break;
 	}
-	describe(channel, saved_errno);
+	describe_tls_error(channel, saved_errno);
 	return -1;
 }
 
@@ -324,7 +324,7 @@ static int judge_plain(struct channel *channel, ssize_t n, short wants)
 		channel->wants = wants;
 		return 0;
 	}
-	describe(channel, n < 0 ? errno : 0);
+	describe_tls_error(channel, n < 0 ? errno : 0);
 	return -1;
 }
 
@@ -336,7 +336,7 @@ int channel_flush(struct channel *channel)
 	if (flushed == 0)
 		channel->wants = POLLOUT;
 	if (flushed < 0)
-		describe(channel, errno);
+		describe_tls_error(channel, errno);
 	return flushed;
 }
 
@@ -347,7 +347,7 @@ int channel_handshake(struct channel *channel)
 	errno = 0;
 	int result = SSL_do_handshake(channel->ssl);
 	if (result <= 0)
-		result = judge(channel, result);
+		result = judge_peer(channel, result);
 	/* Also when it failed: the other side may be told why. */
 	int flushed = channel->out->end ? channel_flush(channel) : 1;
 	return result < 0 ? result : MIN(result, flushed);
@@ -360,7 +360,7 @@ int channel_read(struct channel *channel, void *at, size_t length)
 	if (!channel->ssl)
 		return judge_plain(channel, socket_receive(channel, at, length), POLLIN);
 	int result = SSL_read(channel->ssl, at, (int) length);
-	return result > 0 ? result : judge(channel, result);
+	return result > 0 ? result : judge_peer(channel, result);
 }
 
 int channel_write(struct channel *channel, const void *at, size_t length)
@@ -371,7 +371,7 @@ int channel_write(struct channel *channel, const void *at, size_t length)
 		return judge_plain(channel, socket_send(channel, at, length), POLLOUT);
 	int result = SSL_write(channel->ssl, at, (int) length);
 	if (result <= 0)
-		return judge(channel, result);
+		return judge_peer(channel, result);
 	channel->key_bytes += (uint64_t) result;
 	return result;
 }

@@ -104,14 +104,14 @@ void wire_decoder_init(struct wire_decoder *decoder, bool peer_is_source)
 	*decoder = (struct wire_decoder){ .peer_is_source = peer_is_source };
 }
 
-static enum wire_event refuse(struct wire_decoder *decoder, const char *problem)
+static enum wire_event refuse_wire(struct wire_decoder *decoder, const char *problem)
 {
 	decoder->state = WIRE_BROKEN;
 	decoder->problem = problem;
 	return WIRE_BAD;
 }
 
-static enum wire_event complete(struct wire_decoder *decoder)
+static enum wire_event complete_frame(struct wire_decoder *decoder)
 {
 	decoder->state = WIRE_IN_HEADER;
 	decoder->filled = 0;
@@ -141,17 +141,17 @@ static enum wire_event read_header(struct wire_decoder *decoder)
 	message->sequence = be_get64(header + 16);
 	memcpy(message->tag, header + 24, LINK_TAG_BYTES);
 	if (type >= WIRE_TYPE_LAST)
-		return refuse(decoder, N_("unknown message type"));
+		return refuse_wire(decoder, N_("unknown message type"));
 	message->type = type;
 	if (!stream_allowed(decoder, message->type, stream))
-		return refuse(decoder, N_("message for a stream that it may not use"));
+		return refuse_wire(decoder, N_("message for a stream that it may not use"));
 	message->stream = stream;
 	if (message->length < types[type].shortest || message->length > types[type].longest)
-		return refuse(decoder, N_("message of an impossible length"));
+		return refuse_wire(decoder, N_("message of an impossible length"));
 	if (be_get16(header + 6) != 0 || be_get32(header + 12) != 0)
-		return refuse(decoder, N_("reserved field is not zero"));
+		return refuse_wire(decoder, N_("reserved field is not zero"));
 	if (type != WIRE_DATA && (message->flags || memcmp(message->tag, zero, sizeof(zero)) != 0))
-		return refuse(decoder, N_("reserved field is not zero"));
+		return refuse_wire(decoder, N_("reserved field is not zero"));
 
 	decoder->filled = 0;
 	if (type == WIRE_DATA) {
@@ -168,7 +168,7 @@ static enum wire_event read_hello(struct wire_decoder *decoder)
 	const uint8_t *body = decoder->control;
 	struct wire_hello *hello = &decoder->message.hello;
 	if (memcmp(body, magic, sizeof(magic)) != 0)
-		return refuse(decoder, N_("not a hello of a Watari mover"));
+		return refuse_wire(decoder, N_("not a hello of a Watari mover"));
 	hello->version = be_get16(body + 8);
 	hello->lane = be_get16(body + 10);
 	hello->lanes = be_get16(body + 12);
@@ -179,14 +179,14 @@ static enum wire_event read_hello(struct wire_decoder *decoder)
 	for (int i = 0; i < LINK_STREAM_LAST; i++)
 		hello->expected[i] = be_get64(body + 32 + 8 * i);
 	if (hello->version != WIRE_VERSION)
-		return refuse(decoder, N_("hello of another protocol version"));
+		return refuse_wire(decoder, N_("hello of another protocol version"));
 	if (body[14] > 1 || hello->source != decoder->peer_is_source)
-		return refuse(decoder, N_("hello with the wrong role"));
+		return refuse_wire(decoder, N_("hello with the wrong role"));
 	if (body[15] != LINK_STREAM_LAST || hello->window < WIRE_WINDOW_MIN || hello->lanes == 0 ||
 	    hello->lanes > LINK_CONNECTIONS_MAX || hello->trial > WIRE_TRIAL_MAX ||
 	    (hello->lane != WIRE_LANE_ANY && hello->lane >= hello->lanes))
-		return refuse(decoder, N_("hello with impossible values"));
-	return complete(decoder);
+		return refuse_wire(decoder, N_("hello with impossible values"));
+	return complete_frame(decoder);
 }
 
 /* The reason is shown to a person: nothing in it may steer a terminal. */
@@ -201,7 +201,7 @@ static enum wire_event read_close(struct wire_decoder *decoder)
 		if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !utf8))
 			message->reason[i] = '?';
 	}
-	return complete(decoder);
+	return complete_frame(decoder);
 }
 
 static enum wire_event read_payload(struct wire_decoder *decoder)
@@ -214,9 +214,9 @@ static enum wire_event read_payload(struct wire_decoder *decoder)
 	if (message->type == WIRE_ACK) {
 		message->expected = be_get64(decoder->control);
 		if (message->expected < message->sequence)
-			return refuse(decoder, N_("more consumed than received"));
+			return refuse_wire(decoder, N_("more consumed than received"));
 	}
-	return complete(decoder);
+	return complete_frame(decoder);
 }
 
 size_t wire_decoder_space(struct wire_decoder *decoder, uint8_t **at)
@@ -263,5 +263,5 @@ enum wire_event wire_decoder_take_payload(struct wire_decoder *decoder, uint8_t 
 {
 	decoder->payload = payload;
 	decoder->state = WIRE_IN_PAYLOAD;
-	return decoder->message.length > 0 ? WIRE_MORE : complete(decoder);
+	return decoder->message.length > 0 ? WIRE_MORE : complete_frame(decoder);
 }

@@ -63,8 +63,8 @@ struct records {
 	size_t length;
 };
 
-static enum resolver_answer resolve(struct emitter *emitter, const struct decoded *decoded,
-				    struct records *records)
+static enum resolver_answer resolve_batch(struct emitter *emitter, const struct decoded *decoded,
+					  struct records *records)
 {
 	struct batch *batch = decoded->batch;
 	const struct stream_reader *reader = observer_reader(emitter->observer);
@@ -86,8 +86,8 @@ static enum resolver_answer resolve(struct emitter *emitter, const struct decode
 	return resolver_plain(emitter->resolver, batch, decoded->frame->tag);
 }
 
-static bool check(struct emitter *emitter, const struct decoded *decoded,
-		  enum resolver_answer answer)
+static bool check_batch(struct emitter *emitter, const struct decoded *decoded,
+			enum resolver_answer answer)
 {
 	const char *reason[] = {
 		[RESOLVER_DAMAGED] = N_("it names what is not there"),
@@ -120,7 +120,7 @@ static bool emit_memory(struct emitter *emitter, const struct decoded *decoded)
 	if (transfer->qemu < 0 && !connect_qemu(transfer))
 		return false;
 	if (!disk_destination_settle(transfer->disk_destination, decoded->batch) ||
-	    !check(emitter, decoded, resolve(emitter, decoded, &records)))
+	    !check_batch(emitter, decoded, resolve_batch(emitter, decoded, &records)))
 		return false;
 	if (decoded->batch->kind != BATCH_PLAIN)
 		observer_see(emitter->observer, records.bytes, records.length);

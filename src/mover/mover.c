@@ -61,7 +61,7 @@ static gboolean tell_stats(void *data)
 	return G_SOURCE_CONTINUE;
 }
 
-static gboolean give_up(void *data)
+static gboolean give_up_move(void *data)
 {
 	struct mover *mover = data;
 	g_main_loop_quit(mover->loop);
@@ -92,7 +92,7 @@ static void conductor_lost(const char *reason, void *data)
 	if (!mover->transfer || !mover->started || mover->ended)
 		g_main_loop_quit(mover->loop);
 	else
-		g_timeout_add(phase == TRANSFER_RELEASED ? FAREWELL_MS : 1000, give_up, mover);
+		g_timeout_add(phase == TRANSFER_RELEASED ? FAREWELL_MS : 1000, give_up_move, mover);
 }
 
 /* Before the start nothing is said on the control channel for long times, so a host that lost its

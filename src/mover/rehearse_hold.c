@@ -49,7 +49,7 @@ void rehearse_hold_free(struct rehearse_hold *rehearse_hold)
 
 /* ---- the place ---- */
 
-static bool is_enough(uint64_t pages, GError **error)
+static bool is_hold_enough(uint64_t pages, GError **error)
 {
 	return pages >= TOO_FEW ||
 	       error_set(error, WATARI_ERROR_INTERNAL, NULL,
@@ -57,7 +57,7 @@ static bool is_enough(uint64_t pages, GError **error)
 			   "at its end before it could be held"));
 }
 
-static bool find_place(struct rehearse_hold *rehearse_hold, GError **error)
+static bool find_hold_place(struct rehearse_hold *rehearse_hold, GError **error)
 {
 	const struct mover_setup *settings = rehearse_hold->transfer->settings;
 	uint64_t wanted =
@@ -66,7 +66,7 @@ static bool find_place(struct rehearse_hold *rehearse_hold, GError **error)
 	return pid > 0 &&
 	       pages_left_find(pid, rehearse_hold->block_bytes, wanted, &rehearse_hold->offset,
 			       &rehearse_hold->left, error) &&
-	       is_enough(rehearse_hold->left, error);
+	       is_hold_enough(rehearse_hold->left, error);
 }
 
 bool rehearse_hold_may_begin(const struct mover_setup *settings, int pid, GError **error)
@@ -74,7 +74,7 @@ bool rehearse_hold_may_begin(const struct mover_setup *settings, int pid, GError
 	uint64_t offset, found;
 	return !settings->rehearse || pid <= 0 ||
 	       (pages_left_find(pid, 0, TOO_FEW, &offset, &found, error) &&
-		is_enough(found, error));
+		is_hold_enough(found, error));
 }
 
 static void learn_place(struct rehearse_hold *rehearse_hold, const struct stream_reader *stream)
@@ -84,7 +84,7 @@ static void learn_place(struct rehearse_hold *rehearse_hold, const struct stream
 	for (uint32_t i = 0; (block = stream_reader_block(stream, i)); i++)
 		rehearse_hold->block_bytes = MAX(rehearse_hold->block_bytes, block->used_bytes);
 	rehearse_hold->known = true;
-	if (!find_place(rehearse_hold, &error))
+	if (!find_hold_place(rehearse_hold, &error))
 		transfer_refuse_error(rehearse_hold->transfer, "rehearsal", error);
 }
 
@@ -110,7 +110,7 @@ static bool has_sent_enough(const struct rehearse_hold *rehearse_hold)
 	return stats.wire_sent - rehearse_hold->wire_before + rehearse_hold->wire_disks >= most;
 }
 
-static void begin(struct rehearse_hold *rehearse_hold)
+static void begin_hold(struct rehearse_hold *rehearse_hold)
 {
 	struct link_stats stats;
 	link_get_stats(rehearse_hold->transfer->link, &stats);
@@ -125,7 +125,7 @@ void rehearse_hold_note(struct rehearse_hold *rehearse_hold, const struct batch 
 	if (!rehearse_hold)
 		return;
 	if (!rehearse_hold->begin_us)
-		begin(rehearse_hold);
+		begin_hold(rehearse_hold);
 	if (batch->has_blocks) {
 		learn_place(rehearse_hold, stream);
 		rehearse_hold->begin_us = clock_now_us(); /* a move looks for no place */
@@ -140,7 +140,7 @@ void rehearse_hold_note(struct rehearse_hold *rehearse_hold, const struct batch 
 			rehearse_hold->reached = is_behind(rehearse_hold, &batch->items[i], stream);
 }
 
-static JsonObject *describe(struct rehearse_hold *rehearse_hold)
+static JsonObject *describe_held(struct rehearse_hold *rehearse_hold)
 {
 	struct transfer *transfer = rehearse_hold->transfer;
 	struct link_stats link;
@@ -165,7 +165,7 @@ void rehearse_hold_here(struct rehearse_hold *rehearse_hold)
 		return;
 	struct transfer *transfer = rehearse_hold->transfer;
 	transfer_wait_arrived(transfer, INT64_MAX);
-	transfer_post(transfer, EVENT_DWELLING, describe(rehearse_hold));
+	transfer_post(transfer, EVENT_DWELLING, describe_held(rehearse_hold));
 	pthread_mutex_lock(&transfer->lock);
 	while (transfer->phase != TRANSFER_REFUSED)
 		pthread_cond_wait(&transfer->changed, &transfer->lock);

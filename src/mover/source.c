@@ -51,7 +51,7 @@ static size_t portion(const struct reader *reader, const struct batch *batch)
 
 /* Add to BATCH from QEMU's socket until it is full or nothing more comes for a moment. False at the
  * end of the stream or on an error (errno, 0: end); the batch may hold bytes. */
-static bool fill(struct reader *reader, struct batch *batch)
+static bool fill_batch(struct reader *reader, struct batch *batch)
 {
 	size_t before = batch->filled; /* an unfinished record alone is not worth sending */
 	size_t full = before + portion(reader, batch);
@@ -144,7 +144,7 @@ static void read_stream(struct reader *reader)
 	struct batch *batch = encoders_take(encoders);
 	bool more = true;
 	while (batch && more) {
-		more = fill(reader, batch);
+		more = fill_batch(reader, batch);
 		int reason = errno;
 		observer_read(reader->observer, batch);
 		if (!more)

@@ -39,7 +39,8 @@ static JsonObject *describe_pages(const struct stream_stats *stream)
 	return pages;
 }
 
-static void describe_link(JsonObject *stats, const struct link_stats *link, unsigned connections)
+static void describe_link_stats(JsonObject *stats, const struct link_stats *link,
+				unsigned connections)
 {
 	JsonArray *lanes = json_array_new();
 	for (unsigned i = 0; i < connections; i++)
@@ -141,7 +142,7 @@ JsonObject *stats_describe(struct transfer *transfer)
 	if (transfer->disk_source)
 		json_object_set_array_member(stats, "disks",
 					     disk_source_describe(transfer->disk_source));
-	describe_link(stats, &link, transfer->settings->connections);
+	describe_link_stats(stats, &link, transfer->settings->connections);
 	json_object_set_int_member(stats, "rss_kib", peak_rss_kib());
 	json_object_set_int_member(stats, "cpu_ms", cpu_ms());
 	return stats;

@@ -46,7 +46,7 @@ static bool fail_read(GError **error)
 			 errno ? g_strerror(errno) : _("the NBD client closed the connection"));
 }
 
-static bool take(struct session *session, void *data, size_t length, GError **error)
+static bool take_message(struct session *session, void *data, size_t length, GError **error)
 {
 	return fd_read_all(session->fd, data, length) || fail_read(error);
 }
@@ -56,7 +56,7 @@ static bool skip(struct session *session, uint64_t length, GError **error)
 	uint8_t waste[4096];
 	while (length > 0) {
 		size_t piece = MIN(length, sizeof(waste));
-		if (!take(session, waste, piece, error))
+		if (!take_message(session, waste, piece, error))
 			return false;
 		length -= piece;
 	}
@@ -68,7 +68,7 @@ static bool give(struct session *session, const void *data, size_t length, GErro
 	return fd_write_all(session->fd, data, length) || fail_read(error);
 }
 
-static bool fail_protocol(GError **error, const char *problem)
+static bool fail_nbd(GError **error, const char *problem)
 {
 	return error_set(error, WATARI_ERROR_INTERNAL, NULL,
 			 _("the NBD client broke the protocol: %s"), problem);
@@ -78,8 +78,8 @@ static bool fail_protocol(GError **error, const char *problem)
 
 enum step { STEP_FAILED, STEP_NEXT, STEP_TRANSMISSION, STEP_OVER };
 
-static bool answer(struct session *session, const struct nbd_option *option, uint32_t type,
-		   const void *data, uint32_t length, GError **error)
+static bool answer_option(struct session *session, const struct nbd_option *option, uint32_t type,
+			  const void *data, uint32_t length, GError **error)
 {
 	uint8_t head[NBD_OPTION_REPLY_BYTES];
 	nbd_put_answer(head, option->code, type, length);
@@ -87,7 +87,7 @@ static bool answer(struct session *session, const struct nbd_option *option, uin
 	       (length == 0 || give(session, data, length, error));
 }
 
-static bool choose(struct session *session, const char *name, uint32_t length)
+static bool choose_export(struct session *session, const char *name, uint32_t length)
 {
 	const struct nbd_server *server = session->server;
 	session->export = NULL;
@@ -103,8 +103,8 @@ static enum step export_by_name(struct session *session, const uint8_t *data, ui
 				GError **error)
 {
 	uint8_t reply[NBD_EXPORT_BYTES];
-	if (!choose(session, (const char *) data, length)) {
-		fail_protocol(error, _("it asked for an export that is not here"));
+	if (!choose_export(session, (const char *) data, length)) {
+		fail_nbd(error, _("it asked for an export that is not here"));
 		return STEP_FAILED; /* there is no other way to say no to this option */
 	}
 	size_t bytes = nbd_put_export(reply, session->export, session->no_zeroes);
@@ -119,10 +119,11 @@ static enum step list(struct session *session, const struct nbd_option *option, 
 		g_autofree uint8_t *data = g_malloc(4 + length);
 		be_put32(data, length);
 		memcpy(data + 4, name, length);
-		if (!answer(session, option, NBD_ANSWER_SERVER, data, 4 + length, error))
+		if (!answer_option(session, option, NBD_ANSWER_SERVER, data, 4 + length, error))
 			return STEP_FAILED;
 	}
-	return answer(session, option, NBD_ANSWER_ACK, NULL, 0, error) ? STEP_NEXT : STEP_FAILED;
+	return answer_option(session, option, NBD_ANSWER_ACK, NULL, 0, error) ? STEP_NEXT
+									      : STEP_FAILED;
 }
 
 static enum step inform(struct session *session, const struct nbd_option *option,
@@ -134,15 +135,15 @@ static enum step inform(struct session *session, const struct nbd_option *option
 	uint32_t no = NBD_ANSWER_ACK;
 	if (!nbd_get_go(data, option->length, &name, &length))
 		no = NBD_ANSWER_INVALID;
-	else if (!choose(session, name, length))
+	else if (!choose_export(session, name, length))
 		no = NBD_ANSWER_UNKNOWN;
 	if (no != NBD_ANSWER_ACK)
-		return answer(session, option, no, NULL, 0, error) ? STEP_NEXT : STEP_FAILED;
+		return answer_option(session, option, no, NULL, 0, error) ? STEP_NEXT : STEP_FAILED;
 	nbd_put_info_export(export, session->export);
 	nbd_put_info_block(block);
-	if (!answer(session, option, NBD_ANSWER_INFO, export, sizeof(export), error) ||
-	    !answer(session, option, NBD_ANSWER_INFO, block, sizeof(block), error) ||
-	    !answer(session, option, NBD_ANSWER_ACK, NULL, 0, error))
+	if (!answer_option(session, option, NBD_ANSWER_INFO, export, sizeof(export), error) ||
+	    !answer_option(session, option, NBD_ANSWER_INFO, block, sizeof(block), error) ||
+	    !answer_option(session, option, NBD_ANSWER_ACK, NULL, 0, error))
 		return STEP_FAILED;
 	return option->code == NBD_OPTION_GO ? STEP_TRANSMISSION : STEP_NEXT;
 }
@@ -155,7 +156,8 @@ static enum step obey_option(struct session *session, const struct nbd_option *o
 		return export_by_name(session, data, option->length, error);
 	case NBD_OPTION_ABORT:
 		session->left = true;
-		answer(session, option, NBD_ANSWER_ACK, NULL, 0, NULL); /* it may be gone already */
+		answer_option(session, option, NBD_ANSWER_ACK, NULL, 0,
+			      NULL); /* it may be gone already */
 		return STEP_OVER;
 	case NBD_OPTION_LIST:
 		return list(session, option, error);
@@ -163,7 +165,7 @@ static enum step obey_option(struct session *session, const struct nbd_option *o
 	case NBD_OPTION_GO:
 		return inform(session, option, data, error);
 	default:
-		return answer(session, option, NBD_ANSWER_UNSUPPORTED, NULL, 0, error)
+		return answer_option(session, option, NBD_ANSWER_UNSUPPORTED, NULL, 0, error)
 			       ? STEP_NEXT
 			       : STEP_FAILED;
 	}
@@ -173,13 +175,13 @@ static enum step next_option(struct session *session, GError **error)
 {
 	uint8_t head[NBD_OPTION_BYTES], data[NBD_OPTION_DATA_MAX];
 	struct nbd_option option;
-	if (!take(session, head, sizeof(head), error))
+	if (!take_message(session, head, sizeof(head), error))
 		return STEP_FAILED;
 	if (!nbd_get_option(head, &option) || option.length > sizeof(data)) {
-		fail_protocol(error, _("an option that cannot be one"));
+		fail_nbd(error, _("an option that cannot be one"));
 		return STEP_FAILED;
 	}
-	if (!take(session, data, option.length, error))
+	if (!take_message(session, data, option.length, error))
 		return STEP_FAILED;
 	return obey_option(session, &option, data, error);
 }
@@ -189,10 +191,10 @@ static enum step shake_hands(struct session *session, GError **error)
 	uint8_t hello[NBD_HELLO_BYTES], flags[NBD_CLIENT_FLAGS_BYTES];
 	nbd_put_hello(hello);
 	if (!give(session, hello, sizeof(hello), error) ||
-	    !take(session, flags, sizeof(flags), error))
+	    !take_message(session, flags, sizeof(flags), error))
 		return STEP_FAILED;
 	if (!nbd_get_client_flags(flags, &session->no_zeroes)) {
-		fail_protocol(error, _("it cannot speak fixed newstyle NBD"));
+		fail_nbd(error, _("it cannot speak fixed newstyle NBD"));
 		return STEP_FAILED;
 	}
 	for (unsigned i = 0; i < OPTIONS_MAX; i++) {
@@ -200,7 +202,7 @@ static enum step shake_hands(struct session *session, GError **error)
 		if (step != STEP_NEXT)
 			return step;
 	}
-	fail_protocol(error, _("it went on asking for options"));
+	fail_nbd(error, _("it went on asking for options"));
 	return STEP_FAILED;
 }
 
@@ -282,7 +284,7 @@ static bool handle_request(struct session *session, const struct nbd_head *head,
 		.payload = moves ? g_malloc(head->length) : NULL,
 	};
 	if (head->command == NBD_WRITE &&
-	    !take(session, pending->public.payload, head->length, error)) {
+	    !take_message(session, pending->public.payload, head->length, error)) {
 		g_free(pending->public.payload);
 		g_free(pending);
 		leave(session, head->length);
@@ -297,7 +299,7 @@ static bool refuse_request(struct session *session, const struct nbd_head *head,
 			   GError **error)
 {
 	if (head->command == NBD_WRITE && head->length > NBD_BLOCK_MAX)
-		return fail_protocol(error, _("a write of more than 32 MiB"));
+		return fail_nbd(error, _("a write of more than 32 MiB"));
 	if (head->command == NBD_WRITE && !skip(session, head->length, error))
 		return false;
 	send_reply(session, head->cookie, reason, NULL, 0);
@@ -308,10 +310,10 @@ static bool next_request(struct session *session, GError **error)
 {
 	uint8_t bytes[NBD_REQUEST_BYTES];
 	struct nbd_head head;
-	if (!take(session, bytes, sizeof(bytes), error))
+	if (!take_message(session, bytes, sizeof(bytes), error))
 		return false;
 	if (!nbd_get_request(bytes, &head))
-		return fail_protocol(error, _("a request that cannot be one"));
+		return fail_nbd(error, _("a request that cannot be one"));
 	if (head.command == NBD_DISCONNECT) {
 		session->left = true;
 		return true;

@@ -23,7 +23,7 @@ struct disk_reader {
 	struct nbd_handle *nbd; /* under the lock */
 };
 
-static bool fail(const struct disk_reader *reader, GError **error, const char *told)
+static bool fail_reading(const struct disk_reader *reader, GError **error, const char *told)
 {
 	return error_set(error, WATARI_ERROR_INTERNAL, NULL,
 			 _("the disk %s cannot be read at the destination: %s"), reader->disk,
@@ -35,7 +35,7 @@ static bool open_raw(struct disk_reader *reader, const char *path, GError **erro
 	reader->fd = open(path, O_RDONLY | O_CLOEXEC);
 	off_t size = reader->fd >= 0 ? lseek(reader->fd, 0, SEEK_END) : -1;
 	reader->size = size < 0 ? 0 : (uint64_t) size;
-	return size >= 0 || fail(reader, error, g_strerror(errno));
+	return size >= 0 || fail_reading(reader, error, g_strerror(errno));
 }
 
 bool disk_reader_is_format(const char *word)
@@ -90,17 +90,17 @@ static bool open_by(struct disk_reader *reader, const struct disk_reader_config 
 	struct nbd_handle *nbd = reader->nbd = nbd_create();
 	if (!nbd || nbd_add_meta_context(nbd, LIBNBD_CONTEXT_BASE_ALLOCATION) < 0 ||
 	    nbd_set_export_name(nbd, config->socket ? config->export : "") < 0)
-		return fail(reader, error, nbd_get_error());
+		return fail_reading(reader, error, nbd_get_error());
 	GError *refused = NULL;
 	if (connect_server(nbd, config, starter, &refused) < 0) {
 		if (!refused)
-			return fail(reader, error, nbd_get_error());
+			return fail_reading(reader, error, nbd_get_error());
 		g_propagate_error(error, refused);
 		return false;
 	}
 	int64_t size = nbd_get_size(nbd);
 	reader->size = size < 0 ? 0 : (uint64_t) size;
-	return size >= 0 || fail(reader, error, nbd_get_error());
+	return size >= 0 || fail_reading(reader, error, nbd_get_error());
 }
 
 static bool open_export(struct disk_reader *reader, const struct disk_reader_config *config,
@@ -121,7 +121,7 @@ static bool open_image(struct disk_reader *reader, const struct disk_reader_conf
 {
 	bool raw = !config->socket && g_strcmp0(config->format, "raw") == 0;
 	if (!config->socket && !disk_reader_is_format(config->format))
-		return fail(reader, error, _("its format is not named"));
+		return fail_reading(reader, error, _("its format is not named"));
 	return raw ? open_raw(reader, config->path, error) : open_export(reader, config, error);
 }
 
@@ -157,7 +157,8 @@ static bool read_raw(struct disk_reader *reader, const struct disk_piece *piece,
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return fail(reader, error, n ? g_strerror(errno) : _("it is too short"));
+			return fail_reading(reader, error,
+					    n ? g_strerror(errno) : _("it is too short"));
 		done += (uint32_t) n;
 	}
 	return true;
@@ -198,8 +199,8 @@ static bool read_export(struct disk_reader *reader, const struct disk_piece *pie
 	while (good && left > 0)
 		good = nbd_poll(reader->nbd, -1) >= 0;
 	if (good)
-		return !reason || fail(reader, error, g_strerror(reason));
-	fail(reader, error, reader->nbd ? nbd_get_error() : _("its export is gone"));
+		return !reason || fail_reading(reader, error, g_strerror(reason));
+	fail_reading(reader, error, reader->nbd ? nbd_get_error() : _("its export is gone"));
 	nbd_close(reader->nbd);
 	reader->nbd = NULL;
 	return false;
@@ -277,7 +278,7 @@ static bool find_export(struct disk_reader *reader, uint64_t offset, uint64_t *s
 			return true;
 		}
 		if (nbd_block_status(reader->nbd, length, before, take, 0) < 0)
-			return fail(reader, error, nbd_get_error());
+			return fail_reading(reader, error, nbd_get_error());
 		if (extents.at == before)
 			break;
 	}

@@ -19,7 +19,7 @@
 #define HEAD_BYTES 56
 #define ENTRY_BYTES 12
 
-static void put_number(uint8_t *at, uint64_t value, unsigned bytes)
+static void put_index_number(uint8_t *at, uint64_t value, unsigned bytes)
 {
 	for (unsigned i = 0; i < bytes; i++)
 		at[i] = (uint8_t) (value >> (8 * i));
@@ -33,7 +33,7 @@ static uint64_t get_number(const uint8_t *at, unsigned bytes)
 	return value;
 }
 
-static bool fail(GError **error, const char *path)
+static bool fail_index(GError **error, const char *path)
 {
 	return error_set(error, WATARI_ERROR_INTERNAL, NULL, "%s: %s", path, g_strerror(errno));
 }
@@ -59,7 +59,7 @@ static bool make_key(const char *path, GError **error)
 		    fd_write_all(fd, key, sizeof(key)) && fsync(fd) == 0 &&
 		    (link(fresh, path) == 0 || errno == EEXIST);
 	if (!good)
-		fail(error, path);
+		fail_index(error, path);
 	g_unlink(fresh);
 	return good;
 }
@@ -74,7 +74,7 @@ bool seed_key_load(uint8_t key[SEED_KEY_BYTES], GError **error)
 			return false;
 		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	}
-	return (fd >= 0 && fd_read_all(fd, key, SEED_KEY_BYTES)) || fail(error, path);
+	return (fd >= 0 && fd_read_all(fd, key, SEED_KEY_BYTES)) || fail_index(error, path);
 }
 
 /* ---- an index ---- */
@@ -167,18 +167,18 @@ static bool write_index(int fd, const struct seed_index *index)
 	guint count = index->entries->len;
 	g_autofree uint8_t *bytes = g_malloc0(HEAD_BYTES + (size_t) count * ENTRY_BYTES);
 	memcpy(bytes, MAGIC, 8);
-	put_number(bytes + 8, VERSION, 8);
-	put_number(bytes + 16, index->bytes, 8);
-	put_number(bytes + 24, index->device, 8);
-	put_number(bytes + 32, index->inode, 8);
-	put_number(bytes + 40, index->mtime_ns, 8);
-	put_number(bytes + 48, count, 8);
+	put_index_number(bytes + 8, VERSION, 8);
+	put_index_number(bytes + 16, index->bytes, 8);
+	put_index_number(bytes + 24, index->device, 8);
+	put_index_number(bytes + 32, index->inode, 8);
+	put_index_number(bytes + 40, index->mtime_ns, 8);
+	put_index_number(bytes + 48, count, 8);
 	for (guint i = 0; i < count; i++) {
 		const struct seed_entry *entry =
 			&g_array_index(index->entries, struct seed_entry, i);
 		uint8_t *at = bytes + HEAD_BYTES + (size_t) i * ENTRY_BYTES;
-		put_number(at, entry->block, 4);
-		put_number(at + 4, entry->tag, 8);
+		put_index_number(at, entry->block, 4);
+		put_index_number(at + 4, entry->tag, 8);
 	}
 	return fd_write_all(fd, bytes, HEAD_BYTES + (size_t) count * ENTRY_BYTES);
 }
@@ -190,7 +190,7 @@ bool seed_index_save(const struct seed_index *index, const char *path, GError **
 	FD_AUTO int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd >= 0 && write_index(fd, index) && rename(fresh, file) == 0)
 		return true;
-	fail(error, file);
+	fail_index(error, file);
 	g_unlink(fresh);
 	return false;
 }

@@ -175,8 +175,8 @@ bool disk_writer_write(struct disk_writer *writer, uint64_t offset, uint8_t *dat
 typedef int64_t (*clear_call)(struct nbd_handle *, uint64_t count, uint64_t offset,
 			      nbd_completion_callback, uint32_t flags);
 
-static bool clear(struct disk_writer *writer, clear_call call, uint32_t flags, uint64_t offset,
-		  uint64_t length, GError **error)
+static bool clear_operation(struct disk_writer *writer, clear_call call, uint32_t flags,
+			    uint64_t offset, uint64_t length, GError **error)
 {
 	if (!check_range(writer, offset, length, error))
 		return false;
@@ -198,15 +198,15 @@ static bool clear(struct disk_writer *writer, clear_call call, uint32_t flags, u
 bool disk_writer_zero(struct disk_writer *writer, uint64_t offset, uint64_t length, bool no_hole,
 		      GError **error)
 {
-	return clear(writer, nbd_aio_zero, no_hole ? LIBNBD_CMD_FLAG_NO_HOLE : 0, offset, length,
-		     error);
+	return clear_operation(writer, nbd_aio_zero, no_hole ? LIBNBD_CMD_FLAG_NO_HOLE : 0, offset,
+			       length, error);
 }
 
 bool disk_writer_trim(struct disk_writer *writer, uint64_t offset, uint64_t length, GError **error)
 {
 	if (!writer->can_trim)
 		return check_range(writer, offset, length, error);
-	return clear(writer, nbd_aio_trim, 0, offset, length, error);
+	return clear_operation(writer, nbd_aio_trim, 0, offset, length, error);
 }
 
 bool disk_writer_read(struct disk_writer *writer, uint64_t offset, void *data, uint64_t length,

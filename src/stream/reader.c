@@ -143,7 +143,7 @@ void stream_reader_feed(struct stream_reader *reader, const uint8_t *data, size_
 	reader->input_length = length;
 }
 
-static void count(struct stream_stats *stats, const struct stream_record *record)
+static void count_record(struct stream_stats *stats, const struct stream_record *record)
 {
 	stats->bytes += record->length;
 	stats->records[record->kind] += record->first;
@@ -187,7 +187,7 @@ bool stream_reader_next(struct stream_reader *reader, struct stream_record *reco
 		*record = (struct stream_record){ .bytes = bytes, .first = true };
 		switch (steps[reader->state](reader, bytes, length, record)) {
 		case STEP_RECORD:
-			count(&reader->stats, record);
+			count_record(&reader->stats, record);
 			note_commit(&reader->stats, record);
 			consume(reader, record->length);
 			return true;
@@ -219,9 +219,9 @@ size_t stream_reader_flush(struct stream_reader *reader, const uint8_t **bytes)
 		reader->reason = N_("the stream ends within a record");
 	go_opaque(reader);
 	reader->begun_opaque = true;
-	count(&reader->stats, &(struct stream_record){ .kind = STREAM_OPAQUE,
-						       .length = reader->carry_length,
-						       .first = true });
+	count_record(&reader->stats, &(struct stream_record){ .kind = STREAM_OPAQUE,
+							      .length = reader->carry_length,
+							      .first = true });
 	return reader->carry_length;
 }
 

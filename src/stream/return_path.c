@@ -38,7 +38,7 @@ void return_reader_free(struct return_reader *reader)
 	free(reader);
 }
 
-static void carry_drop(struct return_reader *reader)
+static void return_carry_drop(struct return_reader *reader)
 {
 	reader->carry_length -= reader->carry_given;
 	memmove(reader->carry, reader->carry + reader->carry_given, reader->carry_length);
@@ -47,7 +47,7 @@ static void carry_drop(struct return_reader *reader)
 
 void return_reader_feed(struct return_reader *reader, const uint8_t *data, size_t length)
 {
-	carry_drop(reader);
+	return_carry_drop(reader);
 	reader->input = data;
 	reader->input_length = length;
 }
@@ -105,7 +105,7 @@ static size_t bitmap_read(struct return_reader *reader, const uint8_t *bytes, si
 }
 
 /* Top the carry up to NEED bytes; false if the input does not have as many. */
-static bool carry_fill(struct return_reader *reader, size_t need)
+static bool return_carry_fill(struct return_reader *reader, size_t need)
 {
 	size_t part = need - reader->carry_length;
 	if (part > reader->input_length)
@@ -121,7 +121,7 @@ static bool carry_fill(struct return_reader *reader, size_t need)
 
 bool return_reader_next(struct return_reader *reader, struct return_message *message)
 {
-	carry_drop(reader);
+	return_carry_drop(reader);
 	for (;;) {
 		bool carried = reader->carry_length > 0;
 		const uint8_t *bytes = carried ? reader->carry : reader->input;
@@ -134,7 +134,7 @@ bool return_reader_next(struct return_reader *reader, struct return_message *mes
 					   ? message_read
 					   : bitmap_read)(reader, bytes, length, message, &need);
 		if (!message->length) {
-			if (carry_fill(reader, need))
+			if (return_carry_fill(reader, need))
 				continue;
 			return false;
 		}
@@ -150,7 +150,7 @@ bool return_reader_next(struct return_reader *reader, struct return_message *mes
 
 size_t return_reader_flush(struct return_reader *reader, const uint8_t **bytes)
 {
-	carry_drop(reader);
+	return_carry_drop(reader);
 	*bytes = reader->carry;
 	reader->carry_given = reader->carry_length;
 	reader->state = RETURN_STATE_MESSAGE;

@@ -79,6 +79,20 @@ def check_messages_declared(names):
                 yield f'{name}: {found}: it has no constant of src/control/messages.h'
 
 
+def check_private_names(names):
+    """no two files of the program have a private function of one name, but where it fills the same place of a table"""
+    homes = {}
+    for name in names:
+        if name.startswith('src/') and name.endswith('.c'):
+            text = text_of(name)
+            for found in set(re.findall(r'^static (?!inline\b)(?:[\w*]+[\s*]+)+(\w+)\(', text, re.M)):
+                if not re.search(rf'\.\w+ = {found}\b', text):
+                    homes.setdefault(found, []).append(name)
+    for found, places in sorted(homes.items()):
+        if len(places) > 1:
+            yield f'{found}(): {", ".join(places)}'
+
+
 def check_format(names):
     """C files are as clang-format leaves them"""
     sources = [name for name in names if name.endswith(('.c', '.h'))]
@@ -276,7 +290,7 @@ def check_no_wall_clock(names):
         yield f'{name}: is in the list of those that may know the date, and does not use it'
 
 
-CHECKS = [layers.check_includes, check_purpose, check_messages_declared, check_no_wall_clock, check_time_of_tests, check_setup_knows, check_manual_lists_checks, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
+CHECKS = [layers.check_includes, check_purpose, check_private_names, check_messages_declared, check_no_wall_clock, check_time_of_tests, check_setup_knows, check_manual_lists_checks, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
           check_no_private_paths, check_no_mirror, check_readme_commands, check_both_readmes, *messages.CHECKS]
 
 

@@ -51,7 +51,7 @@ static double raised(const struct disk_yield *yield, double latency, double copi
 	return idle || (yield->cap && rate > (double) yield->cap) ? (double) yield->cap : rate;
 }
 
-static uint64_t decide(const struct disk_yield *yield, double latency, double copied)
+static uint64_t decide_yield(const struct disk_yield *yield, double latency, double copied)
 {
 	bool slow = latency > yield->baseline_ns * too_slow;
 	if (slow && !yield->slow && latency < yield->baseline_ns * far_too_slow)
@@ -74,7 +74,7 @@ bool disk_yield_look(struct disk_yield *yield, const struct disk_yield_look *loo
 		look->copied > last.copied ? (double) (look->copied - last.copied) / elapsed_s : 0;
 	double latency = latency_ns(&last, look);
 	yield->most = MAX(yield->most, copied);
-	uint64_t rate = decide(yield, latency, copied);
+	uint64_t rate = decide_yield(yield, latency, copied);
 	yield->slow = latency > yield->baseline_ns * too_slow;
 	bool changed = rate != yield->rate;
 	if (changed && (!yield->rate || (rate && rate < yield->rate)))

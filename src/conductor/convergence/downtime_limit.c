@@ -158,7 +158,7 @@ static void note_top(struct limit *limit, const struct limit_sample *sample)
 
 /* What QEMU may leave to the stop: about the best round of late, if that fits the target. After some
  * misses it is more, as far as the target goes. */
-static enum limit_reason decide(struct limit *limit, const struct limit_sample *sample)
+static enum limit_reason decide_limit(struct limit *limit, const struct limit_sample *sample)
 {
 	double comfort = fmin(LIMIT_COMFORT_MS, limit->top_ms);
 	double best = limit_best_round(limit), before = limit->allowed;
@@ -184,8 +184,8 @@ static bool differs(int64_t limit_ms, int64_t before_ms)
  * leave as much of the next round to the stop.
  * In the first pass nothing is allowed: at its end what was read of it and is not sent yet (whole pages,
  * unlike what comes later) would stand before the stop's own. */
-static bool translate(struct limit *limit, const struct limit_sample *sample, double lately,
-		      enum limit_reason reason, struct limit_change *change)
+static bool translate_limit(struct limit *limit, const struct limit_sample *sample, double lately,
+			    enum limit_reason reason, struct limit_change *change)
 {
 	double drain = drain_of(limit, sample);
 	double easy_ms = fmin((double) limit->easy_ms, limit->top_ms);
@@ -225,14 +225,14 @@ bool limit_look(struct limit *limit, const struct limit_sample *sample, struct l
 		if (sample->iteration > limit->last.iteration && sample->iteration > 1) {
 			note_round(limit, sample);
 			if (limit->flat >= RULE_FLAT_ROUNDS)
-				reason = decide(limit, sample);
+				reason = decide_limit(limit, sample);
 		}
 	}
 	if (!limit->looked)
 		limit->round_us = sample->at_us;
 	limit->last = *sample;
 	limit->looked = true;
-	return sample->iteration > 0 && translate(limit, sample, lately, reason, change);
+	return sample->iteration > 0 && translate_limit(limit, sample, lately, reason, change);
 }
 
 bool limit_is_hopeless(const struct limit *limit)

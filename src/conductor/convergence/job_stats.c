@@ -48,7 +48,7 @@ static bool set_limit(struct job_stats *watch, int64_t limit_ms)
 	return true;
 }
 
-static uint64_t number(virTypedParameterPtr params, int count, const char *name)
+static uint64_t number_of_job(virTypedParameterPtr params, int count, const char *name)
 {
 	unsigned long long value = 0;
 	virTypedParamsGetULLong(params, count, name, &value);
@@ -58,24 +58,26 @@ static uint64_t number(virTypedParameterPtr params, int count, const char *name)
 static void read_numbers(virTypedParameterPtr params, int count, struct job_stats_numbers *numbers,
 			 struct limit_sample *sample)
 {
-	uint64_t page = number(params, count, VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE);
+	uint64_t page = number_of_job(params, count, VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE);
 	page = page > 0 ? page : 4096;
-	numbers->remaining = number(params, count, VIR_DOMAIN_JOB_MEMORY_REMAINING);
-	numbers->total = number(params, count, VIR_DOMAIN_JOB_MEMORY_TOTAL);
-	numbers->iteration = (int) number(params, count, VIR_DOMAIN_JOB_MEMORY_ITERATION);
-	numbers->disk_total = number(params, count, VIR_DOMAIN_JOB_DISK_TOTAL);
-	numbers->disk_done = number(params, count, VIR_DOMAIN_JOB_DISK_PROCESSED);
+	numbers->remaining = number_of_job(params, count, VIR_DOMAIN_JOB_MEMORY_REMAINING);
+	numbers->total = number_of_job(params, count, VIR_DOMAIN_JOB_MEMORY_TOTAL);
+	numbers->iteration = (int) number_of_job(params, count, VIR_DOMAIN_JOB_MEMORY_ITERATION);
+	numbers->disk_total = number_of_job(params, count, VIR_DOMAIN_JOB_DISK_TOTAL);
+	numbers->disk_done = number_of_job(params, count, VIR_DOMAIN_JOB_DISK_PROCESSED);
 	virTypedParamsGetInt(params, count, VIR_DOMAIN_JOB_AUTO_CONVERGE_THROTTLE,
 			     &numbers->throttle);
 	numbers->disks_only = numbers->total == 0 && numbers->disk_total > 0;
 	numbers->at_us = sample->at_us;
 	numbers->dirty_rate =
-		(double) number(params, count, VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE) * (double) page;
+		(double) number_of_job(params, count, VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE) *
+		(double) page;
 	sample->iteration = numbers->iteration;
 	sample->remaining = numbers->remaining;
-	sample->whole = number(params, count, VIR_DOMAIN_JOB_MEMORY_NORMAL_BYTES);
-	sample->sent = sample->whole + number(params, count, VIR_DOMAIN_JOB_MEMORY_CONSTANT) * page;
-	sample->qemu_rate = (double) number(params, count, VIR_DOMAIN_JOB_MEMORY_BPS);
+	sample->whole = number_of_job(params, count, VIR_DOMAIN_JOB_MEMORY_NORMAL_BYTES);
+	sample->sent =
+		sample->whole + number_of_job(params, count, VIR_DOMAIN_JOB_MEMORY_CONSTANT) * page;
+	sample->qemu_rate = (double) number_of_job(params, count, VIR_DOMAIN_JOB_MEMORY_BPS);
 }
 
 /* What another thread changed and knows, for this look. */
@@ -102,7 +104,7 @@ static void keep(struct job_stats *watch, GQueue *queue, gpointer copy)
 	g_mutex_unlock(&watch->lock);
 }
 
-static void decide(struct job_stats *watch, struct limit_sample *sample, int throttle)
+static void decide_next(struct job_stats *watch, struct limit_sample *sample, int throttle)
 {
 	struct limit_change change;
 	struct ladder_decision decision;
@@ -134,7 +136,7 @@ static void look_for_end(struct job_stats *watch)
 }
 
 /* Returns how long to wait for the next look. */
-static int look(struct job_stats *watch)
+static int look_at_stats(struct job_stats *watch)
 {
 	virTypedParameterPtr params = NULL;
 	int count = 0, type = 0;
@@ -150,7 +152,7 @@ static int look(struct job_stats *watch)
 		return POLL_MS;
 	/* while only disks are copied no rounds over memory are there to be judged */
 	if (!numbers.disks_only)
-		decide(watch, &sample, numbers.throttle);
+		decide_next(watch, &sample, numbers.throttle);
 	g_mutex_lock(&watch->lock);
 	numbers.limit_ms = watch->numbers.limit_ms;
 	watch->numbers = numbers;
@@ -161,14 +163,14 @@ static int look(struct job_stats *watch)
 	return numbers.iteration > 1 || ends_soon ? POLL_ROUNDS_MS : POLL_MS;
 }
 
-static gpointer work(gpointer data)
+static gpointer stats_thread(gpointer data)
 {
 	struct job_stats *watch = data;
 	g_mutex_lock(&watch->lock);
 	while (!watch->stop) {
 		watch->asked_ms = clock_now_ms();
 		g_mutex_unlock(&watch->lock);
-		int pause_ms = look(watch);
+		int pause_ms = look_at_stats(watch);
 		gint64 until = g_get_monotonic_time() + pause_ms * 1000;
 		g_mutex_lock(&watch->lock);
 		watch->asked_ms = 0;
@@ -190,7 +192,7 @@ struct job_stats *job_stats_new(virDomainPtr domain, const struct job_stats_rule
 	g_mutex_init(&watch->lock);
 	g_cond_init(&watch->wake);
 	set_limit(watch, LIMIT_LEAST_MS);
-	watch->thread = g_thread_new("watch", work, watch);
+	watch->thread = g_thread_new("watch", stats_thread, watch);
 	return watch;
 }
 

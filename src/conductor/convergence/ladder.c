@@ -44,7 +44,7 @@ void ladder_forbid_postcopy(struct ladder *ladder)
 
 /* ---- what the rounds say ---- */
 
-static void push(struct ladder *ladder, double size, double seconds)
+static void push_round(struct ladder *ladder, double size, double seconds)
 {
 	for (int i = 1; i < LADDER_SIZES; i++) {
 		ladder->sizes[i - 1] = ladder->sizes[i];
@@ -115,19 +115,19 @@ static void learn_dirty_rate(struct ladder *ladder)
 }
 
 /* The first pass is a round too, of what the link would have carried meanwhile. */
-static void learn(struct ladder *ladder, const struct limit *limit)
+static void learn_slope(struct ladder *ladder, const struct limit *limit)
 {
 	double drain = limit->round.drain;
 	if (ladder->rounds == 0 && limit->round.iteration == 2 && limit->round.seconds > 0)
-		push(ladder, drain * limit->round.seconds, 0);
-	push(ladder, limit->round.bytes, limit->round.seconds);
+		push_round(ladder, drain * limit->round.seconds, 0);
+	push_round(ladder, limit->round.bytes, limit->round.seconds);
 	learn_dirty_rate(ladder);
 }
 
 /* ---- the decision ---- */
 
-static void describe(const struct ladder *ladder, const struct limit *limit, int iteration,
-		     struct ladder_decision *decision)
+static void describe_rung(const struct ladder *ladder, const struct limit *limit, int iteration,
+			  struct ladder_decision *decision)
 {
 	double plateau = plateau_of(ladder);
 	double expected = plateau > 0 ? plateau : newest(ladder);
@@ -153,8 +153,8 @@ static bool is_far(const struct ladder_decision *decision, double bytes)
 }
 
 /* Polling measures short rounds badly, and they cost little: there it takes some that got no smaller. */
-static bool judge(const struct ladder *ladder, const struct limit *limit,
-		  const struct ladder_decision *decision)
+static bool judge_rounds(const struct ladder *ladder, const struct limit *limit,
+			 const struct ladder_decision *decision)
 {
 	if (ladder->times[LADDER_SIZES - 1] >= long_s)
 		return decision->plateau > 0 && is_far(decision, decision->plateau);
@@ -253,16 +253,16 @@ bool ladder_look(struct ladder *ladder, struct limit *limit, const struct limit_
 	if (ladder->ended)
 		return false;
 	if (fresh)
-		learn(ladder, limit);
+		learn_slope(ladder, limit);
 	bool waits = fresh && waits_for_throttle(ladder, limit, throttle);
-	describe(ladder, limit, sample->iteration, decision);
+	describe_rung(ladder, limit, sample->iteration, decision);
 	if (ladder->rules.postcopy_first && sample->iteration > 1) {
 		decision->step = LADDER_POSTCOPY;
 		ladder->ended = true;
 		return true;
 	}
 	if (fresh && !waits)
-		ladder->clear = judge(ladder, limit, decision);
+		ladder->clear = judge_rounds(ladder, limit, decision);
 	if (limit_is_hopeless(limit) || ladder->clear) {
 		climb(ladder, limit, decision);
 		return true;

@@ -41,7 +41,7 @@ void advice_take_code(struct move *move, const char *code)
 	move->refuse_code = g_strdup(code);
 }
 
-static const char *name_host(const struct move *move, int side)
+static const char *name_of_host(const struct move *move, int side)
 {
 	return move->hosts[side] ? move->hosts[side]->name : move->report->sides[side].address;
 }
@@ -52,7 +52,7 @@ static char *advise_on_lost_host(struct move *move)
 		if (move->guard && guard_is_broken(move->guard, (enum guard_side) side, NULL))
 			return g_strdup_printf(_("See that %s can be reached and that libvirtd "
 						 "runs there, and begin again."),
-					       name_host(move, side));
+					       name_of_host(move, side));
 	return NULL;
 }
 
@@ -63,7 +63,7 @@ char *advice_on_lost_mover(struct move *move)
 			return g_strdup_printf(_("See that %s can be reached, and its log "
 						 "(journalctl) for what ended the program there, "
 						 "and begin again."),
-					       name_host(move, side));
+					       name_of_host(move, side));
 	return NULL;
 }
 
@@ -105,7 +105,7 @@ struct looking {
 	bool ended;
 };
 
-static void call_look(void *data)
+static void call_look_for_end(void *data)
 {
 	struct looking *looking = data;
 	struct move *move = looking->move;
@@ -121,7 +121,7 @@ void advice_explain_ended(struct move *move, GError **error)
 	if (next || move->offline || !move->domain || !move->hosts[MOVE_SOURCE] ||
 	    !move->report->vm_uuid || (*error)->code != WATARI_ERROR_REFUSED)
 		return;
-	move_call(move, call_look, &looking);
+	move_call(move, call_look_for_end, &looking);
 	if (!looking.ended)
 		return;
 	g_autofree char *what = error_what(*error);
@@ -129,5 +129,5 @@ void advice_explain_ended(struct move *move, GError **error)
 	error_set(error, WATARI_ERROR_REFUSED,
 		  _("Start it where it was, or move it while it is off (--offline)."),
 		  _("“%s” ended at %s before anything had moved (%s)"), move->report->vm_name,
-		  name_host(move, MOVE_SOURCE), what);
+		  name_of_host(move, MOVE_SOURCE), what);
 }

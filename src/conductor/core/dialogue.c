@@ -26,7 +26,7 @@ struct dialogue {
 	GError *failure;
 };
 
-static void fail(struct dialogue *dialogue, GError *failure)
+static void fail_dialogue(struct dialogue *dialogue, GError *failure)
 {
 	if (dialogue->failure) {
 		g_error_free(failure);
@@ -42,18 +42,18 @@ static void handle_line(struct dialogue *dialogue, const char *line, size_t leng
 	g_autoptr(JsonObject) message = json_parse_object(line, length, &error);
 	const char *type = message ? json_get_string(message, MESSAGE_TYPE, NULL) : NULL;
 	if (!message) {
-		fail(dialogue, g_steal_pointer(&error));
+		fail_dialogue(dialogue, g_steal_pointer(&error));
 		return;
 	}
 	if (!type) {
 		error_set(&error, WATARI_ERROR_INTERNAL, NULL, _("a message without a type"));
-		fail(dialogue, g_steal_pointer(&error));
+		fail_dialogue(dialogue, g_steal_pointer(&error));
 		return;
 	}
 	if (g_str_equal(type, MESSAGE_ERROR)) {
 		error_set(&error, WATARI_ERROR_INTERNAL, NULL, "%s",
 			  json_get_string(message, "reason", _("it failed without a reason")));
-		fail(dialogue, g_steal_pointer(&error));
+		fail_dialogue(dialogue, g_steal_pointer(&error));
 	}
 	g_hash_table_replace(dialogue->newest, g_strdup(type), json_object_ref(message));
 	dialogue->heard(dialogue, type, message, dialogue->data);
@@ -71,7 +71,7 @@ static void handle_input(struct dialogue *dialogue)
 	if (input->len > JSON_LINE_MAX && !dialogue->failure) {
 		GError *error = NULL;
 		error_set(&error, WATARI_ERROR_INTERNAL, NULL, _("a line that does not end"));
-		fail(dialogue, error);
+		fail_dialogue(dialogue, error);
 	}
 }
 
@@ -84,7 +84,7 @@ static void handle_end(struct dialogue *dialogue)
 		error_set(&error, WATARI_ERROR_INTERNAL, NULL, _("it ended: %s"), complaint);
 	else
 		error_set(&error, WATARI_ERROR_INTERNAL, NULL, _("it ended unexpectedly"));
-	fail(dialogue, error);
+	fail_dialogue(dialogue, error);
 }
 
 static gboolean on_readable(gint fd, GIOCondition condition, gpointer data)

@@ -4,7 +4,7 @@
 
 #include "base/json.h"
 
-static void free_disk(gpointer data)
+static void free_move_disk(gpointer data)
 {
 	struct move_disk *disk = data;
 	disk_free(disk->disk);
@@ -19,7 +19,7 @@ static void free_disk(gpointer data)
 
 GPtrArray *move_disks_new(GPtrArray *disks)
 {
-	GPtrArray *all = g_ptr_array_new_with_free_func(free_disk);
+	GPtrArray *all = g_ptr_array_new_with_free_func(free_move_disk);
 	while (disks->len > 0) {
 		struct move_disk *disk = g_new0(struct move_disk, 1);
 		disk->disk = g_ptr_array_steal_index(disks, 0);
@@ -75,7 +75,7 @@ const char *move_disk_kind_name(enum move_disk_kind kind)
 
 /* ---- for the report ---- */
 
-static void set_number(JsonObject *object, const char *name, uint64_t number)
+static void set_disk_number(JsonObject *object, const char *name, uint64_t number)
 {
 	if (number > 0)
 		json_object_set_int_member(object, name, (gint64) number);
@@ -83,7 +83,7 @@ static void set_number(JsonObject *object, const char *name, uint64_t number)
 		json_object_set_null_member(object, name);
 }
 
-static JsonObject *describe(const struct move_disk *disk)
+static JsonObject *describe_move_disk(const struct move_disk *disk)
 {
 	bool carried = disk->kind == MOVE_DISK_CARRIED;
 	bool copied = disk->kind == MOVE_DISK_COPIED || carried;
@@ -93,7 +93,7 @@ static JsonObject *describe(const struct move_disk *disk)
 	json_set_text(object, "source", disk->disk->path);
 	json_set_text(object, "destination", copied ? disk->destination : disk->disk->path);
 	json_set_text(object, "format", copied && !carried ? disk->format : disk->disk->format);
-	set_number(object, "size", disk->size);
+	set_disk_number(object, "size", disk->size);
 	json_set_text(object, "backing", disk->backing);
 	if (copied)
 		json_object_set_int_member(object, "bytes", (gint64) disk->literal);
@@ -102,7 +102,7 @@ static JsonObject *describe(const struct move_disk *disk)
 	json_object_set_boolean_member(object, "proven", copied ? disk->agreed : disk->proven);
 	json_object_set_boolean_member(object, "trusted", disk->trusted);
 	json_set_text(object, "digest", disk->digest);
-	set_number(object, "verified_blocks", (uint64_t) MAX(disk->verified, 0));
+	set_disk_number(object, "verified_blocks", (uint64_t) MAX(disk->verified, 0));
 	return object;
 }
 
@@ -110,7 +110,7 @@ JsonArray *move_disks_describe(const GPtrArray *disks)
 {
 	JsonArray *array = json_array_new();
 	for (guint i = 0; disks && i < disks->len; i++)
-		json_array_add_object_element(array, describe(disks->pdata[i]));
+		json_array_add_object_element(array, describe_move_disk(disks->pdata[i]));
 	return array;
 }
 

@@ -9,8 +9,8 @@
 #include "control/messages.h"
 
 /* Absent: true, and *has stays false. */
-static bool read_number(JsonObject *message, const char *name, int64_t least, bool *has,
-			int64_t *number, GError **error)
+static bool read_limit(JsonObject *message, const char *name, int64_t least, bool *has,
+		       int64_t *number, GError **error)
 {
 	if (!json_object_has_member(message, name))
 		return true;
@@ -26,12 +26,12 @@ bool limits_parse(JsonObject *message, struct limits_wish *wish, GError **error)
 {
 	int64_t bandwidth = 0;
 	*wish = (struct limits_wish){ 0 };
-	if (!read_number(message, "bandwidth", TUNE_LEAST_BANDWIDTH, &wish->has_bandwidth,
-			 &bandwidth, error) ||
-	    !read_number(message, "max_downtime_ms", TUNE_LEAST_CEILING_MS, &wish->has_ceiling,
-			 &wish->ceiling_ms, error) ||
-	    !read_number(message, "link_timeout_ms", TUNE_LEAST_TIMEOUT_MS, &wish->has_link_timeout,
-			 &wish->link_timeout_ms, error))
+	if (!read_limit(message, "bandwidth", TUNE_LEAST_BANDWIDTH, &wish->has_bandwidth,
+			&bandwidth, error) ||
+	    !read_limit(message, "max_downtime_ms", TUNE_LEAST_CEILING_MS, &wish->has_ceiling,
+			&wish->ceiling_ms, error) ||
+	    !read_limit(message, "link_timeout_ms", TUNE_LEAST_TIMEOUT_MS, &wish->has_link_timeout,
+			&wish->link_timeout_ms, error))
 		return false;
 	wish->bandwidth = (uint64_t) bandwidth;
 	wish->no_postcopy = json_get_bool(message, "no_postcopy", false);

@@ -16,7 +16,7 @@ bool move_check_cancel(struct move *move, GError **error)
 	return error_set(error, WATARI_ERROR_CANCELLED, NULL, _("cancelled by the user"));
 }
 
-static gboolean wake(gpointer data)
+static gboolean wake_loop(gpointer data)
 {
 	*(bool *) data = true;
 	return G_SOURCE_REMOVE;
@@ -26,7 +26,7 @@ bool move_wait(struct move *move, bool (*done)(void *data), void *data, int time
 	       GError **error)
 {
 	bool over = false;
-	guint timer = timeout_ms >= 0 ? g_timeout_add((guint) timeout_ms, wake, &over) : 0;
+	guint timer = timeout_ms >= 0 ? g_timeout_add((guint) timeout_ms, wake_loop, &over) : 0;
 	bool good;
 	while (!(good = done(data)) && !over && !move->cancelled)
 		g_main_context_iteration(NULL, TRUE);

@@ -197,7 +197,7 @@ static char *compress_word(int compress)
 	return g_strdup(compress == MOVE_COMPRESS_OFF ? "off" : "auto");
 }
 
-static JsonObject *describe_setup(struct move *move, enum move_side side)
+static JsonObject *describe_whole_setup(struct move *move, enum move_side side)
 {
 	static const char *const roles[] = { "source", "destination" };
 	static const char *const modes[] = { "none", "sample", "full" };
@@ -268,7 +268,7 @@ static void advise_rights(struct move *move, enum move_side side, GError **error
 bool movers_set_up(struct move *move, GError **error)
 {
 	for (int side = 0; side < MOVE_SIDES; side++)
-		if (!dialogue_send(move->movers[side], describe_setup(move, side), error))
+		if (!dialogue_send(move->movers[side], describe_whole_setup(move, side), error))
 			return false;
 	for (int side = 0; side < MOVE_SIDES; side++) {
 		g_autoptr(JsonObject) ready =

@@ -156,7 +156,7 @@ struct linking {
 	bool reached; /* by either */
 };
 
-static bool is_over(void *data)
+static bool is_linking_over(void *data)
 {
 	struct linking *linking = data;
 	for (int side = 0; side < MOVE_SIDES; side++) {
@@ -173,10 +173,10 @@ static bool is_over(void *data)
 static bool wait_linked(struct move *move, int timeout_ms, bool *reached, GError **error)
 {
 	struct linking linking = { .move = move };
-	bool over = move_wait(move, is_over, &linking, timeout_ms, error);
+	bool over = move_wait(move, is_linking_over, &linking, timeout_ms, error);
 	if (!over && linking.reached && !move->cancelled) {
 		g_clear_error(error);
-		over = move_wait(move, is_over, &linking, TRIAL_MS, error);
+		over = move_wait(move, is_linking_over, &linking, TRIAL_MS, error);
 	}
 	*reached = linking.reached;
 	if (!over)

@@ -67,7 +67,7 @@ static bool transient(ssize_t count)
 }
 
 /* True while the flow may go on. */
-static bool fill(struct flow *flow, struct remote_child *child)
+static bool fill_pipe(struct flow *flow, struct remote_child *child)
 {
 	enum begin_state state = begin_read(&child->begin, child->from);
 	if (state != BEGIN_DONE)
@@ -96,13 +96,13 @@ static bool drain(struct flow *flow, int fd)
 static bool carry(struct pair *pair, int from)
 {
 	struct flow *flow = &pair->flows[from];
-	if (flow->start == flow->end && !fill(flow, &pair->children[from]))
+	if (flow->start == flow->end && !fill_pipe(flow, &pair->children[from]))
 		return false;
 	return flow->start == flow->end || drain(flow, pair->children[1 - from].to);
 }
 
 /* Two entries a pair, in the order of the flows: each waits for one thing only. */
-static void prepare(const struct pair *pair, struct pollfd *polls)
+static void prepare_pair(const struct pair *pair, struct pollfd *polls)
 {
 	for (int i = 0; i < 2; i++) {
 		bool full = pair->flows[i].start < pair->flows[i].end;
@@ -114,7 +114,7 @@ static void prepare(const struct pair *pair, struct pollfd *polls)
 	}
 }
 
-static void serve(struct pair *pair, const struct pollfd *polls)
+static void serve_pair(struct pair *pair, const struct pollfd *polls)
 {
 	for (int i = 0; i < 2 && pair->up; i++) {
 		if (!polls[i].revents)
@@ -142,7 +142,7 @@ static int start_what_is_due(struct ssh_link *ssh_link)
 	return timeout_ms;
 }
 
-static gpointer work(gpointer data)
+static gpointer ssh_link_thread(gpointer data)
 {
 	struct ssh_link *ssh_link = data;
 	g_autofree struct pollfd *polls = g_new0(struct pollfd, 2 * ssh_link->connections + 1);
@@ -150,13 +150,13 @@ static gpointer work(gpointer data)
 		int timeout_ms = start_what_is_due(ssh_link);
 		polls[0] = (struct pollfd){ .fd = ssh_link->stop, .events = POLLIN };
 		for (unsigned i = 0; i < ssh_link->connections; i++)
-			prepare(&ssh_link->pairs[i], polls + 1 + 2 * i);
+			prepare_pair(&ssh_link->pairs[i], polls + 1 + 2 * i);
 		if (poll(polls, 2 * ssh_link->connections + 1, timeout_ms) < 0 && errno != EINTR)
 			break;
 		if (polls[0].revents)
 			break;
 		for (unsigned i = 0; i < ssh_link->connections; i++)
-			serve(&ssh_link->pairs[i], polls + 1 + 2 * i);
+			serve_pair(&ssh_link->pairs[i], polls + 1 + 2 * i);
 	}
 	return NULL;
 }
@@ -173,7 +173,7 @@ struct ssh_link *ssh_link_new(const struct remote_shell *shell, const struct ssh
 	for (unsigned i = 0; i < connections; i++)
 		for (int j = 0; j < 2; j++)
 			ssh_link->pairs[i].flows[j].data = g_malloc(BUFFER_BYTES);
-	ssh_link->thread = g_thread_new("splice", work, ssh_link);
+	ssh_link->thread = g_thread_new("splice", ssh_link_thread, ssh_link);
 	return ssh_link;
 }
 

@@ -28,7 +28,7 @@ unsigned disk_params_flags(struct move *move)
 
 /* ---- the description of the VM there ---- */
 
-static struct disk_move *list_moves(struct move *move, guint *count)
+static struct disk_move *list_disk_moves(struct move *move, guint *count)
 {
 	GPtrArray *disks = move->report->disks;
 	struct disk_move *moves = g_new0(struct disk_move, disks->len);
@@ -63,7 +63,7 @@ static char *adapt_description(struct move *move, const char *text, bool definit
 {
 	guint count;
 	const struct mapping mapping = mapping_of(move);
-	g_autofree struct disk_move *moves = list_moves(move, &count);
+	g_autofree struct disk_move *moves = list_disk_moves(move, &count);
 	g_autofree char *moved = disk_adapt_xml(text, moves, count, error);
 	g_autofree char *named = moved ? mapping_adapt_xml(&mapping, moved, error) : NULL;
 	if (!named || !definition || !move->absent_media)

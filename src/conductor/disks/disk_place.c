@@ -15,7 +15,7 @@
 
 /* ---- what the user said ---- */
 
-static bool is_usable(const char *place)
+static bool is_place_usable(const char *place)
 {
 	return *place == '/' || (g_str_has_prefix(place, POOL) && place[strlen(POOL)]);
 }
@@ -24,7 +24,7 @@ static bool take_place(struct move *move, const char *text, GError **error)
 {
 	const char *equals = strchr(text, '=');
 	g_autofree char *target = equals ? g_strndup(text, (gsize) (equals - text)) : NULL;
-	if (!equals || !is_usable(equals + 1))
+	if (!equals || !is_place_usable(equals + 1))
 		return error_set(error, WATARI_ERROR_USAGE,
 				 _("Write it like vda=/srv/web.qcow2 or vda=pool:images."),
 				 _("“%s” says no disk and place"), text);
@@ -164,7 +164,7 @@ static bool no_directory(struct move *move, const struct move_disk *disk, GError
 			 move->hosts[MOVE_DESTINATION]->name, directory, disk->disk->target);
 }
 
-static bool is_there(struct move *move, const struct move_disk *disk, GError **error)
+static bool is_image_there(struct move *move, const struct move_disk *disk, GError **error)
 {
 	g_autofree char *next = g_strdup_printf(
 		_("Nothing is ever overwritten: remove it if nobody needs it, or name another "
@@ -231,13 +231,13 @@ static bool judge_block(struct move *move, const struct move_disk *disk,
 	return true;
 }
 
-static bool judge(struct move *move, const struct move_disk *disk, const struct image_place *place,
-		  GError **error)
+static bool judge_place(struct move *move, const struct move_disk *disk,
+			const struct image_place *place, GError **error)
 {
 	if (place->block)
 		return judge_block(move, disk, place, error);
 	if (place->exists)
-		return is_there(move, disk, error);
+		return is_image_there(move, disk, error);
 	if (g_str_has_prefix(disk->destination, "/dev/"))
 		return no_device(move, disk, error);
 	return place->directory || no_directory(move, disk, error);
@@ -262,5 +262,5 @@ bool disk_place_find(struct move *move, struct move_disk *disk, struct image_pla
 		return false;
 	disk->block = place->block;
 	disk->slice = place->block && place->size > disk->size ? disk->size : 0;
-	return judge(move, disk, place, error);
+	return judge_place(move, disk, place, error);
 }

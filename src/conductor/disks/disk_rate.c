@@ -11,7 +11,7 @@ enum { LEAST_MS = 1200 };
 static const double bearable = 0.5;
 
 /* Of all disks by one question: a move over a long way waits for the answer. */
-static virDomainStatsRecordPtr *ask(struct move *move)
+static virDomainStatsRecordPtr *read_written_bytes(struct move *move)
 {
 	virDomainPtr domains[] = { move->domain, NULL };
 	virDomainStatsRecordPtr *records = NULL;
@@ -56,7 +56,7 @@ void disk_rate_begin(struct move *move)
 	GPtrArray *disks = move->report->disks;
 	if (move->offline || !disks || disks->len == 0)
 		return;
-	virDomainStatsRecordPtr *records = ask(move);
+	virDomainStatsRecordPtr *records = read_written_bytes(move);
 	if (!records)
 		return;
 	move->disk_rate_us = clock_now_us();
@@ -71,7 +71,8 @@ double disk_rate_until_now(struct move *move)
 {
 	GPtrArray *disks = move->report->disks;
 	bool copies = move_disks_count(disks, MOVE_DISK_COPIED) > 0;
-	virDomainStatsRecordPtr *records = move->disk_rate_us && copies ? ask(move) : NULL;
+	virDomainStatsRecordPtr *records =
+		move->disk_rate_us && copies ? read_written_bytes(move) : NULL;
 	int64_t elapsed_us = clock_now_us() - move->disk_rate_us;
 	double bytes = 0;
 	if (!records)

@@ -27,7 +27,7 @@ struct disk_watch {
 
 /* ---- asking ---- */
 
-static uint64_t number(virTypedParameterPtr params, int count, const char *name)
+static uint64_t number_of_block(virTypedParameterPtr params, int count, const char *name)
 {
 	long long value = 0;
 	virTypedParamsGetLLong(params, count, name, &value);
@@ -48,8 +48,8 @@ static bool ask_disk(virDomainPtr domain, const char *target, struct disk_yield_
 	if (virDomainBlockStatsFlags(domain, target, params, &count, 0) < 0)
 		return false;
 	for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
-		look->operations += number(params, count, kinds[i].requests);
-		look->busy_ns += number(params, count, kinds[i].times);
+		look->operations += number_of_block(params, count, kinds[i].requests);
+		look->busy_ns += number_of_block(params, count, kinds[i].times);
 	}
 	virTypedParamsClear(params, count);
 	return true;
@@ -68,7 +68,7 @@ bool disk_watch_ask(virDomainPtr domain, GPtrArray *disks, struct disk_yield_loo
 	return true;
 }
 
-static gpointer work(gpointer data)
+static gpointer disk_watch_thread(gpointer data)
 {
 	struct disk_watch *watch = data;
 	g_mutex_lock(&watch->lock);
@@ -105,7 +105,7 @@ static uint64_t sum_copied(struct move *move)
 	return copied;
 }
 
-static void note(struct disk_watch *watch)
+static void note_latency(struct disk_watch *watch)
 {
 	if (watch->told || watch->yield.rate == watch->yield.cap)
 		return;
@@ -132,7 +132,7 @@ void disk_watch_tick(struct disk_watch *watch, bool copying)
 		watch->begun = true;
 	} else if (fresh && copying && disk_yield_look(&watch->yield, &look)) {
 		set_rate(watch, watch->yield.rate);
-		note(watch);
+		note_latency(watch);
 	} else if (watch->begun && !copying && watch->yield.rate != watch->yield.cap) {
 		watch->yield.rate = watch->yield.cap;
 		set_rate(watch, watch->yield.cap);
@@ -152,7 +152,7 @@ struct disk_watch *disk_watch_new(struct move *move)
 	virDomainRef(watch->domain);
 	g_mutex_init(&watch->lock);
 	g_cond_init(&watch->wake);
-	watch->thread = g_thread_new("disk-watch", work, watch);
+	watch->thread = g_thread_new("disk-watch", disk_watch_thread, watch);
 	return watch;
 }
 

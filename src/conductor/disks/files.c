@@ -107,7 +107,7 @@ static bool judge_source(const struct looking *looking, GError **error)
 			 file->path, file->target);
 }
 
-static bool no_directory(const struct looking *looking, GError **error)
+static bool no_directory_for_file(const struct looking *looking, GError **error)
 {
 	struct move *move = looking->move;
 	g_autofree char *directory = g_path_get_dirname(looking->file->destination);
@@ -121,7 +121,7 @@ static bool no_directory(const struct looking *looking, GError **error)
 			 looking->file->target);
 }
 
-static bool is_there(const struct looking *looking, GError **error)
+static bool is_file_there(const struct looking *looking, GError **error)
 {
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 _("Nothing is ever overwritten: remove it if nobody needs it, or name "
@@ -148,16 +148,16 @@ static bool judge_places(struct looking *looking, GError **error)
 		return false;
 	file->size = looking->places[MOVE_SOURCE].size;
 	if (!there->directory && !file->directory)
-		return no_directory(looking, error);
+		return no_directory_for_file(looking, error);
 	if (there->exists && !file->keep)
-		return is_there(looking, error);
+		return is_file_there(looking, error);
 	if (there->exists)
 		file->kept = g_strdup_printf("%s.before-%.8s", file->destination,
 					     looking->move->report->id);
 	return !there->directory || there->room >= file->size || no_room(looking, error);
 }
 
-static void call_look(void *data)
+static void call_look_at_files(void *data)
 {
 	struct looking *looking = data;
 	struct move *move = looking->move;
@@ -207,7 +207,7 @@ bool files_prepare(struct move *move, GError **error)
 {
 	for (guint i = 0; move->files && i < move->files->len; i++) {
 		struct looking looking = { .move = move, .file = move->files->pdata[i] };
-		move_call(move, call_look, &looking);
+		move_call(move, call_look_at_files, &looking);
 		if (looking.error) {
 			g_propagate_error(error, looking.error);
 			return false;
@@ -228,7 +228,7 @@ struct copying {
 	int done; /* atomic */
 };
 
-static void call_begin(void *data)
+static void call_begin_files(void *data)
 {
 	struct copying *copying = data;
 	struct move *move = copying->move;
@@ -256,7 +256,7 @@ static void call_give_up(void *data)
 	transfer_finish(&copying->transfer, NULL);
 }
 
-static bool is_done(void *data)
+static bool are_files_done(void *data)
 {
 	return g_atomic_int_get(&((struct copying *) data)->done);
 }
@@ -266,10 +266,10 @@ static void finish_watched(struct copying *copying)
 {
 	struct move *move = copying->move;
 	GThread *thread = g_thread_new("file", finish, copying);
-	while (!is_done(copying)) {
+	while (!are_files_done(copying)) {
 		bool cancelled = move->cancelled;
 		move->cancelled = false;
-		move_wait(move, is_done, copying, TICK_MS, NULL);
+		move_wait(move, are_files_done, copying, TICK_MS, NULL);
 		move->cancelled |= cancelled;
 		g_atomic_int_set(&copying->transfer.stop, move->cancelled);
 		move_show_progress(move);
@@ -309,7 +309,7 @@ static bool copy_file(struct move *move, struct move_file *file, GError **error)
 	unsigned noted = 0;
 	if (!images_note_intent(move, &intent, &noted, error))
 		return false;
-	move_call(move, call_begin, &copying);
+	move_call(move, call_begin_files, &copying);
 	bool written = images_note_made(move, noted, copying.transfer.identity,
 					copying.error ? NULL : &copying.error);
 	if (written && !copying.error)

@@ -87,7 +87,7 @@ static void add_carried_finding(struct move *move, const char *check, char *what
 
 /* ---- what only the definition has ---- */
 
-static bool runs_with(struct move *move, const char *path)
+static bool runs_with_file(struct move *move, const char *path)
 {
 	const GPtrArray *disks = move->report->disks;
 	for (guint i = 0; i < disks->len; i++)
@@ -127,7 +127,7 @@ static bool find_defined(struct move *move, GError **error)
 	for (guint i = 0; good && disks && i < disks->len; i++) {
 		const struct disk *disk = disks->pdata[i];
 		if (disk->source == DISK_FILE && disk->path && !disk->removable &&
-		    !runs_with(move, disk->path))
+		    !runs_with_file(move, disk->path))
 			good = find_defined_disk(move, disk, error);
 	}
 	return good;

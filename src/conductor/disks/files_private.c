@@ -70,7 +70,7 @@ static char *read_identity(struct move *move, const char *path, GError **error)
 	return g_strstrip(output);
 }
 
-static void call_look(void *data)
+static void call_look_at_private(void *data)
 {
 	struct finding *finding = data;
 	struct move *move = finding->move;
@@ -128,7 +128,7 @@ void files_read(struct move *move, const char *id)
 
 /* ---- must it be carried? ---- */
 
-static bool is_used(const struct finding *finding, GError **error)
+static bool is_file_used(const struct finding *finding, GError **error)
 {
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 _("Give one of the two VMs another path for it."),
@@ -143,7 +143,7 @@ static bool judge_finding(struct finding *finding, GError **error)
 	if (!*finding->identity)
 		return true; /* nothing was kept yet */
 	if (finding->user)
-		return is_used(finding, error);
+		return is_file_used(finding, error);
 	if (!note_private(move, finding, error))
 		return false;
 	/* that of a running VM's TPM comes with its memory; through a directory both do, and libvirt makes the files */
@@ -165,7 +165,7 @@ static bool find_one(struct move *move, const char *target, const char *path, bo
 		.move = move, .target = target, .path = path, .directory = directory
 	};
 	bool same = false, good = false;
-	move_call(move, call_look, &finding);
+	move_call(move, call_look_at_private, &finding);
 	if (finding.error)
 		g_propagate_error(error, g_steal_pointer(&finding.error));
 	else
@@ -194,7 +194,7 @@ struct removing {
 	GError *error;
 };
 
-static void call_remove(void *data)
+static void call_remove_private(void *data)
 {
 	struct removing *removing = data;
 	struct move *move = removing->move;
@@ -217,7 +217,7 @@ void files_after_move(struct move *move)
 		if (!JSON_NODE_HOLDS_OBJECT(node))
 			continue;
 		removing.file = json_node_get_object(node);
-		move_call(move, call_remove, &removing);
+		move_call(move, call_remove_private, &removing);
 		if (!removing.error)
 			continue;
 		g_autofree char *what = error_what(removing.error);

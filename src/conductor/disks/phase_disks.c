@@ -263,7 +263,7 @@ static JsonObject *describe_disk(const struct move_disk *disk)
 	return object;
 }
 
-static JsonObject *describe_disks(struct move *move)
+static JsonObject *describe_copied_disks(struct move *move)
 {
 	static const char *const modes[] = { "none", "full" };
 	/* a part of a disk is not worth reading back */
@@ -283,8 +283,8 @@ static JsonObject *describe_disks(struct move *move)
 
 static bool tell_mover(struct move *move, enum move_side side, GError **error)
 {
-	g_autoptr(JsonObject) ready =
-		movers_ask(move, side, describe_disks(move), MESSAGE_DISKS_READY, READY_MS, error);
+	g_autoptr(JsonObject) ready = movers_ask(move, side, describe_copied_disks(move),
+						 MESSAGE_DISKS_READY, READY_MS, error);
 	if (!ready)
 		return false;
 	const char *socket = json_get_string(ready, "socket", "");
@@ -315,7 +315,7 @@ static void tell_losses(struct preparing *preparing)
 		move_add_finding(move, g_ptr_array_steal_index(preparing->losses, 0));
 }
 
-static bool prepare(struct preparing *preparing, GError **error)
+static bool prepare_disks(struct preparing *preparing, GError **error)
 {
 	struct move *move = preparing->move;
 	if (!check_movers(move, error) || !check_snapshots(move, error))
@@ -348,7 +348,7 @@ static bool copy_disks(struct move *move, GError **error)
 	struct preparing preparing = { .move = move, .losses = check_new_findings() };
 	preparing.places = g_new0(struct image_place, count);
 	preparing.pools = g_new0(char *, count + 1);
-	bool good = prepare(&preparing, error) &&
+	bool good = prepare_disks(&preparing, error) &&
 		    (!is_any_copied(move) || (tell_mover(move, MOVE_DESTINATION, error) &&
 					      tell_mover(move, MOVE_SOURCE, error)));
 	for (guint i = 0; i < count; i++)

@@ -107,7 +107,7 @@ struct looking {
 	GError *error;
 };
 
-static void call_look(void *data)
+static void call_look_at_shares(void *data)
 {
 	struct looking *looking = data;
 	struct move *move = looking->move;
@@ -121,7 +121,7 @@ static void call_look(void *data)
 static bool compare_blocks(struct move *move, const char *path, enum sight *sight, GError **error)
 {
 	struct looking looking = { .move = move, .path = path };
-	move_call(move, call_look, &looking);
+	move_call(move, call_look_at_shares, &looking);
 	const struct image_place *here = &looking.places[MOVE_SOURCE];
 	const struct image_place *there = &looking.places[MOVE_DESTINATION];
 	if (looking.error) {
@@ -185,7 +185,7 @@ static bool unclear(struct move *move, const struct move_disk *disk, GError **er
 			 disk->disk->path);
 }
 
-static bool decide(struct move *move, struct move_disk *disk, enum sight sight, GError **error)
+static bool decide_kind(struct move *move, struct move_disk *disk, enum sight sight, GError **error)
 {
 	int wish = move->request->disks;
 	disk->proven = sight == SIGHT_SAME;
@@ -290,7 +290,7 @@ static bool look_at_writable(struct move *move, struct move_disk *disk, const ch
 	bool block = disk->disk->source == DISK_BLOCK;
 	bool good = block ? compare_blocks(move, disk->disk->path, &sight, error)
 			  : compare_files(move, disk->disk->path, token, &sight, error);
-	if (!good || !decide(move, disk, sight, error) || !prove_content(move, disk, error))
+	if (!good || !decide_kind(move, disk, sight, error) || !prove_content(move, disk, error))
 		return false;
 	name_cache(move, disk);
 	move->report->shared_disks += disk->kind == MOVE_DISK_SHARED && disk->proven && !block;

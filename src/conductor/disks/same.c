@@ -37,7 +37,7 @@ static JsonObject *make_request(const struct asking *asking, enum move_side side
 	return request;
 }
 
-static const char *host_of(const struct asking *asking, enum move_side side)
+static const char *host_asked(const struct asking *asking, enum move_side side)
 {
 	return asking->move->hosts[side]->name;
 }
@@ -55,7 +55,7 @@ static bool take_print(struct asking *asking, enum move_side side, JsonObject *g
 	bool missing = side == MOVE_DESTINATION && json_get_bool(got, "missing", false);
 	answer->same = missing ? SAME_MISSING : SAME_UNKNOWN;
 	g_snprintf(answer->what, sizeof answer->what, _("%s cannot be read at %s: %s"),
-		   side == MOVE_SOURCE ? question->here : question->there, host_of(asking, side),
+		   side == MOVE_SOURCE ? question->here : question->there, host_asked(asking, side),
 		   reason);
 	return true;
 }
@@ -87,8 +87,8 @@ static void find_other_size(struct asking *asking)
 	answer->same = SAME_OTHER;
 	g_snprintf(answer->what, sizeof answer->what,
 		   _("it has %" PRIu64 " bytes at %s and %" PRIu64 " at %s"), asking->before.size,
-		   host_of(asking, MOVE_SOURCE), asking->there.size,
-		   host_of(asking, MOVE_DESTINATION));
+		   host_asked(asking, MOVE_SOURCE), asking->there.size,
+		   host_asked(asking, MOVE_DESTINATION));
 }
 
 static void judge_whole(struct asking *asking)

@@ -14,7 +14,7 @@
 
 enum { READY_MS = 30000, IMAGES_MAX = 64 /* that a mover takes */ };
 
-static JsonObject *describe(const char *kind, const char *path, const char *format)
+static JsonObject *describe_seed(const char *kind, const char *path, const char *format)
 {
 	JsonObject *image = json_object_new();
 	json_object_set_string_member(image, "kind", kind);
@@ -67,7 +67,7 @@ static bool add_seed(struct listing *listing, const char *seed)
 	if (!has_room(listing))
 		return true;
 	if (is_readable(listing, path, format, &failure)) {
-		json_array_add_object_element(listing->images, describe("seed", path, format));
+		json_array_add_object_element(listing->images, describe_seed("seed", path, format));
 		return true;
 	}
 	error_classify(&failure, WATARI_ERROR_REFUSED,
@@ -83,7 +83,7 @@ static void add_shared(struct listing *listing, const struct move_disk *disk)
 	const struct disk *facts = disk->disk;
 	if (!has_room(listing) || !is_readable(listing, facts->path, facts->format, NULL))
 		return;
-	JsonObject *image = describe("shared", facts->path, facts->format);
+	JsonObject *image = describe_seed("shared", facts->path, facts->format);
 	json_object_set_string_member(image, "target", facts->target);
 	json_object_set_string_member(image, "source_path", facts->path);
 	json_array_add_object_element(listing->images, image);
@@ -98,7 +98,7 @@ static void add_backing(struct listing *listing, const struct move_disk *disk)
 		const char *path = disk->source_chain[i], *format = disk->source_formats[i];
 		if (*path == '/' && has_room(listing) && is_readable(listing, path, format, NULL))
 			json_array_add_object_element(listing->images,
-						      describe("backing", path, format));
+						      describe_seed("backing", path, format));
 	}
 }
 
@@ -121,7 +121,7 @@ static void call_list(void *data)
 
 /* ---- the message ---- */
 
-static bool tell(struct move *move, JsonArray *images, GError **error)
+static bool tell_seeds(struct move *move, JsonArray *images, GError **error)
 {
 	for (int side = MOVE_SIDES - 1; side >= 0; side--) {
 		JsonObject *message = dialogue_message(MESSAGE_SEEDS);
@@ -163,5 +163,5 @@ bool seeds_tell(struct move *move, GError **error)
 		g_propagate_error(error, listing.error);
 		return false;
 	}
-	return json_array_get_length(images) == 0 || tell(move, images, error);
+	return json_array_get_length(images) == 0 || tell_seeds(move, images, error);
 }

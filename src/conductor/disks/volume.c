@@ -12,7 +12,7 @@ struct finding {
 	char *path; /* at the destination; NULL: it has no such volume */
 };
 
-static void call_find(void *data)
+static void call_find_volume(void *data)
 {
 	struct finding *finding = data;
 	virConnectPtr there = finding->move->hosts[MOVE_DESTINATION]->connection;
@@ -36,7 +36,7 @@ bool volume_check_place(struct move *move, const struct disk *disk, GError **err
 	const char *there = move->hosts[MOVE_DESTINATION]->name;
 	if (!disk->pool || !disk->volume || !disk->path)
 		return true;
-	move_call(move, call_find, &finding);
+	move_call(move, call_find_volume, &finding);
 	g_autofree char *path = finding.path;
 	g_autofree char *next = g_strdup_printf(
 		_("Give the pool the same place there, or say where the disk goes: --disk "

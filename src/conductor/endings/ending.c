@@ -350,7 +350,7 @@ static bool is_suspended_by_us(const struct ending_sight *sight, enum move_side 
 	       vm->state == HOST_VM_PAUSED && vm->reason == VIR_DOMAIN_PAUSED_USER;
 }
 
-static enum seen see(const struct ending_sight *sight, enum move_side side)
+static enum seen see_live(const struct ending_sight *sight, enum move_side side)
 {
 	static const enum seen of_state[] = {
 		[HOST_VM_ABSENT] = GONE, [HOST_VM_OFF] = OFF,         [HOST_VM_RUNNING] = RUNS,
@@ -448,8 +448,8 @@ const struct ending_rule *ending_judge(const struct ending_sight *sight)
 		return ending_judge_offline(sight);
 	if (sight->through != THROUGH_NONE)
 		return ending_judge_through(sight);
-	enum seen source = see(sight, MOVE_SOURCE);
-	enum seen destination = see(sight, MOVE_DESTINATION);
+	enum seen source = see_live(sight, MOVE_SOURCE);
+	enum seen destination = see_live(sight, MOVE_DESTINATION);
 	if (source == PARTIAL && destination == RUNS && !is_complete(&sight->vms[MOVE_DESTINATION]))
 		destination = PARTIAL;
 	const struct ending_rule *rule = judge_stale(sight, source, destination);

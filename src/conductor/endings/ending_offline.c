@@ -52,7 +52,7 @@ static const struct {
 	    N_("Somebody has removed its definition: see “virsh list --all” at both hosts.") } },
 };
 
-static enum seen see(const struct ending_sight *sight, enum move_side side)
+static enum seen see_offline(const struct ending_sight *sight, enum move_side side)
 {
 	bool at_source =
 		sight->known[MOVE_SOURCE] && sight->vms[MOVE_SOURCE].state != HOST_VM_ABSENT;
@@ -68,8 +68,8 @@ static enum seen see(const struct ending_sight *sight, enum move_side side)
 
 const struct ending_rule *ending_judge_offline(const struct ending_sight *sight)
 {
-	enum seen source = see(sight, MOVE_SOURCE);
-	enum seen destination = see(sight, MOVE_DESTINATION);
+	enum seen source = see_offline(sight, MOVE_SOURCE);
+	enum seen destination = see_offline(sight, MOVE_DESTINATION);
 	for (size_t i = 0; i + 1 < G_N_ELEMENTS(rules); i++)
 		if ((rules[i].source == ANY || rules[i].source == source) &&
 		    (rules[i].destination == ANY || rules[i].destination == destination))

@@ -189,7 +189,7 @@ static const struct {
 
 /* One that was paused before is whole where it is paused again: at the destination once that was written
  * down, and else at the source. A copy that stands still is never said to run beside another one. */
-static enum seen see(const struct ending_sight *sight, enum move_side side)
+static enum seen see_through(const struct ending_sight *sight, enum move_side side)
 {
 	enum host_vm_state state = sight->vms[side].state;
 	enum host_vm_state other = sight->known[!side] ? sight->vms[!side].state : HOST_VM_ABSENT;
@@ -207,18 +207,19 @@ static enum seen see(const struct ending_sight *sight, enum move_side side)
 					  : STOPPED;
 }
 
-static bool matches(enum seen rule, enum seen seen)
+static bool matches_through(enum seen rule, enum seen seen)
 {
 	return rule == ANY || rule == seen || (rule == GONE && seen == OFF);
 }
 
 const struct ending_rule *ending_judge_through(const struct ending_sight *sight)
 {
-	enum seen source = see(sight, MOVE_SOURCE);
-	enum seen destination = see(sight, MOVE_DESTINATION);
+	enum seen source = see_through(sight, MOVE_SOURCE);
+	enum seen destination = see_through(sight, MOVE_DESTINATION);
 	for (size_t i = 0; i + 1 < G_N_ELEMENTS(rules); i++)
-		if (rules[i].stages & 1U << sight->through && matches(rules[i].source, source) &&
-		    matches(rules[i].destination, destination))
+		if (rules[i].stages & 1U << sight->through &&
+		    matches_through(rules[i].source, source) &&
+		    matches_through(rules[i].destination, destination))
 			return &rules[i].rule;
 	return &rules[G_N_ELEMENTS(rules) - 1].rule;
 }

@@ -20,7 +20,7 @@ static void set_ms(JsonObject *object, const char *name, double ms)
 	json_object_set_int_member(object, name, llrint(fmin(ms, 1e9)));
 }
 
-static JsonObject *describe(const struct ladder_decision *decision)
+static JsonObject *describe_ladder_decision(const struct ladder_decision *decision)
 {
 	JsonObject *object = json_object_new();
 	json_object_set_string_member(object, "step", ladder_step_name(decision->step));
@@ -44,7 +44,7 @@ static JsonObject *describe(const struct ladder_decision *decision)
 static void record(struct move *move, const struct ladder_decision *decision)
 {
 	struct move_report *report = move->report;
-	JsonObject *object = describe(decision);
+	JsonObject *object = describe_ladder_decision(decision);
 	g_autofree char *text = json_print_object(object);
 	journal_note_event(move->journal, report->id, "ladder", text);
 	if (!report->decisions)
@@ -133,7 +133,7 @@ static const struct {
 _Static_assert(G_N_ELEMENTS(actions) == LADDER_STEP_LAST, "every step has a row");
 
 /* What cannot be begun after all ends here, as if it had not been allowed. */
-static void begin(struct move *move, const struct ladder_decision *decision)
+static void begin_decision(struct move *move, const struct ladder_decision *decision)
 {
 	g_autoptr(GError) error = NULL;
 	if (move->stopped || !actions[decision->step].begin ||
@@ -152,7 +152,7 @@ void ladder_decisions_take(struct move *move, const struct ladder_decision *deci
 	record(move, decision);
 	if (actions[decision->step].take)
 		actions[decision->step].take(move, decision);
-	begin(move, decision);
+	begin_decision(move, decision);
 }
 
 void ladder_decisions_rules(const struct move *move, struct ladder_rules *rules)
@@ -204,14 +204,14 @@ static void note_broken_off(struct move *move, int64_t stopped_ms)
 }
 
 /* The source's mover broke the switchover off, for what reason it says: the VM resumes at the source. */
-static void on_refused(struct move *move, JsonObject *event)
+static void on_limit_refused(struct move *move, JsonObject *event)
 {
 	if (g_str_equal(json_get_string(event, "code", ""), "limit") && !move->report->broken_off)
 		note_broken_off(move, json_get_int(event, "stopped_ms", -1));
 }
 
 static const struct part_event events[] = {
-	{ EVENT_REFUSED, false, on_refused },
+	{ EVENT_REFUSED, false, on_limit_refused },
 	{ 0 },
 };
 

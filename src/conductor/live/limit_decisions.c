@@ -10,7 +10,7 @@
 
 enum { KEPT = 200 }; /* of a long move, in the report; the journal has them all */
 
-static JsonObject *describe(const struct limit_change *change)
+static JsonObject *describe_limit_change(const struct limit_change *change)
 {
 	JsonObject *object = json_object_new();
 	json_object_set_int_member(object, "limit_ms", change->limit_ms);
@@ -39,7 +39,7 @@ static void tell_person(struct move *move, const struct limit_change *change)
 void limit_decisions_note(struct move *move, const struct limit_change *change)
 {
 	struct move_report *report = move->report;
-	JsonObject *object = describe(change);
+	JsonObject *object = describe_limit_change(change);
 	g_autofree char *text = json_print_object(object);
 	journal_note_event(move->journal, report->id, "limit", text);
 	report->limit_ms = change->limit_ms;

@@ -18,7 +18,7 @@ struct pause_watch {
 	guint source; /* on its way to the main context; 0: not */
 };
 
-static gboolean tell(gpointer data)
+static gboolean tell_stopped(gpointer data)
 {
 	struct pause_watch *pause_watch = data;
 	g_mutex_lock(&pause_watch->lock);
@@ -35,7 +35,7 @@ static gboolean is_paused(struct pause_watch *pause_watch)
 	       state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_MIGRATION;
 }
 
-static gpointer work(gpointer data)
+static gpointer pause_watch_thread(gpointer data)
 {
 	struct pause_watch *pause_watch = data;
 	gboolean paused = FALSE;
@@ -46,7 +46,7 @@ static gpointer work(gpointer data)
 		g_mutex_lock(&pause_watch->lock);
 		if (paused && !pause_watch->stop)
 			pause_watch->source =
-				g_idle_add_full(G_PRIORITY_HIGH, tell, pause_watch, NULL);
+				g_idle_add_full(G_PRIORITY_HIGH, tell_stopped, pause_watch, NULL);
 		gint64 until = g_get_monotonic_time() + pause_watch->look_ms * INT64_C(1000);
 		while (!pause_watch->stop && !paused &&
 		       g_cond_wait_until(&pause_watch->wake, &pause_watch->lock, until))
@@ -67,7 +67,7 @@ struct pause_watch *pause_watch_new(virDomainPtr domain, int look_ms, void (*sto
 	pause_watch->data = data;
 	g_mutex_init(&pause_watch->lock);
 	g_cond_init(&pause_watch->wake);
-	pause_watch->thread = g_thread_new("standstill", work, pause_watch);
+	pause_watch->thread = g_thread_new("standstill", pause_watch_thread, pause_watch);
 	return pause_watch;
 }
 

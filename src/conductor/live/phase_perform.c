@@ -121,7 +121,7 @@ static void cut_sleeper(struct performing *performing)
 	guard_cut(move->guard);
 }
 
-static gboolean tick(gpointer data)
+static gboolean tick_performing(gpointer data)
 {
 	struct performing *performing = data;
 	struct move *move = performing->move;
@@ -198,11 +198,12 @@ static void run_migration(struct performing *performing)
 	performing->disk_watch = disk_watch_new(move);
 	performing->watch = job_stats_new(move->domain, &rules);
 	GThread *thread = g_thread_new("migrate", migrate, performing);
-	guint timer = g_timeout_add(TICK_MS, tick, performing);
+	guint timer = g_timeout_add(TICK_MS, tick_performing, performing);
 	while (!g_atomic_int_get(&performing->done)) {
 		g_main_context_iteration(NULL, TRUE);
 		if (move->cancelled && !performing->ending_ms)
-			tick(performing); /* while the VM is stopped every moment counts */
+			tick_performing(
+				performing); /* while the VM is stopped every moment counts */
 	}
 	g_source_remove(timer);
 	pause_watch_free(pause_watch);
@@ -219,7 +220,7 @@ static void run_migration(struct performing *performing)
 }
 
 /* What libvirt says when a mover closed the socket is less than what the mover says. */
-static void explain(struct performing *performing, GError **error)
+static void explain_failure(struct performing *performing, GError **error)
 {
 	struct move *move = performing->move;
 	g_autofree char *libvirt_says = error_what(performing->error);
@@ -270,7 +271,7 @@ static bool mend(struct performing *performing, GError **error)
 	return performing->result != NULL;
 }
 
-static void clear(struct performing *performing)
+static void clear_performing(struct performing *performing)
 {
 	virTypedParamsFree(performing->params, performing->param_count);
 	if (performing->result)
@@ -279,18 +280,18 @@ static void clear(struct performing *performing)
 	*performing = (struct performing){ .move = performing->move };
 }
 
-static bool conclude(struct performing *performing, bool good, GError **error)
+static bool conclude_migration(struct performing *performing, bool good, GError **error)
 {
 	struct move *move = performing->move;
 	if (move->rehearsal)
 		good = rehearsal_judge(move, error);
 	if (!good && !*error)
-		explain(performing, error);
-	clear(performing);
+		explain_failure(performing, error);
+	clear_performing(performing);
 	return good;
 }
 
-static void start(struct performing *performing)
+static void start_migration(struct performing *performing)
 {
 	struct move *move = performing->move;
 	for (int side = MOVE_SIDES - 1; side >= 0; side--)
@@ -304,10 +305,10 @@ static void start(struct performing *performing)
 /* Of a rehearsal whose disks are more than was to be copied. */
 static bool rehearse_memory(struct performing *performing, GError **error)
 {
-	clear(performing);
+	clear_performing(performing);
 	if (!rehearsal_renew(performing->move, error) || !fill_params(performing, error))
 		return false;
-	start(performing);
+	start_migration(performing);
 	return true;
 }
 
@@ -315,18 +316,19 @@ bool phase_perform(struct move *move, GError **error)
 {
 	struct performing performing = { .move = move };
 	if (!fill_params(&performing, error) || !hold_throttle(move, error)) {
-		clear(&performing);
+		clear_performing(&performing);
 		return false;
 	}
 	finish_begin(move);
-	start(&performing);
+	start_migration(&performing);
 	if (rehearsal_wants_memory(move) && !rehearse_memory(&performing, error))
-		return conclude(&performing, false, error);
-	return conclude(&performing, performing.result || mend(&performing, error), error);
+		return conclude_migration(&performing, false, error);
+	return conclude_migration(&performing, performing.result || mend(&performing, error),
+				  error);
 }
 
 bool phase_perform_resume(struct move *move, GError **error)
 {
 	struct performing performing = { .move = move };
-	return conclude(&performing, mend(&performing, error), error);
+	return conclude_migration(&performing, mend(&performing, error), error);
 }

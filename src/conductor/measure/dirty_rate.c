@@ -80,7 +80,7 @@ static void call_begin(void *data)
 }
 
 /* False: it does not say. */
-static bool look(struct counting *counting, int *status)
+static bool look_at_count(struct counting *counting, int *status)
 {
 	virDomainPtr domains[] = { counting->domain, NULL };
 	virDomainStatsRecordPtr *records = NULL;
@@ -102,18 +102,18 @@ static bool look(struct counting *counting, int *status)
 	return known;
 }
 
-static void call_end(void *data)
+static void call_end_count(void *data)
 {
 	struct counting *counting = data;
 	int64_t until_us = clock_now_us() + PATIENCE_MS * 1000;
 	int status = VIR_DOMAIN_DIRTYRATE_MEASURING;
 	/* The count is begun by a thread of QEMU's own, so at first it may be unstarted still. */
-	while (look(counting, &status) && status != VIR_DOMAIN_DIRTYRATE_MEASURED &&
+	while (look_at_count(counting, &status) && status != VIR_DOMAIN_DIRTYRATE_MEASURED &&
 	       clock_now_us() < until_us)
 		g_usleep(POLL_MS * 1000);
 }
 
-static void note(struct move *move, struct counting *counting)
+static void note_count(struct move *move, struct counting *counting)
 {
 	if (!counting->good)
 		move_note(move, false, _("QEMU has not counted the pages that the VM writes: %s"),
@@ -128,7 +128,7 @@ void dirty_rate_begin(struct move *move)
 		return;
 	move_call(move, call_begin, &counting);
 	move->prediction->counting = counting.good;
-	note(move, &counting);
+	note_count(move, &counting);
 }
 
 void dirty_rate_end(struct move *move)
@@ -137,9 +137,9 @@ void dirty_rate_end(struct move *move)
 	if (!move->prediction->counting)
 		return;
 	move->prediction->counting = false;
-	move_call(move, call_end, &counting);
+	move_call(move, call_end_count, &counting);
 	/* whole MiB are said, rounded down */
 	if (counting.good)
 		move->prediction->facts.dirtied_rate = (counting.mib + 0.5) * pages_of_mib;
-	note(move, &counting);
+	note_count(move, &counting);
 }

@@ -119,7 +119,8 @@ static double whole_of(JsonObject *here, const struct move_disk *disk)
 }
 
 /* What the images below DISK give to it, in bytes. Where they stay below it, they do not travel. */
-static double take_chain(struct prediction *prediction, const struct move_disk *disk, double more)
+static double take_known_chain(struct prediction *prediction, const struct move_disk *disk,
+			       double more)
 {
 	JsonArray *here = prediction->images[MOVE_SOURCE];
 	double all = 0;
@@ -138,15 +139,15 @@ static double take_chain(struct prediction *prediction, const struct move_disk *
 	return all;
 }
 
-static void take_content(struct prediction *prediction, const struct move_disk *disk,
-			 JsonObject *here)
+static void take_image_content(struct prediction *prediction, const struct move_disk *disk,
+			       JsonObject *here)
 {
 	struct plan_facts *facts = &prediction->facts;
 	JsonObject *content = json_get_object(here, "content");
 	double more = whole_of(here, disk), found = json_get_double(here, "bytes", 0);
 	if (!content || found <= 0)
 		return;
-	double below = take_chain(prediction, disk, more);
+	double below = take_known_chain(prediction, disk, more);
 	double own = json_get_double(content, "blocks", 0) * block_bytes;
 	add_sent(facts, content, own * more);
 	facts->disk_own += own * more;
@@ -183,7 +184,7 @@ void references_take(struct move *move)
 		double part = pages > 0 ? count_known(prediction, disk, here) / pages : 0;
 		if (disk->kind == MOVE_DISK_COPIED) {
 			facts->on_copied += part;
-			take_content(prediction, disk, here);
+			take_image_content(prediction, disk, here);
 		} else if (disk->kind == MOVE_DISK_SHARED && disk->proven) {
 			take_shared(
 				facts, part, here,

@@ -57,7 +57,7 @@ static void note_first(struct rehearsal *rehearsal)
 		rehearsal->first_us = clock_now_us();
 }
 
-static void on_connected(struct move *move, JsonObject *event)
+static void on_rehearsal_connected(struct move *move, JsonObject *event)
 {
 	if (!move->rehearsal)
 		return;
@@ -270,7 +270,7 @@ bool phase_rehearsed(struct move *move, GError **error)
 }
 
 static const struct part_event events[] = {
-	{ EVENT_CONNECTED, true, on_connected },
+	{ EVENT_CONNECTED, true, on_rehearsal_connected },
 	{ EVENT_DWELLING, true, on_held },
 	{ EVENT_DISK_OPEN, false, on_disk_open },
 	{ EVENT_DISKS_DWELLING, true, on_disks_held },

@@ -19,7 +19,7 @@ struct looking {
 /* Of a block device only that it is there: writes to it leave no trace in it. */
 static const char look_script[] = "for p; do stat -L -c '%n %d:%i %s %y' -- \"$p\" || exit; done\n";
 
-static void call_look(void *data)
+static void call_look_at_images(void *data)
 {
 	struct looking *looking = data;
 	struct move *move = looking->move;
@@ -42,7 +42,7 @@ static void call_look(void *data)
 bool offline_remember_images(struct move *move, GError **error)
 {
 	struct looking looking = { .move = move };
-	move_call(move, call_look, &looking);
+	move_call(move, call_look_at_images, &looking);
 	move->offline->looks = looking.looks;
 	if (looking.error)
 		g_propagate_error(error, looking.error);
@@ -51,7 +51,7 @@ bool offline_remember_images(struct move *move, GError **error)
 
 /* ---- is it still off? ---- */
 
-static void call_ask(void *data)
+static void call_ask_storage(void *data)
 {
 	struct looking *looking = data;
 	host_vm_ask(looking->move->hosts[MOVE_SOURCE], looking->move->report->vm_uuid, &looking->vm,
@@ -61,7 +61,7 @@ static void call_ask(void *data)
 bool offline_check_off(struct move *move, GError **error)
 {
 	struct looking looking = { .move = move };
-	move_call(move, call_ask, &looking);
+	move_call(move, call_ask_storage, &looking);
 	if (looking.error) {
 		g_propagate_error(error, looking.error);
 		return false;
@@ -80,7 +80,7 @@ bool offline_check_source(struct move *move, GError **error)
 	struct looking looking = { .move = move };
 	if (!offline_check_off(move, error))
 		return false;
-	move_call(move, call_look, &looking);
+	move_call(move, call_look_at_images, &looking);
 	g_autofree char *now = looking.looks;
 	if (looking.error) {
 		g_propagate_error(error, looking.error);
@@ -96,7 +96,7 @@ bool offline_check_source(struct move *move, GError **error)
 
 /* ---- life ---- */
 
-static void call_end(void *data)
+static void call_end_storage(void *data)
 {
 	storage_end(data);
 }
@@ -104,7 +104,7 @@ static void call_end(void *data)
 void offline_end_storage(struct move *move)
 {
 	if (move->offline && move->offline->storage)
-		move_call(move, call_end, g_steal_pointer(&move->offline->storage));
+		move_call(move, call_end_storage, g_steal_pointer(&move->offline->storage));
 }
 
 void offline_free(struct move *move)

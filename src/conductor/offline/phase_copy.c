@@ -122,13 +122,13 @@ static void call_start(void *data)
 					   (const char *const *) helper, &source, &copying->error);
 }
 
-static void call_end(void *data)
+static void call_end_copy(void *data)
 {
 	struct copying *copying = data;
 	copying->good = storage_copy_end(copying->copy, &copying->error);
 }
 
-static void show(struct copying *copying, double part)
+static void show_copied(struct copying *copying, double part)
 {
 	struct move_progress *progress = &copying->move->progress;
 	int64_t now_us = clock_now_us();
@@ -152,12 +152,12 @@ static bool has_reason(void *data)
 	return move->mover_reason || movers_failure(move);
 }
 
-static bool is_over(void *data)
+static bool is_copy_over(void *data)
 {
 	struct copying *copying = data;
 	double part = 0;
 	bool more = storage_copy_look(copying->copy, &part);
-	show(copying, part);
+	show_copied(copying, part);
 	return !more || has_reason(copying->move);
 }
 
@@ -166,7 +166,7 @@ static bool look_after(struct copying *copying, GError **error)
 {
 	struct move *move = copying->move;
 	int64_t ask_ms = clock_now_ms() + ASK_MS;
-	while (!move_wait(move, is_over, copying, LOOK_MS, NULL)) {
+	while (!move_wait(move, is_copy_over, copying, LOOK_MS, NULL)) {
 		if (!move_check_cancel(move, error))
 			return false;
 		move_show_progress(move);
@@ -180,7 +180,7 @@ static bool look_after(struct copying *copying, GError **error)
 }
 
 /* What a mover says explains more than that qemu-img lost its connection, and may be on its way still. */
-static void explain(struct copying *copying, GError **error)
+static void explain_copy_failure(struct copying *copying, GError **error)
 {
 	struct move *move = copying->move;
 	move_wait(move, has_reason, move, REASON_MS, NULL);
@@ -206,10 +206,10 @@ static bool copy_disk(struct copying *copying, GError **error)
 	move_call(move, call_start, copying);
 	bool watched = copying->copy && look_after(copying, error);
 	if (copying->copy)
-		move_call(move, call_end, copying);
+		move_call(move, call_end_copy, copying);
 	bool good = watched && copying->good && !movers_failure(move) && !move->mover_reason;
 	if (!good && !*error)
-		explain(copying, error);
+		explain_copy_failure(copying, error);
 	g_clear_error(&copying->error);
 	return good;
 }

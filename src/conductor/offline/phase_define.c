@@ -12,7 +12,7 @@ struct defining {
 	GError *error;
 };
 
-static bool is_absent(struct move *move, GError **error)
+static bool is_vm_absent(struct move *move, GError **error)
 {
 	struct host *host = move->hosts[MOVE_DESTINATION];
 	struct host_vm vm;
@@ -25,13 +25,13 @@ static bool is_absent(struct move *move, GError **error)
 			 host->name);
 }
 
-static void call_check(void *data)
+static void call_check_definition(void *data)
 {
 	struct defining *defining = data;
-	is_absent(defining->move, &defining->error);
+	is_vm_absent(defining->move, &defining->error);
 }
 
-static void call_define(void *data)
+static void call_define_vm(void *data)
 {
 	struct defining *defining = data;
 	struct move *move = defining->move;
@@ -64,9 +64,9 @@ bool phase_define(struct move *move, GError **error)
 	struct defining defining = { .move = move };
 	if (!offline_check_off(move, error) || !move_check_cancel(move, error))
 		return false;
-	move_call(move, call_check, &defining);
+	move_call(move, call_check_definition, &defining);
 	if (!defining.error && enter_defining(move, &defining.error))
-		move_call(move, call_define, &defining);
+		move_call(move, call_define_vm, &defining);
 	if (defining.error) {
 		/* the disks are there: whatever it is, it comes too late for a refusal */
 		g_autofree char *what = error_what(defining.error);

@@ -20,7 +20,7 @@ enum {
 	STUCK_MS = 30000, /* libvirt's call should have ended long ago */
 };
 
-static gpointer ask(gpointer data)
+static gpointer ask_thread(gpointer data)
 {
 	struct postcopy *postcopy = data;
 	if (virDomainMigrateStartPostCopy(postcopy->domain, 0) < 0)
@@ -58,7 +58,7 @@ static bool write_switch_down(struct move *move, GError **error)
 	return stage_enter_recorded(move, STAGE_POSTCOPY_ASKED, text, error);
 }
 
-static void tell(struct move *move)
+static void tell_switch(struct move *move)
 {
 	g_autofree char *remaining = unit_format_bytes(move->progress.remaining);
 	move_note(move, false,
@@ -100,11 +100,11 @@ bool postcopy_begin(struct move *move, GError **error)
 		move->postcopy_state = POSTCOPY_REFUSED;
 		return false;
 	}
-	tell(move);
+	tell_switch(move);
 	move_say(move, _("switching to post-copy"));
 	for (int side = 0; side < MOVE_SIDES; side++)
 		movers_tell(move, side, dialogue_message(MESSAGE_POSTCOPY));
-	postcopy->thread = g_thread_new("postcopy", ask, postcopy);
+	postcopy->thread = g_thread_new("postcopy", ask_thread, postcopy);
 	return true;
 }
 
@@ -118,7 +118,7 @@ static void restore_link_timeout(struct move *move)
 }
 
 /* A switch that was not made: the move goes on as before. */
-static void take_answer(struct move *move)
+static void take_switch_answer(struct move *move)
 {
 	struct postcopy *postcopy = move->postcopy;
 	g_thread_join(g_steal_pointer(&postcopy->thread));
@@ -166,7 +166,7 @@ static void tick(struct move *move, const struct job_stats_numbers *numbers)
 {
 	struct postcopy *postcopy = move->postcopy;
 	if (postcopy && postcopy->thread && g_atomic_int_get(&postcopy->done))
-		take_answer(move);
+		take_switch_answer(move);
 	if (postcopy_holds(move))
 		look_for_break(move);
 }
@@ -178,7 +178,7 @@ bool postcopy_is_stuck(const struct move *move)
 	       clock_now_us() - postcopy->broken_us > (int64_t) STUCK_MS * 1000;
 }
 
-static bool is_over(void *data)
+static bool is_postcopy_over(void *data)
 {
 	struct move *move = data;
 	look_for_break(move);
@@ -188,7 +188,7 @@ static bool is_over(void *data)
 
 bool postcopy_wait(struct move *move)
 {
-	while (!move_wait(move, is_over, move, TURN_MS, NULL))
+	while (!move_wait(move, is_postcopy_over, move, TURN_MS, NULL))
 		continue;
 	return !postcopy_holds(move);
 }
@@ -196,10 +196,10 @@ bool postcopy_wait(struct move *move)
 void postcopy_join(struct move *move)
 {
 	if (move->postcopy && move->postcopy->thread)
-		take_answer(move);
+		take_switch_answer(move);
 }
 
-static void on_connected(struct move *move, JsonObject *event)
+static void on_postcopy_connected(struct move *move, JsonObject *event)
 {
 	if (move->postcopy)
 		move->postcopy->renewed_us = 0;
@@ -261,7 +261,7 @@ static void on_pass_ending(struct move *move, JsonObject *event)
 }
 
 static const struct part_event events[] = {
-	{ EVENT_CONNECTED, true, on_connected },
+	{ EVENT_CONNECTED, true, on_postcopy_connected },
 	{ EVENT_PASS_ENDING, true, on_pass_ending },
 	{ EVENT_POSTCOPY, true, on_postcopy },
 	{ 0 },

@@ -83,7 +83,7 @@ struct asking {
 	bool good;
 };
 
-static void call_ask(void *data)
+static void call_ask_state(void *data)
 {
 	struct asking *asking = data;
 	struct move *move = asking->move;
@@ -93,7 +93,7 @@ static void call_ask(void *data)
 					   &asking->vms[side], &asking->error);
 }
 
-static bool has_failed(const struct host_vm *vm)
+static bool has_renewal_failed(const struct host_vm *vm)
 {
 	return (vm->state == HOST_VM_PAUSED || vm->state == HOST_VM_INCOMING)
 		       ? vm->reason == VIR_DOMAIN_PAUSED_POSTCOPY_FAILED
@@ -108,13 +108,13 @@ static bool wait_failed(struct move *move, GError **error)
 	int64_t until_ms = clock_now_ms() + STATES_MS;
 	do {
 		g_clear_error(&asking.error);
-		move_call(move, call_ask, &asking);
+		move_call(move, call_ask_state, &asking);
 		if (!asking.good) {
 			g_propagate_error(error, asking.error);
 			return false;
 		}
-		if (has_failed(&asking.vms[MOVE_SOURCE]) &&
-		    has_failed(&asking.vms[MOVE_DESTINATION]))
+		if (has_renewal_failed(&asking.vms[MOVE_SOURCE]) &&
+		    has_renewal_failed(&asking.vms[MOVE_DESTINATION]))
 			return true;
 		move_pause(move, STATES_STEP_MS);
 	} while (clock_now_ms() < until_ms);
@@ -130,7 +130,7 @@ static bool wait_failed(struct move *move, GError **error)
 
 /* ---- the new ones ---- */
 
-static bool is_connected(struct move *move)
+static bool are_movers_connected(struct move *move)
 {
 	return move->guard && move->domain && !guard_is_broken(move->guard, GUARD_SOURCE, NULL) &&
 	       !guard_is_broken(move->guard, GUARD_DESTINATION, NULL);
@@ -139,7 +139,7 @@ static bool is_connected(struct move *move)
 static bool try_once(struct move *move, GError **error)
 {
 	drop_movers(move);
-	if (!is_connected(move) && !move_reconnect(move, error))
+	if (!are_movers_connected(move) && !move_reconnect(move, error))
 		return false;
 	/* the old key may be in a dead mover's core file */
 	if (!wait_failed(move, error) || !random_hex(move->key, 64, error) ||

@@ -92,7 +92,7 @@ static void accept_findings(struct move *move)
 }
 
 /* The refusals are the error; the warnings are told. */
-static bool judge(struct move *move, GError **error)
+static bool judge_findings(struct move *move, GError **error)
 {
 	const GPtrArray *findings = move->report->findings;
 	accept_findings(move);
@@ -110,7 +110,7 @@ struct asking {
 	bool good;
 };
 
-static void ask(void *data)
+static void ask_hosts(void *data)
 {
 	struct asking *asking = data;
 	struct move *move = asking->move;
@@ -146,7 +146,7 @@ static bool is_as_planned(struct move *move, GError **error)
 bool phase_check(struct move *move, GError **error)
 {
 	struct asking asking = { .move = move };
-	move_call(move, ask, &asking);
+	move_call(move, ask_hosts, &asking);
 	if (!asking.good) {
 		error_classify(&asking.error, WATARI_ERROR_REFUSED, NULL);
 		g_propagate_error(error, asking.error);
@@ -154,5 +154,6 @@ bool phase_check(struct move *move, GError **error)
 	}
 	earlier_check(move);
 	move->report->preconditions = preconditions_describe(move);
-	return is_as_planned(move, error) && judge(move, error) && move_check_cancel(move, error);
+	return is_as_planned(move, error) && judge_findings(move, error) &&
+	       move_check_cancel(move, error);
 }

@@ -68,7 +68,7 @@ static void call_find(void *data)
 
 /* ---- making them ---- */
 
-static void call_define(void *data)
+static void call_define_secrets(void *data)
 {
 	struct making *making = data;
 	struct move *move = making->move;
@@ -101,7 +101,7 @@ static bool make_secret(struct making *making, GError **error)
 	unsigned noted = 0;
 	if (!images_note_intent(move, &intent, &noted, error))
 		return false;
-	move_call(move, call_define, making);
+	move_call(move, call_define_secrets, making);
 	if (!making->error)
 		images_note_made(move, noted, making->uuid, &making->error);
 	if (!making->error)

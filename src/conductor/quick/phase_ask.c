@@ -26,7 +26,7 @@ static char *predict(struct move *move)
 }
 
 /* What is known to fail is not begun. */
-static bool check_limit(struct move *move, GError **error)
+static bool check_stop_limit(struct move *move, GError **error)
 {
 	const struct forecast *forecast = move->forecast;
 	int64_t limit_ms = move_stop_ceiling_ms(move);
@@ -75,7 +75,7 @@ bool quick_ask(struct move *move, bool ask, GError **error)
 	if (move->paused_before)
 		return true; /* the checks have said that it will be paused there */
 	g_autofree char *prediction = predict(move);
-	if (!check_limit(move, error))
+	if (!check_stop_limit(move, error))
 		return false;
 	if (ask)
 		return ask_person(move, prediction, error);

@@ -75,7 +75,7 @@ static char *describe_needed(int64_t needed_ms)
 	return g_strdup_printf(_("at the rate so far it would have taken about %s"), needed);
 }
 
-static void give_up(struct quick *quick)
+static void give_up_stop(struct quick *quick)
 {
 	struct move *move = quick->move;
 	quick->gave_up = true;
@@ -99,7 +99,7 @@ static void look_at_limit(struct quick *quick, const struct job_stats_numbers *n
 	quick->limited = true;
 	bool missed = quick_limit_look(&quick->limit, numbers->at_us, numbers->remaining);
 	if (missed && !move->mover_reason && !move->stopped)
-		give_up(quick);
+		give_up_stop(quick);
 }
 
 /* The source's mover keeps the limit too, and sharper. */

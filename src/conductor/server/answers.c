@@ -39,7 +39,7 @@ static void add_progress(JsonObject *object, const struct move_progress *progres
 		json_object_set_int_member(object, numbers[i].name, numbers[i].number);
 }
 
-static JsonObject *describe(struct move *move)
+static JsonObject *describe_progress(struct move *move)
 {
 	JsonObject *object = json_object_new(), *vm = json_object_new();
 	const struct move_report *report = move->report;
@@ -69,7 +69,7 @@ static void show(struct move *move)
 		return;
 	move->shown_ms = now_ms;
 	move->shown_doing = move->progress.doing;
-	server_tell(move->server, describe(move), false);
+	server_tell(move->server, describe_progress(move), false);
 }
 
 /* ---- what is asked ---- */
@@ -92,13 +92,13 @@ static void answer_error(struct server_client *client, const GError *error)
 
 static void do_status(struct move *move, struct server_client *client, JsonObject *request)
 {
-	server_answer(client, describe(move));
+	server_answer(client, describe_progress(move));
 }
 
 static void do_watch(struct move *move, struct server_client *client, JsonObject *request)
 {
 	server_follow(client);
-	server_answer(client, describe(move));
+	server_answer(client, describe_progress(move));
 }
 
 static void do_cancel(struct move *move, struct server_client *client, JsonObject *request)

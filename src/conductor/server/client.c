@@ -80,7 +80,7 @@ bool client_say(struct client *client, JsonObject *message, GError **error)
 			 _("the move's conductor does not listen: %s"), g_strerror(errno));
 }
 
-static bool got_line(const char *line, size_t length, void *data)
+static bool got_client_line(const char *line, size_t length, void *data)
 {
 	struct client *client = data;
 	JsonObject *message = json_parse_object(line, length, NULL);
@@ -102,8 +102,8 @@ static bool read_some(struct client *client, int timeout_ms, GError **error)
 		return true;
 	if (length < 0 && errno != ECONNRESET)
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL, "%s", g_strerror(errno));
-	return length > 0 &&
-	       line_reader_feed(client->lines, bytes, (size_t) length, got_line, client, error);
+	return length > 0 && line_reader_feed(client->lines, bytes, (size_t) length,
+					      got_client_line, client, error);
 }
 
 JsonObject *client_hear(struct client *client, int timeout_ms, GError **error)
@@ -140,7 +140,7 @@ void client_move_free(struct client_move *move)
 }
 
 /* One that has just ended may still be without its end in what was read of the journal. */
-static struct client_move *look(const char *directory, struct journal_move *move)
+static struct client_move *look_for_answer(const char *directory, struct journal_move *move)
 {
 	struct client_move *found = g_new0(struct client_move, 1);
 	found->move = move;
@@ -167,7 +167,8 @@ GPtrArray *client_list(const char *directory, const char *vm, int most, GError *
 	g_autoptr(GPtrArray) moves = journal_list(journal, vm, most, error);
 	journal_close(journal);
 	while (moves->len > 0)
-		g_ptr_array_add(found, look(directory, g_ptr_array_steal_index(moves, 0)));
+		g_ptr_array_add(found,
+				look_for_answer(directory, g_ptr_array_steal_index(moves, 0)));
 	return found;
 }
 

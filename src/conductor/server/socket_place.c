@@ -27,7 +27,7 @@ char *server_directory(const char *state)
 
 /* The name of a socket has 107 bytes at most, and a state directory may be longer: so by a descriptor
  * of the directory, which must stay open meanwhile. */
-static int find(const char *directory, const char *id, struct sockaddr_un *address)
+static int find_socket(const char *directory, const char *id, struct sockaddr_un *address)
 {
 	int folder = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
@@ -39,7 +39,7 @@ static int find(const char *directory, const char *id, struct sockaddr_un *addre
 int server_listen(const char *directory, const char *id)
 {
 	struct sockaddr_un address;
-	FD_AUTO int folder = find(directory, id, &address);
+	FD_AUTO int folder = find_socket(directory, id, &address);
 	FD_AUTO int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (folder < 0 || fd < 0 ||
 	    bind(fd, (const struct sockaddr *) &address, sizeof address) < 0 ||
@@ -51,7 +51,7 @@ int server_listen(const char *directory, const char *id)
 int server_dial(const char *directory, const char *id)
 {
 	struct sockaddr_un address;
-	FD_AUTO int folder = find(directory, id, &address);
+	FD_AUTO int folder = find_socket(directory, id, &address);
 	FD_AUTO int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (folder < 0 || fd < 0)
 		return -1;

@@ -50,7 +50,7 @@ static JsonArray *describe_interfaces(struct move *move)
 }
 
 /* One that hangs is found here, too, when the VM was let go on without it. */
-static JsonObject *ask(struct move *move, JsonObject *message, GError **error)
+static JsonObject *ask_for_announcement(struct move *move, JsonObject *message, GError **error)
 {
 	bool alive = movers_alive(move, MOVE_SOURCE);
 	JsonObject *answer = alive ? movers_ask(move, MOVE_SOURCE, json_object_ref(message),
@@ -83,7 +83,7 @@ void announce_at_source(struct move *move, struct host *host)
 	json_object_set_array_member(message, "interfaces", interfaces);
 	bool cancelled = move->cancelled;
 	move->cancelled = false;
-	g_autoptr(JsonObject) answer = ask(move, message, &error);
+	g_autoptr(JsonObject) answer = ask_for_announcement(move, message, &error);
 	json_object_unref(message);
 	/* The mover says it five times; then it may go. */
 	if (answer)

@@ -23,7 +23,7 @@ static void call_act(void *data)
 		ending_act(carrying->ending, carrying->action, &carrying->seen, &carrying->error);
 }
 
-static void call_define(void *data)
+static void call_define_there(void *data)
 {
 	struct carrying *carrying = data;
 	carrying->good = ending_define(carrying->ending, &carrying->error);
@@ -41,7 +41,7 @@ static bool define_there(struct carrying *carrying)
 	const struct through *through = carrying->move->through;
 	if (!through || !through->persist || carrying->rule->outcome != MOVE_MIGRATED)
 		return true;
-	move_call(carrying->move, call_define, carrying);
+	move_call(carrying->move, call_define_there, carrying);
 	return carrying->good;
 }
 
@@ -128,7 +128,7 @@ static bool resume_at_destination(struct carrying *carrying)
 
 /* ---- the whole ---- */
 
-static bool carry_out(struct carrying *carrying)
+static bool carry_out_action(struct carrying *carrying)
 {
 	switch (carrying->rule->action) {
 	case ENDING_RESTORE_SOURCE:
@@ -145,7 +145,7 @@ bool carry_out_ending(struct move *move, struct ending *ending, const struct end
 		      const struct ending_rule *rule, GError **error)
 {
 	struct carrying carrying = { .move = move, .ending = ending, .seen = *seen, .rule = rule };
-	if (carry_out(&carrying))
+	if (carry_out_action(&carrying))
 		return true;
 	g_propagate_error(error, carrying.error);
 	return false;

@@ -52,7 +52,8 @@ static bool open_side(struct ending *ending, enum move_side side, GError **error
 	return ending->hosts[side] != NULL;
 }
 
-static bool look_at(struct ending *ending, enum move_side side, struct host_vm *vm, GError **error)
+static bool look_at_side(struct ending *ending, enum move_side side, struct host_vm *vm,
+			 GError **error)
 {
 	if (!open_side(ending, side, error))
 		return false;
@@ -67,7 +68,8 @@ void ending_look(struct ending *ending, struct ending_sight *sight)
 {
 	*sight = (struct ending_sight){ 0 };
 	for (int side = 0; side < MOVE_SIDES; side++)
-		sight->known[side] = look_at(ending, side, &sight->vms[side], &sight->errors[side]);
+		sight->known[side] =
+			look_at_side(ending, side, &sight->vms[side], &sight->errors[side]);
 }
 
 /* ---- acting ---- */
@@ -89,7 +91,8 @@ static bool is_connected(struct ending *ending, enum move_side side, GError **er
 						ending->name, ending->addresses[side]->text);
 }
 
-static bool ask(struct ending *ending, enum move_side side, struct host_vm *vm, GError **error)
+static bool ask_again(struct ending *ending, enum move_side side, struct host_vm *vm,
+		      GError **error)
 {
 	if (!is_connected(ending, side, error))
 		return false;
@@ -130,7 +133,7 @@ static bool undefine(struct ending *ending, virDomainPtr domain)
 	return false;
 }
 
-static virDomainPtr find(struct ending *ending, enum move_side side, GError **error)
+static virDomainPtr find_domain_there(struct ending *ending, enum move_side side, GError **error)
 {
 	virDomainPtr domain =
 		is_connected(ending, side, error)
@@ -143,7 +146,7 @@ static virDomainPtr find(struct ending *ending, enum move_side side, GError **er
 
 static bool destroy(struct ending *ending, enum move_side side, bool forget, GError **error)
 {
-	virDomainPtr domain = find(ending, side, error);
+	virDomainPtr domain = find_domain_there(ending, side, error);
 	if (!domain)
 		return false;
 	bool good = virDomainDestroy(domain) == 0;
@@ -160,14 +163,14 @@ static bool destroy(struct ending *ending, enum move_side side, bool forget, GEr
 static bool undefine_source(struct ending *ending, GError **error)
 {
 	struct host_vm source, destination;
-	if (!ask(ending, MOVE_SOURCE, &source, error) ||
-	    !ask(ending, MOVE_DESTINATION, &destination, error))
+	if (!ask_again(ending, MOVE_SOURCE, &source, error) ||
+	    !ask_again(ending, MOVE_DESTINATION, &destination, error))
 		return false;
 	if (source.state != HOST_VM_OFF)
 		return has_changed(ending, MOVE_SOURCE, error);
 	if (destination.state == HOST_VM_ABSENT)
 		return has_changed(ending, MOVE_DESTINATION, error);
-	virDomainPtr domain = find(ending, MOVE_SOURCE, error);
+	virDomainPtr domain = find_domain_there(ending, MOVE_SOURCE, error);
 	if (!domain)
 		return false;
 	bool good = undefine(ending, domain);
@@ -190,7 +193,7 @@ static bool still(struct ending *ending, enum move_side side, const struct endin
 		  GError **error)
 {
 	struct host_vm vm;
-	if (!ask(ending, side, &vm, error))
+	if (!ask_again(ending, side, &vm, error))
 		return false;
 	return (seen->known[side] && is_as_seen(&vm, &seen->vms[side])) ||
 	       has_changed(ending, side, error);
@@ -210,7 +213,7 @@ static bool resume_source(struct ending *ending, const struct ending_sight *seen
 {
 	if (!still(ending, MOVE_SOURCE, seen, error))
 		return false;
-	virDomainPtr domain = find(ending, MOVE_SOURCE, error);
+	virDomainPtr domain = find_domain_there(ending, MOVE_SOURCE, error);
 	if (!domain)
 		return false;
 	/* a state that is still being saved is of no use any more */
@@ -228,7 +231,7 @@ static bool resume_source(struct ending *ending, const struct ending_sight *seen
 static bool is_absent(struct ending *ending, enum move_side side, GError **error)
 {
 	struct host_vm vm;
-	if (!ask(ending, side, &vm, error))
+	if (!ask_again(ending, side, &vm, error))
 		return false;
 	if (vm.state == HOST_VM_ABSENT || vm.state == HOST_VM_OFF)
 		return true;
@@ -250,7 +253,7 @@ static bool resume_destination(struct ending *ending, const struct ending_sight 
 {
 	if (!still(ending, MOVE_DESTINATION, seen, error) || !is_absent(ending, MOVE_SOURCE, error))
 		return false;
-	virDomainPtr domain = find(ending, MOVE_DESTINATION, error);
+	virDomainPtr domain = find_domain_there(ending, MOVE_DESTINATION, error);
 	if (!domain)
 		return false;
 	bool good = ending->paused_before || virDomainResume(domain) == 0;
@@ -264,7 +267,7 @@ static bool resume_destination(struct ending *ending, const struct ending_sight 
 static char *read_definition(struct ending *ending, enum move_side side)
 {
 	g_autoptr(GError) error = NULL;
-	virDomainPtr domain = find(ending, side, &error);
+	virDomainPtr domain = find_domain_there(ending, side, &error);
 	char *xml = domain ? virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_MIGRATABLE |
 								 VIR_DOMAIN_XML_SECURE |
 								 VIR_DOMAIN_XML_INACTIVE)
@@ -276,7 +279,7 @@ static char *read_definition(struct ending *ending, enum move_side side)
 
 bool ending_define(struct ending *ending, GError **error)
 {
-	virDomainPtr there = find(ending, MOVE_DESTINATION, error), defined = NULL;
+	virDomainPtr there = find_domain_there(ending, MOVE_DESTINATION, error), defined = NULL;
 	if (!there)
 		return false;
 	bool good = virDomainIsPersistent(there) == 1;
@@ -301,7 +304,7 @@ static bool end_stale(struct ending *ending, const struct ending_sight *seen, GE
 	struct host_vm there;
 	if (!still(ending, MOVE_DESTINATION, seen, error) ||
 	    !still(ending, MOVE_SOURCE, seen, error) ||
-	    !ask(ending, MOVE_DESTINATION, &there, error))
+	    !ask_again(ending, MOVE_DESTINATION, &there, error))
 		return false;
 	return destroy(ending, MOVE_SOURCE, ending->undefine_source && there.persistent, error);
 }

@@ -46,7 +46,7 @@ static bool has_other_id(const char *output, const char *id)
 	return false;
 }
 
-static void call_ask(void *data)
+static void call_ask_job(void *data)
 {
 	struct asking *asking = data;
 	struct move *move = asking->move;
@@ -65,6 +65,6 @@ static void call_ask(void *data)
 bool foreign_jobs_have_movers(struct move *move)
 {
 	struct asking asking = { move, false };
-	move_call(move, call_ask, &asking);
+	move_call(move, call_ask_job, &asking);
 	return asking.found;
 }

@@ -27,7 +27,7 @@
 
 /* ---- which VM is it? ---- */
 
-static bool identify(struct move *move, const struct journal_move *row, GError **error)
+static bool identify_vm(struct move *move, const struct journal_move *row, GError **error)
 {
 	if (row) {
 		g_strlcpy(move->report->id, row->id, sizeof move->report->id);
@@ -82,7 +82,8 @@ static void read_options(struct move *move, const struct journal_move *row)
 }
 
 /* Only a person can know what neither host tells. */
-static bool take_word(struct move *move, const struct resolve_request *request, GError **error)
+static bool take_persons_word(struct move *move, const struct resolve_request *request,
+			      GError **error)
 {
 	move->ran = request->ran         ? ENDING_RAN_ONCE
 		    : request->never_ran ? ENDING_RAN_NEVER
@@ -92,12 +93,12 @@ static bool take_word(struct move *move, const struct resolve_request *request, 
 			 _("--ran and --never-ran contradict each other"));
 }
 
-static bool prepare(struct move *move, const struct resolve_request *request,
-		    struct journal_move **row, GError **error)
+static bool prepare_resolve(struct move *move, const struct resolve_request *request,
+			    struct journal_move **row, GError **error)
 {
-	if (!take_word(move, request, error))
+	if (!take_persons_word(move, request, error))
 		return false;
-	if (!which_move_choose(move, request, row, error) || !identify(move, *row, error))
+	if (!which_move_choose(move, request, row, error) || !identify_vm(move, *row, error))
 		return false;
 	if (*row)
 		read_options(move, *row);
@@ -143,8 +144,8 @@ static void write_end(struct move *move, const struct journal_move *row)
 		  what);
 }
 
-static bool resolve(struct move *move, const struct journal_move *row,
-		    struct resolve_result *result, GError **error)
+static bool resolve_move(struct move *move, const struct journal_move *row,
+			 struct resolve_result *result, GError **error)
 {
 	bool good = move_settle(move, false, error);
 	if (!good && row && !move->dry_run && move->postcopy_failed)
@@ -179,7 +180,8 @@ bool resolve_run(const struct resolve_request *request, const struct move_observ
 	move_prepare(&move);
 	*result = (struct resolve_result){ 0 };
 	report->outcome = MOVE_ATTENTION;
-	bool good = prepare(&move, request, &row, error) && resolve(&move, row, result, error);
+	bool good = prepare_resolve(&move, request, &row, error) &&
+		    resolve_move(&move, row, result, error);
 	if (!good) {
 		g_autofree char *advice = advice_find(&move);
 		advice_give(error, advice);

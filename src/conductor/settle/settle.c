@@ -50,7 +50,7 @@ static void look_at_job(struct settling *settling)
 					  move->report->id[0] != 0, clock_now_ms());
 }
 
-static void call_look(void *data)
+static void call_look_at_hosts(void *data)
 {
 	struct settling *settling = data;
 	ending_sight_clear(&settling->sight);
@@ -74,7 +74,7 @@ static void call_close(void *data)
 	ending_close(&((struct settling *) data)->ending);
 }
 
-static virDomainPtr find(struct settling *settling, enum move_side side)
+static virDomainPtr find_situation(struct settling *settling, enum move_side side)
 {
 	struct host *host = settling->ending.hosts[side];
 	return host ? virDomainLookupByUUIDString(host->connection, settling->ending.uuid) : NULL;
@@ -83,7 +83,7 @@ static virDomainPtr find(struct settling *settling, enum move_side side)
 static void call_restore_before(void *data)
 {
 	struct settling *settling = data;
-	virDomainPtr domain = find(settling, MOVE_SOURCE);
+	virDomainPtr domain = find_situation(settling, MOVE_SOURCE);
 	if (!domain)
 		return;
 	qemu_settings_restore(settling->move, domain);
@@ -143,7 +143,7 @@ static bool may_still_start(const struct settling *settling)
 
 /* A sight that libvirt may still change is believed when it has stayed for a while and the source
  * has no job any more. A VM may be standing still meanwhile, so not longer than that. */
-static bool is_settled(const struct settling *settling, int64_t same_ms, int64_t all_ms)
+static bool is_situation_settled(const struct settling *settling, int64_t same_ms, int64_t all_ms)
 {
 	if (may_still_start(settling))
 		return same_ms >= LATE_MS;
@@ -189,7 +189,7 @@ static void look_until_clear(struct settling *settling)
 	move_say(move, _("asking both hosts where the VM is"));
 	for (;;) {
 		bool foreign = settling->sight.foreign_job;
-		move_call(move, call_look, settling);
+		move_call(move, call_look_at_hosts, settling);
 		bool known = is_answered(settling);
 		int64_t now_ms = clock_now_ms();
 		/* what changed is only what is thought of the same job */
@@ -200,7 +200,7 @@ static void look_until_clear(struct settling *settling)
 		last = settling->rule;
 		if (known && !known_ms)
 			known_ms = now_ms;
-		if (known ? is_settled(settling, now_ms - since_ms, now_ms - known_ms)
+		if (known ? is_situation_settled(settling, now_ms - since_ms, now_ms - known_ms)
 			  : now_ms - start_ms >= UNKNOWN_MS)
 			return;
 		if (known && now_ms - since_ms >= SAME_MS)
@@ -236,7 +236,7 @@ static void leave_others_alone(struct settling *settling)
 		settling->rule = ending_rule_moving();
 }
 
-static void act(struct settling *settling)
+static void act_on_rule(struct settling *settling)
 {
 	struct move *move = settling->move;
 	leave_others_alone(settling);
@@ -270,7 +270,7 @@ static void act_again(struct settling *settling)
 		return;
 	g_clear_error(&settling->error);
 	look_until_clear(settling);
-	act(settling);
+	act_on_rule(settling);
 }
 
 /* The VM goes on already; what is left at the destination is put right if it answers in time. */
@@ -279,7 +279,7 @@ static void clean_up_late(struct settling *settling)
 	const struct ending_rule *alone = settling->rule;
 	look_until_clear(settling);
 	if (settling->rule->outcome == MOVE_FAILED)
-		act(settling);
+		act_on_rule(settling);
 	else
 		settling->rule = alone;
 	settling->move->acted = true;
@@ -335,7 +335,7 @@ static void set_undone(struct settling *settling, GError **error)
 		  "%s%s%s%s", what ? what : "", what ? " (" : "", why, what ? ")" : "");
 }
 
-static bool conclude(struct settling *settling, bool said_migrated, GError **error)
+static bool conclude_settling(struct settling *settling, bool said_migrated, GError **error)
 {
 	struct move_report *report = settling->move->report;
 	if (settling->error) {
@@ -413,14 +413,14 @@ bool move_settle(struct move *move, bool said_migrated, GError **error)
 	fill_ending(&settling);
 	borrow_hosts(&settling);
 	look_until_clear(&settling);
-	act(&settling);
+	act_on_rule(&settling);
 	act_again(&settling);
 	if (ending_is_alone(settling.rule) && settling.good && !move->dry_run)
 		clean_up_late(&settling);
 	if (move->acted) {
 		g_autoptr(GError) kept = g_steal_pointer(&settling.error);
 		const struct ending_rule *rule = settling.rule;
-		move_call(move, call_look, &settling);
+		move_call(move, call_look_at_hosts, &settling);
 		settling.rule = rule;
 		settling.error = g_steal_pointer(&kept);
 	}
@@ -438,7 +438,7 @@ bool move_settle(struct move *move, bool said_migrated, GError **error)
 	    settling.rule->outcome == MOVE_ATTENTION)
 		move_note(move, true, _("The saved state of the VM stays in %s."),
 			  move->through->path);
-	bool good = conclude(&settling, said_migrated, &own);
+	bool good = conclude_settling(&settling, said_migrated, &own);
 	move_call(move, call_close, &settling);
 	ending_sight_clear(&settling.sight);
 	if (own)

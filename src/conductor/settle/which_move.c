@@ -18,7 +18,7 @@ struct asking_hosts {
 	struct move_host hosts[MOVE_SIDES];
 };
 
-static void find_vm(struct move *move, struct host *host)
+static void find_vm_at_hosts(struct move *move, struct host *host)
 {
 	char uuid[VIR_UUID_STRING_BUFLEN];
 	virDomainPtr domain = NULL;
@@ -45,7 +45,7 @@ static void ask_host(struct asking_hosts *asking, enum move_side side)
 		machine_read(&move->shell, host);
 		asking->hosts[side].uuid = g_strdup(host->uuid);
 		asking->hosts[side].machine = g_strdup(host->machine);
-		find_vm(move, host);
+		find_vm_at_hosts(move, host);
 	}
 	host_free(host);
 	guard_free(guard);
@@ -213,8 +213,8 @@ static bool choose_shell(struct move *move, const struct resolve_request *reques
 	return false;
 }
 
-static bool choose(struct move *move, const struct resolve_request *request,
-		   struct journal_move **row, GError **error)
+static bool choose_row(struct move *move, const struct resolve_request *request,
+		       struct journal_move **row, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
 	char **hosts = request->hosts;
@@ -241,7 +241,7 @@ bool which_move_choose(struct move *move, const struct resolve_request *request,
 		       struct journal_move **row, GError **error)
 {
 	*row = NULL;
-	if (!choose(move, request, row, error))
+	if (!choose_row(move, request, row, error))
 		return false;
 	/* (named by an id, it is the only one that was looked at) */
 	if (is_driven(move, *row ? (*row)->vm_uuid : move->report->vm_uuid, error))

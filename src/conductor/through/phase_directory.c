@@ -43,7 +43,7 @@ static void call_measure(void *data)
 }
 
 /* A state that does not fit would be found out when the VM stands still. */
-static bool check_room(struct move *move, GError **error)
+static bool check_directory_room(struct move *move, GError **error)
 {
 	struct measuring measuring = { .move = move };
 	move_call(move, call_measure, &measuring);
@@ -114,7 +114,7 @@ static void call_ask_owner(void *data)
 			  move->hosts[owning->side]->name, move->request->through);
 }
 
-static bool check_owner(struct move *move, GError **error)
+static bool check_directory_owner(struct move *move, GError **error)
 {
 	for (int side = 0; side < MOVE_SIDES; side++) {
 		struct owning owning = { move, side, NULL };
@@ -130,12 +130,13 @@ static bool check_owner(struct move *move, GError **error)
 bool phase_directory(struct move *move, GError **error)
 {
 	bool same = false;
-	if (!check_room(move, error) || !share_prove(move, move->through->path, &same, error)) {
+	if (!check_directory_room(move, error) ||
+	    !share_prove(move, move->through->path, &same, error)) {
 		error_classify(error, WATARI_ERROR_REFUSED, NULL);
 		return false;
 	}
 	if (same)
-		return check_owner(move, error);
+		return check_directory_owner(move, error);
 	return error_set(error, WATARI_ERROR_REFUSED,
 			 _("Mount the same storage there under the same path, or name "
 			   "another directory."),

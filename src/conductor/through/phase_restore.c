@@ -31,7 +31,7 @@ static bool is_stopped_at_source(struct restoring *restoring)
 }
 
 /* A source that cannot be asked is found out here, where nobody waits for an order that may be late. */
-static void call_check(void *data)
+static void call_check_state(void *data)
 {
 	struct restoring *restoring = data;
 	struct move *move = restoring->move;
@@ -96,12 +96,12 @@ static bool check_limit(struct move *move, int64_t checking_ms, GError **error)
 			 needed, limit);
 }
 
-static bool leave(struct restoring *restoring, GError **error)
+static bool leave_state(struct restoring *restoring, GError **error)
 {
 	struct move *move = restoring->move;
 	int64_t start_ms = clock_now_ms();
 	return through_check(move, MOVE_DESTINATION, error) &&
-	       do_call(restoring, call_check, error) &&
+	       do_call(restoring, call_check_state, error) &&
 	       check_limit(move, clock_now_ms() - start_ms, error) &&
 	       move_check_cancel(move, error) &&
 	       through_is_unchanged(move, MOVE_DESTINATION, error) &&
@@ -188,7 +188,7 @@ bool phase_restore(struct move *move, GError **error)
 {
 	struct restoring restoring = { .move = move };
 	int64_t start_ms = clock_now_ms();
-	bool good = leave(&restoring, error) && restore(&restoring, error);
+	bool good = leave_state(&restoring, error) && restore(&restoring, error);
 	move->report->migration_ms += clock_now_ms() - start_ms;
 	return good;
 }

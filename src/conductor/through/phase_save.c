@@ -56,7 +56,7 @@ static bool stop(struct saving *saving, GError **error)
 /* ---- the state ---- */
 
 /* Of the disks nothing is taken: they stay where they are, and stand still. */
-static char *describe(struct move *move)
+static char *describe_save(struct move *move)
 {
 	GPtrArray *disks = move->report->disks;
 	GString *xml = g_string_new("<domainsnapshot>");
@@ -75,7 +75,7 @@ static char *describe(struct move *move)
 	return g_string_free(xml, FALSE);
 }
 
-static gpointer save(gpointer data)
+static gpointer save_memory(gpointer data)
 {
 	struct saving *saving = data;
 	virDomainSnapshotPtr snapshot = virDomainSnapshotCreateXML(
@@ -91,7 +91,7 @@ static gpointer save(gpointer data)
 }
 
 /* In a thread: libvirt's answer may be long in coming. Also wakes the library (see phase_perform.c). */
-static gpointer look(gpointer data)
+static gpointer look_at_save(gpointer data)
 {
 	struct saving *saving = data;
 	while (!g_atomic_int_get(&saving->done)) {
@@ -111,7 +111,7 @@ static gpointer look(gpointer data)
 	return NULL;
 }
 
-static bool is_done(void *data)
+static bool is_save_done(void *data)
 {
 	return g_atomic_int_get(&((struct saving *) data)->done);
 }
@@ -122,12 +122,12 @@ static void wait_a_little(struct saving *saving)
 	struct move *move = saving->move;
 	bool cancelled = move->cancelled;
 	move->cancelled = false;
-	move_wait(move, is_done, saving, LOOK_MS, NULL);
+	move_wait(move, is_save_done, saving, LOOK_MS, NULL);
 	move->cancelled |= cancelled;
 }
 
 /* Half of --max-stop is for reading it again. */
-static bool look_at_limit(struct saving *saving, struct quick_limit *limit)
+static bool look_at_save_limit(struct saving *saving, struct quick_limit *limit)
 {
 	struct move_progress *progress = &saving->move->progress;
 	g_mutex_lock(&saving->lock);
@@ -158,12 +158,12 @@ static bool save_state(struct saving *saving, GError **error)
 	struct quick_limit limit;
 	g_autofree char *missed = NULL;
 	quick_limit_init(&limit, move->still_us, move_stop_ceiling_ms(move) / 2);
-	saving->xml = describe(move);
-	GThread *saver = g_thread_new("save", save, saving);
-	GThread *looker = g_thread_new("look", look, saving);
-	while (!is_done(saving)) {
+	saving->xml = describe_save(move);
+	GThread *saver = g_thread_new("save", save_memory, saving);
+	GThread *looker = g_thread_new("look", look_at_save, saving);
+	while (!is_save_done(saving)) {
 		wait_a_little(saving);
-		if (!missed && look_at_limit(saving, &limit))
+		if (!missed && look_at_save_limit(saving, &limit))
 			missed = describe_missed(&limit);
 		if (move->cancelled || missed)
 			g_atomic_int_set(&saving->abort, 1);

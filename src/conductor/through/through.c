@@ -69,7 +69,7 @@ struct asking {
 	GError *error;
 };
 
-static void call_ask(void *data)
+static void call_ask_file(void *data)
 {
 	struct asking *asking = data;
 	struct move *move = asking->move;
@@ -94,7 +94,7 @@ bool through_file(struct move *move, enum move_side side, const char *action, Js
 		  GError **error)
 {
 	struct asking asking = { move, side, action, NULL, NULL };
-	move_call(move, call_ask, &asking);
+	move_call(move, call_ask_file, &asking);
 	bool good = !asking.error;
 	if (answer && good)
 		*answer = g_steal_pointer(&asking.answer);

@@ -40,7 +40,7 @@ static void drop_known_disks(struct xml *definition, struct xml *vm)
 	}
 }
 
-static bool is_known(const GPtrArray *findings, const struct check_finding *finding)
+static bool is_known_element(const GPtrArray *findings, const struct check_finding *finding)
 {
 	for (guint i = 0; i < findings->len; i++) {
 		const struct check_finding *other = findings->pdata[i];
@@ -56,7 +56,7 @@ static void add_findings(struct check_context *context, const GPtrArray *finding
 	guint known = context->findings->len;
 	for (guint i = 0; i < findings->len; i++) {
 		const struct check_finding *finding = findings->pdata[i];
-		if (finding->result != CHECK_PASS && !is_known(context->findings, finding))
+		if (finding->result != CHECK_PASS && !is_known_element(context->findings, finding))
 			check_add(context->findings, finding->check, CHECK_WARN, finding->next,
 				  _("when it is started next: %s"), finding->what);
 	}

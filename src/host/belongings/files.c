@@ -43,7 +43,7 @@ static char *describe_place(xmlNodePtr node)
 }
 
 /* libvirt makes these itself, at each host anew. */
-static bool is_libvirts(const char *path)
+static bool is_libvirts_path(const char *path)
 {
 	static const char *const places[] = { "/var/lib/libvirt/qemu/", "/run/libvirt/qemu/",
 					      "/var/run/libvirt/qemu/" };
@@ -57,7 +57,7 @@ static void add_named_file(struct check_context *context, xmlNodePtr node, GPtrA
 {
 	g_autofree char *text = xml_path(context->vm, node, ".");
 	/* "/" alone names nothing */
-	if (!text || text[0] != '/' || !text[1] || is_libvirts(text) || strchr(text, '\n'))
+	if (!text || text[0] != '/' || !text[1] || is_libvirts_path(text) || strchr(text, '\n'))
 		return;
 	struct named_file *file = g_new0(struct named_file, 1);
 	file->path = g_strdup(text);

@@ -150,7 +150,7 @@ struct xml *check_read_vm(struct check_context *context, unsigned flags, GError 
 	return adapted ? xml_read(adapted, error) : NULL;
 }
 
-static bool prepare(struct check_context *context, GError **error)
+static bool prepare_checks(struct check_context *context, GError **error)
 {
 	context->vm = check_read_vm(context, 0, error);
 	if (!context->vm)
@@ -181,7 +181,7 @@ static void look_at_destination(struct check_context *context, struct room *room
 	context->cpu_map = map;
 }
 
-static void clear(struct check_context *context)
+static void clear_context(struct check_context *context)
 {
 	free((void *) (uintptr_t) context->cpu_map); /* libvirt's */
 	xml_free(context->vm);
@@ -215,12 +215,12 @@ GPtrArray *check_run(struct host *source, virDomainPtr domain, struct host *dest
 		.findings = check_new_findings(),
 	};
 	struct room room;
-	bool done = prepare(&context, error);
+	bool done = prepare_checks(&context, error);
 	if (done) {
 		look_at_destination(&context, &room);
 		run_all(&context);
 	}
-	clear(&context);
+	clear_context(&context);
 	if (done && is_alive(source, error) && is_alive(destination, error))
 		return context.findings;
 	g_ptr_array_unref(context.findings);
@@ -248,7 +248,7 @@ bool check_verdict(const GPtrArray *findings, GError **error)
 	return what->len == 0 || error_set(error, WATARI_ERROR_REFUSED, either, "%s", what->str);
 }
 
-static virDomainPtr look_up(virConnectPtr connection, const char *name)
+static virDomainPtr look_up_domain(virConnectPtr connection, const char *name)
 {
 	guint64 id = 0;
 	virDomainPtr domain = virDomainLookupByName(connection, name);
@@ -261,7 +261,7 @@ static virDomainPtr look_up(virConnectPtr connection, const char *name)
 
 virDomainPtr check_find_domain(struct host *host, const char *name, GError **error)
 {
-	virDomainPtr domain = look_up(host->connection, name);
+	virDomainPtr domain = look_up_domain(host->connection, name);
 	if (domain)
 		return domain;
 	virErrorPtr last = virGetLastError();

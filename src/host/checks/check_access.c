@@ -36,7 +36,7 @@ static void add_reached(GPtrArray *all, const char *target, char *path, char mod
 }
 
 /* Where --disk puts it; NULL: nothing is said. */
-static const char *find_place(const struct check_context *context, const char *target)
+static const char *find_place_of_file(const struct check_context *context, const char *target)
 {
 	const char *const *places = context->options->disk_places;
 	for (; places && *places; places++) {
@@ -48,12 +48,12 @@ static const char *find_place(const struct check_context *context, const char *t
 	return NULL;
 }
 
-static void add_disk(struct check_context *context, xmlNodePtr node, GPtrArray *all)
+static void add_disk_paths(struct check_context *context, xmlNodePtr node, GPtrArray *all)
 {
 	g_autofree char *target = xml_string(context->vm, node, "target/@dev");
 	g_autofree char *device = xml_string(context->vm, node, "@device");
 	bool reads = xml_has(context->vm, node, "readonly") || g_strcmp0(device, "cdrom") == 0;
-	const char *place = target ? find_place(context, target) : NULL;
+	const char *place = target ? find_place_of_file(context, target) : NULL;
 	add_reached(all, target,
 		    place ? g_strdup(place)
 			  : xml_string(context->vm, node, "source/@file | source/@dir"),
@@ -73,7 +73,7 @@ static GPtrArray *list_reached(struct check_context *context)
 	GPtrArray *all = g_ptr_array_new_with_free_func(free_reached);
 	g_autoptr(GPtrArray) disks = xml_find(context->vm, NULL, "devices/disk");
 	for (guint i = 0; i < disks->len; i++)
-		add_disk(context, disks->pdata[i], all);
+		add_disk_paths(context, disks->pdata[i], all);
 	for (size_t i = 0; i < G_N_ELEMENTS(files); i++)
 		add_reached(all, files[i].target, xml_path(context->vm, NULL, files[i].path),
 			    files[i].mode);
@@ -150,7 +150,8 @@ static void refuse_closed(struct check_context *context, const struct reached *r
 			  reached->target);
 }
 
-static void take_answer(struct check_context *context, const GPtrArray *all, const char *answer)
+static void take_access_answer(struct check_context *context, const GPtrArray *all,
+			       const char *answer)
 {
 	g_auto(GStrv) lines = g_strsplit(answer, "\n", -1);
 	for (char **line = lines; *line; line++) {
@@ -177,7 +178,7 @@ void check_access(struct check_context *context)
 			check_ask_access(context->options->shell, there->address, there->qemu_uid,
 					 there->qemu_gid, words, NULL);
 		if (answer)
-			take_answer(context, all, answer);
+			take_access_answer(context, all, answer);
 	}
 	if (context->findings->len == before)
 		check_add(context->findings, "access", CHECK_PASS, NULL, NULL);

@@ -17,7 +17,7 @@ static const char script[] =
 
 enum answer { ANSWER_UNKNOWN, ANSWER_YES, ANSWER_NO };
 
-static enum answer ask(struct check_context *context)
+static enum answer ask_agent(struct check_context *context)
 {
 	char uuid[VIR_UUID_STRING_BUFLEN] = "";
 	virDomainGetUUIDString(context->domain, uuid);
@@ -64,5 +64,6 @@ void check_agent(struct check_context *context)
 			    "itself sets its clock"),
 			  context->name);
 	else
-		report_answer(context, state == VIR_DOMAIN_RUNNING ? ask(context) : ANSWER_UNKNOWN);
+		report_answer(context,
+			      state == VIR_DOMAIN_RUNNING ? ask_agent(context) : ANSWER_UNKNOWN);
 }

@@ -76,7 +76,8 @@ static char **ask_links(struct check_context *context, const GPtrArray *links)
 	return NULL;
 }
 
-static void judge_link(struct check_context *context, const struct link *link, const char *said)
+static void judge_link_state(struct check_context *context, const struct link *link,
+			     const char *said)
 {
 	const char *there = context->destination->name;
 	g_autofree char *check = g_strdup_printf("network:%s", link->name);
@@ -111,7 +112,7 @@ static void check_links(struct check_context *context, const GPtrArray *links)
 			  _("whether %s has the bridges of “%s” could not be asked over the shell"),
 			  context->destination->name, context->name);
 	for (unsigned i = 0; said && i < links->len; i++)
-		judge_link(context, links->pdata[i], said[i]);
+		judge_link_state(context, links->pdata[i], said[i]);
 }
 
 /* ---- networks inside a process ----

@@ -51,7 +51,7 @@ static void check_userfault(struct check_context *context)
 			  there->name, there->qemu_uid);
 }
 
-static void refuse(struct check_context *context, const char *what)
+static void refuse_postcopy(struct check_context *context, const char *what)
 {
 	check_add(context->findings, "postcopy", CHECK_REFUSE,
 		  _("Move without --allow-postcopy, or change that first."),
@@ -69,9 +69,9 @@ static void check_memory_kind(struct check_context *context)
 			  context->name);
 	if (xml_has(context->vm, NULL, "memoryBacking/source[@type='file']") &&
 	    !xml_has(context->vm, NULL, "memoryBacking/hugepages"))
-		refuse(context, _("its memory is a file on a disk"));
+		refuse_postcopy(context, _("its memory is a file on a disk"));
 	if (xml_has(context->vm, NULL, "devices/memory[@model='nvdimm']"))
-		refuse(context, _("it has an NVDIMM"));
+		refuse_postcopy(context, _("it has an NVDIMM"));
 	if (xml_has(context->vm, NULL, "memoryBacking/hugepages"))
 		check_add(context->findings, "postcopy", CHECK_WARN, NULL,
 			  _("“%s” has huge pages: in post-copy it waits for a whole one each time"),

@@ -26,7 +26,7 @@ static void free_wanted(gpointer data)
 }
 
 /* A console may be a serial line once more. */
-static bool is_known(const GPtrArray *list, const struct wanted *wanted)
+static bool is_known_socket(const GPtrArray *list, const struct wanted *wanted)
 {
 	for (unsigned i = 0; i < list->len; i++) {
 		const struct wanted *known = list->pdata[i];
@@ -41,7 +41,7 @@ static void want_socket(GPtrArray *list, const char *check, const char *what, bo
 			const char *address, int64_t port)
 {
 	struct wanted wanted = { check, what, udp, (char *) (uintptr_t) address, (int) port };
-	if (port < 0 || port > 65535 || is_known(list, &wanted))
+	if (port < 0 || port > 65535 || is_known_socket(list, &wanted))
 		return;
 	wanted.address = address && *address ? g_strdup(address) : NULL;
 	g_ptr_array_add(list, g_memdup2(&wanted, sizeof(wanted)));

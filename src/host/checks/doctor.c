@@ -367,7 +367,7 @@ static void open_libvirt(struct client *client, struct guard *guard)
 }
 
 /* What libvirt cannot tell apart it does not migrate between. What is known of VISIT's host stays in OTHERS. */
-static void compare_machines(struct client *client, GPtrArray *others)
+static void compare_doctors_machines(struct client *client, GPtrArray *others)
 {
 	if (!client->host)
 		return;
@@ -410,7 +410,7 @@ GPtrArray *doctor_run(const struct remote_shell *shell, const struct host_addres
 		open_libvirt(&client, guard);
 		for (unsigned i = 0; i < G_N_ELEMENTS(questions); i++)
 			questions[i](&client);
-		compare_machines(&client, others);
+		compare_doctors_machines(&client, others);
 	}
 	host_free(client.host);
 	guard_free(guard);

@@ -290,7 +290,7 @@ static void run_hook(struct guard *guard)
 	pthread_mutex_lock(&guard->lock);
 }
 
-static gpointer run(gpointer data)
+static gpointer guard_thread(gpointer data)
 {
 	struct guard *guard = data;
 	struct pollfd set[POLL_MAX];
@@ -344,7 +344,7 @@ struct guard *guard_new(GError **error)
 		g_free(guard);
 		return NULL;
 	}
-	guard->thread = g_thread_new("guard", run, guard);
+	guard->thread = g_thread_new("guard", guard_thread, guard);
 	return guard;
 }
 

@@ -21,7 +21,7 @@ static struct conf *load_client_conf(unsigned which)
 }
 
 /* The URI behind an alias, or (ALIAS NULL) the default one. NULL: none. Caller frees. */
-static char *look_up(const struct conf *conf, const char *alias)
+static char *look_up_name(const struct conf *conf, const char *alias)
 {
 	if (!alias)
 		return g_strdup(conf_get_string(conf, "uri_default"));
@@ -37,7 +37,7 @@ static char *find_in_client_conf(const char *alias)
 {
 	for (unsigned which = 0; which < 2; which++) {
 		struct conf *conf = load_client_conf(which);
-		char *uri = conf ? look_up(conf, alias) : NULL;
+		char *uri = conf ? look_up_name(conf, alias) : NULL;
 		conf_free(conf);
 		if (uri)
 			return uri;
@@ -236,7 +236,7 @@ struct host_address *host_address_parse(const char *text, GError **error)
 }
 
 /* Where the VM's name begins in "HOST:VM"; TEXT itself when there is no host. */
-static const char *find_domain(const char *text)
+static const char *find_domain_part(const char *text)
 {
 	const char *from = text;
 	if (*text == '[' || strstr(text, "@[")) {
@@ -255,7 +255,7 @@ struct host_address *host_address_split_vm(const char *text, const char **domain
 			  _("“%s” is a libvirt URI where a VM is expected"), text);
 		return NULL;
 	}
-	*domain = find_domain(text);
+	*domain = find_domain_part(text);
 	if (!**domain) {
 		error_set(error, WATARI_ERROR_USAGE, _("Give VM or HOST:VM."),
 			  _("“%s” names no VM"), text);

@@ -26,7 +26,7 @@ struct saved {
 	char *identity; /* of the file, with all that tells that it was written to */
 };
 
-static bool fail(const char *path, GError **error)
+static bool fail_saved(const char *path, GError **error)
 {
 	return error_set(error, WATARI_ERROR_FAILED, NULL, "%s: %s", path, g_strerror(errno));
 }
@@ -48,11 +48,11 @@ static bool hash_file(int fd, EVP_MD_CTX *hash, struct saved *saved)
 	return true;
 }
 
-static bool identify(int fd, struct saved *saved, GError **error)
+static bool identify_state(int fd, struct saved *saved, GError **error)
 {
 	struct stat facts;
 	if (fd < 0 || fstat(fd, &facts) != 0)
-		return fail(saved->path, error);
+		return fail_saved(saved->path, error);
 	g_free(saved->identity);
 	saved->identity = g_strdup_printf(
 		"%ju:%ju:%jd:%jd.%09ld:%jd.%09ld", (uintmax_t) facts.st_dev,
@@ -65,7 +65,7 @@ static bool identify(int fd, struct saved *saved, GError **error)
 static bool is_still(int fd, struct saved *saved, GError **error)
 {
 	g_autofree char *before = g_steal_pointer(&saved->identity);
-	return identify(fd, saved, error) &&
+	return identify_state(fd, saved, error) &&
 	       (g_str_equal(before, saved->identity) ||
 		error_set(error, WATARI_ERROR_FAILED, NULL,
 			  _("%s was written to while it was read"), saved->path));
@@ -78,8 +78,8 @@ static bool read_state(struct saved *saved, GError **error)
 	FD_AUTO int fd = open(saved->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	/* what the other host shall find must have left this one */
 	if (fd < 0 || fsync(fd) != 0)
-		return fail(saved->path, error);
-	if (!identify(fd, saved, error))
+		return fail_saved(saved->path, error);
+	if (!identify_state(fd, saved, error))
 		return false;
 	EVP_MD_CTX *hash = EVP_MD_CTX_new();
 	bool good = hash && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) &&
@@ -87,12 +87,12 @@ static bool read_state(struct saved *saved, GError **error)
 	EVP_MD_CTX_free(hash);
 	for (unsigned i = 0; good && i < length; i++)
 		g_snprintf(saved->sha256 + (size_t) 2 * i, 3, "%02x", digest[i]);
-	return good ? is_still(fd, saved, error) : fail(saved->path, error);
+	return good ? is_still(fd, saved, error) : fail_saved(saved->path, error);
 }
 
 /* ---- the file beside it ---- */
 
-static JsonObject *describe(const struct saved *saved)
+static JsonObject *describe_saved(const struct saved *saved)
 {
 	JsonObject *object = json_object_new();
 	json_object_set_int_member(object, "format", FORMAT);
@@ -106,12 +106,12 @@ static JsonObject *describe(const struct saved *saved)
 
 static bool write_digest(const struct saved *saved, GError **error)
 {
-	g_autoptr(JsonObject) object = describe(saved);
+	g_autoptr(JsonObject) object = describe_saved(saved);
 	g_autofree char *text = json_print_object(object);
 	unlink(saved->beside);
 	FD_AUTO int fd = open(saved->beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	return (fd >= 0 && fd_write_all(fd, text, strlen(text)) && fsync(fd) == 0) ||
-	       fail(saved->beside, error);
+	       fail_saved(saved->beside, error);
 }
 
 static JsonObject *read_digest(const struct saved *saved, GError **error)
@@ -120,13 +120,13 @@ static JsonObject *read_digest(const struct saved *saved, GError **error)
 	FD_AUTO int fd = open(saved->beside, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	ssize_t n = fd >= 0 ? read(fd, text, sizeof text) : -1;
 	if (n < 0) {
-		fail(saved->beside, error);
+		fail_saved(saved->beside, error);
 		return NULL;
 	}
 	return json_parse_object(text, (size_t) n, error);
 }
 
-static bool compare(const struct saved *saved, GError **error)
+static bool compare_digest(const struct saved *saved, GError **error)
 {
 	g_autoptr(JsonObject) digest = read_digest(saved, error);
 	if (!digest)
@@ -151,13 +151,13 @@ static bool do_digest(struct saved *saved, GError **error)
 
 static bool do_check(struct saved *saved, GError **error)
 {
-	return read_state(saved, error) && compare(saved, error);
+	return read_state(saved, error) && compare_digest(saved, error);
 }
 
 static bool do_look(struct saved *saved, GError **error)
 {
 	FD_AUTO int fd = open(saved->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	return identify(fd, saved, error);
+	return identify_state(fd, saved, error);
 }
 
 static bool do_remove(struct saved *saved, GError **error)
@@ -165,7 +165,7 @@ static bool do_remove(struct saved *saved, GError **error)
 	const char *const paths[] = { saved->path, saved->beside };
 	for (size_t i = 0; i < G_N_ELEMENTS(paths); i++)
 		if (unlink(paths[i]) != 0 && errno != ENOENT)
-			return fail(paths[i], error);
+			return fail_saved(paths[i], error);
 	return true;
 }
 
@@ -179,7 +179,7 @@ static const struct {
 	{ "remove", do_remove },
 };
 
-static bool act(const char *action, struct saved *saved, GError **error)
+static bool act_on_state(const char *action, struct saved *saved, GError **error)
 {
 	/* a name of ours, so that nothing else can be removed */
 	g_autofree char *name = g_path_get_basename(saved->path);
@@ -197,8 +197,8 @@ int saved_state_run(const char *action, const char *path, const char *uuid)
 	struct saved saved = { .path = path, .uuid = uuid };
 	g_autoptr(GError) error = NULL;
 	saved.beside = g_strdup_printf("%s.digest", path);
-	act(action, &saved, &error);
-	g_autoptr(JsonObject) answer = describe(&saved);
+	act_on_state(action, &saved, &error);
+	g_autoptr(JsonObject) answer = describe_saved(&saved);
 	if (error) {
 		g_autofree char *what = error_what(error);
 		json_object_set_string_member(answer, "reason", what);

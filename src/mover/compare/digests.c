@@ -55,7 +55,7 @@ static bool is_local(const struct statfs *system)
 	return false;
 }
 
-static bool identify(int fd, struct known *known)
+static bool identify_file(int fd, struct known *known)
 {
 	struct stat facts;
 	struct statfs system;
@@ -72,7 +72,7 @@ static bool identify(int fd, struct known *known)
 	return true;
 }
 
-static bool is_same(const struct known *a, const struct known *b)
+static bool is_same_file(const struct known *a, const struct known *b)
 {
 	return memcmp(a, b, offsetof(struct known, done)) == 0;
 }
@@ -96,7 +96,7 @@ static int open_file(const char *path, struct known *known)
 	FD_AUTO int fd = open(path, flags | O_DIRECT);
 	if (fd < 0)
 		fd = open(path, flags);
-	return fd >= 0 && identify(fd, known) ? fd_steal(&fd) : -1;
+	return fd >= 0 && identify_file(fd, known) ? fd_steal(&fd) : -1;
 }
 
 /* ---- what is kept ---- */
@@ -165,7 +165,7 @@ bool digests_recall(const char *path, uint8_t digest[DIGEST_BYTES])
 {
 	struct known now, kept;
 	FD_AUTO int fd = open_file(path, &now);
-	if (fd < 0 || !load(path, &kept) || !is_same(&now, &kept) || kept.done < kept.bytes)
+	if (fd < 0 || !load(path, &kept) || !is_same_file(&now, &kept) || kept.done < kept.bytes)
 		return false;
 	memcpy(digest, kept.digest, DIGEST_BYTES);
 	return true;
@@ -192,7 +192,7 @@ static bool keep_rate(struct reading *reading)
 	return task_sleep(reading->task, (int) MAX(due_ms - clock_now_ms(), 0));
 }
 
-static bool read_piece(struct reading *reading, int fd, uint64_t at, size_t length)
+static bool read_digested_piece(struct reading *reading, int fd, uint64_t at, size_t length)
 {
 	size_t done = 0;
 	while (done < length) {
@@ -213,7 +213,7 @@ static bool is_zero(const uint8_t *data, size_t length)
 	return !data[0] && memcmp(data, data + 1, length - 1) == 0;
 }
 
-static bool add_piece(struct reading *reading, struct known *known, size_t length)
+static bool add_digested_piece(struct reading *reading, struct known *known, size_t length)
 {
 	uint64_t at = GUINT64_TO_LE(known->done);
 	EVP_MD_CTX *context = reading->context;
@@ -244,8 +244,8 @@ static bool read_on(struct reading *reading, int fd, const char *path, struct kn
 		if (known->done == known->bytes)
 			break;
 		size_t length = (size_t) MIN(known->bytes - known->done, PIECE);
-		if (!read_piece(reading, fd, known->done, length) ||
-		    !add_piece(reading, known, length))
+		if (!read_digested_piece(reading, fd, known->done, length) ||
+		    !add_digested_piece(reading, known, length))
 			return false;
 		known->done += length;
 		*going = keep_rate(reading);
@@ -260,25 +260,25 @@ static bool read_on(struct reading *reading, int fd, const char *path, struct kn
 }
 
 /* False: it is over. */
-static bool learn(struct reading *reading, const char *path)
+static bool learn_file(struct reading *reading, const char *path)
 {
 	struct known known, before, after;
 	bool going = true;
 	FD_AUTO int fd = open_file(path, &known);
 	if (fd < 0 || !is_settled(&known))
 		return true;
-	if (load(path, &before) && is_same(&known, &before))
+	if (load(path, &before) && is_same_file(&known, &before))
 		known = before;
 	/* what was saved on the way counts no more once the file's numbers are others */
-	if (read_on(reading, fd, path, &known, &going) && identify(fd, &after) &&
-	    is_same(&known, &after)) {
+	if (read_on(reading, fd, path, &known, &going) && identify_file(fd, &after) &&
+	    is_same_file(&known, &after)) {
 		save(path, &known);
 		reading->known += known.done == known.bytes;
 	}
 	return going;
 }
 
-static JsonObject *work(struct task *task, void *data)
+static JsonObject *learn_digests(struct task *task, void *data)
 {
 	struct reading *reading = data;
 	JsonObject *answer = json_object_new();
@@ -288,7 +288,7 @@ static JsonObject *work(struct task *task, void *data)
 	reading->began_ms = clock_now_ms();
 	bool going = reading->buffer && reading->context;
 	for (guint i = 0; going && i < reading->paths->len; i++)
-		going = learn(reading, reading->paths->pdata[i]);
+		going = learn_file(reading, reading->paths->pdata[i]);
 	EVP_MD_CTX_free(reading->context);
 	free(reading->buffer);
 	json_object_set_string_member(answer, MESSAGE_TYPE, MESSAGE_EVENT);
@@ -310,5 +310,5 @@ struct task *digests_start(GPtrArray *paths, int64_t bytes_s,
 	struct reading *reading = g_new0(struct reading, 1);
 	reading->paths = g_ptr_array_ref(paths);
 	reading->bytes_s = bytes_s;
-	return task_new(work, reading, reading_free, send, data);
+	return task_new(learn_digests, reading, reading_free, send, data);
 }

@@ -291,7 +291,7 @@ static unsigned find_extents(const struct content *content, struct extent *exten
 }
 
 /* A number that the key decides, below MOST. */
-static uint64_t choose(struct tag_context *places, uint64_t index, uint64_t most)
+static uint64_t choose_place(struct tag_context *places, uint64_t index, uint64_t most)
 {
 	uint8_t tag[TAG_BYTES];
 	uint64_t number;
@@ -300,7 +300,7 @@ static uint64_t choose(struct tag_context *places, uint64_t index, uint64_t most
 	return number % most;
 }
 
-static uint64_t find_place(const struct extent *extents, unsigned count, uint64_t at)
+static uint64_t find_place_in_data(const struct extent *extents, unsigned count, uint64_t at)
 {
 	unsigned i = 0;
 	while (i + 1 < count && at >= extents[i].length)
@@ -325,8 +325,9 @@ static void pick_between(struct content *content, struct tag_context *places)
 		held += extents[i].length;
 	for (unsigned i = 0; i < PLACES; i++) {
 		bool anywhere = i % 4 == 0 || !held;
-		uint64_t at = anywhere ? choose(places, i, content->size)
-				       : find_place(extents, count, choose(places, i, held));
+		uint64_t at = anywhere ? choose_place(places, i, content->size)
+				       : find_place_in_data(extents, count,
+							    choose_place(places, i, held));
 		print->blocks[print->count++] = at / FINGERPRINT_BLOCK;
 	}
 }

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static bool is_bad(GError **error, const char *field)
+static bool is_bad_print(GError **error, const char *field)
 {
 	return error_set(error, WATARI_ERROR_INTERNAL, NULL, _("fingerprint: bad or missing “%s”"),
 			 field);
@@ -61,8 +61,8 @@ void fingerprint_describe(const struct fingerprint *print, JsonObject *object)
 }
 
 /* *there: the field is. False: it is nonsense. */
-static bool parse_hex(JsonObject *object, const char *name, uint8_t *bytes, size_t length,
-		      bool *there)
+static bool parse_print_hex(JsonObject *object, const char *name, uint8_t *bytes, size_t length,
+			    bool *there)
 {
 	const char *text = json_get_string(object, name, NULL);
 	*there = text != NULL;
@@ -81,10 +81,10 @@ static bool parse_hex(JsonObject *object, const char *name, uint8_t *bytes, size
 bool fingerprint_parse_blocks(struct fingerprint *print, JsonObject *object, GError **error)
 {
 	if (!get_numbers(object, "blocks", print->blocks, &print->count))
-		return is_bad(error, "blocks");
+		return is_bad_print(error, "blocks");
 	for (unsigned i = 0; i < print->count; i++)
 		if (print->blocks[i] > INT64_MAX / FINGERPRINT_BLOCK - 1)
-			return is_bad(error, "blocks");
+			return is_bad_print(error, "blocks");
 	return true;
 }
 
@@ -94,16 +94,16 @@ bool fingerprint_parse(struct fingerprint *print, JsonObject *object, GError **e
 	int64_t size = json_get_int(object, "size", -1);
 	print->size = (uint64_t) size;
 	if (size < 0)
-		return is_bad(error, "size");
+		return is_bad_print(error, "size");
 	if (!fingerprint_parse_blocks(print, object, error))
 		return false;
 	if (!get_numbers(object, "tags", print->tags, &tags) || tags != print->count)
-		return is_bad(error, "tags");
+		return is_bad_print(error, "tags");
 	print->filled = (uint64_t) CLAMP(json_get_int(object, "filled", 0), 0, print->count);
-	if (!parse_hex(object, "kept", print->kept_digest, DIGEST_BYTES, &print->kept))
-		return is_bad(error, "kept");
-	return parse_hex(object, "digest", print->digest, TAG_BYTES, &print->whole) ||
-	       is_bad(error, "digest");
+	if (!parse_print_hex(object, "kept", print->kept_digest, DIGEST_BYTES, &print->kept))
+		return is_bad_print(error, "kept");
+	return parse_print_hex(object, "digest", print->digest, TAG_BYTES, &print->whole) ||
+	       is_bad_print(error, "digest");
 }
 
 /* ---- the comparison ---- */

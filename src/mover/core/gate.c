@@ -50,7 +50,7 @@ static JsonObject *ask_emitted(struct transfer *transfer, JsonObject *mine, GErr
 	return theirs;
 }
 
-static bool is_same(JsonObject *mine, JsonObject *theirs)
+static bool is_same_stream(JsonObject *mine, JsonObject *theirs)
 {
 	return json_get_int(theirs, "frames", -1) == json_get_int(mine, "frames", -2) &&
 	       json_get_int(theirs, "bytes", -1) == json_get_int(mine, "bytes", -2) &&
@@ -66,7 +66,7 @@ static bool agree(struct transfer *transfer, GError **error)
 	g_autoptr(JsonObject) theirs = ask_emitted(transfer, mine, error);
 	if (error && *error)
 		return false;
-	if (!theirs || !is_same(mine, theirs))
+	if (!theirs || !is_same_stream(mine, theirs))
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
 				 _("the destination did not hand on what the source sent"));
 	JsonObject *extra = json_object_new();

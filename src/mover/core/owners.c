@@ -92,7 +92,7 @@ static bool is_open_for_writing(int pid, const char *number)
 	return flags && (strtoul(flags + 6, NULL, 8) & O_ACCMODE) == O_RDWR;
 }
 
-static bool is_known(const struct owners *owners, const struct stat *found)
+static bool is_noted(const struct owners *owners, const struct stat *found)
 {
 	for (guint i = 0; i < owners->files->len; i++) {
 		const struct file *file = &g_array_index(owners->files, struct file, i);
@@ -108,7 +108,7 @@ static void note_file(struct owners *owners, const char *number)
 	FD_AUTO int fd = open(link, O_PATH | O_CLOEXEC);
 	struct file file = { 0 };
 	if (fd < 0 || fstat(fd, &file.was) != 0 || !S_ISREG(file.was.st_mode) ||
-	    file.was.st_nlink == 0 || is_known(owners, &file.was) ||
+	    file.was.st_nlink == 0 || is_noted(owners, &file.was) ||
 	    !is_open_for_writing(owners->pid, number))
 		return;
 	file.path = g_file_read_link(link, NULL);
@@ -152,14 +152,14 @@ static bool may_open(const struct user *user, const struct file *file)
 
 /* ---- giving ---- */
 
-static bool is_same(const struct stat *a, const struct stat *b)
+static bool is_same_owner(const struct stat *a, const struct stat *b)
 {
 	return a->st_uid == b->st_uid && a->st_gid == b->st_gid &&
 	       (a->st_mode & RIGHTS) == (b->st_mode & RIGHTS);
 }
 
 /* Modes are the owner's to change, and this process is root without CAP_FOWNER: so it is root's for a moment. */
-static bool set(const struct file *file, uid_t uid, gid_t gid, mode_t mode)
+static bool set_owner(const struct file *file, uid_t uid, gid_t gid, mode_t mode)
 {
 	g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", file->fd);
 	uid_t self = geteuid();
@@ -179,7 +179,7 @@ static bool set(const struct file *file, uid_t uid, gid_t gid, mode_t mode)
 static bool regain(const struct user *user, struct file *file, GError **error)
 {
 	if (may_open(user, file) ||
-	    (set(file, user->uid, user->gid, file->was.st_mode | S_IRUSR | S_IWUSR) &&
+	    (set_owner(file, user->uid, user->gid, file->was.st_mode | S_IRUSR | S_IWUSR) &&
 	     fstat(file->fd, &file->was) == 0 && may_open(user, file)))
 		return true;
 	return error_set(error, WATARI_ERROR_INTERNAL,
@@ -251,10 +251,10 @@ static bool share_file(const struct owners *owners, struct file *file, GError **
 	if (!file->looked)
 		file->wanted = now;
 	file->looked = true;
-	if (is_same(&now, &file->was) || owners->user.uid == 0)
+	if (is_same_owner(&now, &file->was) || owners->user.uid == 0)
 		return true;
-	if (set(file, file->was.st_uid, file->wanted.st_gid,
-		now.st_mode | file->was.st_mode | BOTH))
+	if (set_owner(file, file->was.st_uid, file->wanted.st_gid,
+		      now.st_mode | file->was.st_mode | BOTH))
 		return true;
 	return error_set(
 		error, WATARI_ERROR_INTERNAL,
@@ -277,11 +277,11 @@ bool owners_share(struct owners *owners, GError **error)
 	return good;
 }
 
-static void put(struct file *file, const struct stat *as)
+static void put_back_owner(struct file *file, const struct stat *as)
 {
 	struct stat now;
-	if (fstat(file->fd, &now) == 0 && !is_same(&now, as) &&
-	    !set(file, as->st_uid, as->st_gid, as->st_mode))
+	if (fstat(file->fd, &now) == 0 && !is_same_owner(&now, as) &&
+	    !set_owner(file, as->st_uid, as->st_gid, as->st_mode))
 		g_warning("%s: %s", file->path, g_strerror(errno));
 }
 
@@ -292,12 +292,12 @@ void owners_give_back(struct owners *owners)
 	pthread_mutex_lock(&owners->lock);
 	for (guint i = 0; i < owners->files->len; i++) {
 		struct file *file = &g_array_index(owners->files, struct file, i);
-		put(file, &file->was);
+		put_back_owner(file, &file->was);
 	}
 	pthread_mutex_unlock(&owners->lock);
 }
 
-static bool is_alive(int pid)
+static bool is_process_alive(int pid)
 {
 	return kill(pid, 0) == 0 || errno != ESRCH;
 }
@@ -307,7 +307,7 @@ void owners_hand_over(struct owners *owners)
 	g_autoptr(GError) error = NULL;
 	if (!owners || !owners->begun)
 		return;
-	if (is_alive(owners->pid)) {
+	if (is_process_alive(owners->pid)) {
 		if (!owners_share(owners, &error))
 			g_warning("%s", error->message);
 		return;
@@ -316,7 +316,7 @@ void owners_hand_over(struct owners *owners)
 	for (guint i = 0; i < owners->files->len; i++) {
 		struct file *file = &g_array_index(owners->files, struct file, i);
 		if (file->looked)
-			put(file, &file->wanted);
+			put_back_owner(file, &file->wanted);
 	}
 	pthread_mutex_unlock(&owners->lock);
 }

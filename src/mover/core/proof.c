@@ -28,7 +28,7 @@ struct parts {
 };
 
 /* splitmix64 (public domain, S. Vigna): both sides must draw the same places. */
-static uint64_t draw(uint64_t seed, uint32_t index)
+static uint64_t draw_pages(uint64_t seed, uint32_t index)
 {
 	uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15ull;
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
@@ -39,7 +39,7 @@ static uint64_t draw(uint64_t seed, uint32_t index)
 static uint64_t part_offset(const struct parts *parts, uint32_t index)
 {
 	if (parts->seed)
-		return draw(parts->seed, index) % (parts->block_bytes / parts->piece_bytes) *
+		return draw_pages(parts->seed, index) % (parts->block_bytes / parts->piece_bytes) *
 		       parts->piece_bytes;
 	return parts->offset + (uint64_t) index * parts->piece_bytes;
 }
@@ -129,7 +129,7 @@ struct proof {
 	JsonArray *skipped;
 };
 
-static bool ask(struct transfer *transfer, const struct parts *parts, GError **error)
+static bool ask_for_tags(struct transfer *transfer, const struct parts *parts, GError **error)
 {
 	JsonObject *request = json_object_new();
 	json_object_set_int_member(request, "block_bytes", (gint64) parts->block_bytes);
@@ -170,7 +170,7 @@ static bool compare_parts(struct proof *proof, uint64_t address, const struct pa
 	g_autofree uint8_t *mine = g_malloc(TAGS_MAX * TAG_BYTES);
 	g_autofree uint8_t *theirs = g_malloc(TAGS_MAX * TAG_BYTES);
 	*differs = -1;
-	if (!ask(transfer, parts, error) ||
+	if (!ask_for_tags(transfer, parts, error) ||
 	    !tag_parts(transfer, proof->memory, address, parts, mine, error) ||
 	    !receive_tags(transfer, theirs, parts->count, ambiguous, error))
 		return false;
@@ -231,7 +231,7 @@ static bool compare_block(struct proof *proof, const struct stream_block *block,
 	return true;
 }
 
-static bool compare_blocks(struct proof *proof, GError **error)
+static bool compare_ram_blocks(struct proof *proof, GError **error)
 {
 	struct transfer *transfer = proof->transfer;
 	for (uint32_t i = 0; i < transfer->block_count; i++) {
@@ -275,7 +275,7 @@ bool proof_compare(struct transfer *transfer, GError **error)
 					 error);
 	struct proof proof = { .transfer = transfer, .skipped = json_array_new() };
 	proof.memory = pid > 0 ? guest_memory_open(pid, error) : NULL;
-	bool ok = proof.memory && compare_blocks(&proof, error);
+	bool ok = proof.memory && compare_ram_blocks(&proof, error);
 	if (ok)
 		post_verified(&proof, started_us);
 	guest_memory_free(proof.memory);

@@ -53,7 +53,7 @@ static void keep_memory_out_of_cores(void)
 		g_debug("coredump_filter: %s", g_strerror(errno));
 }
 
-static void drop(uint64_t kept)
+static void drop_capabilities(uint64_t kept)
 {
 	const struct rlimit none = { 0, 0 };
 	keep_memory_out_of_cores();
@@ -66,12 +66,12 @@ static void drop(uint64_t kept)
 
 void rights_drop(void)
 {
-	drop(rights_kept);
+	drop_capabilities(rights_kept);
 }
 
 void rights_drop_all(void)
 {
-	drop(0);
+	drop_capabilities(0);
 }
 
 bool rights_become(int64_t user)
@@ -83,7 +83,7 @@ bool rights_become(int64_t user)
 			  setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid) != 0 ||
 			  setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) != 0))
 		return false;
-	drop(CAP(CAP_DAC_OVERRIDE));
+	drop_capabilities(CAP(CAP_DAC_OVERRIDE));
 	return true;
 }
 
@@ -271,16 +271,17 @@ static const int of_helpers[] = { SYS_execve,    SYS_chdir,     SYS_setgroups,
 
 enum { MOST = 2 * (G_N_ELEMENTS(calls) + G_N_ELEMENTS(of_helpers)) + 16 };
 
-static void add(struct sock_filter *filter, unsigned short *length, struct sock_filter instruction)
+static void add_rule(struct sock_filter *filter, unsigned short *length,
+		     struct sock_filter instruction)
 {
 	filter[(*length)++] = instruction;
 }
 
 static void allow(struct sock_filter *filter, unsigned short *length, int call)
 {
-	add(filter, length,
-	    (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned) call, 0, 1));
-	add(filter, length, (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+	add_rule(filter, length,
+		 (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned) call, 0, 1));
+	add_rule(filter, length, (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
 }
 
 bool rights_confine(bool executes)
@@ -290,20 +291,20 @@ bool rights_confine(bool executes)
 	struct sock_filter filter[MOST];
 	struct sock_fprog program = { .filter = filter };
 	unsigned short *length = &program.len;
-	add(filter, length,
-	    (struct sock_filter) BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-					  offsetof(struct seccomp_data, arch)));
-	add(filter, length,
-	    (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0));
-	add(filter, length, (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, NO));
-	add(filter, length,
-	    (struct sock_filter) BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-					  offsetof(struct seccomp_data, nr)));
+	add_rule(filter, length,
+		 (struct sock_filter) BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+					       offsetof(struct seccomp_data, arch)));
+	add_rule(filter, length,
+		 (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0));
+	add_rule(filter, length, (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, NO));
+	add_rule(filter, length,
+		 (struct sock_filter) BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+					       offsetof(struct seccomp_data, nr)));
 	for (size_t i = 0; i < G_N_ELEMENTS(calls); i++)
 		allow(filter, length, calls[i]);
 	for (size_t i = 0; executes && i < G_N_ELEMENTS(of_helpers); i++)
 		allow(filter, length, of_helpers[i]);
-	add(filter, length, (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, NO));
+	add_rule(filter, length, (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, NO));
 	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
 		       SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) == 0;
 #else

@@ -81,8 +81,8 @@ static bool parse_vm(struct mover_setup *s, JsonObject *setup, GError **error)
 	return true;
 }
 
-static bool parse_number(JsonObject *setup, const char *name, int64_t fallback, int64_t first,
-			 int64_t last, int64_t *value, GError **error)
+static bool parse_setup_number(JsonObject *setup, const char *name, int64_t fallback, int64_t first,
+			       int64_t last, int64_t *value, GError **error)
 {
 	if (json_object_has_member(setup, name)) {
 		*value = json_get_int(setup, name, first - 1);
@@ -97,12 +97,13 @@ static bool parse_number(JsonObject *setup, const char *name, int64_t fallback, 
 static bool parse_numbers(struct mover_setup *s, JsonObject *setup, GError **error)
 {
 	int64_t connections, user, bandwidth, window, dark, stop;
-	if (!parse_number(setup, "connections", 2, 1, LINK_CONNECTIONS_MAX, &connections, error) ||
-	    !parse_number(setup, "socket_user", -1, -1, INT32_MAX, &user, error) ||
-	    !parse_number(setup, "bandwidth", 0, 0, INT64_MAX, &bandwidth, error) ||
-	    !parse_number(setup, "window_max", 0, 0, 1 << 30, &window, error) ||
-	    !parse_number(setup, "link_timeout_ms", 60000, 1, INT32_MAX, &dark, error) ||
-	    !parse_number(setup, "stop_limit_ms", 0, 0, INT32_MAX, &stop, error))
+	if (!parse_setup_number(setup, "connections", 2, 1, LINK_CONNECTIONS_MAX, &connections,
+				error) ||
+	    !parse_setup_number(setup, "socket_user", -1, -1, INT32_MAX, &user, error) ||
+	    !parse_setup_number(setup, "bandwidth", 0, 0, INT64_MAX, &bandwidth, error) ||
+	    !parse_setup_number(setup, "window_max", 0, 0, 1 << 30, &window, error) ||
+	    !parse_setup_number(setup, "link_timeout_ms", 60000, 1, INT32_MAX, &dark, error) ||
+	    !parse_setup_number(setup, "stop_limit_ms", 0, 0, INT32_MAX, &stop, error))
 		return false;
 	s->connections = (unsigned) connections;
 	s->socket_user = (int) user;
@@ -132,9 +133,9 @@ static bool parse_effort(struct mover_setup *s, JsonObject *setup, GError **erro
 static bool parse_engine(struct mover_setup *s, JsonObject *setup, GError **error)
 {
 	int64_t memory, cores;
-	if (!parse_number(setup, "memory_limit", MOVER_MEMORY_DEFAULT, MOVER_MEMORY_LEAST,
-			  INT64_MAX, &memory, error) ||
-	    !parse_number(setup, "cores", 0, 0, MOVER_CORES_MOST, &cores, error))
+	if (!parse_setup_number(setup, "memory_limit", MOVER_MEMORY_DEFAULT, MOVER_MEMORY_LEAST,
+				INT64_MAX, &memory, error) ||
+	    !parse_setup_number(setup, "cores", 0, 0, MOVER_CORES_MOST, &cores, error))
 		return false;
 	s->memory_limit = (uint64_t) memory;
 	s->cores = (unsigned) cores;

@@ -188,7 +188,7 @@ bool transfer_advance(struct transfer *transfer, enum transfer_phase phase)
 	return allowed;
 }
 
-static void refuse(struct transfer *transfer, const char *code, char *reason)
+static void refuse_transfer(struct transfer *transfer, const char *code, char *reason)
 {
 	pthread_mutex_lock(&transfer->lock);
 	bool first = transfer->phase < TRANSFER_RELEASED;
@@ -230,13 +230,13 @@ void transfer_refuse(struct transfer *transfer, const char *code, const char *fo
 	va_start(args, format);
 	g_autofree char *reason = g_strdup_vprintf(format, args);
 	va_end(args);
-	refuse(transfer, code, reason);
+	refuse_transfer(transfer, code, reason);
 }
 
 void transfer_refuse_error(struct transfer *transfer, const char *code, const GError *error)
 {
 	g_autofree char *what = error ? error_what(error) : g_strdup(_("unknown reason"));
-	refuse(transfer, code, what);
+	refuse_transfer(transfer, code, what);
 }
 
 void transfer_finish_without_memory(struct transfer *transfer)
@@ -258,7 +258,7 @@ bool transfer_adopt_qemu(struct transfer *transfer, int fd)
 }
 
 /* Events wait in the run's own queue, under its lock: the main loop is only woken for them. */
-static gboolean deliver(void *data)
+static gboolean deliver_event(void *data)
 {
 	struct transfer *transfer = data;
 	pthread_mutex_lock(&transfer->lock);
@@ -279,7 +279,7 @@ void transfer_post(struct transfer *transfer, const char *what, JsonObject *extr
 	pthread_mutex_lock(&transfer->lock);
 	g_queue_push_tail(&transfer->events, event);
 	pthread_mutex_unlock(&transfer->lock);
-	g_idle_add_full(G_PRIORITY_DEFAULT, deliver, transfer, NULL);
+	g_idle_add_full(G_PRIORITY_DEFAULT, deliver_event, transfer, NULL);
 }
 
 void transfer_count_frame(struct transfer *transfer, struct tag_context *context,

@@ -45,7 +45,7 @@ static bool take_open(struct disk_source *source, const uint8_t *data, size_t le
 	return true;
 }
 
-static void finish(struct disk_source *source, struct waiting *waiting)
+static void finish_answer(struct disk_source *source, struct waiting *waiting)
 {
 	pthread_mutex_lock(&source->lock);
 	g_ptr_array_remove_fast(source->waiting, waiting);
@@ -81,7 +81,7 @@ static bool take_flush(struct disk_source *source, struct waiting *waiting, cons
 	source->flushes[disk]++;
 	pthread_mutex_unlock(&source->lock);
 	tell_agreed(source, disk, digest);
-	finish(source, waiting);
+	finish_answer(source, waiting);
 	return true;
 }
 
@@ -99,7 +99,7 @@ static bool take_read(struct disk_source *source, struct waiting *waiting, const
 	memcpy(request->payload + (at - request->offset), data + 8, length);
 	waiting->left -= length;
 	if (!waiting->left)
-		finish(source, waiting);
+		finish_answer(source, waiting);
 	return true;
 }
 
@@ -195,7 +195,7 @@ static bool take_pace(struct disk_source *source, const uint8_t *data, size_t le
 	return true;
 }
 
-static bool take_answer(struct disk_source *source, const struct link_frame *frame)
+static bool take_disk_answer(struct disk_source *source, const struct link_frame *frame)
 {
 	if (frame->length < DISK_ANSWER_BYTES)
 		return false;
@@ -245,7 +245,7 @@ void *disk_answers_thread(void *data)
 	g_autoptr(GError) error = NULL;
 	struct link_frame *frame;
 	while ((frame = link_receive(transfer->link, LINK_DISK, -1, NULL, &error))) {
-		bool good = take_answer(source, frame);
+		bool good = take_disk_answer(source, frame);
 		link_frame_done(transfer->link, LINK_DISK, frame);
 		if (!good)
 			transfer_refuse(

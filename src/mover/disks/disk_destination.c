@@ -191,8 +191,8 @@ static bool is_sane(const struct disk_destination *destination, const struct dis
 	       (order->op == DISK_FLUSH || order->length > 0);
 }
 
-static bool carry_out(struct disk_destination *destination, struct resolver *resolver,
-		      const struct batch *batch, unsigned *disk)
+static bool carry_out_operation(struct disk_destination *destination, struct resolver *resolver,
+				const struct batch *batch, unsigned *disk)
 {
 	g_autoptr(GError) error = NULL;
 	struct disk_order order;
@@ -263,8 +263,8 @@ static bool write_blocks(struct disk_destination *destination, const struct batc
 
 /* ---- the emitter ---- */
 
-static bool check(struct disk_destination *destination, const struct decoded *decoded,
-		  enum resolver_answer answer)
+static bool check_operation(struct disk_destination *destination, const struct decoded *decoded,
+			    enum resolver_answer answer)
 {
 	if (answer == RESOLVER_GOOD)
 		return true;
@@ -282,7 +282,8 @@ static bool emit_blocks(struct disk_destination *destination, struct resolver *r
 	if (!destination->open || batch->count == 0)
 		return disk_destination_refuse_order(destination);
 	if (!disk_destination_settle(destination, batch) ||
-	    !check(destination, decoded, resolver_disk(resolver, batch, decoded->frame->tag)))
+	    !check_operation(destination, decoded,
+			     resolver_disk(resolver, batch, decoded->frame->tag)))
 		return false;
 	*disk = batch->items[0].block;
 	pthread_mutex_lock(&destination->lock);
@@ -296,9 +297,9 @@ static bool emit_order(struct disk_destination *destination, struct resolver *re
 		       const struct decoded *decoded, unsigned *disk)
 {
 	decoded->batch->parsed = decoded->body;
-	return check(destination, decoded,
-		     resolver_order(resolver, decoded->batch, decoded->frame->tag)) &&
-	       carry_out(destination, resolver, decoded->batch, disk);
+	return check_operation(destination, decoded,
+			       resolver_order(resolver, decoded->batch, decoded->frame->tag)) &&
+	       carry_out_operation(destination, resolver, decoded->batch, disk);
 }
 
 bool disk_destination_emit(struct disk_destination *destination, struct resolver *resolver,
@@ -333,7 +334,7 @@ bool disk_destination_flush(struct disk_destination *destination, GError **error
 /* ---- the keeper ---- */
 
 /* With the lock held. Returns whether anything is under way. */
-static bool tick(struct disk_destination *destination, GError **error)
+static bool tick_writer(struct disk_destination *destination, GError **error)
 {
 	bool busy = false;
 	for (unsigned i = 0; i < destination->transfer->disks->count; i++) {
@@ -381,7 +382,7 @@ static void *keeper_thread(void *data)
 	uint64_t told = 0;
 	pthread_mutex_lock(&destination->lock);
 	while (!destination->finished && !error) {
-		bool busy = tick(destination, &error);
+		bool busy = tick_writer(destination, &error);
 		tell_pace(destination, &told);
 		if (!error)
 			wait_ms(destination, busy ? BUSY_MS : IDLE_MS);

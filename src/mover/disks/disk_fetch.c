@@ -119,8 +119,8 @@ static void give_room(const struct disk_fetch *fetch, struct batch *batch)
 }
 
 /* Images are counted through: the disks, then the seeds. */
-static bool find_image(const struct disk_fetch *fetch, uint32_t place, uint32_t *image,
-		       uint64_t *block)
+static bool find_fetched_image(const struct disk_fetch *fetch, uint32_t place, uint32_t *image,
+			       uint64_t *block)
 {
 	if (!disk_fetch_is_seed(place))
 		return disk_fetch_find(fetch, place, image, block);
@@ -147,7 +147,7 @@ static unsigned gather(const struct disk_fetch *fetch, const struct batch *batch
 		uint32_t its;
 		uint64_t block;
 		if (item->kind != ITEM_DISK || !item->data || item->length ||
-		    !find_image(fetch, item->place, &its, &block) || its != image)
+		    !find_fetched_image(fetch, item->place, &its, &block) || its != image)
 			continue;
 		struct disk_piece *last = n ? &pieces[n - 1] : NULL;
 		uint8_t *data = (uint8_t *) (uintptr_t) item->data;

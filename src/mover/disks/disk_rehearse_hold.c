@@ -29,8 +29,8 @@ static bool is_enough(const struct disk_source *source, uint64_t length, uint64_
 }
 
 /* With the lock held. */
-static JsonObject *describe(const struct disk_rehearse_hold *rehearse_hold, uint64_t wire,
-			    int64_t end_us)
+static JsonObject *describe_held_disks(const struct disk_rehearse_hold *rehearse_hold,
+				       uint64_t wire, int64_t end_us)
 {
 	JsonObject *extra = json_object_new();
 	bool any = rehearse_hold->begin_us != 0;
@@ -43,13 +43,13 @@ static JsonObject *describe(const struct disk_rehearse_hold *rehearse_hold, uint
 	return extra;
 }
 
-static void tell(struct disk_source *source)
+static void tell_held_disks(struct disk_source *source)
 {
 	/* what is under way was not copied yet */
 	transfer_wait_arrived(source->transfer, clock_now_us() + ARRIVED_US);
 	uint64_t wire = wire_sent(source);
 	pthread_mutex_lock(&source->lock);
-	JsonObject *extra = describe(&source->rehearse_hold, wire, clock_now_us());
+	JsonObject *extra = describe_held_disks(&source->rehearse_hold, wire, clock_now_us());
 	pthread_mutex_unlock(&source->lock);
 	transfer_post(source->transfer, EVENT_DISKS_DWELLING, extra);
 }
@@ -91,7 +91,7 @@ bool disk_rehearse_hold_take(struct disk_source *source, uint64_t length)
 	if (!source->transfer->settings->rehearse)
 		return true;
 	if (hold(source, length))
-		tell(source);
+		tell_held_disks(source);
 	pthread_mutex_lock(&source->lock);
 	bool held = rehearse_hold->held_us != 0;
 	if (!held) {
@@ -112,9 +112,9 @@ void disk_rehearse_hold_whole(struct disk_source *source)
 	pthread_mutex_lock(&source->lock);
 	bool first = !source->rehearse_hold.told;
 	source->rehearse_hold.told = true;
-	JsonObject *extra =
-		first ? describe(&source->rehearse_hold, wire, source->rehearse_hold.last_us)
-		      : NULL;
+	JsonObject *extra = first ? describe_held_disks(&source->rehearse_hold, wire,
+							source->rehearse_hold.last_us)
+				  : NULL;
 	pthread_mutex_unlock(&source->lock);
 	if (first)
 		transfer_post(source->transfer, EVENT_DISKS_DWELLING, extra);

@@ -15,13 +15,13 @@
 /* ---- to the destination ---- */
 
 /* With run->sorting, after its tag was made. */
-static void submit(struct disk_source *source, unsigned disk, struct batch *batch)
+static void submit_request(struct disk_source *source, unsigned disk, struct batch *batch)
 {
 	tag_fold(source->fold, source->digests[disk], batch->tag);
 	encoders_submit(source->transfer->encoders, batch);
 }
 
-static struct batch *take(struct disk_source *source)
+static struct batch *take_request(struct disk_source *source)
 {
 	return encoders_take(source->transfer->encoders);
 }
@@ -42,7 +42,7 @@ bool disk_requests_send(struct disk_source *source, const struct disk_order *ord
 			const uint8_t *data)
 {
 	struct transfer *transfer = source->transfer;
-	struct batch *batch = take(source);
+	struct batch *batch = take_request(source);
 	if (!batch)
 		return false;
 	fill_order(batch, order, data);
@@ -50,7 +50,7 @@ bool disk_requests_send(struct disk_source *source, const struct disk_order *ord
 	if (order->op == DISK_BYTES || order->op == DISK_TRIM)
 		sorter_clear_disk(transfer->sorter, order->disk, order->offset, order->length);
 	sorter_seal_order(transfer->sorter, batch);
-	submit(source, order->disk, batch);
+	submit_request(source, order->disk, batch);
 	pthread_mutex_unlock(&transfer->sorting);
 	return true;
 }
@@ -59,7 +59,7 @@ static bool send_blocks(struct disk_source *source, unsigned disk, uint64_t offs
 			const uint8_t *data, uint64_t length)
 {
 	struct transfer *transfer = source->transfer;
-	struct batch *batch = take(source);
+	struct batch *batch = take_request(source);
 	if (!batch)
 		return false;
 	memcpy(batch->raw, data, length);
@@ -70,7 +70,7 @@ static bool send_blocks(struct disk_source *source, unsigned disk, uint64_t offs
 	sorter_seeds_taken(transfer->sorter, encoders_seeds_taken(transfer->encoders));
 	sorter_sort_disk(transfer->sorter, batch);
 	source->written[disk] += length;
-	submit(source, disk, batch);
+	submit_request(source, disk, batch);
 	pthread_mutex_unlock(&transfer->sorting);
 	return true;
 }
@@ -92,7 +92,7 @@ static void send_and_wait(struct disk_source *source, struct nbd_request *reques
 {
 	struct waiting *waiting = g_new0(struct waiting, 1);
 	struct transfer *transfer = source->transfer;
-	struct batch *batch = take(source);
+	struct batch *batch = take_request(source);
 	waiting->request = request;
 	waiting->left = order->length;
 	pthread_mutex_lock(&transfer->sorting);
@@ -107,7 +107,7 @@ static void send_and_wait(struct disk_source *source, struct nbd_request *reques
 	if (good) {
 		fill_order(batch, order, NULL);
 		sorter_seal_order(transfer->sorter, batch);
-		submit(source, order->disk, batch);
+		submit_request(source, order->disk, batch);
 	}
 	pthread_mutex_unlock(&transfer->sorting);
 	if (good)
@@ -118,16 +118,16 @@ static void send_and_wait(struct disk_source *source, struct nbd_request *reques
 	nbd_done(request, EIO);
 }
 
-static void flush(struct disk_source *source, struct nbd_request *request)
+static void flush_disk(struct disk_source *source, struct nbd_request *request)
 {
 	struct disk_order order = { .op = DISK_FLUSH, .disk = request->export };
 	send_and_wait(source, request, &order);
 }
 
-static void answer(struct disk_source *source, struct nbd_request *request, bool good)
+static void answer_request(struct disk_source *source, struct nbd_request *request, bool good)
 {
 	if (good && request->fua)
-		flush(source, request);
+		flush_disk(source, request);
 	else
 		nbd_done(request, good ? 0 : EIO);
 }
@@ -188,14 +188,14 @@ static void do_write(struct disk_source *source, struct nbd_request *request)
 			       : send_blocks(source, request->export, bytes.offset, data,
 					     bytes.length);
 	}
-	answer(source, request, good);
+	answer_request(source, request, good);
 }
 
-static void do_zero(struct disk_source *source, struct nbd_request *request)
+static void request_zero(struct disk_source *source, struct nbd_request *request)
 {
 	struct transfer *transfer = source->transfer;
 	struct disk_order order = order_of(request, DISK_ZERO);
-	struct batch *batch = take(source);
+	struct batch *batch = take_request(source);
 	if (batch) {
 		fill_order(batch, &order, NULL);
 		pthread_mutex_lock(&transfer->sorting);
@@ -204,22 +204,22 @@ static void do_zero(struct disk_source *source, struct nbd_request *request)
 			sorter_zero_disk(transfer->sorter, order.disk, order.offset, order.length);
 		if (news) {
 			sorter_seal_order(transfer->sorter, batch);
-			submit(source, order.disk, batch);
+			submit_request(source, order.disk, batch);
 		}
 		pthread_mutex_unlock(&transfer->sorting);
 		if (!news)
 			encoders_give_back(transfer->encoders, batch);
 	}
-	answer(source, request, batch != NULL);
+	answer_request(source, request, batch != NULL);
 }
 
-static void do_trim(struct disk_source *source, struct nbd_request *request)
+static void request_trim(struct disk_source *source, struct nbd_request *request)
 {
 	struct disk_order order = order_of(request, DISK_TRIM);
-	answer(source, request, disk_requests_send(source, &order, NULL));
+	answer_request(source, request, disk_requests_send(source, &order, NULL));
 }
 
-static void do_read(struct disk_source *source, struct nbd_request *request)
+static void request_read(struct disk_source *source, struct nbd_request *request)
 {
 	struct disk_order order = order_of(request, DISK_READ);
 	send_and_wait(source, request, &order);
@@ -228,8 +228,9 @@ static void do_read(struct disk_source *source, struct nbd_request *request)
 void disk_requests_handle(struct nbd_request *request, void *data)
 {
 	static void (*const actions[])(struct disk_source *, struct nbd_request *) = {
-		[NBD_READ] = do_read, [NBD_WRITE] = do_write,       [NBD_FLUSH] = flush,
-		[NBD_TRIM] = do_trim, [NBD_WRITE_ZEROES] = do_zero,
+		[NBD_READ] = request_read,         [NBD_WRITE] = do_write,
+		[NBD_FLUSH] = flush_disk,          [NBD_TRIM] = request_trim,
+		[NBD_WRITE_ZEROES] = request_zero,
 	};
 	actions[request->command](data, request);
 }

@@ -78,7 +78,7 @@ static bool take_pages(const struct asking *asking, const struct link_frame *fra
 	return true;
 }
 
-static bool ask(struct disk_destination *destination, const struct asking *asking)
+static bool ask_for_block(struct disk_destination *destination, const struct asking *asking)
 {
 	g_autoptr(GError) error = NULL;
 	struct transfer *transfer = destination->transfer;
@@ -123,5 +123,5 @@ bool disk_destination_settle(struct disk_destination *destination, struct batch 
 		if (batch->items[i].kind == ITEM_DISK &&
 		    !settle_item(destination, &batch->items[i], &asking))
 			return false;
-	return asking.count == 0 || ask(destination, &asking);
+	return asking.count == 0 || ask_for_block(destination, &asking);
 }

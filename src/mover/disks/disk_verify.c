@@ -63,7 +63,7 @@ static bool is_as_sent(struct disk_verify *verify, const struct page_entry *entr
 	return item_short_tag(tag) == entry->tag;
 }
 
-static bool fail(struct disk_verify *verify, uint64_t block, GError **error)
+static bool fail_verify(struct disk_verify *verify, uint64_t block, GError **error)
 {
 	return error_set(
 		error, WATARI_ERROR_INTERNAL,
@@ -89,12 +89,12 @@ static bool check_chunk(struct disk_verify *verify, const struct resolver *resol
 		else if (is_as_sent(verify, &entry, verify->buffer + i * BATCH_DISK_BLOCK))
 			verify->compared++;
 		else
-			return fail(verify, first + i, error);
+			return fail_verify(verify, first + i, error);
 	}
 	return true;
 }
 
-static void tell(struct disk_verify *verify, int64_t began_ms)
+static void tell_verified(struct disk_verify *verify, int64_t began_ms)
 {
 	JsonObject *extra = json_object_new();
 	json_object_set_string_member(extra, "target",
@@ -119,6 +119,6 @@ bool disk_verify_run(struct disk_verify *verify, const struct resolver *resolver
 			return false;
 		verify->checked[chunk / 8] |= (uint8_t) (1u << chunk % 8);
 	}
-	tell(verify, began_ms);
+	tell_verified(verify, began_ms);
 	return true;
 }

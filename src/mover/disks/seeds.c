@@ -98,7 +98,7 @@ struct scanned {
 	unsigned seed;
 };
 
-static bool is_over(struct seeds *seeds)
+static bool is_seed_scan_over(struct seeds *seeds)
 {
 	return g_atomic_int_get(&seeds->finished) ||
 	       clock_now_ms() - seeds->scan.began_ms > SCAN_MS ||
@@ -107,7 +107,7 @@ static bool is_over(struct seeds *seeds)
 
 static bool is_scan_over(void *data)
 {
-	return is_over(((const struct scanned *) data)->seeds);
+	return is_seed_scan_over(((const struct scanned *) data)->seeds);
 }
 
 static bool offer_found(uint64_t block, uint64_t tag, void *data)
@@ -158,7 +158,7 @@ static void *seeds_thread(void *data)
 	struct transfer *transfer = data;
 	struct seeds *seeds = transfer->seeds;
 	seeds->scan.began_ms = clock_now_ms();
-	for (unsigned i = 0; i < transfer->disks->seed_count && !is_over(seeds); i++)
+	for (unsigned i = 0; i < transfer->disks->seed_count && !is_seed_scan_over(seeds); i++)
 		if (seeds->places[i] && seeds->readers[i])
 			look_through(seeds, i);
 	send_offer(seeds);

@@ -176,7 +176,7 @@ static gpointer look_through_images(gpointer data)
 
 /* ---- its owner ---- */
 
-static bool read_images(struct image_tags *tags, JsonArray *images)
+static bool read_tagged_images(struct image_tags *tags, JsonArray *images)
 {
 	unsigned count = json_array_get_length(images);
 	for (unsigned i = 0; i < count && i < IMAGES_MAX; i++) {
@@ -204,7 +204,7 @@ struct image_tags *image_tags_begin(JsonArray *images, int64_t scan_ms)
 	tags->references = 1;
 	g_mutex_init(&tags->lock);
 	g_cond_init(&tags->wake);
-	if (!read_images(tags, images) || !seed_key_load(tags->key, NULL)) {
+	if (!read_tagged_images(tags, images) || !seed_key_load(tags->key, NULL)) {
 		image_tags_unref(tags);
 		return NULL;
 	}

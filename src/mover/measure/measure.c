@@ -138,7 +138,7 @@ static void look_on(struct looks *looks)
 		looks->host = host_load_describe(&before);
 }
 
-static JsonObject *work(struct task *task, void *data)
+static JsonObject *measure_in_task(struct task *task, void *data)
 {
 	const struct measure *measure = data;
 	struct looks looks = { .task = task, .measure = measure };
@@ -156,7 +156,7 @@ static JsonObject *work(struct task *task, void *data)
 	return answer;
 }
 
-static bool parse(struct measure *measure, JsonObject *message)
+static bool parse_measure(struct measure *measure, JsonObject *message)
 {
 	JsonArray *windows = json_get_array(message, "windows_ms");
 	JsonArray *memories = json_get_array(message, "memories");
@@ -191,11 +191,11 @@ struct task *measure_start(const struct mover_setup *settings, JsonObject *messa
 	measure->vm_name = g_strdup(settings->vm_name);
 	measure->vm_uuid = g_strdup(settings->vm_uuid);
 	measure->pages = (unsigned) MIN(room, PAGES_MAX);
-	bool good = parse(measure, message);
+	bool good = parse_measure(measure, message);
 	if (good && measure->windows > 0)
 		measure->windows_ms[measure->windows - 1] += fault_late_look_ms(settings);
 	if (good)
-		return task_new(work, measure, measure_clear, send, data);
+		return task_new(measure_in_task, measure, measure_clear, send, data);
 	measure_clear(measure);
 	error_set(error, WATARI_ERROR_INTERNAL, NULL, _("measure: bad windows_ms or memories"));
 	return NULL;

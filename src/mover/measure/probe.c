@@ -85,8 +85,8 @@ static double rate_of(const struct look *looks, unsigned count)
 	return best;
 }
 
-static JsonObject *describe(struct probe *probe, const struct look *looks, unsigned count,
-			    uint64_t segments, uint64_t segments_again)
+static JsonObject *describe_probed(struct probe *probe, const struct look *looks, unsigned count,
+				   uint64_t segments, uint64_t segments_again)
 {
 	struct link_stats now;
 	uint64_t sent, again;
@@ -131,7 +131,7 @@ static JsonObject *send_all(struct task *task, struct probe *probe, GError **err
 		return NULL;
 	looks[count++] = (struct look){ clock_now_us(), arrived(transfer) };
 	link_forget_rate(transfer->link);
-	return describe(probe, looks, count, segments, again);
+	return describe_probed(probe, looks, count, segments, again);
 }
 
 /* ---- destination ---- */
@@ -164,7 +164,7 @@ static JsonObject *receive_all(struct task *task, struct probe *probe, GError **
 
 /* ---- both ---- */
 
-static JsonObject *work(struct task *task, void *data)
+static JsonObject *probe_in_task(struct task *task, void *data)
 {
 	struct probe *probe = data;
 	g_autoptr(GError) error = NULL;
@@ -191,5 +191,5 @@ struct task *probe_start(struct transfer *transfer, JsonObject *message,
 	}
 	struct probe *probe = g_new0(struct probe, 1);
 	*probe = (struct probe){ transfer, (uint64_t) bytes, ms };
-	return task_new(work, probe, g_free, send, data);
+	return task_new(probe_in_task, probe, g_free, send, data);
 }

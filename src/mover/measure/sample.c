@@ -50,8 +50,8 @@ static void place_clusters(struct sample *sample, uint64_t address, uint64_t len
 	}
 }
 
-static bool find_memory(struct sample *sample, const uint64_t *lengths, unsigned count,
-			unsigned pages, GError **error)
+static bool find_sampled_memory(struct sample *sample, const uint64_t *lengths, unsigned count,
+				unsigned pages, GError **error)
 {
 	uint64_t addresses[MAPPINGS_MAX], all = 0;
 	for (unsigned i = 0; i < count; i++) {
@@ -79,7 +79,7 @@ struct sample *sample_new(int pid, const uint64_t *lengths, unsigned count, unsi
 	struct sample *sample = g_new0(struct sample, 1);
 	if (count > 0 && count <= MAPPINGS_MAX)
 		sample->memory = guest_memory_open(pid, error);
-	if (!sample->memory || !find_memory(sample, lengths, count, pages, error)) {
+	if (!sample->memory || !find_sampled_memory(sample, lengths, count, pages, error)) {
 		sample_free(sample);
 		return NULL;
 	}

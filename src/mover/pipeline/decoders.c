@@ -57,7 +57,7 @@ struct task {
 	bool in_stream;
 };
 
-static void end(struct decoders *decoders)
+static void end_decoders(struct decoders *decoders)
 {
 	pthread_mutex_lock(&decoders->lock);
 	decoders->ended = true;
@@ -135,7 +135,7 @@ static bool next_task(struct decoders *decoders, struct task *task)
 	pthread_mutex_unlock(&decoders->lock);
 	bool good = !over && receive(decoders, task);
 	if (!good)
-		end(decoders);
+		end_decoders(decoders);
 	pthread_mutex_unlock(&decoders->receiving);
 	if (!good)
 		give_back(decoders, task->batch);
@@ -183,7 +183,7 @@ static bool unpack(struct worker *worker, const struct task *task)
 	return true;
 }
 
-static void hand_over(struct decoders *decoders, const struct task *task)
+static void hand_over_batch(struct decoders *decoders, const struct task *task)
 {
 	pthread_mutex_lock(&decoders->lock);
 	struct slot *slot = &decoders->slots[task->index % decoders->count];
@@ -193,7 +193,7 @@ static void hand_over(struct decoders *decoders, const struct task *task)
 	pthread_mutex_unlock(&decoders->lock);
 }
 
-static void *worker_thread(void *data)
+static void *decoder_thread(void *data)
 {
 	struct transfer *transfer = data;
 	struct decoders *decoders = transfer->decoders;
@@ -203,7 +203,7 @@ static void *worker_thread(void *data)
 	struct task task = { 0 };
 	while (next_task(decoders, &task)) {
 		if (unpack(&worker, &task)) {
-			hand_over(decoders, &task);
+			hand_over_batch(decoders, &task);
 			continue;
 		}
 		refuse_frame(decoders, task.frame);
@@ -233,7 +233,7 @@ struct decoders *decoders_start(struct transfer *transfer, GError **error)
 		decoders->streams[i].unpacker =
 			unpacker_new(frame_window_log(transfer->settings->memory_limit));
 	for (unsigned i = 0; i < workers; i++)
-		if (!transfer_spawn(transfer, worker_thread, error))
+		if (!transfer_spawn(transfer, decoder_thread, error))
 			return NULL;
 	return decoders;
 }

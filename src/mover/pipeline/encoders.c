@@ -67,7 +67,7 @@ static struct batch *take_submitted(struct encoders *encoders, uint64_t *ticket)
 	return batch;
 }
 
-static void fail(struct encoders *encoders, const GError *error)
+static void fail_encoders(struct encoders *encoders, const GError *error)
 {
 	pthread_mutex_lock(&encoders->lock);
 	encoders->failed = true;
@@ -110,7 +110,7 @@ static bool is_too_far_ahead(struct encoders *encoders)
 }
 
 /* The batch into FRAME. */
-static void pack(struct worker *worker, const struct batch *batch, struct link_frame *frame)
+static void pack_batch(struct worker *worker, const struct batch *batch, struct link_frame *frame)
 {
 	struct effort_control *effort_control = worker->encoders->effort_control;
 	struct codec_effort effort;
@@ -191,11 +191,11 @@ static void encode_batches(struct worker *worker)
 		struct link_frame *frame = link_frame_begin(transfer->link, LINK_MEMORY, &error);
 		effort_control_wait(encoders->effort_control, clock_now_us() - since);
 		if (!frame) {
-			fail(encoders, error);
+			fail_encoders(encoders, error);
 			return;
 		}
 		fault_encoded(transfer, batch);
-		pack(worker, batch, frame);
+		pack_batch(worker, batch, frame);
 		fault_packed(transfer, frame->data + FRAME_HEAD, frame->length - FRAME_HEAD);
 		if (!wait_turn(encoders, ticket)) {
 			link_frame_cancel(transfer->link, LINK_MEMORY, frame);
@@ -205,7 +205,7 @@ static void encode_batches(struct worker *worker)
 	}
 }
 
-static void *worker_thread(void *data)
+static void *encoder_thread(void *data)
 {
 	struct transfer *transfer = data;
 	struct encoders *encoders = transfer->encoders;
@@ -237,7 +237,7 @@ struct encoders *encoders_start(struct transfer *transfer, GError **error)
 	while (encoders->empty_count < encoders->count)
 		encoders->empty[encoders->empty_count++] = batch_new();
 	for (unsigned i = 0; i < workers; i++)
-		if (!transfer_spawn(transfer, worker_thread, error))
+		if (!transfer_spawn(transfer, encoder_thread, error))
 			return NULL; /* transfer_free() ends those that run */
 	return encoders;
 }

@@ -69,7 +69,7 @@ static unsigned bucket_of(int64_t us)
 	return MIN(2 * log + upper, 2 * BUCKETS - 1);
 }
 
-static void note(struct times *times, int64_t us)
+static void note_answer(struct times *times, int64_t us)
 {
 	times->count++;
 	times->sum_us += (uint64_t) MAX(us, 0);
@@ -137,7 +137,7 @@ void page_requests_answer(struct page_requests *requests, struct batch *batch)
 			i++;
 			continue;
 		}
-		note(&requests->times[ANSWERED], now - question->at_us);
+		note_answer(&requests->times[ANSWERED], now - question->at_us);
 		if (!batch->asked_us || question->at_us < batch->asked_us)
 			batch->asked_us = question->at_us;
 		memmove(requests->open + i, requests->open + i + 1,
@@ -151,7 +151,7 @@ void page_requests_sent(struct page_requests *requests, const struct batch *batc
 	if (!batch->asked_us)
 		return;
 	pthread_mutex_lock(&requests->lock);
-	note(&requests->times[SENT], clock_now_us() - batch->asked_us);
+	note_answer(&requests->times[SENT], clock_now_us() - batch->asked_us);
 	if (requests->sent_count < REQUESTS_MAX)
 		requests->sent[requests->sent_count++] =
 			(struct under_way){ frame, batch->asked_us };
@@ -164,7 +164,7 @@ void page_requests_arrived(struct page_requests *requests, uint64_t consumed)
 	pthread_mutex_lock(&requests->lock);
 	int64_t now = requests->sent_count ? clock_now_us() : 0;
 	while (done < requests->sent_count && requests->sent[done].frame <= consumed)
-		note(&requests->times[ARRIVED], now - requests->sent[done++].at_us);
+		note_answer(&requests->times[ARRIVED], now - requests->sent[done++].at_us);
 	requests->sent_count -= done;
 	memmove(requests->sent, requests->sent + done,
 		requests->sent_count * sizeof(requests->sent[0]));
