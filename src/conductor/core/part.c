@@ -65,7 +65,7 @@ const char *parts_reason(struct move *move)
 	return reason;
 }
 
-bool parts_are_waiting(const struct move *move)
+bool parts_are_waiting(struct move *move)
 {
 	bool waiting = false;
 	for (const struct part *const *part = parts; *part && !waiting; part++)
@@ -87,7 +87,7 @@ void parts_arrived(struct move *move)
 			(*part)->arrived(move);
 }
 
-bool parts_are_past_cancel(const struct move *move)
+bool parts_are_past_cancel(struct move *move)
 {
 	bool past = false;
 	for (const struct part *const *part = parts; *part && !past; part++)
@@ -102,7 +102,7 @@ void parts_show(struct move *move)
 			(*part)->shown(move);
 }
 
-JsonObject *parts_describe(const struct move *move)
+JsonObject *parts_describe(struct move *move)
 {
 	JsonObject *all = NULL;
 	for (const struct part *const *part = parts; *part; part++) {

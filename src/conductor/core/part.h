@@ -34,14 +34,14 @@ struct part {
 	/* For a person, translated; NULL: nothing speaks against it. */
 	const char *(*reason)(struct move *move);
 	/* A thread of it waits for libvirt, which may need a nudge (live/abort.c). */
-	bool (*is_waiting)(const struct move *move);
+	bool (*is_waiting)(struct move *move);
 	void (*end)(struct move *move);
 	void (*arrived)(struct move *move);
 	/* The move cannot be cancelled any more. */
-	bool (*is_past_cancel)(const struct move *move);
+	bool (*is_past_cancel)(struct move *move);
 	void (*shown)(struct move *move);
 	/* Its own numbers; NULL: it has none. */
-	JsonObject *(*describe)(const struct move *move);
+	JsonObject *(*describe)(struct move *move);
 	void (*clear)(struct move *move);
 	size_t state_bytes; /* of what it keeps of one move, zeroed at first; see part_state() */
 };
@@ -59,11 +59,11 @@ bool parts_handle(struct move *move, enum move_side side, const char *what, Json
 void parts_begin(struct move *move);
 void parts_tick(struct move *move, const struct job_stats_numbers *numbers);
 const char *parts_reason(struct move *move);
-bool parts_are_waiting(const struct move *move);
+bool parts_are_waiting(struct move *move);
 void parts_end(struct move *move);
 void parts_arrived(struct move *move);
-bool parts_are_past_cancel(const struct move *move);
+bool parts_are_past_cancel(struct move *move);
 void parts_show(struct move *move);
 /* {name: numbers}; NULL: none has any. Unref the result. */
-JsonObject *parts_describe(const struct move *move);
+JsonObject *parts_describe(struct move *move);
 void parts_clear(struct move *move);

@@ -226,7 +226,7 @@ void postcopy_await_proof(struct move *move)
 		move_wait(move, is_compared, move, PROOF_MS, NULL);
 }
 
-static bool is_waiting(const struct move *move)
+static bool is_waiting(struct move *move)
 {
 	return move->postcopy && move->postcopy->thread && !g_atomic_int_get(&move->postcopy->done);
 }

@@ -61,7 +61,7 @@ static void stop_in_time(struct quick *quick)
 	quick->suspender = g_thread_new("suspend", suspend, quick);
 }
 
-static bool is_calling(const struct move *move)
+static bool is_calling(struct move *move)
 {
 	struct quick *quick = move->quick;
 	return quick && quick->suspender && !g_atomic_int_get(&quick->suspended);

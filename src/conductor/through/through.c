@@ -168,7 +168,7 @@ void through_remove(struct move *move)
 		  move->through->path, what);
 }
 
-static bool is_past_cancel(const struct move *move)
+static bool is_past_cancel(struct move *move)
 {
 	return move->through && move->through->stage >= THROUGH_LEFT;
 }
