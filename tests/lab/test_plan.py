@@ -245,7 +245,9 @@ class Counted(Ahead):
         self.assertGreater(report["forecast"]["facts"]["dirtied_rate"], 1000)
         self.assert_goes_on()
         report = self.ahead("migrate", "t1", self.there, "--max-downtime", "20s")
-        self.assertEqual((report["outcome"], report["forecast"]["facts"]["dirtied_rate"]), ("migrated", 0))
+        self.assertEqual(report["outcome"], "migrated")
+        if report["forecast"]:  # so small a VM may be there before it is measured
+            self.assertEqual(report["forecast"]["facts"]["dirtied_rate"], 0)
         self.here = self.there
         self.assertEqual(self.counted()["status"], "unstarted")
         self.assert_goes_on()
