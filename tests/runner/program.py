@@ -79,6 +79,13 @@ def check_named_options(tree):
                 yield f'there is no command {match[1]}: {text}'
 
 
+def check_reach_of_hosts(tree):
+    """every command that goes to hosts can be told how to reach them, and where the program is there"""
+    for command in ('migrate', 'quick', 'plan', 'rehearse', 'resolve', 'doctor'):
+        _, text = run_watari(tree, [command, '--help'])
+        yield from (f'watari {command} has no {option}' for option in ('--rsh', '--remote-watari') if option not in text)
+
+
 def check_reading(tree):
     """commands that only read create nothing, and an unreadable journal is refused alike by all"""
     with tempfile.TemporaryDirectory() as folder:
@@ -145,7 +152,7 @@ def check_silent_doctor(tree):
 
 def run(tally, options, tree):
     for check in (check_japanese, check_shown_commands, check_named_options, check_reading, check_usage_documents,
-                  check_silent_doctor, check_meaning, check_version, layers.check_calls):
+                  check_silent_doctor, check_meaning, check_version, check_reach_of_hosts, layers.check_calls):
         what = check.__doc__
         if options.only and options.only not in what:
             continue

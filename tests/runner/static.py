@@ -65,6 +65,13 @@ def check_purpose(names):
                 yield f'{name}: no purpose'
 
 
+def check_manual_lists_members(_names):
+    """the manual lists each member of the report"""
+    listed = set(re.findall(r'[\w-]+', ' '.join(re.findall(r'^\.It Cm (.*)$', text_of('man/watari-migrate.1.in'), re.M))))
+    members = re.search(r'names\[\] = \{(.*?)\};', text_of('tests/unit/test-report.c'), re.S)[1]
+    yield from (f'{member}: not in man/watari-migrate.1.in' for member in re.findall(r'"(\w+)"', members) if member not in listed)
+
+
 def check_messages_declared(names):
     """what conductor and movers say to each other stands in one header, and in docs/control.md"""
     header, docs = text_of('src/control/messages.h'), text_of('docs/control.md')
@@ -290,7 +297,7 @@ def check_no_wall_clock(names):
         yield f'{name}: is in the list of those that may know the date, and does not use it'
 
 
-CHECKS = [layers.check_includes, check_purpose, check_private_names, check_messages_declared, check_no_wall_clock, check_time_of_tests, check_setup_knows, check_manual_lists_checks, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
+CHECKS = [layers.check_includes, check_purpose, check_private_names, check_manual_lists_members, check_messages_declared, check_no_wall_clock, check_time_of_tests, check_setup_knows, check_manual_lists_checks, check_licence_lines, check_format, check_shell, check_python, check_scripts_run, check_manual,
           check_no_private_paths, check_no_mirror, check_readme_commands, check_both_readmes, *messages.CHECKS]
 
 

@@ -335,6 +335,22 @@ static void test_no_command(void)
 	host_address_free(address);
 }
 
+/* A remote shell that is not here: the next step is the option that named it. */
+static void test_no_shell(void)
+{
+	char name[] = "/nonexistent/rsh";
+	char *rsh[] = { name, NULL };
+	const struct remote_shell shell = { .rsh = rsh };
+	struct host_address *address = host_address_parse("nowhere", NULL);
+	const char *const argv[] = { "true", NULL };
+	g_autoptr(GError) error = NULL;
+	g_assert_false(remote_run(&shell, address, argv, 10000, NULL, NULL, &error));
+	g_autofree char *what = error_what(error), *next = error_next(error);
+	g_assert_nonnull(strstr(what, name));
+	g_assert_nonnull(strstr(next, "--rsh"));
+	host_address_free(address);
+}
+
 static void test_watari(void)
 {
 	static const struct {
@@ -375,6 +391,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/remote/noise", test_noise);
 	g_test_add_func("/remote/no-noise", test_no_noise);
 	g_test_add_func("/remote/no-command", test_no_command);
+	g_test_add_func("/remote/no-shell", test_no_shell);
 	g_test_add_func("/remote/watari", test_watari);
 	int result = g_test_run();
 	g_remove(file);

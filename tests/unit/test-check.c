@@ -2,6 +2,7 @@
 /* The checks that need only documents: devices no lab has, CPUs, clocks, pinning, files. The others
  * are asked of real libvirts in tests/lab/test_checks.py. */
 #include "host/checks/checks.h"
+#include "host/checks/doctor.h"
 
 #include <glib/gstdio.h>
 #include <libvirt/virterror.h>
@@ -614,6 +615,33 @@ static void ignore_error(void *data, virErrorPtr error)
 {
 }
 
+static void test_security(void)
+{
+	static const struct {
+		const char *model;
+		bool helper_allows, enforcing;
+		enum check_result result;
+		const char *what;
+	} given[] = {
+		{ NULL, false, false, CHECK_PASS, "neither AppArmor nor SELinux" },
+		{ "none", false, false, CHECK_PASS, "neither AppArmor nor SELinux" },
+		{ "apparmor", true, false, CHECK_PASS, "allows the incoming socket" },
+		{ "apparmor", false, false, CHECK_WARN, "does not allow the incoming socket" },
+		{ "selinux", false, true, CHECK_WARN, "SELinux is enforcing" },
+		{ "selinux", true, false, CHECK_WARN, "SELinux is permissive" },
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(given); i++) {
+		g_autoptr(GPtrArray) findings = check_new_findings();
+		doctor_judge_security(findings, given[i].model, given[i].helper_allows,
+				      given[i].enforcing);
+		const struct check_finding *finding = findings->pdata[0];
+		g_assert_cmpuint(findings->len, ==, 1);
+		g_assert_cmpint(finding->result, ==, given[i].result);
+		g_assert_nonnull(strstr(finding->what, given[i].what));
+		g_assert_true((finding->next != NULL) == (given[i].result == CHECK_WARN));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -621,6 +649,7 @@ int main(int argc, char **argv)
 	virInitialize();
 	virSetErrorFunc(NULL, ignore_error);
 	g_test_add_func("/check/rows", test_rows);
+	g_test_add_func("/check/security", test_security);
 	g_test_add_func("/check/tcg", test_tcg);
 	g_test_add_func("/check/versions", test_versions);
 	g_test_add_func("/check/locks", test_locks);

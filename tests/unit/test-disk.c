@@ -213,6 +213,53 @@ static void test_make(void)
 	g_assert_false(place.directory);
 }
 
+/* Whoever may write to the directory puts a link in the new image's place while qemu-img works on it. */
+static void test_link_in_place(void)
+{
+	g_autofree char *qemu_img = g_find_program_in_path("qemu-img");
+	if (!qemu_img) {
+		g_test_skip("there is no qemu-img");
+		return;
+	}
+	g_autofree char *directory = g_dir_make_tmp("watari-disk-XXXXXX", NULL);
+	g_autofree char *path = g_build_filename(directory, "new.raw", NULL);
+	g_autofree char *victim = g_build_filename(directory, "victim", NULL);
+	g_autofree char *tool = g_build_filename(directory, "qemu-img", NULL);
+	struct image_plan plan = { .token = "0123456789abcdef",
+				   .path = path,
+				   .format = "raw",
+				   .size = 1 << 20,
+				   .uid = (int) getuid(),
+				   .gid = (int) getgid() };
+	g_autofree char *own = image_own_name(path, plan.token);
+	g_autofree char *script =
+		g_strdup_printf("#!/bin/sh\nrm -f '%s'; ln -s '%s' '%s'\nexec '%s' \"$@\"\n", own,
+				victim, own, qemu_img);
+	g_autofree char *before = g_strdup(g_getenv("PATH"));
+	g_autofree char *with = g_strconcat(directory, ":", before, NULL);
+	g_assert_true(g_file_set_contents_full(victim, "precious", -1, G_FILE_SET_CONTENTS_NONE,
+					       0640, NULL));
+	g_assert_true(
+		g_file_set_contents_full(tool, script, -1, G_FILE_SET_CONTENTS_NONE, 0755, NULL));
+	g_setenv("PATH", with, TRUE);
+	g_autofree char *identity = image_create(NULL, here, &plan, NULL);
+	g_setenv("PATH", before, TRUE);
+	g_assert_null(identity);
+	struct stat facts;
+	g_autofree char *text = NULL;
+	g_assert_true(g_file_get_contents(victim, &text, NULL, NULL));
+	g_assert_cmpstr(text, ==, "precious");
+	g_assert_cmpint(stat(victim, &facts), ==, 0);
+	g_assert_cmpuint(facts.st_mode & 0777, ==, 0640);
+	/* the premise: that one did run */
+	g_assert_true(g_file_test(own, G_FILE_TEST_IS_SYMLINK));
+	g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
+	g_unlink(own);
+	g_unlink(victim);
+	g_unlink(tool);
+	g_rmdir(directory);
+}
+
 /* The conductor died before it knew what came of an image, or of a copied file: only what is proven to be
  * ours goes. */
 static void test_intended(void)
@@ -539,6 +586,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/disk/adapt", test_adapt);
 	g_test_add_func("/disk/format-is-told", test_format_is_told);
 	g_test_add_func("/disk/make", test_make);
+	g_test_add_func("/disk/link-in-place", test_link_in_place);
 	g_test_add_func("/disk/intended", test_intended);
 	g_test_add_func("/disk/used-again", test_used_again);
 	g_test_add_func("/disk/traits", test_traits);

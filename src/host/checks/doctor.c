@@ -272,33 +272,39 @@ static void ask_userfaultfd(struct client *client)
 			  client->name);
 }
 
-static void ask_security(struct client *client)
+void doctor_judge_security(GPtrArray *findings, const char *model, bool helper_allows,
+			   bool enforcing)
 {
-	if (!client->host)
-		return; /* only libvirt knows */
-	const char *model = client->host->security_model;
 	bool apparmor = g_strcmp0(model, "apparmor") == 0,
 	     selinux = g_strcmp0(model, "selinux") == 0;
-	if (apparmor && number_fact(client, "aa-helper", 0) == 0)
-		check_add(client->findings, "security", CHECK_WARN,
+	if (apparmor && !helper_allows)
+		check_add(findings, "security", CHECK_WARN,
 			  _("Allow it in /etc/apparmor.d/abstractions/libvirt-qemu: "
 			    "/run/libvirt/watari/** rw,"),
 			  _("AppArmor is on, and libvirt's helper there does not allow the "
 			    "incoming socket (/run/libvirt/**/*.tunnelmigrate.dest.VM)"));
 	else if (selinux)
 		check_add(
-			client->findings, "security", CHECK_WARN,
+			findings, "security", CHECK_WARN,
 			_("Try “watari rehearse” first; what was refused there is shown by "
 			  "ausearch -m avc -ts recent."),
-			number_fact(client, "selinux", 0)
+			enforcing
 				? _("SELinux is enforcing: Watari gives its sockets no label, and "
 				    "moves between such hosts are untried")
 				: _("SELinux is permissive: moves between such hosts are untried"));
 	else
-		check_add(client->findings, "security", CHECK_PASS, NULL,
+		check_add(findings, "security", CHECK_PASS, NULL,
 			  apparmor ? _("AppArmor is on; libvirt's helper there allows the incoming "
 				       "socket")
 				   : _("libvirt confines QEMU with neither AppArmor nor SELinux"));
+}
+
+static void ask_security(struct client *client)
+{
+	if (client->host) /* only libvirt knows */
+		doctor_judge_security(client->findings, client->host->security_model,
+				      number_fact(client, "aa-helper", 0) != 0,
+				      number_fact(client, "selinux", 0) != 0);
 }
 
 static void ask_ports(struct client *client)

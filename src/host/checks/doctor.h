@@ -13,3 +13,7 @@ GPtrArray *doctor_run(const struct remote_shell *shell, const struct host_addres
 		      GPtrArray *others, GError **error);
 /* Nothing yet. Free with g_ptr_array_unref. */
 GPtrArray *doctor_new_others(void);
+/* What confines QEMU there, by libvirt's word for it (NULL: it says none). HELPER_ALLOWS: AppArmor's rule for the
+ * incoming socket is there. ENFORCING: SELinux does, and not only notes. */
+void doctor_judge_security(GPtrArray *findings, const char *model, bool helper_allows,
+			   bool enforcing);
