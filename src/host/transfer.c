@@ -61,9 +61,9 @@ static void keep_transfer_rate(const struct transfer *transfer, int64_t start_us
 	if (!transfer->rate)
 		return;
 	double due_us = (double) transfer->bytes / (double) transfer->rate * 1e6;
-	double prediction_us = due_us - (double) (clock_now_us() - start_us);
-	if (prediction_us > 0)
-		g_usleep((gulong) MIN(prediction_us, TICK_MS * 1000.0));
+	double ahead_us = due_us - (double) (clock_now_us() - start_us);
+	if (ahead_us > 0)
+		g_usleep((gulong) MIN(ahead_us, TICK_MS * 1000.0));
 }
 
 /* True when a piece went over, or none came yet; *ended at the end. */

@@ -15,7 +15,7 @@
 #include <sys/un.h>
 
 /* Where a local libvirt listens: the modular daemon first, as libvirt's own library has it. */
-static const char *const qemu_socket_sockets[] = {
+static const char *const local_sockets[] = {
 	"/run/libvirt/virtqemud-sock",
 	"/run/libvirt/libvirt-sock",
 	"/var/run/libvirt/libvirt-sock",
@@ -58,8 +58,8 @@ static int connect_unix(const char *path)
 static bool open_local(struct relay *relay, const char *named, GError **error)
 {
 	const char *const only[] = { named };
-	const char *const *paths = named ? only : qemu_socket_sockets;
-	unsigned count = named ? 1 : G_N_ELEMENTS(qemu_socket_sockets);
+	const char *const *paths = named ? only : local_sockets;
+	unsigned count = named ? 1 : G_N_ELEMENTS(local_sockets);
 	int worst = ENOENT;
 	const char *which = paths[0];
 	for (unsigned i = 0; i < count; i++) {

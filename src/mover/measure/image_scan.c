@@ -11,9 +11,9 @@ static void keep_scan_rate(struct image_scan *scan, uint32_t bytes)
 {
 	scan->bytes += bytes;
 	double due_ms = (double) scan->bytes / scan->bytes_s * 1000;
-	double prediction_ms = due_ms - (double) (clock_now_ms() - scan->began_ms);
-	if (prediction_ms >= 1)
-		g_usleep((gulong) (prediction_ms * 1000));
+	double ahead_ms = due_ms - (double) (clock_now_ms() - scan->began_ms);
+	if (ahead_ms >= 1)
+		g_usleep((gulong) (ahead_ms * 1000));
 }
 
 static bool index_piece(struct image_scan *scan, struct seed_index *index,
