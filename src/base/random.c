@@ -3,6 +3,7 @@
 #include "base/random.h"
 
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/i18n.h"
 
 #include <string.h>
@@ -16,8 +17,7 @@ bool random_hex(char *text, size_t digits, GError **error)
 	if (getrandom(bytes, count, 0) != (ssize_t) count)
 		return error_set(error, WATARI_ERROR_INTERNAL, NULL,
 				 _("the kernel gives no random numbers"));
-	for (size_t i = 0; i < count; i++)
-		g_snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+	hex_print(bytes, count, text);
 	explicit_bzero(bytes, sizeof bytes);
 	return true;
 }

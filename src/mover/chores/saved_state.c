@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/hex.h"
 #include "base/i18n.h"
 #include "base/json.h"
 
@@ -85,8 +86,8 @@ static bool read_state(struct saved *saved, GError **error)
 	bool good = hash && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) &&
 		    hash_file(fd, hash, saved) && EVP_DigestFinal_ex(hash, digest, &length);
 	EVP_MD_CTX_free(hash);
-	for (unsigned i = 0; good && i < length; i++)
-		g_snprintf(saved->sha256 + (size_t) 2 * i, 3, "%02x", digest[i]);
+	if (good)
+		hex_print(digest, length, saved->sha256);
 	return good ? is_still(fd, saved, error) : fail_saved(saved->path, error);
 }
 

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "control/messages.h"
+#include "mover/compare/piece.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,7 @@
 enum {
 	VERSION = 1,
 	FILE_BYTES = 72 + DIGEST_BYTES,
-	PIECE = 1 << 20, /* read at once */
+	PIECE = PIECE_BYTES, /* read at once */
 	ALIGNMENT = 4096,
 	KEPT_EACH = 256 << 20, /* bytes that are read twice at the most, after a crash */
 	CHANGED_LATELY_S = 2,
@@ -208,30 +209,16 @@ static bool read_digested_piece(struct reading *reading, int fd, uint64_t at, si
 	return true;
 }
 
-static bool is_zero(const uint8_t *data, size_t length)
-{
-	return !data[0] && memcmp(data, data + 1, length - 1) == 0;
-}
-
 static bool add_digested_piece(struct reading *reading, struct known *known, size_t length)
 {
 	uint64_t at = GUINT64_TO_LE(known->done);
 	EVP_MD_CTX *context = reading->context;
-	return is_zero(reading->buffer, length) ||
+	return !piece_is_filled(reading->buffer, length) ||
 	       (EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1 &&
 		EVP_DigestUpdate(context, known->digest, DIGEST_BYTES) == 1 &&
 		EVP_DigestUpdate(context, &at, sizeof(at)) == 1 &&
 		EVP_DigestUpdate(context, reading->buffer, length) == 1 &&
 		EVP_DigestFinal_ex(context, known->digest, NULL) == 1);
-}
-
-/* The first piece from AT on that is no hole; the size: there is none. */
-static uint64_t skip_hole(int fd, uint64_t at, uint64_t bytes)
-{
-	off_t data = lseek(fd, (off_t) at, SEEK_DATA);
-	if (data < 0)
-		return errno == ENXIO ? bytes : at;
-	return MAX(at, (uint64_t) data / PIECE * PIECE);
 }
 
 /* False: it cannot be read. *going false: it is over. */
@@ -240,7 +227,7 @@ static bool read_on(struct reading *reading, int fd, const char *path, struct kn
 {
 	uint64_t kept = known->done;
 	while (known->done < known->bytes) {
-		known->done = skip_hole(fd, known->done, known->bytes);
+		known->done = piece_find(fd, known->done, known->bytes);
 		if (known->done == known->bytes)
 			break;
 		size_t length = (size_t) MIN(known->bytes - known->done, PIECE);

@@ -5,7 +5,9 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/hex.h"
 #include "base/i18n.h"
+#include "mover/compare/piece.h"
 #include "control/messages.h"
 
 #include <errno.h>
@@ -19,7 +21,7 @@
 #include <unistd.h>
 
 enum {
-	PIECE = 1 << 20, /* read at once */
+	PIECE = PIECE_BYTES, /* read at once */
 	PIECE_BLOCKS = PIECE / FINGERPRINT_BLOCK,
 	WHOLE_MS = 2000,
 	WHOLE_TRIAL = 64 << 20, /* bytes after which it is known how long all of it takes */
@@ -40,20 +42,6 @@ static bool is_bad(GError **error, const char *field)
 			 field);
 }
 
-static bool parse_key(const char *text, uint8_t key[TAG_KEY_BYTES])
-{
-	if (!text || strlen(text) != 2 * TAG_KEY_BYTES)
-		return false;
-	for (size_t i = 0; i < TAG_KEY_BYTES; i++) {
-		int high = g_ascii_xdigit_value(text[2 * i]);
-		int low = g_ascii_xdigit_value(text[2 * i + 1]);
-		if (high < 0 || low < 0)
-			return false;
-		key[i] = (uint8_t) (high << 4 | low);
-	}
-	return true;
-}
-
 static bool parse_request(struct fingerprint_request *request, JsonObject *message, GError **error)
 {
 	const char *path = json_get_string(message, "path", "");
@@ -61,7 +49,7 @@ static bool parse_request(struct fingerprint_request *request, JsonObject *messa
 	if (*path != '/' || strlen(path) >= PATH_MAX)
 		return is_bad(error, "path");
 	request->path = g_strdup(path);
-	if (!parse_key(json_get_string(message, "key", NULL), request->key))
+	if (!hex_parse(json_get_string(message, "key", NULL), request->key, TAG_KEY_BYTES))
 		return is_bad(error, "key");
 	while (request->what < (int) G_N_ELEMENTS(what_names) &&
 	       !g_str_equal(what_names[request->what], what))
@@ -162,11 +150,6 @@ static ssize_t read_piece(struct content *content, uint64_t offset, size_t lengt
 	return (ssize_t) done;
 }
 
-static bool is_filled(const uint8_t *data, size_t length)
-{
-	return length > 0 && (data[0] || memcmp(data, data + 1, length - 1) != 0);
-}
-
 static void tag_block(struct content *content, unsigned index, const uint8_t *data, size_t length)
 {
 	uint8_t tag[TAG_BYTES];
@@ -176,21 +159,11 @@ static void tag_block(struct content *content, unsigned index, const uint8_t *da
 	tag_compute(content->tags, data, length, tag);
 	memcpy(&number, tag, sizeof(number));
 	content->print->tags[index] = MAX(GUINT64_FROM_LE(number), 1);
-	content->print->filled += is_filled(data, length);
+	content->print->filled += piece_is_filled(data, length);
 }
 
 /* ---- all of it ---- */
 
-/* The first piece from AT on that is no hole; the size: there is none. */
-static uint64_t find_piece(const struct content *content, uint64_t at)
-{
-	off_t data = lseek(content->fd, (off_t) at, SEEK_DATA);
-	if (data < 0 && errno == ENXIO)
-		return content->size;
-	return data < 0 ? at : MAX(at, (uint64_t) data / PIECE * PIECE);
-}
-
-/* Zeros do not count, so that a hole is as good as zeros that were written. */
 static void add_piece(struct content *content, uint64_t at, size_t length)
 {
 	struct {
@@ -198,7 +171,7 @@ static void add_piece(struct content *content, uint64_t at, size_t length)
 		uint8_t tag[TAG_BYTES];
 	} piece = { .at = GUINT64_TO_LE(at) };
 	uint8_t tag[TAG_BYTES];
-	if (!is_filled(content->buffer, length))
+	if (!piece_is_filled(content->buffer, length))
 		return;
 	tag_compute(content->tags, content->buffer, length, piece.tag);
 	tag_compute(content->tags, &piece, sizeof(piece), tag);
@@ -216,7 +189,7 @@ static bool is_too_slow(uint64_t done, uint64_t held, int64_t elapsed_ms)
 static bool digest_whole(struct content *content)
 {
 	int64_t began_ms = clock_now_ms();
-	uint64_t done = 0, at = find_piece(content, 0);
+	uint64_t done = 0, at = piece_find(content->fd, 0, content->size);
 	while (at < content->size) {
 		ssize_t n = read_piece(content, at, PIECE);
 		if (n < 0)
@@ -225,7 +198,7 @@ static bool digest_whole(struct content *content)
 		done += (uint64_t) n;
 		if (is_too_slow(done, content->held, clock_now_ms() - began_ms))
 			return true;
-		at = find_piece(content, at + PIECE);
+		at = piece_find(content->fd, at + PIECE, content->size);
 	}
 	content->print->whole = true;
 	return true;

@@ -3,6 +3,7 @@
 #include "mover/compare/likeness.h"
 
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/i18n.h"
 
 #include <string.h>
@@ -52,8 +53,7 @@ void fingerprint_describe(const struct fingerprint *print, JsonObject *object)
 	}
 	if (print->kept) {
 		char text[2 * DIGEST_BYTES + 1];
-		for (unsigned i = 0; i < DIGEST_BYTES; i++)
-			g_snprintf(text + 2 * i, 3, "%02x", print->kept_digest[i]);
+		hex_print(print->kept_digest, DIGEST_BYTES, text);
 		json_object_set_string_member(object, "kept", text);
 	}
 	set_numbers(object, "blocks", print->blocks, print->count);
@@ -66,16 +66,7 @@ static bool parse_print_hex(JsonObject *object, const char *name, uint8_t *bytes
 {
 	const char *text = json_get_string(object, name, NULL);
 	*there = text != NULL;
-	if (!text)
-		return true;
-	for (size_t i = 0; i < length; i++) {
-		int high = g_ascii_xdigit_value(text[2 * i]);
-		int low = high < 0 ? -1 : g_ascii_xdigit_value(text[2 * i + 1]);
-		if (low < 0)
-			return false;
-		bytes[i] = (uint8_t) (high << 4 | low);
-	}
-	return text[2 * length] == 0;
+	return !text || hex_parse(text, bytes, length);
 }
 
 bool fingerprint_parse_blocks(struct fingerprint *print, JsonObject *object, GError **error)

@@ -3,6 +3,7 @@
 #include "mover/core/setup.h"
 
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/i18n.h"
 
 #include <openssl/crypto.h>
@@ -32,20 +33,6 @@ static int find_word(const char *text, const char *const *names, size_t count)
 	return -1;
 }
 
-static bool parse_hex(const char *text, uint8_t *bytes, size_t length)
-{
-	if (!text || strlen(text) != 2 * length)
-		return false;
-	for (size_t i = 0; i < length; i++) {
-		int high = g_ascii_xdigit_value(text[2 * i]);
-		int low = g_ascii_xdigit_value(text[2 * i + 1]);
-		if (high < 0 || low < 0)
-			return false;
-		bytes[i] = (uint8_t) (high << 4 | low);
-	}
-	return true;
-}
-
 static bool parse_identity(struct mover_setup *s, JsonObject *setup, GError **error)
 {
 	uint8_t id[16];
@@ -54,9 +41,9 @@ static bool parse_identity(struct mover_setup *s, JsonObject *setup, GError **er
 			     G_N_ELEMENTS(role_names));
 	if (role < 0)
 		return bad_field(error, "role");
-	if (!parse_hex(text, id, sizeof(id)))
+	if (!hex_parse(text, id, sizeof(id)))
 		return bad_field(error, "id");
-	if (!parse_hex(json_get_string(setup, "key", NULL), s->key, sizeof(s->key)))
+	if (!hex_parse(json_get_string(setup, "key", NULL), s->key, sizeof(s->key)))
 		return bad_field(error, "key");
 	s->role = (enum mover_role) role;
 	memcpy(s->id, text, 32);
