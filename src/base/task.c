@@ -64,7 +64,7 @@ struct task *task_new(JsonObject *(*work)(struct task *task, void *data), void *
 	g_queue_init(&task->messages);
 	g_mutex_init(&task->lock);
 	g_cond_init(&task->wake);
-	task->thread = g_thread_new("errand", task_thread, task);
+	task->thread = g_thread_new("task", task_thread, task);
 	return task;
 }
 

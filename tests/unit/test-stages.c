@@ -8,7 +8,7 @@
 #include "conductor/live/qemu_settings.h"
 #include "conductor/postcopy/postcopy.h"
 #include "conductor/core/stage.h"
-#include "conductor/quick/quick.h"
+#include "conductor/core/part.h"
 #include "conductor/through/through.h"
 
 #include <glib/gstdio.h>
@@ -203,6 +203,8 @@ static bool ask_postcopy(struct scene *scene, enum stage stage, GError **error)
 	g_assert_true(good == postcopy_asked(&scene->move));
 	return good;
 }
+
+extern const struct part quick_part;
 
 /* The reason goes the way of a mover's, which ends the move. */
 static bool suspend(struct scene *scene, enum stage stage, GError **error)

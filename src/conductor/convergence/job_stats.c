@@ -192,7 +192,7 @@ struct job_stats *job_stats_new(virDomainPtr domain, const struct job_stats_rule
 	g_mutex_init(&watch->lock);
 	g_cond_init(&watch->wake);
 	set_limit(watch, LIMIT_LEAST_MS);
-	watch->thread = g_thread_new("watch", stats_thread, watch);
+	watch->thread = g_thread_new("job-stats", stats_thread, watch);
 	return watch;
 }
 

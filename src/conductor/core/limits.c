@@ -45,7 +45,7 @@ bool limits_parse(JsonObject *message, struct limits_wish *wish, GError **error)
 JsonObject *limits_describe_wish(const struct limits_wish *wish)
 {
 	JsonObject *message = json_object_new();
-	json_object_set_string_member(message, MESSAGE_TYPE, "tune");
+	json_object_set_string_member(message, "t", "tune");
 	if (wish->has_bandwidth)
 		json_object_set_int_member(message, "bandwidth", (gint64) wish->bandwidth);
 	if (wish->has_ceiling)

@@ -173,7 +173,7 @@ struct ssh_link *ssh_link_new(const struct remote_shell *shell, const struct ssh
 	for (unsigned i = 0; i < connections; i++)
 		for (int j = 0; j < 2; j++)
 			ssh_link->pairs[i].flows[j].data = g_malloc(BUFFER_BYTES);
-	ssh_link->thread = g_thread_new("splice", ssh_link_thread, ssh_link);
+	ssh_link->thread = g_thread_new("ssh-link", ssh_link_thread, ssh_link);
 	return ssh_link;
 }
 

@@ -338,5 +338,4 @@ bool files_copy(struct move *move, GError **error)
 	return good;
 }
 
-extern const struct part files_part;
 const struct part files_part = { .name = "files", .clear = files_free };

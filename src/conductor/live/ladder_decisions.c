@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Carries the ladder's decisions out, and reports them. */
 #include "conductor/live/ladder_decisions.h"
+#include "conductor/core/part.h"
 
 #include "conductor/postcopy/postcopy.h"
 

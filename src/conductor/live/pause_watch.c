@@ -67,7 +67,7 @@ struct pause_watch *pause_watch_new(virDomainPtr domain, int look_ms, void (*sto
 	pause_watch->data = data;
 	g_mutex_init(&pause_watch->lock);
 	g_cond_init(&pause_watch->wake);
-	pause_watch->thread = g_thread_new("standstill", pause_watch_thread, pause_watch);
+	pause_watch->thread = g_thread_new("pause-watch", pause_watch_thread, pause_watch);
 	return pause_watch;
 }
 

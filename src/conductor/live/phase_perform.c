@@ -215,8 +215,8 @@ static void run_migration(struct performing *performing)
 	tell_changes(performing);
 	job_stats_free(performing->watch);
 	perform_join(performing);
-	move->performing = false;
 	parts_end(move);
+	move->performing = false;
 }
 
 /* What libvirt says when a mover closed the socket is less than what the mover says. */

@@ -207,7 +207,6 @@ static void clear(struct move *move)
 	g_clear_pointer(&move->prediction, prediction_free);
 }
 
-extern const struct part prediction_part;
 const struct part prediction_part = {
 	.name = "prediction",
 	.tick = tick,

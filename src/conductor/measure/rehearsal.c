@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is seen while a rehearsal runs, and how it ends. */
 #include "conductor/measure/rehearsal.h"
+#include "conductor/core/part.h"
 
 #include "conductor/measure/prediction.h"
 #include "conductor/disks/seeds.h"

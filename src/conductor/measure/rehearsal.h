@@ -9,7 +9,7 @@
  *
  * Only inside src/conductor; main thread. */
 #pragma once
-#include "conductor/core/part.h"
+#include "conductor/core/move.h"
 
 struct rehearsal_disks {
 	int64_t open_us;      /* QEMU is at the first of them; 0: not yet */
@@ -35,8 +35,6 @@ struct rehearsal {
 	double wire_bytes;    /* of these pages */
 	struct rehearsal_disks disks;
 };
-
-extern const struct part rehearsal_part;
 
 /* It was ended for its disks, so memory's part is to come. */
 bool rehearsal_wants_memory(struct move *move);

@@ -115,5 +115,4 @@ void offline_free(struct move *move)
 	g_clear_pointer(&move->offline, g_free);
 }
 
-extern const struct part offline_part;
 const struct part offline_part = { .name = "offline", .clear = offline_free };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The switch to post-copy: asked for, told of, watched. See postcopy.h. */
 #include "conductor/core/movers.h"
+#include "conductor/core/part.h"
 #include "conductor/disks/disk_params.h"
 #include "conductor/postcopy/postcopy_internal.h"
 #include "conductor/core/stage.h"

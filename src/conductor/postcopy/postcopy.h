@@ -12,7 +12,7 @@
  * Only inside src/conductor; main thread.
  */
 #pragma once
-#include "conductor/core/part.h"
+#include "conductor/core/move.h"
 
 /* Ask for the switch, in the middle of the migration; the numbers that are known go into the journal.
  * True: it is asked for, or was already; whether libvirt does it shows later. False: not permitted, or
@@ -38,5 +38,3 @@ bool postcopy_renew(struct move *move, GError **error);
 /* Ends in words for the person what no try has mended. BEFORE: why it is broken, or NULL. */
 void postcopy_give_up(struct move *move, const char *before, GError **error);
 void postcopy_free(struct move *move);
-
-extern const struct part postcopy_part;

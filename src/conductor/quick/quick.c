@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The stop of a quick migration: when it begins, and when it will take too long. See quick.h. */
 #include "conductor/quick/quick.h"
+#include "conductor/core/part.h"
 
 #include "base/clock.h"
 #include "base/i18n.h"

@@ -5,11 +5,8 @@
  * libvirt lets it run on by itself if the migration fails. Only inside src/conductor.
  */
 #pragma once
-#include "conductor/core/part.h"
+#include "conductor/core/move.h"
 
 /* The stop is predicted, said, and agreed to by a person at the terminal, unless ASK is false. A
  * refusal without a person. */
 bool quick_ask(struct move *move, bool ask, GError **error);
-
-/* Of a quick move: stops the VM when it is time, and gives up when --max-stop will be missed. */
-extern const struct part quick_part;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers other programs about this move. */
 #include "conductor/server/answers.h"
+#include "conductor/core/part.h"
 
 #include "conductor/server/server.h"
 #include "conductor/server/socket_place.h"

@@ -2,12 +2,9 @@
 /* What the server (server.h) answers: how the move is, that it is cancelled, that its limits are changed
  * from now on. Only inside src/conductor. */
 #pragma once
-#include "conductor/core/part.h"
+#include "conductor/core/move.h"
 
 /* From here on other terminals may ask. What cannot be opened is noted, no more. */
 void answers_open(struct move *move);
 /* The last words. ERROR may be NULL. */
 void answers_close(struct move *move, const GError *error);
-
-/* Those that follow hear of what changes, not more often than they can look. */
-extern const struct part answers_part;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The stages, and the file. See through.h. */
 #include "conductor/through/through.h"
+#include "conductor/core/part.h"
 
 #include "conductor/core/movers.h"
 #include "conductor/core/stage.h"

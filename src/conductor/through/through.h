@@ -19,7 +19,7 @@
  */
 #pragma once
 #include "conductor/endings/ending.h"
-#include "conductor/core/part.h"
+#include "conductor/core/move.h"
 
 struct through {
 	char *path; /* of the state */
@@ -53,5 +53,3 @@ bool through_check(struct move *move, enum move_side side, GError **error);
 bool through_is_unchanged(struct move *move, enum move_side side, GError **error);
 /* The VM is proven to be somewhere: the state and its digest go. */
 void through_remove(struct move *move);
-
-extern const struct part through_part;
